@@ -1,0 +1,66 @@
+# Everything here needs Python 3.11+ and make, nothing else. `make` alone lists the habits.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fix bench contracts up down lock clean
+
+# The first of these that is new enough; `make PYTHON=/path/to/python setup` chooses another.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+help: ## list the habits
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.project ## install everything, hash by hash, into .venv
+
+run: setup ## Kafka, Postgres, a model and every service: watch real requests go by
+	@$(BIN)/hansard demo
+
+test: setup ## every test, on a real Kafka, Postgres and model that it starts
+	@$(BIN)/pytest
+
+check: setup ## style, types, import law and the tests that need no server
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q tests/unit tests/contract tests/spec
+
+fix: setup ## let ruff put right what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: setup ## measure, print a table, add to .hansard/bench.jsonl
+	@$(BIN)/python -m tests.benchmarks
+
+contracts: setup ## write schemas and AsyncAPI anew from the tables
+	@$(BIN)/python -m contracts
+
+up: setup ## start the servers and leave them running
+	@$(BIN)/hansard up
+
+down: ## stop the servers that `make up` left running
+	@if [ -x $(BIN)/hansard ]; then $(BIN)/hansard down; fi
+
+lock: ## choose the newest versions allowed and write requirements.lock (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
+
+clean: down ## stop the servers, forget their data and the environment
+	rm -rf .venv .hansard *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.locked: requirements.lock
+	@[ -n "$(PYTHON)" ] || { echo 'Hansard needs Python 3.11 or newer, and none was found. On Debian or Ubuntu: apt install python3 python3-venv. Elsewhere: make PYTHON=/path/to/python3.12 setup' >&2; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'Hansard needs Python 3.11 or newer; $(PYTHON) is' "$$($(PYTHON) -V 2>&1)." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'This Python has no venv. On Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@$(BIN)/python -c '$(NEW_ENOUGH); import pip' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; }
+	@echo 'Installing what requirements.lock names into .venv (half a gigabyte; a minute or two the first time)'
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock || { echo 'The packages did not install. If the network failed, run make again: what is there is kept.' >&2; exit 1; }
+	@touch $@
+
+.venv/.project: .venv/.locked pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

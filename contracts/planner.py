@@ -1,0 +1,102 @@
+"""The words about running a plan."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from contracts.message import Command, Confidence, Event, Money, Name
+from contracts.plans import Plan
+from contracts.verifier import Passage
+
+
+class RunPlan(Command):
+    kind = "hansard.planner.run.v1"
+    request: str = Field(default="", description="CloudEvents id of the request")
+    goal: str
+    plan: Plan
+    deadline: AwareDatetime
+    budget: Money | None = None
+
+
+class PlanStarted(Event):
+    kind = "hansard.planner.plan-started.v1"
+    request: str
+    goal: str
+    plan: Plan
+    deadline: AwareDatetime
+    budget: Money | None = None
+    policy: str
+
+
+class PlanRejected(Event):
+    kind = "hansard.planner.plan-rejected.v1"
+    problems: tuple[str, ...] = Field(min_length=1)
+
+
+class StepStarted(Event):
+    kind = "hansard.planner.step-started.v1"
+    step: Name
+    attempt: int
+    worker: str
+
+
+class StepAnswered(Event):
+    """A worker's answer as the planner heard it: the steps that need it are given this text."""
+
+    kind = "hansard.planner.step-answered.v1"
+    step: Name
+    attempt: int
+    text: str
+    confidence: Confidence | None = None
+    sources: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    tier: str = ""
+    model: str = ""
+    cost: Money
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class StepPassed(Event):
+    kind = "hansard.planner.step-passed.v1"
+    step: Name
+    attempt: int
+    by: tuple[str, ...] = ()
+
+
+class StepRetried(Event):
+    """An attempt that did not pass, and its reasons: the next one is told."""
+
+    kind = "hansard.planner.step-retried.v1"
+    step: Name
+    attempt: int = Field(description="the attempt that failed")
+    reasons: tuple[str, ...]
+    cost: Money = Field(default=0, validate_default=True)
+
+
+class StepFailed(Event):
+    kind = "hansard.planner.step-failed.v1"
+    step: Name
+    attempt: int
+    reasons: tuple[str, ...]
+    cost: Money = Field(default=0, validate_default=True)
+
+
+class StepSkipped(Event):
+    kind = "hansard.planner.step-skipped.v1"
+    step: Name
+    because: tuple[Name, ...] = Field(description="the needs that will not be met")
+
+
+class StepCancelled(Event):
+    kind = "hansard.planner.step-cancelled.v1"
+    step: Name
+    because: Literal["cancelled", "deadline", "failed", "budget"]
+
+
+class PlanCancelNoted(Event):
+    """A cancel came before its plan did."""
+
+    kind = "hansard.planner.cancel-noted.v1"
+    by: str
+    reason: str = ""

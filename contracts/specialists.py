@@ -1,0 +1,74 @@
+"""The words about tasks for specialists."""
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, JsonValue
+
+from contracts.message import Command, Confidence, Event, Money, Name, Path, Value
+from contracts.verifier import Passage
+
+
+class Given(Value):
+    """The answer of an earlier step, for the next."""
+
+    step: Name
+    worker: str
+    text: str
+    sources: tuple[str, ...] = ()
+
+
+class PerformTask(Command):
+    kind = "hansard.specialists.perform.v1"
+    task: Path = Field(description="step and attempt: `draft.1`")
+    service: Name = Field(
+        default="specialists", description="the service that does it: its topic of commands gets this"
+    )
+    role: Name
+    goal: str = Field(description="what the caller asked for")
+    instructions: str = Field(default="", description="this task's part in it")
+    context: tuple[Given, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    feedback: tuple[str, ...] = Field(default=(), description="why the attempt before did not pass")
+    input: JsonValue = None
+    deadline: AwareDatetime
+    budget: Money | None = None
+
+
+class CancelTask(Command):
+    kind = "hansard.specialists.cancel.v1"
+    task: Path
+    service: Name = "specialists"
+
+
+class TaskAnswered(Event):
+    kind = "hansard.specialists.task-answered.v1"
+    once = "stream"
+    task: Path
+    role: Name
+    text: str
+    data: JsonValue = None
+    confidence: Confidence | None = None
+    sources: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")
+    tier: str
+    provider: str = ""
+    model: str
+    cost: Money
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class TaskFailed(Event):
+    kind = "hansard.specialists.task-failed.v1"
+    once = "stream"
+    task: Path
+    role: str
+    reason: Literal["no-answer", "unknown-role", "deadline", "budget", "internal"]
+    detail: str
+    cost: Money = Field(default=0, validate_default=True)
+
+
+class TaskCancelled(Event):
+    kind = "hansard.specialists.task-cancelled.v1"
+    once = "stream"
+    task: Path

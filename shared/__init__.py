@@ -1,0 +1,1 @@
+"""What every service stands on: decider, runtime, performer, event store, Kafka edge. Imports contracts only."""

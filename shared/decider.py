@@ -1,0 +1,52 @@
+"""A service is a pure function: what it says follows from what it has said and what it hears."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from contracts.message import Event, Message
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision may know besides the message: recorded facts only, the same at every hearing."""
+
+    id: UUID  # the cause id of this hearing
+    at: datetime  # recorded time of what is heard: the broker's at a door, the store's for a message of ours
+    workflow: str
+    tenant: str
+    source: str = ""  # who says so: proven for a message of ours, a claim at a door
+    message_id: str = ""  # CloudEvents id as the sender wrote it
+
+
+class Woken(Event):
+    """The time at which a stream wanted to be woken has come; or whoever worked on it has fallen silent."""
+
+    kind = "hansard.runtime.woken.v1"
+
+
+def never(_: object) -> datetime | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Decider(Generic[State]):
+    """`decide(state, heard, context) -> said`, `evolve(state, said) -> state`, both pure; `State` is immutable.
+
+    `due` tells from the state when this stream wants to hear `Woken` next (None: not at all).
+    `policy` names the version of the rules; it goes on the record with every hearing.
+    """
+
+    initial: State
+    decide: Callable[[State, Message, Context], Iterable[Message]]
+    evolve: Callable[[State, Message], State]
+    due: Callable[[State], datetime | None] = never
+    policy: str = "1"
+
+    def fold(self, said: Iterable[Message], state: State | None = None) -> State:
+        return reduce(self.evolve, said, self.initial if state is None else state)

@@ -1,0 +1,72 @@
+"""A service as data: what it is called, what it hears, how it decides, what it performs."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
+
+from contracts.message import Intent, Message, Outcome
+from shared.decider import Decider, State, Woken
+
+I = TypeVar("I", bound=Intent, contravariant=True)  # noqa: E741
+
+
+class Perform(Protocol[State, I]):
+    """Makes one attempt, within the intent's deadline. Never raises for what the outside does: that is an outcome too."""
+
+    async def __call__(self, state: State, intent: I) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Performer(Generic[State, I]):
+    """How a service reaches outside. `open` is entered once a process (clients, connections) and yields what performs.
+
+    `limit` calls run at once in a process; a slow one delays no other.
+    """
+
+    intent: type[I]
+    open: Callable[[], Any]  # () -> AbstractAsyncContextManager[Perform]
+    limit: int = 64
+
+
+@dataclass(frozen=True)
+class Service(Generic[State]):
+    """`hears` says for each kind, in one line, how its stream is found: the part after the service's own name.
+
+    "" is the service's one stream of that workflow; None: not meant for this service.
+    """
+
+    name: str
+    decider: Decider[State]
+    hears: Mapping[type[Message], Callable[[Any], str | None]]
+    performer: Performer[State, Any] | None = None
+    policies: Mapping[str, Decider[State]] = field(default_factory=dict)  # of then, for audits: by version
+
+    def stream(self, message: Message) -> str | None:
+        """The name of the stream that hears this: `planner`, `specialists/draft.1`; None where none does."""
+        find = self.hears.get(type(message))
+        part = find(message) if find else None
+        return None if part is None else f"{self.name}/{part}" if part else self.name
+
+    @cached_property
+    def code(self) -> str:
+        """Version of the code that decides: the hash of its source."""
+        return hashlib.sha256(
+            inspect.getsource(inspect.getmodule(self.decider.decide) or type(self)).encode()
+        ).hexdigest()[:12]
+
+    def decider_of(self, policy: str) -> Decider[State] | None:
+        return self.decider if policy == self.decider.policy else self.policies.get(policy)
+
+
+def mine(prefix: str, path: str) -> str | None:
+    """The asking stream's part of an id that it made: `mine("specialists", "specialists/draft.1/2") == "draft.1"`."""
+    head, _, rest = path.partition("/")
+    if head != prefix:
+        return None
+    return rest.rpartition("/")[0]
+
+
+__all__ = ["Perform", "Performer", "Service", "Woken", "mine"]

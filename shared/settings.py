@@ -1,0 +1,101 @@
+"""Settings, from the environment: `HANSARD_KAFKA=broker:9092 HANSARD_POSTGRES=postgresql://… hansard serve router`."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from contracts.topics import Topics
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable with the prefix `HANSARD_`."""
+
+    model_config = SettingsConfigDict(env_prefix="HANSARD_", env_file=None, extra="ignore", frozen=True)
+
+    # Kafka
+    kafka: str = Field(
+        default="", description="bootstrap servers; empty: a broker of our own on this machine"
+    )
+    kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_username: str = ""
+    kafka_password: SecretStr = SecretStr("")
+    kafka_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the brokers' certificates"
+    )
+    kafka_cert: Path | None = None
+    kafka_key: Path | None = None
+    topic_prefix: str = Field(default="", description="put before every topic and consumer group")
+    partitions: int = Field(default=6, ge=1, description="of each topic, when it is created")
+    replication: int = Field(
+        default=0,
+        ge=0,
+        description="of each topic, when it is created; 0: as many as there are brokers, at most 3",
+    )
+
+    # Postgres
+    postgres: SecretStr = Field(
+        default=SecretStr(""), description="DSN; empty: a server of our own on this machine"
+    )
+    postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    postgres_pool: int = Field(default=4, ge=1)
+    postgres_pooler: bool = Field(
+        default=False, description="a transaction pooler stands between: no prepared statements"
+    )
+
+    # The model
+    model_url: str = Field(
+        default="", description="OpenAI-compatible address; empty: a small model of our own on this machine"
+    )
+    model_name: str = ""
+    model_key: SecretStr = SecretStr("")
+    gateway: Path | None = Field(
+        default=None, description="YAML file with the tiers of the gateway; overrides the model settings"
+    )
+
+    # What users add
+    roles: Path | None = Field(default=None, description="folder with further roles (YAML)")
+    plans: Path | None = Field(default=None, description="folder with further plans (YAML)")
+    workers: tuple[str, ...] = Field(
+        default=(), description="services of your own that take tasks, as a JSON list"
+    )
+
+    # A process
+    home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
+    instance: str = Field(
+        default="", description="name of this process among those of its service: stable over a restart"
+    )
+    http: str = Field(default="", description="host:port for /health, /ready and /metrics; empty: not served")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+    log_payloads: bool = Field(
+        default=False, description="write message bodies to the log; they may hold personal data"
+    )
+    otlp: str = Field(default="", description="OTLP/HTTP address for traces; empty: not traced")
+
+    # Limits
+    batch: int = Field(default=500, ge=1, description="messages decided together at most")
+    max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="body of a message at a door")
+    max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="body of a message of ours")
+    workflow_seconds: float = Field(
+        default=600, gt=0, description="a workflow's deadline where the caller gives none"
+    )
+    cache_streams: int = Field(default=20_000, ge=1, description="folded states that a process keeps")
+    lease_seconds: float = Field(
+        default=15, gt=0, description="a performer that falls silent for so long is taken over"
+    )
+    crash_attempts: int = Field(
+        default=3, ge=1, description="a message during which the process ended so often is a dead letter"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _whole(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @cached_property
+    def topics(self) -> Topics:
+        return Topics(self.workers)

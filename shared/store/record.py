@@ -1,0 +1,212 @@
+"""What the record is made of, and what a store must do. The rules are in the design, section 6."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+NAMESPACE = UUID("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11")
+
+
+class Stream(NamedTuple):
+    """One conversation of one service: `("default", "wf-1", "specialists/draft.1")`."""
+
+    tenant: str
+    workflow: str
+    name: str
+
+    @property
+    def service(self) -> str:
+        return self.name.partition("/")[0]
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.workflow}/{self.name}"
+
+
+def uuid5(cause: UUID, name: str) -> UUID:
+    """As uuid.uuid5, for a third of its time."""
+    digest = bytearray(hashlib.sha1(cause.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(digest))
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What came from outside, as it was heard."""
+
+    tenant: str
+    workflow: str
+    cause: UUID
+    topic: str
+    partition: int
+    offset: int
+    at: datetime  # the broker's
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """That a stream heard something, once. `sequence` counts the stream's hearings from 1."""
+
+    cause: UUID
+    sequence: int
+    before: int  # the stream's version when it was heard
+    kind: str
+    heard_at: datetime  # recorded time of what was heard
+    hash: bytes  # SHA-256 of the data that was heard
+    code: str
+    policy: str
+    dead: bool = False
+    attempt: int = 1  # a redrive of a dead hearing is heard as its next attempt
+    at: datetime | None = None  # when it was recorded; set by the store
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event as it is stored and as it is published: the bytes are the same."""
+
+    stream: Stream
+    version: int
+    id: UUID
+    kind: str
+    topic: str
+    cause: UUID
+    data: bytes
+    hash: bytes
+    traceparent: str = ""
+    at: datetime | None = None  # chosen by the store at the append
+    position: int = 0
+    transaction: int = 0
+
+
+@dataclass(slots=True)
+class Turn:
+    """All that one stream heard and said since what its caller last knew of it. Accepted or refused as a whole."""
+
+    stream: Stream
+    heard: int  # hearings that the caller knows: the append is refused where the stream has another count
+    version: int  # the version that goes with it
+    hearings: list[Hearing] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    doors: list[Door] = field(default_factory=list)
+    due: datetime | None = None  # wants to be woken then; None: not at all
+    lease: float | None = None  # seconds from now: this caller works on it; overrides `due`
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """`accepted` streams are on the record at `at`; `earlier` was said before by them and is not yet published: it goes first."""
+
+    at: datetime
+    accepted: frozenset[Stream]
+    earlier: tuple[Said, ...] = ()
+
+
+@dataclass(slots=True)
+class History:
+    """A stream as the store has it. `causes`: what was heard, by cause id, latest attempt."""
+
+    stream: Stream
+    heard: int = 0
+    version: int = 0
+    said: list[Said] = field(default_factory=list)
+    causes: dict[UUID, Hearing] = field(default_factory=dict)
+    unpublished: list[Said] = field(default_factory=list)
+
+
+class Due(NamedTuple):
+    """A stream that is to be woken, claimed for the caller until its lease ends."""
+
+    stream: Stream
+    at: datetime  # when it wanted to be woken
+    now: datetime  # the store's clock at the claim: the recorded time of the waking
+
+
+class Cursor(NamedTuple):
+    """Where a reader of everything stands. Belongs to a store epoch."""
+
+    epoch: str
+    transaction: int = 0
+    position: int = 0
+
+
+class Refused(Exception):
+    """The store cannot hold this (NUL in a text, a broken number, too large): the same append will never succeed."""
+
+
+class Unavailable(Exception):
+    """The store cannot be reached, or the outcome is unknown: drop what was cached, wait, read again, decide again."""
+
+
+class Store(Protocol):
+    """A place for the record. Safe for many callers at once. Raises Unavailable; `append` also Refused."""
+
+    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+        """All accepted turns in one transaction and one round trip; a turn whose stream has moved on is left out.
+
+        `published`: acknowledged by the broker, leaves the outbox in the same statement. Raises Refused only when a
+        single turn is given and the store cannot hold it; of several, the refused ones are found by halving and are
+        missing from `accepted` like the others (their callers try them alone and see).
+        """
+        ...
+
+    async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
+        """Every stream asked for, in one round trip; one that does not exist is an empty History."""
+        ...
+
+    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
+        """These leave the outbox."""
+        ...
+
+    async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[Said]:
+        """What this service said at least `older_than` seconds ago and no broker has acknowledged, in order by stream."""
+        ...
+
+    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
+        """Streams of this service that are due, leased to the caller; and seconds until the next one is due (inf: none)."""
+        ...
+
+    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
+        """The caller still works on these."""
+        ...
+
+    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+        """Counts one more attempt for each (topic, partition, offset); the counts after it. Used after an unclean end."""
+        ...
+
+    async def began(self, service: str, instance: str) -> bool:
+        """Notes that this instance runs; True where its last run did not end cleanly."""
+        ...
+
+    async def ended(self, service: str, instance: str) -> None:
+        """Notes a clean end."""
+        ...
+
+    def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        """All events after `since`, in an order that never skips a late commit, up to what is settled now; then ends."""
+        ...
+
+    async def cursor(self) -> Cursor:
+        """The beginning, in today's epoch."""
+        ...
+
+    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        """Every stream of one workflow."""
+        ...
+
+    async def hearings(self, stream: Stream) -> list[Hearing]:
+        """All hearings of a stream, every attempt, in order."""
+        ...
+
+    async def doors(self, tenant: str, workflow: str, causes: Sequence[UUID] = ()) -> dict[UUID, Door]: ...
+
+    async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
