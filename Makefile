@@ -14,11 +14,12 @@ help: ## list the habits
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.project ## install everything, hash by hash, into .venv
+	@:
 
-run: setup ## Kafka, Postgres, a model and every service: watch real requests go by
+run: setup .venv/.warm ## Kafka, Postgres, a model and every service: watch real requests go by
 	@$(BIN)/hansard demo
 
-test: setup ## every test, on a real Kafka, Postgres and model that it starts
+test: setup .venv/.warm ## every test, on a real Kafka, Postgres and model that it starts
 	@$(BIN)/pytest
 
 check: setup ## style, types, import law and the tests that need no server
@@ -31,13 +32,13 @@ fix: setup ## let ruff put right what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: setup ## measure, print a table, add to .hansard/bench.jsonl
+bench: setup .venv/.warm ## measure, print a table, add to .hansard/bench.jsonl
 	@$(BIN)/python -m tests.benchmarks
 
 contracts: setup ## write schemas and AsyncAPI anew from the tables
 	@$(BIN)/python -m contracts
 
-up: setup ## start the servers and leave them running
+up: setup .venv/.warm ## start the servers and leave them running
 	@$(BIN)/hansard up
 
 down: ## stop the servers that `make up` left running
@@ -48,7 +49,8 @@ lock: ## choose the newest versions allowed and write requirements.lock (needs u
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
 
-clean: down ## stop the servers, forget their data and the environment
+clean: ## stop the servers, forget their data and the environment
+	@if [ -e .venv/.project ]; then HANSARD_HOME= $(BIN)/python -m infra.servers erase; fi
 	rm -rf .venv .hansard *.egg-info build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -57,10 +59,14 @@ clean: down ## stop the servers, forget their data and the environment
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo 'Hansard needs Python 3.11 or newer; $(PYTHON) is' "$$($(PYTHON) -V 2>&1)." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'This Python has no venv. On Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }
 	@$(BIN)/python -c '$(NEW_ENOUGH); import pip' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; }
-	@echo 'Installing what requirements.lock names into .venv (half a gigabyte; a minute or two the first time)'
+	@echo 'Installing what requirements.lock names into .venv (300 MB to fetch; a minute or two the first time)'
 	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock || { echo 'The packages did not install. If the network failed, run make again: what is there is kept.' >&2; exit 1; }
 	@touch $@
 
 .venv/.project: .venv/.locked pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Java learns once how Kafka starts, and forgets it with the environment. Without it Kafka only starts slower.
+.venv/.warm: .venv/.locked infra/servers/kafka.sha256 | .venv/.project
+	@if $(BIN)/python -m infra.servers warm; then touch $@; else echo 'Going on without it.' >&2; fi

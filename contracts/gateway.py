@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Intent, Money, Name, Outcome, Path, Value
+from contracts.message import Command, Confidence, Event, Intent, Json, Money, Name, Outcome, Path, Value
 from contracts.verifier import Passage
 
 FallReason = Literal[
@@ -23,16 +23,17 @@ FallReason = Literal[
 ModelClass = Literal["capable", "fast"]
 
 
-class ChatMessage(Value):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-    tool_call_id: str | None = None
-
-
 class ToolCall(Value):
     id: str
     name: str
     arguments: str = Field(description="JSON, as the model wrote it")
+
+
+class ChatMessage(Value):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class CallModel(Command):
@@ -46,10 +47,8 @@ class CallModel(Command):
         default="", description="what is asked, in short: for the cache, the extractive tier and the rules"
     )
     passages: tuple[Passage, ...] = ()
-    tools: tuple[dict[str, JsonValue], ...] = ()
-    response_schema: dict[str, JsonValue] | None = Field(
-        default=None, description="JSON Schema of a structured output"
-    )
+    tools: tuple[dict[str, Json], ...] = ()
+    response_schema: dict[str, Json] | None = Field(default=None, description="JSON Schema of a structured output")
     max_output_tokens: int = Field(default=512, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     minimum_confidence: Confidence | None = None
@@ -102,6 +101,10 @@ class AttemptFailed(Event):
     retry_at: AwareDatetime | None = Field(
         default=None, description="not before then: backoff, or the provider's Retry-After"
     )
+    resume_at: AwareDatetime | None = Field(
+        default=None, description="when the call goes on, at whatever tier; none: at once"
+    )
+    estimated: bool = Field(default=False, description="the cost is an estimate, or not known")
     circuit_open_until: AwareDatetime | None = None
 
 
@@ -116,7 +119,7 @@ class ModelReplied(Event):
     provider: str
     model: str
     text: str
-    data: JsonValue = Field(default=None, description="the structured output, where a schema was given")
+    data: Json = Field(default=None, description="the structured output, where a schema was given")
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str = "stop"
     confidence: Confidence | None = None
@@ -126,6 +129,7 @@ class ModelReplied(Event):
     cost: Money = Field(description="US dollars of all attempts of this call; 0 for a model of one's own")
     input_tokens: int = 0
     output_tokens: int = 0
+    estimated: bool = Field(default=False, description="the cost is an estimate: no price or no usage was told")
     policy: str = ""
 
 

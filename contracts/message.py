@@ -1,9 +1,19 @@
 """The base of every message that services say to each other."""
 
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+)
 
 Once = Literal["", "stream", "workflow"]
 
@@ -18,9 +28,7 @@ class Message(Value):
     """One message. Its `kind` is its CloudEvents type: it outlives the class's name, and a change of meaning gets a new one."""
 
     kind: ClassVar[str]
-    once: ClassVar[Once] = (
-        ""  # "stream", "workflow": its id comes from there, so that a second one cannot be recorded
-    )
+    once: ClassVar[Once] = ""  # "stream", "workflow": its id comes from there, so that a second one cannot be recorded
 
 
 class Command(Message):
@@ -57,13 +65,27 @@ def refuse_float(value: Any) -> Any:
     return value
 
 
+def refuse_infinite(value: JsonValue) -> JsonValue:
+    """JSON has no NaN and no Infinity: written out again they would silently become null."""
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("NaN, Infinity and numbers beyond 1.8e308 are not JSON")
+    elif isinstance(value, list):
+        for item in value:
+            refuse_infinite(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            refuse_infinite(item)
+    return value
+
+
 Money = Annotated[
-    Decimal, BeforeValidator(refuse_float), Field(ge=0, allow_inf_nan=False, description="US dollars")
+    Decimal,
+    BeforeValidator(refuse_float),
+    Field(ge=0, le=Decimal(10) ** 12, max_digits=60, allow_inf_nan=False, description="US dollars"),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?$"}),
 ]
+Json = Annotated[JsonValue, AfterValidator(refuse_infinite)]
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="a short name, without slashes")
-]
-Path = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,254}$", description="names joined by slashes")
-]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="a short name, without slashes")]
+Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,254}$", description="names joined by slashes")]

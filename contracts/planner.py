@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Money, Name
+from contracts.message import Command, Confidence, Event, Json, Money, Name
 from contracts.plans import Plan
 from contracts.verifier import Passage
 
@@ -47,6 +47,7 @@ class StepAnswered(Event):
     step: Name
     attempt: int
     text: str
+    data: Json = None
     confidence: Confidence | None = None
     sources: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = ()
@@ -62,6 +63,8 @@ class StepPassed(Event):
     step: Name
     attempt: int
     by: tuple[str, ...] = ()
+    confidence: Confidence | None = Field(default=None, description="the judge's, where one was asked")
+    cost: Money = Field(default=0, validate_default=True, description="of the check")
 
 
 class StepRetried(Event):

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from contracts.message import Name, Value
+from contracts.message import Json, Name, Value
 
 
 class Step(Value):
@@ -15,10 +15,10 @@ class Step(Value):
         description="who does it: a role of the specialists (research, analyst, writer, coder, …) or a service"
     )
     instructions: str = Field(default="", description="what to do; empty: the goal of the workflow itself")
-    needs: tuple[Name, ...] = Field(
-        default=(), description="steps whose answers this one is given, and must wait for"
+    needs: tuple[Name, ...] = Field(default=(), description="steps whose answers this one is given, and must wait for")
+    input: Json = Field(
+        default=None, description="data for the worker. In an object, `facts` must not be contradicted, `passages` are to be cited"
     )
-    input: JsonValue = Field(default=None, description="data for the worker")
     verify: Literal["code", "judge", "none"] = Field(default="code", description="how its answer is checked")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(
         default=2, description="further attempts after a failed check or task"

@@ -2,13 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from contracts.message import Confidence, Event, Money, Value
+from contracts.message import Confidence, Event, Json, Money, Value
 
-FailReason = Literal[
-    "deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"
-]
+FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
 
 
 class Contribution(Value):
@@ -33,7 +31,7 @@ class Result(Event):
 class WorkflowCompleted(Result):
     kind = "hansard.results.completed.v1"
     text: str = Field(description="the answer")
-    data: JsonValue = Field(default=None, description="the answer as data, where a rule or a schema gave one")
+    data: Json = Field(default=None, description="the answer as data, where a rule or a schema gave one")
     answered_by: Literal["rule", "plan"]
     handler: str = Field(default="", description="the rule or the plan")
     confidence: Confidence | None = None

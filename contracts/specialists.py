@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Money, Name, Path, Value
+from contracts.message import Command, Confidence, Event, Json, Money, Name, Path, Value
 from contracts.verifier import Passage
 
 
@@ -14,6 +14,7 @@ class Given(Value):
     step: Name
     worker: str
     text: str
+    data: Json = None
     sources: tuple[str, ...] = ()
 
 
@@ -29,7 +30,7 @@ class PerformTask(Command):
     context: tuple[Given, ...] = ()
     passages: tuple[Passage, ...] = ()
     feedback: tuple[str, ...] = Field(default=(), description="why the attempt before did not pass")
-    input: JsonValue = None
+    input: Json = None
     deadline: AwareDatetime
     budget: Money | None = None
 
@@ -46,7 +47,7 @@ class TaskAnswered(Event):
     task: Path
     role: Name
     text: str
-    data: JsonValue = None
+    data: Json = None
     confidence: Confidence | None = None
     sources: tuple[str, ...] = ()
     passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")

@@ -92,9 +92,7 @@ _TOPICS = (
         ("planner",),
         ("console",),
     ),
-    Topic(
-        "specialists.commands", "Tasks for the specialists.", _TASK_COMMANDS, ("planner",), ("specialists",)
-    ),
+    Topic("specialists.commands", "Tasks for the specialists.", _TASK_COMMANDS, ("planner",), ("specialists",)),
     Topic(
         "specialists.events",
         "What became of each task.",

@@ -1,8 +1,8 @@
 """The words about checking a claim."""
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Money, Path, Value
+from contracts.message import Command, Confidence, Event, Json, Money, Path, Value
 
 
 class Passage(Value):
@@ -19,9 +19,10 @@ class CheckClaim(Command):
     claim: str
     sources: tuple[str, ...] = Field(default=(), description="what the claim itself cites")
     passages: tuple[Passage, ...] = Field(default=(), description="what it was given to rest on")
-    facts: dict[str, JsonValue] = Field(default_factory=dict, description="facts that it must not contradict")
+    facts: dict[str, Json] = Field(default_factory=dict, description="facts that it must not contradict")
     judge: bool = Field(default=False, description="after the checks by code, ask a judge model")
     tier: str = Field(default="", description="which tier of the gateway gave the claim")
+    deadline: AwareDatetime | None = Field(default=None, description="of the workflow: a judge is not waited for longer")
 
 
 class ClaimPassed(Event):
@@ -36,9 +37,7 @@ class ClaimPassed(Event):
 class ClaimRejected(Event):
     kind = "hansard.verifier.claim-rejected.v1"
     check: Path
-    reasons: tuple[str, ...] = Field(
-        min_length=1, description="what to do better, in words that a worker understands"
-    )
+    reasons: tuple[str, ...] = Field(min_length=1, description="what to do better, in words that a worker understands")
     failed: tuple[str, ...] = Field(description="the checks that failed")
     cost: Money = Field(default=0, validate_default=True)
     policy: str

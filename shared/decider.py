@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from contracts.dead_letters import DeadReason
 from contracts.message import Event, Message
 
 State = TypeVar("State")
@@ -22,6 +23,15 @@ class Context:
     tenant: str
     source: str = ""  # who says so: proven for a message of ours, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
+
+
+class TurnedAway(Exception):
+    """Raised by a decision for what cannot be heard as it stands: it is recorded as a dead letter with this reason."""
+
+    def __init__(self, reason: DeadReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: DeadReason = reason
+        self.detail = detail
 
 
 class Woken(Event):

@@ -10,13 +10,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from contracts.message import Intent, Message, Outcome
 from shared.decider import Decider, State, Woken
 
-I = TypeVar("I", bound=Intent, contravariant=True)  # noqa: E741
+S = TypeVar("S", contravariant=True)
+I = TypeVar("I", bound=Intent, contravariant=True)
 
 
-class Perform(Protocol[State, I]):
+class Perform(Protocol[S, I]):
     """Makes one attempt, within the intent's deadline. Never raises for what the outside does: that is an outcome too."""
 
-    async def __call__(self, state: State, intent: I) -> Outcome: ...
+    async def __call__(self, state: S, intent: I) -> Outcome: ...
 
 
 @dataclass(frozen=True)

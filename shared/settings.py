@@ -16,9 +16,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HANSARD_", env_file=None, extra="ignore", frozen=True)
 
     # Kafka
-    kafka: str = Field(
-        default="", description="bootstrap servers; empty: a broker of our own on this machine"
-    )
+    kafka: str = Field(default="", description="bootstrap servers; empty: a broker of our own on this machine")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     kafka_username: str = ""
@@ -37,9 +35,7 @@ class Settings(BaseSettings):
     )
 
     # Postgres
-    postgres: SecretStr = Field(
-        default=SecretStr(""), description="DSN; empty: a server of our own on this machine"
-    )
+    postgres: SecretStr = Field(default=SecretStr(""), description="DSN; empty: a server of our own on this machine")
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1)
     postgres_pooler: bool = Field(
@@ -59,9 +55,7 @@ class Settings(BaseSettings):
     # What users add
     roles: Path | None = Field(default=None, description="folder with further roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with further plans (YAML)")
-    workers: tuple[str, ...] = Field(
-        default=(), description="services of your own that take tasks, as a JSON list"
-    )
+    workers: tuple[str, ...] = Field(default=(), description="services of your own that take tasks, as a JSON list")
 
     # A process
     home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
@@ -80,9 +74,7 @@ class Settings(BaseSettings):
     batch: int = Field(default=500, ge=1, description="messages decided together at most")
     max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="body of a message at a door")
     max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="body of a message of ours")
-    workflow_seconds: float = Field(
-        default=600, gt=0, description="a workflow's deadline where the caller gives none"
-    )
+    workflow_seconds: float = Field(default=600, gt=0, description="a workflow's deadline where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="folded states that a process keeps")
     lease_seconds: float = Field(
         default=15, gt=0, description="a performer that falls silent for so long is taken over"

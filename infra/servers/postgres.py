@@ -5,7 +5,6 @@ Durable as in production: fsync and synchronous commit stay on.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import pwd
@@ -18,7 +17,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra.servers.process import ServerError, Spec, command_line
+from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop
 
 USER = DATABASE = "hansard"
 VERSIONS = {18: "pginstall18", 16: "pginstall"}  # newest first
@@ -35,10 +34,10 @@ SETTINGS = {
 }
 
 
-def prepare(port: int, home: Path, say: Callable[[str], None]) -> Spec:
+def plan(port: int, home: Path, say: Callable[[str], None]) -> list[Planned]:
     """Make the data folder if need be, and say how the server is started. Raises ServerError."""
     version, install = _installed()
-    password(home)
+    address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}"
     data = home / "data" / f"postgres-{version}"
     data.parent.mkdir(parents=True, exist_ok=True)
     uid, gid = _unprivileged()
@@ -53,7 +52,7 @@ def prepare(port: int, home: Path, say: Callable[[str], None]) -> Spec:
     if uid is not None:
         uid, gid = data.stat().st_uid, data.stat().st_gid
     _clear_stale_pid(data)
-    return Spec(
+    spec = Spec(
         [f"{install}/bin/postgres", "-D", str(data), "-p", str(port)]
         + [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")],
         str(data),
@@ -63,14 +62,10 @@ def prepare(port: int, home: Path, say: Callable[[str], None]) -> Spec:
         uid=uid,
         gid=gid,
     )
+    return [Planned("postgres", address, spec)]
 
 
-def address(port: int, home: Path) -> str:
-    """Where clients find the database, password and all."""
-    return f"postgresql://{USER}:{password(home)}@127.0.0.1:{port}/{DATABASE}"
-
-
-def password(home: Path) -> str:
+def _password(home: Path) -> str:
     """The password of this home: made once, readable by its owner only."""
     kept = home / "postgres.password"
     if not kept.exists():
@@ -79,9 +74,9 @@ def password(home: Path) -> str:
     return kept.read_text().strip()
 
 
-def ready(port: int, home: Path) -> bool:
+def ready(address: str) -> bool:
     """Whether it answers a query; makes our database the first time."""
-    return asyncio.run(_ready(address(port, home)))
+    return in_own_loop(_ready(address))
 
 
 async def _ready(url: str) -> bool:
@@ -99,6 +94,11 @@ async def _ready(url: str) -> bool:
     finally:
         await connection.close()
     return True
+
+
+def elsewhere(home: Path) -> Path:
+    """The folder for what the user that Postgres runs as cannot reach in this home."""
+    return Path(tempfile.gettempdir()) / f"hansard-{hashlib.sha256(bytes(home)).hexdigest()[:12]}"
 
 
 def must_wait(log: str) -> bool:
@@ -132,12 +132,12 @@ def _within_reach(
     install: Path, data: Path, home: Path, uid: int, gid: int | None, say: Callable[[str], None]
 ) -> tuple[Path, Path]:
     """Where that user can reach both; a folder under root's own is closed to everyone else."""
-    elsewhere = Path(tempfile.gettempdir()) / f"hansard-{hashlib.sha256(bytes(home)).hexdigest()[:12]}"
+    outside = elsewhere(home)
     if not _can(["test", "-x", f"{install}/bin/postgres"], uid, gid):
-        _own_folder(elsewhere)
-        copy = elsewhere / install.name
+        _own_folder(outside)
+        copy = outside / install.name
         if not copy.exists():
-            partial = elsewhere / f"{install.name}.partial"
+            partial = outside / f"{install.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(install, partial, symlinks=True)
             partial.rename(copy)
@@ -145,8 +145,8 @@ def _within_reach(
     for folder in (home, data.parent):
         folder.chmod(folder.stat().st_mode | 0o011)  # to be entered, not to be read
     if not _can(["test", "-x", str(data.parent)], uid, gid):
-        _own_folder(elsewhere)
-        data = elsewhere / data.name
+        _own_folder(outside)
+        data = outside / data.name
         say(f"Postgres keeps its data in {data}: the user it runs as cannot enter {home}")
     return install, data
 
@@ -168,11 +168,16 @@ def _initdb(install: Path, data: Path, home: Path, uid: int | None, gid: int | N
     partial.mkdir(mode=0o700)
     if uid is not None:
         os.chown(partial, uid, -1 if gid is None else gid)
-    options = ["--encoding=UTF8", "--no-locale", "--auth-local=reject", "--auth-host=scram-sha-256", "--no-instructions"]
+    options = [
+        "--encoding=UTF8",
+        "--no-locale",
+        "--auth-local=reject",
+        "--auth-host=scram-sha-256",
+        "--no-instructions",
+    ]
     secret = tempfile.NamedTemporaryFile("w", dir=data.parent, prefix=".pw")  # noqa: SIM115
-    as_user = {} if uid is None else {"user": uid, "group": gid, "extra_groups": []}
     with secret:
-        secret.write(password(home))
+        secret.write(_password(home))
         secret.flush()
         if uid is not None:
             os.chown(secret.name, uid, -1 if gid is None else gid)
@@ -182,7 +187,9 @@ def _initdb(install: Path, data: Path, home: Path, uid: int | None, gid: int | N
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            **as_user,  # type: ignore[arg-type]
+            user=uid,
+            group=gid,
+            extra_groups=None if uid is None else [],
         )
     if made.returncode != 0:
         raise ServerError(f"Postgres could not make its data folder {data}:\n{made.stdout[-500:]}{made.stderr[-1500:]}")

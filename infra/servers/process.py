@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -9,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +36,15 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A server that is ready to be started."""
+
+    name: str
+    address: str
+    spec: Spec
+
+
+@dataclass(frozen=True)
 class Running:
     """A server that was started: `born` tells its process from a later one that got the same pid."""
 
@@ -45,14 +56,17 @@ class Running:
     spec: Spec
 
 
+PROC = Path("/proc/self/stat").exists()
+
 _guards: list[subprocess.Popen[bytes]] = []  # each holds a lifeline: as long as this process lives
 
 
-def start(name: str, address: str, spec: Spec, *, keep: bool) -> Running:
+def start(planned: Planned, *, keep: bool) -> Running:
     """Start a server under its guard; it ends with this process unless `keep`.
 
     Raises ServerError when the command itself cannot be run.
     """
+    name, spec = planned.name, planned.spec
     asked = json.dumps(asdict(spec) | {"lifeline": not keep})
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", infra.servers.guard.__file__, asked],
@@ -72,12 +86,12 @@ def start(name: str, address: str, spec: Spec, *, keep: bool) -> Running:
     guard.stderr.close()
     _guards[:] = [other for other in _guards if other.poll() is None] + [guard]
     pid = int(said)
-    return Running(name, address, pid, born(pid) or "ended", keep, spec)
+    return Running(name, planned.address, pid, born(pid) or "ended", keep, spec)
 
 
 def born(pid: int) -> str | None:
     """When this process began, as the system writes it; None when there is no such process (or only its corpse)."""
-    if sys.platform == "linux":
+    if PROC:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -91,7 +105,7 @@ def born(pid: int) -> str | None:
 
 def command_line(pid: int) -> str:
     """What this process was started with; empty when there is none."""
-    if sys.platform == "linux":
+    if PROC:
         try:
             return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
@@ -111,6 +125,13 @@ def stop(server: Running, *, kill: bool = False) -> None:
         wait_for(lambda: not alive(server), seconds=spec.patience)
     if _signal(server, 9) and not wait_for(lambda: not alive(server), seconds=10):
         raise ServerError(f"{server.name} (pid {server.pid}) does not end. End it yourself: kill -9 {server.pid}")
+
+
+def stop_all(servers: Iterable[Running]) -> None:
+    """Stop them side by side: some wait for each other. Raises the first ServerError after all were tried."""
+    with ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(stop, server) for server in servers]:
+            done.result()
 
 
 def _signal(server: Running, number: int) -> bool:
@@ -135,25 +156,23 @@ def wait_for(there: Callable[[], bool], *, seconds: float) -> bool:
     return found
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether anything accepts a connection there."""
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def in_own_loop(question: Coroutine[object, object, bool]) -> bool:
+    """Ask it in a thread and loop of its own: our callers may have a loop that runs."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, question).result()
 
 
 def free_port(*, wish: int | None = None, taken: set[int] | None = None) -> int:
     """A port nobody listens on: the wish if it is free, else one below those that the system gives to clients."""
     lottery = random.sample(range(20_000, 32_000), 200)
     for port in [wish, *lottery] if wish else lottery:
-        if port not in (taken or ()) and _is_free(port):
+        if port not in (taken or ()) and is_free(port):
             return port
     raise ServerError("No free port between 20000 and 32000 on 127.0.0.1.")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -163,10 +182,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def last_words(log: str, *, lines: int = 8) -> str:
+def last_words(log: Path, *, lines: int = 8) -> str:
     """The end of a log, for an error that names it."""
     try:
-        tail = Path(log).read_text(errors="replace").strip().splitlines()[-lines:]
+        tail = log.read_text(errors="replace").strip().splitlines()[-lines:]
     except OSError:
         tail = []
     return f"Its log is {log}" + ("".join(f"\n  | {line[:300]}" for line in tail) if tail else " (empty)")

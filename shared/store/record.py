@@ -66,7 +66,7 @@ class Hearing:
     at: datetime | None = None  # when it was recorded; set by the store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Said:
     """An event as it is stored and as it is published: the bytes are the same."""
 
@@ -96,6 +96,7 @@ class Turn:
     doors: list[Door] = field(default_factory=list)
     due: datetime | None = None  # wants to be woken then; None: not at all
     lease: float | None = None  # seconds from now: this caller works on it; overrides `due`
+    keep: bool = False  # nothing changed: leave its due row, or that there is none, as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,10 @@ class Refused(Exception):
 
 class Unavailable(Exception):
     """The store cannot be reached, or the outcome is unknown: drop what was cached, wait, read again, decide again."""
+
+
+class EpochChanged(Exception):
+    """The cursor belongs to another epoch: the store was restored since. Read everything again, from `cursor()`."""
 
 
 class Store(Protocol):

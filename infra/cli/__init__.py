@@ -1,0 +1,76 @@
+"""`hansard`: the one command, and the one place that may import every service."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from infra.cli import audit, demo, doctor, operate, requests, running, starters
+from infra.cli.base import Problem
+from infra.servers import ServerError
+
+app = typer.Typer(
+    name="hansard",
+    help="A parliament of LLM agents that speaks through Kafka; nothing counts until it is on the record.\n\n"
+    'Start with:  hansard up --detach   and   hansard ask "What is a quorum?"',
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RUN, ASK, RECORD, CARE = "Run it", "Ask it", "The record", "Look after it"
+
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
+    ASK: {
+        "ask": requests.ask,
+        "submit": requests.submit,
+        "watch": requests.watch,
+        "results": requests.results,
+        "cancel": requests.cancel,
+        "init": starters.init,
+    },
+    RECORD: {"replay": audit.replay, "stats": operate.stats, "effects": operate.effects},
+    CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
+}
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
+app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
+app.add_typer(operate.dead_letters, name="dead-letters", rich_help_panel=CARE)
+app.command("supervise", hidden=True)(running.supervise)
+
+
+@app.callback()
+def _hansard(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry of the command: errors as one sentence, unless `--debug`."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception as failed:
+        if "--debug" in sys.argv[1:]:
+            raise
+        sys.exit(told(failed))
+
+
+def told(failed: Exception) -> int:
+    """One sentence for a person, on standard error; the exit code."""
+    if isinstance(failed, Problem):
+        sys.stderr.write(f"hansard: {failed}\n")
+        return failed.code
+    if isinstance(failed, ServerError):
+        sys.stderr.write(f"hansard: {failed}\n")
+        return 1
+    name = type(failed).__name__
+    sys.stderr.write(f"hansard: {name}: {failed}\n(`hansard --debug …` shows where; `hansard doctor` looks for causes)\n")
+    return 1

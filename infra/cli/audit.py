@@ -1,0 +1,293 @@
+"""`audit …` and `replay`: what the record tells, and whether it holds."""
+
+import asyncio
+import contextlib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from dateutil import parser as dates
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from rich.tree import Tree
+
+from contracts.envelope import TENANT, headers
+from infra.audit import rebuild as rebuilding
+from infra.audit import replay as replaying
+from infra.audit import show as showing
+from infra.audit import verify as verifying
+from infra.audit.words import Minutes, dollars, one_line
+from infra.cli import base, screen
+from infra.cli.base import Problem
+from infra.cli.bus import Bus, make_topic
+from infra.cli.running import services
+from shared.settings import Settings
+
+app = typer.Typer(help="What the record tells, and whether it holds.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+Tenant = Annotated[str, typer.Option(help="Whose workflow it is.")]
+AT_ONCE = 8  # workflows read side by side
+
+
+def moment(text: str) -> datetime | None:
+    """A time as people write one; without a zone it is this machine's. Raises Problem."""
+    if not text:
+        return None
+    try:
+        return dates.parse(text).astimezone()
+    except (ValueError, OverflowError):
+        raise Problem(f"{text!r} is no time: 2026-01-31T12:00, or 12:00 for today.", code=2) from None
+
+
+@app.command()
+def show(
+    workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow: the request's id, or its correlation id.")],
+    tree: Annotated[bool, typer.Option("--tree", help="By cause, not by time.")] = False,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Every body, whole.")] = False,
+    tenant: Tenant = TENANT,
+    json_: Json = False,
+) -> None:
+    """The whole story of one workflow: what was heard at the door, who said what because of what, what it cost.
+
+    Example: hansard audit show ask-1f0b6f7a9c11 --tree
+    """
+    settings = base.running(postgres=True)
+    story = base.run(_story(settings, tenant, workflow))
+    if story is None:
+        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
+    if json_:
+        for line in showing.as_json(story):
+            print(screen.as_json(line))
+        return
+    if tree:
+        screen.out.print(_tree(story))
+    else:
+        screen.put(screen.heading())
+    minutes = Minutes()
+    for word in () if tree else story.words:
+        screen.put(screen.line(word, minutes, story.began))
+        if bodies:
+            screen.out.print_json(data=dict(word.data), indent=2)
+    _summary(story)
+
+
+async def _story(settings: Settings, tenant: str, workflow: str) -> showing.Story | None:
+    async with base.record(settings) as store:
+        return await showing.story(store, settings.topics, tenant, workflow)
+
+
+def _tree(story: showing.Story) -> Tree:
+    root = Tree(Text(f"workflow {story.workflow}", "bold"))
+    at: dict[str, Any] = {}
+    for word in story.words:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        text.append(f"{word.stream or 'a client'} ", screen.colour(word.service))
+        text.append(f"{word.name} ", "bold " + screen.colour(word.service))
+        if word.spent:
+            text.append(f"{dollars(word.spent)} ", "bold green")
+        text.append(one_line(word.gist, 80), "dim")
+        at[word.id] = at.get(word.cause, root).add(text)
+    return root
+
+
+def _summary(story: showing.Story) -> None:
+    result, began = story.result, story.began
+    seconds = (result.at - began).total_seconds() if result and began else None
+    if result:
+        screen.out.print(screen.result(result.kind, result.data, seconds))
+    else:
+        screen.out.print("There is no result yet.")
+    paid = dollars(story.cost) or "$0"
+    streams = len(story.hearings)
+    heard = sum(len(mine) for mine in story.hearings.values())
+    screen.say(f"{len(story.words)} messages, {streams} streams, {heard} hearings ({story.silent} silent), {paid}")
+
+
+@app.command()
+def verify(
+    workflow: Annotated[str, typer.Option(help="Only this workflow.")] = "",
+    since: Annotated[str, typer.Option(help="Only workflows that said something since then.")] = "",
+    tenant: Tenant = TENANT,
+    json_: Json = False,
+) -> None:
+    """Decide every recorded hearing again and compare: the same words, the same ids, the same bytes, and no gap anywhere.
+
+    Exits 1 on any difference. A performer's outcomes are trusted: they came from outside.
+
+    Example: hansard audit verify    ·    hansard audit verify --workflow ask-1f0b6f7a9c11
+    """
+    settings = base.running(postgres=True)
+    reports = base.run(_verify(settings, moment(since), (tenant, workflow) if workflow else None))
+    found = [one for report in reports for one in first_of_each(report.differences)]
+    strangers = [one for report in reports for one in report.strangers]
+    decided, trusted = sum(r.decided for r in reports), sum(r.trusted for r in reports)
+    streams = sum(r.streams for r in reports)
+    if json_:
+        for one in found:
+            print(screen.as_json(asdict(one) | {"stream": str(one.stream)}))
+        print(screen.as_json({
+            "workflows": len(reports), "streams": streams, "decided": decided, "trusted": trusted,
+            "differences": len(found), "strangers": strangers,
+        }))  # fmt: skip
+    else:
+        for one in found:
+            screen.out.print(f"{one.stream}, hearing {one.sequence}: {one.what}", style="bold red", markup=False)
+            screen.out.print(screen.table(("", ""), [("recorded", one.recorded), ("today", one.today)]))
+        for stranger in strangers:
+            screen.out.print(f"not on the record: {stranger}", style="yellow", markup=False)
+        verdict = f"{len(found)} streams differ" if found else "the record holds"
+        screen.out.print(
+            f"{verdict}: {len(reports)} workflows, {streams} streams, {decided} hearings decided again, {trusted} trusted",
+            style="bold red" if found else "bold green",
+        )
+    if workflow and not streams:
+        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
+    if found:
+        raise typer.Exit(1)
+
+
+def first_of_each(differences: list[verifying.Difference]) -> list[verifying.Difference]:
+    """The first difference of every stream: what follows may only follow from it."""
+    first: dict[Any, verifying.Difference] = {}
+    for one in differences:
+        first.setdefault(one.stream, one)
+    return list(first.values())
+
+
+async def _verify(settings: Settings, since: datetime | None, only: tuple[str, str] | None) -> list[verifying.Report]:
+    known = services(settings)
+    async with base.record(settings) as store:
+        wanted = [only] if only else list(await verifying.workflows(store, since))
+        slots = asyncio.Semaphore(AT_ONCE)
+        with bar("verifying", len(wanted)) as advance:
+
+            async def one(tenant: str, workflow: str) -> verifying.Report:
+                async with slots:
+                    report = await verifying.verify(store, known, settings.topics, tenant, workflow)
+                    advance()
+                    return report
+
+            return await asyncio.gather(*(one(*pair) for pair in wanted))
+
+
+@contextlib.contextmanager
+def bar(what: str, total: int | None) -> Any:
+    """A progress bar on standard error; yields what moves it on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen.err_console(), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n=1: progress.advance(task, n)
+
+
+@app.command()
+def rebuild(
+    to: Annotated[str, typer.Option(help="Where to: SCHEMA, or DSN/SCHEMA (postgresql://user@host/database/schema).")],
+) -> None:
+    """Rebuild the store from Kafka's topics alone, into an empty schema.
+
+    Example: hansard audit rebuild --to rebuilt && hansard audit compare --with rebuilt
+    """
+    settings = base.running(kafka=True)
+    dsn, schema = place(settings, to)
+    gathered, events = base.run(_rebuild(settings, dsn, schema))
+    for stranger in (*gathered.strangers[:20], *gathered.gaps()[:20]):
+        screen.out.print(stranger, style="yellow", markup=False)
+    screen.out.print(
+        f"{gathered.records} records read, {gathered.repeats} repeats: {events} events of {len(gathered.said)} streams and "
+        f"{len(gathered.doors)} messages from outside are in {schema}"
+    )
+    if gathered.gaps():
+        raise typer.Exit(1)
+
+
+def place(settings: Settings, text: str) -> tuple[str, str]:
+    """The DSN and the schema that are meant. Raises Problem."""
+    dsn, slash, schema = text.rpartition("/")
+    if not slash:
+        dsn, schema = settings.postgres.get_secret_value(), text
+    if not dsn or not schema.isidentifier() or schema != schema.lower():
+        raise Problem(f"{text!r} is no place: SCHEMA, or postgresql://user@host/database/SCHEMA.", code=2)
+    return dsn, schema
+
+
+async def _rebuild(settings: Settings, dsn: str, schema: str) -> tuple[rebuilding.Gathered, int]:
+    from infra.migrations import migrate
+
+    gathered = rebuilding.Gathered(settings.topics)
+    async with Bus(settings) as bus, bus.listen(settings.topics.by_name, "beginning") as listener:
+        with bar("reading", None) as advance:
+            async for heard in listener.to_the_end():
+                gathered.add(heard.record)
+                advance()
+    await migrate(dsn, schema)
+    try:
+        return gathered, await rebuilding.insert(gathered, dsn, schema)
+    except ValueError as refused:
+        raise Problem(f"Nothing was rebuilt: {refused}.") from None
+
+
+@app.command()
+def compare(
+    other: Annotated[str, typer.Option("--with", help="The other store: SCHEMA, or DSN/SCHEMA.")],
+) -> None:
+    """Compare two stores, stream by stream, hash for hash. Exits 1 where they differ.
+
+    Example: hansard audit compare --with rebuilt
+    """
+    settings = base.running(postgres=True)
+    dsn, schema = place(settings, other)
+    compared = base.run(_compare(settings, dsn, schema))
+    for one in compared.unlike[:20]:
+        screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
+        screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
+    verdict = f"{len(compared.unlike)} streams differ" if compared.unlike else "the same, hash for hash"
+    screen.out.print(f"{compared.streams} streams, {compared.events} events: {verdict}")
+    if compared.unlike:
+        raise typer.Exit(1)
+
+
+async def _compare(settings: Settings, dsn: str, schema: str) -> rebuilding.Compared:
+    from pydantic import SecretStr
+
+    other = settings.model_copy(update={"postgres": SecretStr(dsn), "postgres_schema": schema})
+    async with base.record(settings) as here, base.record(other) as there:
+        return await rebuilding.compare(here, there)
+
+
+def replay(
+    to: Annotated[str, typer.Option(help="A topic of your own; made where it is not there.")],
+    from_: Annotated[str, typer.Option("--from", help="Only what was said from then on.")] = "",
+    until: Annotated[str, typer.Option(help="Only what was said before then.")] = "",
+    kind: Annotated[list[str] | None, typer.Option(help="Only these kinds: `model-replied`, `hansard.results.*`.")] = None,
+    workflow: Annotated[str, typer.Option(help="Only this workflow.")] = "",
+) -> None:
+    """Say recorded events again, on a topic of your own, marked as replayed (`ce_replayed`). Nothing is decided by it.
+
+    Example: hansard replay --to my-analysis --kind 'hansard.results.*' --from 2026-01-31
+    """
+    settings = base.running(kafka=True, postgres=True)
+    try:
+        replaying.allowed(to, settings.topics, settings.topic_prefix)
+    except replaying.Forbidden as forbidden:
+        raise Problem(f"Refused: {forbidden}.", code=2) from None
+    choice = replaying.Choice(moment(from_), moment(until), tuple(kind or ()), workflow)
+    count = base.run(_replay(settings, to, choice))
+    screen.say(f"{count} events are on {to}.")
+
+
+async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
+    await make_topic(settings, to)
+    plain = settings.model_copy(update={"topic_prefix": ""})
+    now, count, waiting = datetime.now(UTC), 0, []
+    async with base.record(settings) as store, Bus(plain) as bus:
+        async for said in replaying.events(store, choice):
+            envelope = replaying.envelope(said, now)
+            waiting.append(await bus.hand_over(to, envelope.correlationid.encode(), envelope.data, headers(envelope)))
+            count += 1
+            if len(waiting) >= 1000:
+                await asyncio.gather(*waiting)
+                waiting.clear()
+        await asyncio.gather(*waiting)
+    return count

@@ -1,0 +1,102 @@
+"""What every command stands on: settings with the addresses of what runs, errors for people, one way to run async work."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from infra.servers import MODEL_NAME, Addresses, Servers
+from shared.settings import Settings
+from shared.store.record import Store
+
+T = TypeVar("T")
+
+
+class Problem(Exception):
+    """Something that a person can put right: one sentence, and what to do. `code` is the exit code."""
+
+    def __init__(self, sentence: str, *, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give addresses (HANSARD_KAFKA, HANSARD_POSTGRES)."
+
+
+def local() -> Settings:
+    """The settings as the environment gives them; addresses may be empty."""
+    return Settings()
+
+
+def with_addresses(settings: Settings, found: Addresses) -> Settings:
+    """The same settings, with the servers found where an address is empty."""
+    own_model = found.model and not settings.model_url and not settings.gateway
+    changes = {
+        "kafka": settings.kafka or found.kafka,
+        "postgres": type(settings.postgres)(settings.postgres.get_secret_value() or found.postgres),
+        "model_url": settings.model_url or found.model,
+        "model_name": settings.model_name or (MODEL_NAME if own_model else ""),
+    }
+    return settings.model_copy(update=changes)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """These settings' addresses, for processes that are started with them."""
+    given = {
+        "HANSARD_KAFKA": settings.kafka,
+        "HANSARD_POSTGRES": settings.postgres.get_secret_value(),
+        "HANSARD_MODEL_URL": settings.model_url,
+        "HANSARD_MODEL_NAME": settings.model_name,
+        "HANSARD_HOME": str(settings.home),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
+    """Settings with the addresses of what runs. Raises Problem where one that is needed is missing."""
+    settings = local()
+    settings = with_addresses(settings, Servers(settings.home).found() or Addresses())
+    missing = [
+        name
+        for name, needed, there in (
+            ("Kafka", kafka, settings.kafka),
+            ("Postgres", postgres, settings.postgres.get_secret_value()),
+        )
+        if needed and not there
+    ]
+    if len(missing) == kafka + postgres and missing:
+        raise Problem(NOTHING_RUNS)
+    if missing:
+        raise Problem(f"{' and '.join(missing)} is not running: `hansard up`, or set HANSARD_{missing[0].upper()}.")
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def record(settings: Settings) -> AsyncIterator[Store]:
+    """The event store, opened and closed. Raises Problem when it cannot be reached."""
+    from shared.store.postgres import PostgresStore
+    from shared.store.record import Unavailable
+
+    try:
+        store = await PostgresStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
+        await store.ping()
+    except (Unavailable, OSError) as away:
+        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs async work to its end; Ctrl-C ends it quietly."""
+    return asyncio.run(work)
+
+
+def terminal_in() -> bool:
+    """Whether a person sits at standard input."""
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False

@@ -1,0 +1,284 @@
+"""`doctor`: looks at everything the services need, and says how to mend what is not right."""
+
+import asyncio
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from infra.cli import base, screen
+from infra.cli.bus import connection
+from shared.settings import Settings
+
+OLDEST_KAFKA = "3.9"
+OLDEST_POSTGRES = 15
+SKEW = 2.0  # seconds between two clocks
+ROOM = 1 << 30  # bytes free on the disk
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found. `fix` is what to do; empty where all is well."""
+
+    what: str
+    found: str
+    fix: str = ""
+
+    @property
+    def well(self) -> bool:
+        return not self.fix
+
+
+Look = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+async def kafka(settings: Settings) -> list[Finding]:
+    """Reachable, and new enough to have what we ask of it."""
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    if not settings.kafka:
+        return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
+    admin = AIOKafkaAdminClient(**connection(settings) | {"request_timeout_ms": 5000})
+    try:
+        began = time.monotonic()
+        await asyncio.wait_for(admin.start(), 10)
+        cluster = await admin.describe_cluster()
+        took = (time.monotonic() - began) * 1000
+    except Exception as away:
+        fix = f"start it, or mend HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({type(away).__name__}: {away})"
+        return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
+    finally:
+        await admin.close()
+    brokers = len(cluster.get("brokers", ()))
+    return [Finding("Kafka", f"{settings.kafka} answers in {took:.0f} ms, {brokers} broker(s)")]
+
+
+async def topics(settings: Settings) -> list[Finding]:
+    """Every topic is there as the table wants it, and the doors have the broker's time."""
+    from infra.topics import plan
+    from shared.kafka.topics import check_doors
+
+    if not settings.kafka:
+        return []
+    found: list[Finding] = []
+    try:
+        changes = list(await plan(settings))
+        if changes:
+            found.append(Finding("topics", "; ".join(map(str, changes[:3])), "hansard topics"))
+        else:
+            found.append(Finding("topics", f"all {len(settings.topics.all)} are as they should be"))
+    except Exception as failed:
+        found.append(Finding("topics", f"cannot be looked at: {failed}", "give this user DESCRIBE on the topics"))
+    try:
+        await asyncio.wait_for(check_doors(settings), 10)
+        found.append(Finding("doors", "they have LogAppendTime: their time is the broker's"))
+    except Exception as failed:
+        fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
+        found.append(Finding("doors", str(failed) or type(failed).__name__, fix))
+    return found
+
+
+async def postgres(settings: Settings) -> list[Finding]:
+    """Reachable, new enough, migrated, append-only, with the rights that a service needs."""
+    import asyncpg
+
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    if not dsn:
+        return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
+    try:
+        began = time.monotonic()
+        connection_ = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
+    except Exception as away:
+        fix = f"start it, or mend HANSARD_POSTGRES ({type(away).__name__}: {one_line(away)})"
+        return [Finding("Postgres", "does not answer", fix)]
+    try:
+        took = (time.monotonic() - began) * 1000
+        version = await connection_.fetchval("select current_setting('server_version_num')::int")
+        told = f"PostgreSQL {version // 10000}.{version % 100} answers in {took:.0f} ms"
+        fix = "" if version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
+        found = [Finding("Postgres", told, fix), *await _durable(connection_)]
+        if not await connection_.fetchval("select to_regclass($1) is not null", f'"{schema}".events'):
+            return [*found, Finding("schema", f"{schema} is not there", "hansard migrate")]
+        return [*found, *await _schema(connection_, dsn, schema), *await _clock(connection_)]
+    finally:
+        await connection_.close()
+
+
+async def _durable(connection_: Any) -> list[Finding]:
+    off = [name for name in ("fsync", "synchronous_commit", "full_page_writes")
+           if await connection_.fetchval("select current_setting($1)", name) == "off"]  # fmt: skip
+    if off:
+        return [Finding("durability", f"{', '.join(off)} off", "turn it on: what is committed must survive a power cut")]
+    return [Finding("durability", "fsync and synchronous_commit are on")]
+
+
+async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
+    from infra.migrations import pending
+
+    found: list[Finding] = []
+    try:
+        waiting = await pending(dsn, schema)
+        found.append(
+            Finding("schema", f"{schema} waits for {', '.join(waiting)}", "hansard migrate")
+            if waiting
+            else Finding("schema", f"{schema} is as this version wants it")
+        )
+    except Exception as failed:
+        found.append(Finding("schema", one_line(failed), "restore the migration's file"))
+    guarded = await connection_.fetchval(
+        "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
+        " where c.relnamespace = $1::regnamespace and c.relname in ('events', 'hearings', 'doors')"
+        " and not t.tgisinternal and t.tgenabled in ('A', 'O')",
+        f'"{schema}"',
+    )
+    found.append(
+        Finding("append-only", "the trigger guards events, hearings and doors")
+        if guarded >= 3
+        else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
+    )
+    lacks = [
+        f"{right} on {table}"
+        for table, rights in NEEDED.items()
+        for right in rights
+        if not await connection_.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+    ]
+    role = f"{schema}_writer"
+    found.append(
+        Finding("grants", "this user may not " + ", ".join(lacks), f"grant {role} to this user")
+        if lacks
+        else Finding("grants", "this user may do what a service must")
+    )
+    return found
+
+
+NEEDED = {
+    "events": ("select", "insert"),
+    "hearings": ("select", "insert"),
+    "doors": ("select", "insert"),
+    "heads": ("select", "insert", "update"),
+    "outbox": ("select", "insert", "delete"),
+    "due": ("select", "insert", "update", "delete"),
+    "attempts": ("select", "insert", "update"),
+    "instances": ("select", "insert", "update"),
+}
+
+
+async def _clock(connection_: Any) -> list[Finding]:
+    before = datetime.now(UTC)
+    there = await connection_.fetchval("select clock_timestamp()")
+    return [skew("clock of Postgres", before, there, datetime.now(UTC))]
+
+
+def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
+    """How far a clock is from ours, given when we asked and when the answer was here."""
+    here = before + (after - before) / 2
+    apart = abs((there - here).total_seconds())
+    slack = (after - before).total_seconds() / 2
+    told = f"{apart:.3f} s from this machine's"
+    return Finding(what, told, "" if apart <= SKEW + slack else "let both machines keep their time by NTP")
+
+
+async def broker_clock(settings: Settings) -> list[Finding]:
+    """The broker's clock: what it stamps on a message of ours at a topic of its own."""
+    from infra.cli.bus import broker_time
+
+    if not settings.kafka:
+        return []
+    before = datetime.now(UTC)
+    try:
+        there = await asyncio.wait_for(broker_time(settings), 15)
+    except Exception as failed:
+        return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
+    if there is None:
+        return [Finding("clock of Kafka", "not asked yet: nothing was said at a door")]
+    return [skew("clock of Kafka", before, there, datetime.now(UTC))] if abs((there - before).total_seconds()) < 60 else []
+
+
+async def model(settings: Settings) -> list[Finding]:
+    """The endpoint answers, and has the model that is asked for."""
+    if settings.gateway:
+        there = settings.gateway.is_file()
+        fix = "" if there else "write it, or unset HANSARD_GATEWAY"
+        return [Finding("model", f"the tiers of {settings.gateway}" + ("" if there else ", which is not there"), fix)]
+    if not settings.model_url:
+        return [Finding("model", "no address, and none of ours runs", "hansard up, or set HANSARD_MODEL_URL")]
+    try:
+        names = await asyncio.to_thread(_models, settings)
+    except (OSError, ValueError, urllib.error.URLError) as away:
+        fix = f"start it, or mend HANSARD_MODEL_URL and HANSARD_MODEL_KEY ({one_line(away)})"
+        return [Finding("model", f"{settings.model_url} does not answer", fix)]
+    wanted = settings.model_name
+    if wanted and names and wanted not in names:
+        return [Finding("model", f"{settings.model_url} has no {wanted}", f"HANSARD_MODEL_NAME is one of {', '.join(names[:8])}")]
+    return [Finding("model", f"{settings.model_url} answers: {wanted or ', '.join(names[:3])}")]
+
+
+def _models(settings: Settings) -> list[str]:
+    asked = urllib.request.Request(f"{settings.model_url.rstrip('/')}/models")
+    if key := settings.model_key.get_secret_value():
+        asked.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(asked, timeout=5) as answer:
+        return [str(one.get("id")) for one in json.load(answer).get("data", ())]
+
+
+async def disk(settings: Settings) -> list[Finding]:
+    """Room for data and logs."""
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    return [Finding("disk", f"{free / 1e9:.1f} GB free at {folder}", "" if free > ROOM else "make room: less than 1 GB is left")]
+
+
+LOOKS: Sequence[Look] = (kafka, topics, broker_clock, postgres, model, disk)
+
+
+def one_line(text: object) -> str:
+    """The first line of an error."""
+    return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
+
+
+async def look(settings: Settings, looks: Sequence[Look] = LOOKS) -> list[Finding]:
+    """All of them, each within its time."""
+    found: list[Finding] = []
+    for one in looks:
+        try:
+            found.extend(await asyncio.wait_for(one(settings), PATIENCE))
+        except TimeoutError:
+            found.append(Finding(one.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
+    return found
+
+
+def doctor(
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """Look at Kafka, Postgres and its grants, the model, clocks, door topics and the disk: each failure with its fix.
+
+    Example: hansard doctor
+    """
+    from infra.servers import Addresses, Servers
+
+    settings = base.local()
+    settings = base.with_addresses(settings, Servers(settings.home).found() or Addresses())
+    found = base.run(look(settings))
+    if json_:
+        for one in found:
+            print(screen.as_json({"what": one.what, "well": one.well, "found": one.found, "fix": one.fix}))
+    else:
+        rows = [(_mark(one), one.what, one.found, one.fix and f"→ {one.fix}") for one in found]
+        screen.out.print(screen.table(("", "what", "found", "what to do"), rows))
+    if not all(one.well for one in found):
+        raise typer.Exit(1)
+
+
+def _mark(one: Finding) -> Text:
+    return Text("✓", "green") if one.well else Text("✗", "bold red")

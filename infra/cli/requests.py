@@ -1,0 +1,461 @@
+"""`ask`, `submit`, `watch`, `results`, `cancel`: requests in, results out, and what is said in between."""
+
+import asyncio
+import json
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from contracts.control import CancelWorkflow
+from contracts.dead_letters import DeadLettered
+from contracts.envelope import TENANT, Envelope
+from contracts.requests import SubmitRequest
+from infra.audit.words import Minutes, Word
+from infra.cli import base, screen
+from infra.cli.base import Problem
+from infra.cli.bus import Bus, Heard, Listener, request
+from shared.settings import Settings
+from shared.store.record import NAMESPACE
+
+RESULTS = "hansard.results."
+AGAIN = 2.0  # seconds that a request under a used id gets to be turned away, before its old result is shown
+GRACE = 30.0  # seconds that we wait for a result beyond the workflow's own deadline
+
+Tenant = Annotated[str, typer.Option(help="Whose request it is.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+
+
+def word(heard: Heard) -> Word | None:
+    """A record as a line; None for what is no message of ours."""
+    envelope = heard.envelope
+    if envelope is None:
+        return None
+    data = heard.data if isinstance(heard.data, dict) else {}
+    who = envelope.source.removeprefix("/hansard/") if envelope.source.startswith("/hansard/") else ""
+    stream = (envelope.subject or who) if not heard.door else who
+    return Word(
+        id=heard.cause,
+        at=heard.at,
+        workflow=envelope.correlationid,
+        stream=stream,
+        kind=envelope.type,
+        cause="" if heard.door else envelope.causationid,
+        data=data,
+        topic=heard.record.topic,
+        tenant=envelope.tenant,
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of a person's, ready to be published."""
+
+    id: str
+    workflow: str
+    tenant: str
+    body: Mapping[str, Any]
+
+    @property
+    def envelope(self) -> Envelope:
+        data = json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        return request(self.id, SubmitRequest.kind, data, workflow=self.workflow, tenant=self.tenant)
+
+
+@dataclass
+class Answer:
+    """What became of a request. `kind` is the terminal message's, or that of its dead letter."""
+
+    kind: str
+    data: Mapping[str, Any]
+    seconds: float
+    words: list[Word] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self.kind == screen.GOOD
+
+
+def asked(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", tenant: str = TENANT, checked: bool = True) -> Asked:
+    """A request under an id of its own where none is given. Raises Problem for one that its schema refuses."""
+    if checked:
+        try:
+            SubmitRequest.model_validate(body)
+        except ValidationError as invalid:
+            raise Problem(f"That is no request: {problems(invalid)}", code=2) from None
+    id_ = id_ or f"ask-{uuid.uuid4().hex[:12]}"
+    return Asked(id_, workflow or id_, tenant, body)
+
+
+def problems(invalid: ValidationError) -> str:
+    """What is wrong, in a sentence."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ").replace("Value error, ", "")
+        for one in invalid.errors()
+    )
+
+
+def plan_of(text: str) -> Any:
+    """A plan's name as it is; a file with a plan in it (YAML or JSON) as data."""
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml", ".json") and not path.is_file():
+        return text
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as bad:
+        raise Problem(f"The plan {text} cannot be read: {bad}", code=2) from None
+
+
+def ask(
+    text: Annotated[str, typer.Argument(help="The request, in your own words.")] = "",
+    type_: Annotated[str, typer.Option("--type", help="A typed request: the handler's name.")] = "",
+    data: Annotated[str, typer.Option(help="JSON that goes with --type.")] = "",
+    plan: Annotated[str, typer.Option(help="A named plan, or a YAML file with one.")] = "",
+    architecture: Annotated[str, typer.Option(help="Your own choice; else the router chooses.")] = "",
+    deadline: Annotated[float, typer.Option(help="Seconds in which it must be answered.")] = 0,
+    budget: Annotated[str, typer.Option(help="US dollars that may be spent on models.")] = "",
+    tenant: Tenant = TENANT,
+    id_: Annotated[str, typer.Option("--id", help="Your own id: the same id is the same request.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    json_: Json = False,
+) -> None:
+    """Ask something, watch it being answered, see the result. Exits 1 when it was not answered.
+
+    Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
+    """
+    body: dict[str, Any] = {"text": text} if text else {}
+    if type_:
+        body["type"] = type_
+    if data:
+        body["data"] = _object(data, "--data")
+    if plan:
+        body["plan"] = plan_of(plan)
+    if architecture:
+        body["architecture"] = architecture
+    if deadline:
+        body["deadline"] = (datetime.now(UTC) + timedelta(seconds=deadline)).isoformat()
+    if budget:
+        body["budget"] = budget
+    put = asked(body, id_=id_, tenant=tenant)
+    settings = base.running(kafka=True)
+    answer = base.run(_ask(settings, put, show=not (quiet or json_), known=bool(id_), seconds=deadline))
+    if json_:
+        told = {"workflow": put.workflow, "type": answer.kind, "seconds": round(answer.seconds, 3)}
+        print(screen.as_json(told | {"data": answer.data}))
+    else:
+        screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
+        screen.say(f"the whole story: hansard audit show {put.workflow}")
+    if not answer.good:
+        raise typer.Exit(1)
+
+
+def _object(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as bad:
+        raise Problem(f"{name} is not JSON: {bad}", code=2) from None
+
+
+async def _ask(settings: Settings, put: Asked, *, show: bool, known: bool, seconds: float) -> Answer:
+    topics = [topic.name for topic in settings.topics.all]
+    early = ("results", "dead-letters") if known else ()
+    async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
+        printer = Printer(put.workflow) if show else None
+        began, asked_at = time.monotonic(), datetime.now(UTC)
+        await bus.say("requests", put.envelope)
+        end = began + (seconds or settings.workflow_seconds) + GRACE
+        before: Answer | None = None
+        while time.monotonic() < end:
+            said = [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
+            last = next((one for one in said if is_end(one, put)), None)
+            answer = Answer(last.kind, last.data, time.monotonic() - began) if last else None
+            if last:  # what was said before it may come after it, by another topic
+                said += [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
+            if printer:
+                for one in sorted(said, key=lambda one: one.at):
+                    printer.show(one)
+            if last and answer and (last.at > asked_at or last.kind == DeadLettered.kind):
+                return answer
+            before = before or answer
+            if before and time.monotonic() > began + AGAIN:
+                screen.say(f"{put.workflow} was asked before: this is the result it had.")
+                return before
+    raise Problem(
+        f"No result for {put.workflow} came in time. `hansard status` says whether the services run; "
+        f"`hansard audit show {put.workflow}` what is on the record."
+    )
+
+
+async def _until(listener: Listener, end: float) -> Any:
+    while time.monotonic() < end:
+        for heard in await listener.batch():
+            yield heard
+
+
+def concerns(said: Word, put: Asked) -> bool:
+    """Whether a message is of this request."""
+    if said.workflow == put.workflow and said.tenant == put.tenant:
+        return True
+    return _dead_request(said, put)
+
+
+def is_end(said: Word, put: Asked) -> bool:
+    """The workflow's terminal message; or that this very request is a dead letter."""
+    if said.kind.startswith(RESULTS):
+        return said.workflow == put.workflow and said.tenant == put.tenant
+    return _dead_request(said, put) and said.data.get("reason") in ("correlation-in-use", "id-reused", "unreadable")
+
+
+def _dead_request(said: Word, put: Asked) -> bool:
+    return (
+        said.kind == DeadLettered.kind
+        and said.data.get("topic") == "requests"
+        and said.data.get("message_id") == put.id
+        and said.tenant == put.tenant
+    )
+
+
+@dataclass
+class Printer:
+    """Prints messages as they go by."""
+
+    workflow: str = ""
+    minutes: Minutes = field(default_factory=Minutes)
+    began: datetime | None = None
+    _seen: set[str] = field(default_factory=set)
+
+    def show(self, said: Word) -> None:
+        """One line; a repeat of what was shown is not shown again."""
+        if said.id in self._seen:
+            return
+        if not self._seen:
+            self.began = said.at if self.workflow else None
+            screen.put(screen.heading(workflow=not self.workflow))
+        self._seen.add(said.id)
+        screen.put(screen.line(said, self.minutes, self.began, workflow=not self.workflow))
+
+
+def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[Asked]:
+    """Requests from JSON lines. An id that is not given comes from the line itself, so that the same file is the same requests.
+
+    The n-th repetition of a line within a file is a request of its own. Raises Problem, naming every line that is none.
+    """
+    seen: dict[str, int] = {}
+    wrong: list[str] = []
+    found: list[Asked] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        if not raw.strip():
+            continue
+        try:
+            given = json.loads(raw)
+            given = {"text": given} if isinstance(given, str) else given
+            if not isinstance(given, dict):
+                raise Problem("neither a JSON object nor a JSON string")
+            body = dict(given)
+            id_, workflow = str(body.pop("id", "")), str(body.pop("correlationid", "") or body.pop("correlationId", ""))
+            owner = str(body.pop("tenant", "") or tenant)
+            canonical = json.dumps([owner, workflow, body], sort_keys=True)
+            seen[canonical] = seen.get(canonical, 0) + 1
+            id_ = id_ or (uuid.uuid4().hex if fresh else uuid.uuid5(NAMESPACE, f"{canonical}/{seen[canonical]}").hex)
+            found.append(asked(body, id_=id_, workflow=workflow, tenant=owner))
+        except (ValueError, Problem) as bad:
+            wrong.append(f"line {number}: {bad}")
+    if wrong:
+        more = f"\n… and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise Problem("Nothing was sent.\n" + "\n".join(wrong[:10]) + more, code=2)
+    yield from found
+
+
+def submit(
+    file: Annotated[str, typer.Argument(help="JSON lines, or `-` for standard input.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for every result and print it.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="New requests, even if this file was submitted before.")] = False,
+    seconds: Annotated[float, typer.Option(help="With --wait: give up after so long.")] = 600,
+    tenant: Tenant = TENANT,
+    json_: Json = False,
+) -> None:
+    """Submit many requests: one JSON string or object a line, as `{"text": …}` or `{"type": …, "data": …}`.
+
+    A line may bring its `id`, `correlationid` and `tenant`. Without an id, the line itself gives it: submitting the same
+    file again is harmless and, with --wait, prints the results it had.
+
+    Example: echo '"What is a quorum?"' | hansard submit - --wait
+    """
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as bad:
+        raise Problem(f"{file} cannot be read: {bad}", code=2) from None
+    puts = list(lines(text, tenant, fresh=fresh))
+    if not puts:
+        raise Problem(f"There is no request in {file}.", code=2)
+    settings = base.running(kafka=True)
+    answers = base.run(_submit(settings, puts, wait=wait, seconds=seconds, json_=json_))
+    if not wait:
+        screen.say(f"{len(puts)} requests are published. `hansard results --follow` shows what comes of them.")
+        return
+    missing = [put.workflow for put in puts if put.workflow not in answers]
+    good = sum(answer.good for answer in answers.values())
+    screen.say(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
+    if missing or good < len(answers):
+        raise typer.Exit(1)
+
+
+async def _submit(settings: Settings, puts: list[Asked], *, wait: bool, seconds: float, json_: bool) -> dict[str, Answer]:
+    answers: dict[str, Answer] = {}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=screen.err_console(),
+        transient=True,
+    )
+    async with Bus(settings) as bus:
+        with bar:
+            task = bar.add_task("publishing", total=len(puts))
+            for start in range(0, len(puts), 500):
+                some = puts[start : start + 500]
+                await asyncio.gather(*(bus.say("requests", put.envelope) for put in some))
+                bar.advance(task, len(some))
+        if not wait:
+            return answers
+        began = time.monotonic()
+        async with bus.listen(["results", "dead-letters"], "beginning") as listener:
+            with bar:
+                task = bar.add_task("answered", total=len({put.workflow for put in puts}))
+                async for put, said in _ends(listener, puts, began + seconds):
+                    answers[put.workflow] = Answer(said.kind, said.data, time.monotonic() - began)
+                    bar.advance(task)
+                    _print_result(said, json_=json_)
+    return answers
+
+
+async def _ends(listener: Listener, puts: Iterable[Asked], end: float) -> Any:
+    """Each request's end, once, as it comes."""
+    by_workflow = {(put.tenant, put.workflow): put for put in puts}
+    by_id = {put.id: put for put in puts}
+    async for heard in _until(listener, end):
+        said = word(heard)
+        if said is None:
+            continue
+        put = by_workflow.get((said.tenant, said.workflow)) or by_id.get(str(said.data.get("message_id")))
+        if put is None or not is_end(said, put):
+            continue
+        if by_workflow.pop((put.tenant, put.workflow), None) is not None:
+            yield put, said
+        if not by_workflow:
+            return
+
+
+def _print_result(said: Word, *, json_: bool) -> None:
+    if json_:
+        told = {"workflow": said.workflow, "type": said.kind, "at": said.at.isoformat(), "data": said.data}
+        print(screen.as_json(told), flush=True)
+    else:
+        screen.put(screen.result_line(said))
+
+
+def watch(
+    workflow: Annotated[str, typer.Argument(metavar="[ID]", help="One workflow; else everything.")] = "",
+    back: Annotated[bool, typer.Option("--all", help="From the beginning of the topics, not from now.")] = False,
+    json_: Json = False,
+) -> None:
+    """See messages go by as they are said: who said what, caused by what, at what cost. Ctrl-C ends it.
+
+    Example: hansard watch    ·    hansard watch ask-1f0b6f7a9c11
+    """
+    settings = base.running(kafka=True)
+    base.run(_watch(settings, workflow, "beginning" if back or workflow else "end", json_=json_))
+
+
+async def _watch(settings: Settings, workflow: str, start: Any, *, json_: bool) -> None:
+    printer = Printer(workflow)
+    async with Bus(settings) as bus, bus.listen([t.name for t in settings.topics.all], start) as listener:
+        screen.say("listening; Ctrl-C ends it")
+        while True:
+            for heard in await listener.batch():
+                said = word(heard)
+                if said is None or (workflow and said.workflow != workflow):
+                    continue
+                if json_:
+                    print(screen.as_json(_flat(said)), flush=True)
+                else:
+                    printer.show(said)
+
+
+def _flat(said: Word) -> dict[str, Any]:
+    return {
+        "at": said.at.isoformat(),
+        "tenant": said.tenant,
+        "workflow": said.workflow,
+        "topic": said.topic,
+        "stream": said.stream,
+        "id": said.id,
+        "type": said.kind,
+        "cause": said.cause,
+        "data": said.data,
+    }
+
+
+def results(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new ones come.")] = False,
+    last: Annotated[int, typer.Option("--last", "-n", help="Only the last so many; 0: all.")] = 0,
+    json_: Json = False,
+) -> None:
+    """The results there are, oldest first.
+
+    Example: hansard results --follow    ·    hansard results -n 5 --json
+    """
+    base.run(_results(base.running(kafka=True), follow=follow, last=last, json_=json_))
+
+
+async def _results(settings: Settings, *, follow: bool, last: int, json_: bool) -> None:
+    async with Bus(settings) as bus, bus.listen(["results"], "beginning") as listener:
+        seen: dict[str, Word] = {}
+        async for heard in listener.to_the_end():
+            said = word(heard)
+            if said is not None:
+                seen.setdefault(said.id, said)
+        for said in sorted(seen.values(), key=lambda one: one.at)[-last:]:
+            _print_result(said, json_=json_)
+        while follow:
+            for heard in await listener.batch():
+                said = word(heard)
+                if said is not None and said.id not in seen:
+                    seen[said.id] = said
+                    _print_result(said, json_=json_)
+
+
+def cancel(
+    workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow.")],
+    by: Annotated[str, typer.Option(help="Who says so.")] = "hansard",
+    reason: Annotated[str, typer.Option(help="Why; it goes on the record.")] = "",
+    tenant: Tenant = TENANT,
+) -> None:
+    """Cancel a workflow. One that has its result already keeps it; one that is not yet there will find the cancel waiting.
+
+    Example: hansard cancel ask-1f0b6f7a9c11 --reason "asked the wrong thing"
+    """
+    data = CancelWorkflow(by=by, reason=reason).model_dump_json().encode()
+    settings = base.running(kafka=True)
+    try:
+        envelope = request(f"cancel-{uuid.uuid4().hex[:12]}", CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
+        base.run(say_once(settings, "control", envelope))
+    except ValueError as bad:
+        raise Problem(str(bad), code=2) from None
+    screen.say(f"{workflow} is asked to stop; `hansard watch {workflow}` shows what comes of it.")
+
+
+async def say_once(settings: Settings, topic: str, envelope: Envelope) -> None:
+    """Publishes one message."""
+    async with Bus(settings) as bus:
+        await bus.say(topic, envelope)

@@ -1,0 +1,345 @@
+"""`up`, `down`, `status`, `serve`: servers and services on this machine."""
+
+import asyncio
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contracts.topics import SERVICES
+from infra import processes
+from infra.cli import base, screen
+from infra.cli.base import Problem
+from infra.servers import Addresses, Servers
+from infra.servers import process as server_process
+from shared.service import Service
+from shared.settings import Settings
+
+Say = Callable[[str], None]
+READY = 60.0  # seconds the services may take to be ready
+
+
+def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = False) -> Settings:
+    """Servers that answer, the schema as this code wants it, every topic there. Raises ServerError, Problem."""
+    servers = Servers(settings.home)
+    found = servers.up(
+        brokers=brokers,
+        kafka=not settings.kafka,
+        postgres=not settings.postgres.get_secret_value(),
+        model=not (settings.model_url or settings.gateway),
+        keep=keep,
+        progress=say,
+    )
+    ready = base.with_addresses(settings, found)
+    asyncio.run(provide(ready, say))
+    return ready
+
+
+async def provide(settings: Settings, say: Say) -> None:
+    """Migrates and makes topics; both do nothing where nothing is to be done."""
+    from infra.cli.operate import make_topics
+    from infra.migrations import migrate
+
+    applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
+    if applied:
+        say(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
+    made = await make_topics(settings)
+    if made:
+        say(f"Kafka: made {made} topics")
+
+
+def start_services(settings: Settings, say: Say, names: Sequence[str] = SERVICES) -> processes.Supervisor:
+    """Every service as a process of its own, ready. Raises Problem, with the log of the one that is not."""
+    os.environ.update(base.environment(settings))
+    supervisor = processes.Supervisor(settings.home, names, say)
+    began = time.monotonic()
+    supervisor.start()
+    try:
+        wait_ready(supervisor.statuses, supervisor.look)
+    except BaseException:
+        supervisor.stop()
+        raise
+    say(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
+    return supervisor
+
+
+def wait_ready(statuses: Callable[[], Sequence[processes.ServiceStatus]], look: Callable[[], None] = lambda: None) -> None:
+    """Returns when every service says that it is ready."""
+    end = time.monotonic() + READY
+    while True:
+        look()
+        unready = [one for one in statuses() if not one.health()[0]]
+        if not unready:
+            return
+        first = unready[0]
+        if time.monotonic() > end or first.restarts >= 3:
+            words = server_process.last_words(Path(first.log))
+            raise Problem(f"{first.name} does not get ready ({first.health()[1].strip() or 'no answer'}). {words}")
+        time.sleep(0.1)
+
+
+def up(
+    brokers: Annotated[int, typer.Option(help="Kafka brokers of our own: 1 or 3.")] = 1,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Come back when all is ready; `hansard down` stops it.")] = False,
+) -> None:
+    """Start Kafka, Postgres, a model and every service.
+
+    A server whose address is given (HANSARD_KAFKA, HANSARD_POSTGRES, HANSARD_MODEL_URL) is used, not started.
+
+    Example: hansard up --detach && hansard ask "What is a quorum?"
+    """
+    if brokers not in (1, 3):
+        raise Problem("--brokers is 1 or 3.", code=2)
+    settings = base.local()
+    if (there := processes.read(settings.home)) is not None:
+        raise Problem(f"It is up already (supervisor {there.pid}): `hansard status`, or `hansard down` first.")
+    if detach:
+        _detached(settings, brokers)
+    else:
+        _attached(settings, brokers)
+
+
+def _attached(settings: Settings, brokers: int) -> None:
+    with ended_by_signal() as ended:
+        try:
+            supervisor = start_services(prepare(settings, screen.say, brokers=brokers), screen.say)
+            screen.out.print(hints())
+            screen.say("Ctrl-C stops everything.")
+            supervisor.watch(ended)
+        finally:
+            screen.say("stopping")
+            _down_ours(settings)
+
+
+def _down_ours(settings: Settings) -> None:
+    servers = Servers(settings.home)
+    if not any(one.kept for one in servers.status() if one.alive):
+        servers.down()
+
+
+def _detached(settings: Settings, brokers: int) -> None:
+    ready = prepare(settings, screen.say, brokers=brokers, keep=True)
+    log = settings.home / "logs" / "supervisor.log"
+    with log.open("ab") as target:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "infra.cli", "supervise"],
+            env=os.environ | base.environment(ready),
+            stdin=subprocess.DEVNULL,
+            stdout=target,
+            stderr=target,
+            start_new_session=True,
+        )
+
+    def statuses() -> Sequence[processes.ServiceStatus]:
+        if supervisor.poll() is not None:
+            raise Problem(f"The supervisor ended. {server_process.last_words(log)}")
+        state = processes.read(settings.home)
+        return state.services if state else ()
+
+    if not server_process.wait_for(lambda: bool(statuses()), seconds=20):
+        raise Problem(f"The supervisor does not start its services. {server_process.last_words(log)}")
+    began = time.monotonic()
+    wait_ready(statuses)
+    screen.say(f"{len(SERVICES)} services are ready ({time.monotonic() - began:.1f} s)")
+    screen.out.print(hints())
+
+
+def supervise() -> None:
+    """Look after the services until told to stop (what `up --detach` leaves behind)."""
+    settings = base.running(kafka=True, postgres=True)
+    with ended_by_signal() as ended:
+        supervisor = processes.Supervisor(settings.home, SERVICES, screen.say)
+        supervisor.start()
+        supervisor.watch(ended)
+
+
+class ended_by_signal:
+    """`with ended_by_signal() as ended:` — inside, Ctrl-C and SIGTERM only make `ended()` true; a second one insists."""
+
+    def __enter__(self) -> Callable[[], bool]:
+        self._told = False
+        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self._told
+
+    def _hear(self, *_: object) -> None:
+        if self._told:
+            raise KeyboardInterrupt
+        self._told = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def hints() -> Any:
+    """What to type next."""
+    return screen.table(
+        ("", ""),
+        [
+            ('hansard ask "Why do parliaments keep a verbatim record?"', "ask, and watch it being answered"),
+            ("""hansard ask --type arithmetic --data '{"expression": "17 * 23"}'""", "a typed request"),
+            ("hansard watch", "who says what, as it is said"),
+            ("hansard audit show ID", "the whole story of one workflow"),
+            ("hansard audit verify", "decide everything on the record again"),
+            ("hansard status", "processes, health, lag"),
+            ("hansard down", "stop everything"),
+        ],
+        title="In another terminal:",
+    )
+
+
+def down() -> None:
+    """Stop the services and the servers that we started; data and logs stay.
+
+    Example: hansard down
+    """
+    settings = base.local()
+    services = processes.stop(settings.home)
+    servers = [one for one in Servers(settings.home).status() if one.alive]
+    Servers(settings.home).down()
+    if not services and not servers:
+        screen.say("Nothing was running.")
+    else:
+        screen.say(
+            f"Stopped: {'services, ' if services else ''}{', '.join(one.name for one in servers) or 'no servers of ours'}."
+        )
+
+
+def status(
+    json_: Annotated[bool, typer.Option("--json", help="One object a line, for programs.")] = False,
+) -> None:
+    """What runs: servers, services (pid, health, lag, memory).
+
+    Example: hansard status
+    """
+    settings = base.local()
+    servers = Servers(settings.home).status()
+    state = processes.read(settings.home)
+    lags = asyncio.run(_lags(base.with_addresses(settings, Servers(settings.home).found() or Addresses())))
+    rows = [
+        {
+            "service": one.name,
+            "pid": one.pid,
+            "alive": one.alive,
+            **dict(zip(("ready", "says"), one.health(), strict=True)),
+            "lag": lags.get(one.name),
+            "memory": one.memory,
+            "restarts": one.restarts,
+            "http": one.http,
+            "log": one.log,
+        }
+        for one in (state.services if state else ())
+    ]
+    if json_:
+        for server in servers:
+            told = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
+            print(screen.as_json(told))
+        for row in rows:
+            print(screen.as_json(row))
+    else:
+        _show(servers, rows, lags)
+    if not rows or not all(row["ready"] for row in rows) or not all(one.alive for one in servers):
+        raise typer.Exit(1)
+
+
+def _show(servers: Sequence[Any], rows: Sequence[dict[str, Any]], lags: dict[str, int]) -> None:
+    if servers:
+        told = [(s.name, "up" if s.alive else "dead", s.pid, s.address, "kept" if s.kept else "", s.log) for s in servers]
+        screen.out.print(screen.table(("server", "", "pid", "address", "", "log"), told))
+    if rows:
+        table = [
+            (
+                row["service"],
+                "ready" if row["ready"] else "up" if row["alive"] else "dead",
+                row["pid"],
+                "" if row["lag"] is None else row["lag"],
+                f"{row['memory'] / 1e6:.0f} MB" if row["memory"] else "",
+                row["restarts"] or "",
+                row["http"],
+                row["log"],
+            )
+            for row in rows
+        ]
+        screen.out.print(screen.table(("service", "", "pid", "lag", "memory", "restarts", "http", "log"), table))
+        for row in rows:
+            if not row["ready"]:
+                screen.out.print(f"{row['service']}: {row['says']}", markup=False)
+    elif lags:
+        screen.out.print(screen.table(("service (runs elsewhere)", "lag"), list(lags.items())))
+    if not rows and not servers:
+        screen.out.print(base.NOTHING_RUNS, markup=False)
+
+
+async def _lags(settings: Settings) -> dict[str, int]:
+    """Messages not yet heard, by service; nothing where Kafka does not answer."""
+    if not settings.kafka:
+        return {}
+    from infra.cli.bus import lag
+
+    with suppress(Exception):
+        return {name: await lag(settings, name) for name in (*SERVICES, *settings.workers)}
+    return {}
+
+
+def load(name: str, settings: Settings) -> Service[Any]:
+    """A service by its name, or one of a user's own as `module:attribute` (a Service, or what makes one of settings)."""
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        if name not in SERVICES:
+            raise Problem(f"There is no service {name}: {', '.join(SERVICES)}, all, or module:attribute.", code=2)
+        module, attribute = f"services.{name}.app", "build"
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as missing:
+        raise Problem(f"{name} cannot be loaded: {missing}.", code=2) from missing
+    service = found if isinstance(found, Service) else found(settings)
+    if not isinstance(service, Service):
+        raise Problem(f"{name} is no service: it must be a shared.service.Service or make one of settings.", code=2)
+    return service
+
+
+def services(settings: Settings) -> dict[str, Service[Any]]:
+    """Every service of this installation, by name."""
+    return {name: load(name, settings) for name in SERVICES}
+
+
+def serve(
+    names: Annotated[list[str], typer.Argument(metavar="SERVICE…", help="Their names, `all`, or module:attribute.")],
+    instance: Annotated[str, typer.Option(help="Name of this process: stable over a restart (HANSARD_INSTANCE).")] = "",
+    http: Annotated[str, typer.Option(help="host:port of /health, /ready, /metrics (HANSARD_HTTP).")] = "",
+) -> None:
+    """Run one service, or several in one process, until SIGTERM; then finish what is begun and leave.
+
+    Example: hansard serve router planner    ·    hansard serve my_worker:build
+    """
+    settings = base.running(kafka=True, postgres=True)
+    given = {name: value for name, value in (("instance", instance), ("http", http)) if value}
+    settings = settings.model_copy(update=given)
+    chosen = [load(name, settings) for wanted in names for name in (SERVICES if wanted == "all" else (wanted,))]
+    asyncio_run_fast(_serve(chosen, settings))
+
+
+async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
+    from shared.runtime.process import serve as run
+
+    await run(chosen, settings)
+
+
+def asyncio_run_fast(work: Any) -> None:
+    """On uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # no uvloop on this platform
+        asyncio.run(work)
+    else:
+        uvloop.run(work)

@@ -1,0 +1,174 @@
+"""How things look on a terminal. Piped somewhere, it is plain text."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from infra.audit.words import Minutes, Word, dollars, money, one_line, percent
+
+COLOURS = {
+    "": "bold white",
+    "console": "bold white",
+    "router": "cyan",
+    "planner": "green",
+    "specialists": "magenta",
+    "verifier": "yellow",
+    "gateway": "blue",
+    "timers": "bright_black",
+}
+OTHERS = ("bright_cyan", "bright_magenta", "bright_green", "bright_yellow")
+
+
+def colour(service: str) -> str:
+    """The same for the same service in every run."""
+    return COLOURS.get(service) or OTHERS[sum(service.encode()) % len(OTHERS)]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else max(shutil.get_terminal_size((160, 24)).columns, 160)
+    return Console(stderr=stderr, width=int(os.environ.get("COLUMNS") or 0) or width, highlight=False, soft_wrap=False)
+
+
+class _Lazy:
+    """Asks for the streams when it prints: tests and pipes change them."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self.stderr = stderr
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_console(stderr=self.stderr), name)
+
+
+out: Any = _Lazy(stderr=False)
+err: Any = _Lazy(stderr=True)
+
+
+def put(text: Text) -> None:
+    """One line: cut to the width of a terminal, whole where it goes elsewhere."""
+    console = _console()
+    if console.is_terminal:
+        text.truncate(console.width, overflow="ellipsis")
+        console.print(text, no_wrap=True, crop=True)
+    else:
+        print(text.plain, flush=True)
+
+
+def err_console() -> Console:
+    """Standard error, for progress bars."""
+    return _console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A word of ours about how it goes: to standard error, so that output stays clean."""
+    err.print(Text(text, style="dim"))
+
+
+def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflow: bool = False) -> Text:
+    """`12  +0.431s gateway     model-replied    ← 9   “…”  $0.0001`."""
+    number = minutes.number(word)
+    clock = f"+{max((word.at - began).total_seconds(), 0):.3f}s" if began else f"{word.at.astimezone():%H:%M:%S.%f}"[:-3]
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{number:>4} ", "dim")
+    text.append(f"{clock:>12} ", "dim")
+    if workflow:
+        text.append(f"{word.workflow[-12:]:<13}", "dim")
+    text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
+    text.append(f"{one_line(word.name, 17):<18}", "bold " + colour(word.service))
+    text.append(f"{minutes.cause(word):<9}", "dim")
+    if word.spent:
+        text.append(f"{dollars(word.spent)} ", "bold green")
+    text.append(word.gist)
+    return text
+
+
+def heading(*, workflow: bool = False) -> Text:
+    """What the columns of `line` are."""
+    return Text(
+        f"{'no':>4} {'when':>12} {'workflow     ' if workflow else ''}{'who':<25}{'said':<18}{'because':<9}what",
+        style="dim underline",
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+
+
+GOOD = "hansard.results.completed.v1"
+
+
+def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> Panel:
+    """A terminal message, whole."""
+    good = kind == GOOD
+    name = kind.split(".")[-2] if kind.count(".") > 1 else kind
+    body = Text(str(data.get("text") or "")) if good else Text(f"{data.get('reason', '')}: {data.get('detail', '')}".strip(": "))
+    if good and data.get("data") is not None:
+        body.append("\n" + json.dumps(data["data"], ensure_ascii=False), "dim")
+    for source in data.get("sources") or ():
+        body.append(f"\n  ↳ {source}", "dim")
+    facts = [
+        f"{data.get('answered_by', '')} {data.get('handler', '')}".strip(),
+        confidence(data),
+        ", ".join(sorted({_model(one) for one in data.get("contributions") or () if _model(one)})),
+        cost(data),
+        f"{seconds:.2f} s" if seconds is not None else "",
+    ]
+    return Panel(
+        body,
+        title=Text(name, "bold green" if good else "bold red"),
+        subtitle=Text(" · ".join(fact for fact in facts if fact), "dim"),
+        border_style="green" if good else "red",
+        expand=False,
+    )
+
+
+def _model(one: Mapping[str, Any]) -> str:
+    return str(one.get("model") or one.get("tier") or "")
+
+
+def confidence(data: Mapping[str, Any]) -> str:
+    """`confidence 85%`, or that nobody measured one."""
+    told = percent(data.get("confidence"))
+    return f"confidence {told}" if told else ""
+
+
+def cost(data: Mapping[str, Any]) -> str:
+    """Dollars and tokens, where there were any."""
+    tokens = int(data.get("input_tokens") or 0) + int(data.get("output_tokens") or 0)
+    return " · ".join(part for part in (dollars(money(data.get("cost"))), f"{tokens} tokens" if tokens else "") if part)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
+    """Plain rows under a heading; nothing in a cell is taken for markup."""
+    made = Table(title=title or None, box=None, header_style="dim underline", title_justify="left", pad_edge=False)
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
+    return made
+
+
+def as_json(value: object) -> str:
+    """One object a line, for programs."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def result_line(word: Word) -> Text:
+    """A terminal message on one line."""
+    good = word.kind == GOOD
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{word.at.astimezone():%H:%M:%S} ", "dim")
+    text.append(f"{word.workflow:<34} ")
+    text.append(f"{word.name:<10} ", "green" if good else "red")
+    if word.spent:
+        text.append(f"{dollars(word.spent)} ", "bold green")
+    text.append(word.gist)
+    return text

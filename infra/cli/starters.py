@@ -1,0 +1,135 @@
+"""`init` and `plans`: roles, plans and requests of one's own."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from contracts.plans import Plan
+from infra.cli import base, screen
+from infra.cli.base import Problem
+from infra.cli.requests import _ask, asked, plan_of, problems
+
+ROLE = """\
+# A role of the specialists. Use it as `worker: proofreader` in a plan; HANSARD_ROLES names this folder.
+name: proofreader
+about: Finds mistakes in a text and mends them.
+model_class: fast
+max_output_tokens: 400
+system: |
+  You are a careful proofreader. Give the text back with its spelling and grammar mended.
+  Change nothing else, and add nothing.
+"""
+
+PLAN = """\
+# A plan: steps by their needs. HANSARD_PLANS names this folder; `hansard ask "…" --plan draft-and-proofread` runs it.
+name: draft-and-proofread
+version: "1"
+architecture: pipeline
+steps:
+  - id: draft
+    worker: writer
+    instructions: Write two or three plain sentences about what was asked.
+    verify: code
+    retries: 2
+  - id: proofread
+    worker: proofreader
+    instructions: Mend the draft.
+    needs: [draft]
+    verify: code
+"""
+
+REQUESTS = """\
+{"text": "Explain in two sentences why a parliament keeps a verbatim record"}
+{"type": "validate_email", "data": {"email": "clerk@example.org"}}
+{"text": "Write a note about standing orders", "plan": "draft-and-proofread", "deadline_seconds": null}
+""".replace(', "deadline_seconds": null', "")
+
+FILES = {"roles/proofreader.yaml": ROLE, "plans/draft-and-proofread.yaml": PLAN, "requests.jsonl": REQUESTS}
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to; made where it is not there.")] = Path(),
+) -> None:
+    """Write a role, a plan and a file of requests to start from. What is there already is left alone.
+
+    Example: hansard init my-hansard
+    """
+    for name, content in FILES.items():
+        file = folder / name
+        if file.exists():
+            screen.say(f"{file} is there already")
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        except OSError as refused:
+            raise Problem(f"{file} cannot be written: {refused}.") from None
+        screen.out.print(f"wrote {file}", markup=False)
+    screen.out.print(
+        f"\nNext:\n  export HANSARD_ROLES={(folder / 'roles').resolve()} HANSARD_PLANS={(folder / 'plans').resolve()}\n"
+        f"  hansard up --detach\n  hansard submit {folder / 'requests.jsonl'} --wait",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+app = typer.Typer(help="Plans: check one, run one.", no_args_is_help=True)
+
+
+def wrong_with(plan: Plan) -> list[str]:
+    """What the planner would refuse: ids that come twice, needs that no step meets, circles."""
+    ids = [step.id for step in plan.steps]
+    found = [f"step {id_} is there twice" for id_ in sorted({id_ for id_ in ids if ids.count(id_) > 1})]
+    found += [f"step {step.id} needs {need}, which is no step" for step in plan.steps for need in step.needs if need not in ids]
+    found += [f"the answer is to come from {name}, which is no step" for name in plan.answer if name not in ids]
+    left = {step.id: {need for need in step.needs if need in ids} for step in plan.steps}
+    while ready := [id_ for id_, needs in left.items() if not needs]:
+        left = {id_: needs - set(ready) for id_, needs in left.items() if id_ not in ready}
+    return [*found, *([f"steps need each other in a circle: {', '.join(left)}"] if left else [])]
+
+
+def read(file: str) -> tuple[Any, Plan]:
+    """A plan from a file, as it stands there and as it is understood. Raises Problem."""
+    data = plan_of(file)
+    if not isinstance(data, dict):
+        raise Problem(f"{file} holds no plan.", code=2)
+    try:
+        plan = Plan.model_validate(data)
+    except ValidationError as invalid:
+        raise Problem(f"{file} is no plan: {problems(invalid)}", code=2) from None
+    wrong = wrong_with(plan)
+    if wrong:
+        raise Problem(f"{file} cannot be run: {'; '.join(wrong)}", code=2)
+    return data, plan
+
+
+@app.command()
+def validate(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
+    """Check a plan's file, without running anything.
+
+    Example: hansard plans validate plans/draft-and-proofread.yaml
+    """
+    _, plan = read(file)
+    rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
+    screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
+    screen.say("It can be run. Whether its workers are known, the planner says.")
+
+
+@app.command("run")
+def run_plan(
+    file: Annotated[str, typer.Argument(metavar="FILE")],
+    text: Annotated[str, typer.Argument(help="What is asked for.")],
+) -> None:
+    """Run a plan from a file, and watch it.
+
+    Example: hansard plans run plans/draft-and-proofread.yaml "A note about standing orders"
+    """
+    data, _ = read(file)
+    settings = base.running(kafka=True)
+    put = asked({"text": text, "plan": data})
+    answer = base.run(_ask(settings, put, show=True, known=False, seconds=0))
+    screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
+    if not answer.good:
+        raise typer.Exit(1)

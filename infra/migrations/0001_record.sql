@@ -1,0 +1,141 @@
+-- The record. The schema comes from the search path, which the migrator sets.
+-- Names are compared byte by byte (collate "C"): the order of streams is the same everywhere. Every unique key holds
+-- tenant and workflow, so each table can be partitioned or sharded by them without a redesign.
+
+-- One row a stream. `heard` counts its hearings, silent ones too, and is what an append is checked against.
+-- The two `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
+create table heads (
+    heard           int not null,
+    version         int not null,
+    heard_before    int not null,
+    version_before  int not null,
+    tenant          text collate "C" not null,
+    workflow        text collate "C" not null,
+    stream          text collate "C" not null,
+    primary key (tenant, workflow, stream)
+) with (fillfactor = 70);
+
+-- That a stream heard something. A redrive is heard as the next attempt of the same cause.
+create table hearings (
+    at          timestamptz not null,
+    heard_at    timestamptz not null,
+    cause       uuid not null,
+    sequence    int not null,
+    before      int not null,
+    attempt     int not null,
+    dead        bool not null,
+    hash        bytea not null,
+    tenant      text collate "C" not null,
+    workflow    text collate "C" not null,
+    stream      text collate "C" not null,
+    kind        text collate "C" not null,
+    code        text collate "C" not null,
+    policy      text collate "C" not null,
+    primary key (tenant, workflow, stream, cause, attempt)
+);
+
+-- All that was said. `json`, not `jsonb`: the bytes stored are the bytes published.
+create table events (
+    position    bigint generated always as identity,
+    xact        xid8 not null default pg_current_xact_id(),
+    at          timestamptz not null,
+    id          uuid not null,
+    cause       uuid not null,
+    version     int not null,
+    hash        bytea not null,
+    tenant      text collate "C" not null,
+    workflow    text collate "C" not null,
+    stream      text collate "C" not null,
+    kind        text collate "C" not null,
+    topic       text collate "C" not null,
+    traceparent text collate "C" not null,
+    data        json not null,
+    primary key (tenant, workflow, stream, version),
+    unique (id, tenant, workflow)
+);
+create index events_settled on events (xact, position);
+
+-- Said and not yet acknowledged by a broker.
+create table outbox (
+    at          timestamptz not null,
+    version     int not null,
+    tenant      text collate "C" not null,
+    workflow    text collate "C" not null,
+    stream      text collate "C" not null,
+    service     text collate "C" not null,
+    primary key (tenant, workflow, stream, version)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+create index outbox_waiting on outbox (service, at);
+
+-- What came from outside, as it was heard.
+create table doors (
+    at          timestamptz not null,
+    broker_at   timestamptz not null,
+    "offset"    bigint not null,
+    cause       uuid not null,
+    partition   int not null,
+    tenant      text collate "C" not null,
+    workflow    text collate "C" not null,
+    topic       text collate "C" not null,
+    key         bytea,
+    headers     json not null,
+    body        bytea,
+    primary key (tenant, workflow, cause)
+);
+
+-- Streams that want to be woken. `at`: when anyone may claim it, moved on by a lease; `wanted`: what the stream asked for.
+create table due (
+    at          timestamptz not null,
+    wanted      timestamptz not null,
+    tenant      text collate "C" not null,
+    workflow    text collate "C" not null,
+    stream      text collate "C" not null,
+    service     text collate "C" not null,
+    primary key (tenant, workflow, stream)
+) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
+create index due_next on due (service, at);
+
+-- How often a message was tried, counted after an unclean end.
+create table attempts (
+    "offset"    bigint not null,
+    partition   int not null,
+    attempts    int not null,
+    at          timestamptz not null,
+    service     text collate "C" not null,
+    topic       text collate "C" not null,
+    primary key (service, topic, partition, "offset")
+);
+
+-- Processes. One that has no `ended` runs, or ended uncleanly.
+create table instances (
+    began       timestamptz not null,
+    ended       timestamptz,
+    service     text collate "C" not null,
+    instance    text collate "C" not null,
+    primary key (service, instance)
+);
+
+-- A cursor over everything is good within one epoch. After a restore a new one begins.
+create table epochs (
+    number  int generated always as identity primary key,
+    epoch   text not null unique,
+    began   timestamptz not null default now()
+);
+insert into epochs (epoch) values (gen_random_uuid()::text);
+
+-- Append-only, by trigger: for the owner of the tables too.
+create function append_only() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only: % refused', tg_table_name, lower(tg_op) using errcode = 'insufficient_privilege';
+end $$;
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['events', 'hearings', 'doors'] loop
+        execute format('create trigger append_only before update or delete or truncate on %I'
+                       ' for each statement execute function append_only()', name);
+        execute format('alter table %I enable always trigger append_only', name);
+    end loop;
+end $$;

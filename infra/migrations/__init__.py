@@ -1,0 +1,123 @@
+"""Numbered SQL migrations. Each is applied once, in a transaction of its own, and recorded with its hash."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class MigrationError(Exception):
+    """The schema cannot be brought to where it should be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file: `0001_record.sql`."""
+
+    name: str
+    sql: str
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Every migration that this code knows, in order."""
+    files = sorted(Path(__file__).parent.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    return [Migration(file.stem, file.read_text("utf-8")) for file in files]
+
+
+async def pending(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
+    """Names of the migrations that `migrate` would apply. Changes nothing.
+
+    Raises MigrationError where an applied one was changed since, OSError or asyncpg.PostgresError from the connection.
+    """
+    async with _connected(dsn, schema) as connection:
+        return [migration.name for migration in await _pending(connection, schema, to)]
+
+
+async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
+    """Applies what is pending, up to and including `to`; the names of what was applied. Safe to run many at once.
+
+    Needs the right to create the schema, unless it is there. Raises as `pending` does.
+    """
+    applied: list[str] = []
+    async with _connected(dsn, schema) as connection:
+        while True:
+            # The lock ends with the transaction, so that this works through a transaction pooler too.
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"hansard {schema}")
+                if not (waiting := await _pending(connection, schema, to)):
+                    return applied
+                await _prepare(connection, schema)
+                await connection.execute(waiting[0].sql)
+                await connection.execute("insert into migrations (name, hash) values ($1, $2)", waiting[0].name, waiting[0].hash)
+            applied.append(waiting[0].name)
+
+
+async def begin_epoch(dsn: str, schema: str = "hansard") -> str:
+    """After a restore: cursors from before are no longer good; the new epoch. Needs the rights of the tables' owner.
+
+    Events that were copied from another server bear its transactions, which mean nothing here: they get a new one.
+    """
+    async with _connected(dsn, schema) as connection, connection.transaction():
+        await connection.execute(f'set local search_path to "{schema}"')
+        await connection.execute("lock table events in access exclusive mode")
+        if await connection.fetchval("select max(xact) >= pg_snapshot_xmax(pg_current_snapshot()) from events"):
+            await connection.execute("alter table events disable trigger append_only")
+            await connection.execute("update events set xact = pg_current_xact_id()")
+            await connection.execute("alter table events enable always trigger append_only")
+        return str(await connection.fetchval("insert into epochs (epoch) values (gen_random_uuid()::text) returning epoch"))
+
+
+async def _prepare(connection: Any, schema: str) -> None:
+    # `create schema if not exists` needs a right even where there is nothing to create.
+    if await connection.fetchval("select to_regnamespace($1) is null", schema):
+        await connection.execute(f'create schema "{schema}"')
+    await connection.execute(f'set local search_path to "{schema}"')
+    if await connection.fetchval("select to_regclass('migrations') is null"):
+        await connection.execute(
+            "create table migrations (name text primary key, hash text not null, at timestamptz not null default now())"
+        )
+
+
+async def _pending(connection: Any, schema: str, to: str | None) -> list[Migration]:
+    known = migrations()
+    if to is not None:
+        names = [migration.name for migration in known]
+        if to not in names:
+            raise MigrationError(f"there is no migration {to}; there are {', '.join(names)}")
+        known = known[: names.index(to) + 1]
+    applied: dict[str, str] = {}
+    if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".migrations'):
+        applied = dict(await connection.fetch(f'select name, hash from "{schema}".migrations'))
+    for migration in known:
+        if applied.get(migration.name, migration.hash) != migration.hash:
+            raise MigrationError(
+                f"migration {migration.name} was changed after it was applied to {schema}: "
+                "restore the file and put the change in a new one"
+            )
+    return [migration for migration in known if migration.name not in applied]
+
+
+@asynccontextmanager
+async def _connected(dsn: str, schema: str) -> AsyncIterator[Any]:
+    if not _SCHEMA.fullmatch(schema):
+        raise MigrationError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
+    connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=30)
+    try:
+        yield connection
+    finally:
+        # A close that hangs must not hide what went wrong before.
+        try:
+            await connection.close(timeout=5)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()

@@ -1,0 +1,189 @@
+"""The services as processes of their own on this machine: started, looked after, brought back with backoff, stopped.
+
+One supervisor a home folder. It writes `services.json` there; whoever wants to know or stop it reads that.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.servers import process
+from infra.servers.home import Home
+from infra.servers.process import Planned, Running, Spec
+
+BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
+STEADY = 30.0  # seconds up, after which a fall counts as a first one
+DRAIN = 20.0  # seconds a service has to finish what it does
+LOOK = 0.1
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service process, as the supervisor knows it."""
+
+    name: str
+    pid: int
+    born: str
+    http: str  # host:port of its health
+    restarts: int
+    log: str
+
+    @property
+    def alive(self) -> bool:
+        return process.born(self.pid) == self.born
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes; 0 where the system does not tell."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def health(self, path: str = "ready") -> tuple[bool, str]:
+        """Whether it says that it is well, and its own words."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}/{path}", timeout=2) as answer:
+                return answer.status == 200, answer.read(2000).decode(errors="replace")
+        except urllib.error.HTTPError as unwell:
+            return False, unwell.read(2000).decode(errors="replace")
+        except (OSError, urllib.error.URLError) as away:
+            return False, str(getattr(away, "reason", away))
+
+
+@dataclass(frozen=True)
+class State:
+    """What a supervisor has written down."""
+
+    pid: int
+    born: str
+    services: tuple[ServiceStatus, ...]
+
+    @property
+    def alive(self) -> bool:
+        return process.born(self.pid) == self.born
+
+
+def read(home: Path) -> State | None:
+    """What the supervisor of this home wrote last; None where there is none that runs."""
+    try:
+        raw = json.loads((home / "services.json").read_text())
+        state = State(raw["pid"], raw["born"], tuple(ServiceStatus(**one) for one in raw["services"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    return state if state.alive else None
+
+
+def stop(home: Path, *, patience: float = DRAIN + 10) -> bool:
+    """Asks the supervisor to stop its services and itself, and waits. False where none runs."""
+    state = read(home)
+    if state is None:
+        return False
+    os.kill(state.pid, signal.SIGTERM)
+    if not process.wait_for(lambda: not state.alive, seconds=patience):
+        os.kill(state.pid, signal.SIGKILL)
+    return True
+
+
+class Supervisor:
+    """Looks after one process for each name. Services end with the process that this lives in, however it ends."""
+
+    def __init__(self, home: Path, names: Sequence[str], say: Callable[[str], None] = lambda _: None) -> None:
+        self.home, self.names, self.say = home, tuple(names), say
+        self._running: dict[str, Running] = {}
+        self._http: dict[str, str] = {}
+        self._falls: dict[str, int] = dict.fromkeys(names, 0)
+        self._restarts: dict[str, int] = dict.fromkeys(names, 0)
+        self._since: dict[str, float] = {}
+        self._again: dict[str, float] = {}
+        self._stopping = False
+
+    def start(self) -> None:
+        """Starts every service; they answer when `ready` says so."""
+        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        taken: set[int] = set()
+        for name in self.names:
+            port = process.free_port(taken=taken)
+            taken.add(port)
+            self._http[name] = f"127.0.0.1:{port}"
+            Home(self.home).fresh_log(self._log(name))
+            self._start(name)
+        self._write()
+
+    def look(self) -> None:
+        """Brings back what has died, when its time has come."""
+        if self._stopping:
+            return
+        for name in self.names:
+            if name in self._again:
+                if time.monotonic() >= self._again[name]:
+                    del self._again[name]
+                    self._start(name)
+                    self._write()
+            elif not process.alive(self._running[name]):
+                self._fell(name)
+
+    def watch(self, ended: Callable[[], bool]) -> None:
+        """Looks after them until `ended`, then stops them."""
+        try:
+            while not ended():
+                self.look()
+                time.sleep(LOOK)
+        finally:
+            self.stop()
+
+    def statuses(self) -> list[ServiceStatus]:
+        """What runs now."""
+        return [
+            ServiceStatus(name, one.pid, one.born, self._http[name], self._restarts[name], str(self._log(name)))
+            for name, one in sorted(self._running.items(), key=lambda item: self.names.index(item[0]))
+        ]
+
+    def waiting_for(self) -> list[str]:
+        """The services that do not say yet that they are ready."""
+        return [one.name for one in self.statuses() if not one.health()[0]]
+
+    def stop(self) -> None:
+        """Every service finishes what it does and leaves; those that do not are made to."""
+        self._stopping = True
+        process.stop_all(self._running.values())
+        (self.home / "services.json").unlink(missing_ok=True)
+
+    def _start(self, name: str) -> None:
+        command = [sys.executable, "-m", "infra.cli", "serve", name, "--instance", "1", "--http", self._http[name]]
+        here = Path.cwd()  # where relative paths in the settings begin
+        spec = Spec(command, str(here), str(self._log(name)), signal.SIGTERM, patience=DRAIN)
+        self._running[name] = process.start(Planned(name, self._http[name], spec), keep=False)
+        self._since[name] = time.monotonic()
+
+    def _fell(self, name: str) -> None:
+        if time.monotonic() - self._since[name] > STEADY:
+            self._falls[name] = 0
+        wait = BACKOFF[min(self._falls[name], len(BACKOFF) - 1)]
+        self._falls[name] += 1
+        self._restarts[name] += 1
+        self._again[name] = time.monotonic() + wait
+        self.say(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
+
+    def _log(self, name: str) -> Path:
+        return self.home / "logs" / f"{name}.log"
+
+    def _write(self) -> None:
+        pid = os.getpid()
+        state: dict[str, Any] = {
+            "pid": pid,
+            "born": process.born(pid),
+            "services": [asdict(one) for one in self.statuses()],
+        }
+        partial = self.home / "services.partial"
+        partial.write_text(json.dumps(state, indent=1))
+        partial.replace(self.home / "services.json")

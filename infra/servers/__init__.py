@@ -1,0 +1,254 @@
+"""Real servers for a bare machine: Kafka, Postgres and a small language model, with nothing installed but Python.
+
+They keep data, logs and one state file in a home folder (`HANSARD_HOME`, else `.hansard/` in the project), listen on
+127.0.0.1 only, die with the process that started them unless told to be kept, and are found again by the next one.
+An address in the environment (`HANSARD_KAFKA`, `HANSARD_POSTGRES`, `HANSARD_MODEL_URL`) wins over a server of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.servers import kafka as _kafka
+from infra.servers import model as _model
+from infra.servers import postgres as _postgres
+from infra.servers import process
+from infra.servers.home import Home
+from infra.servers.process import Planned, Running, ServerError
+
+__all__ = ["MODEL_NAME", "Addresses", "ServerError", "ServerStatus", "Servers"]
+
+MODEL_NAME = _model.NAME
+PATIENCE = 90.0  # seconds a server may take to answer
+REASONS = {
+    r"Address already in use|Failed to init server": "Another program took its port: try again.",
+    r"Failed to acquire lock on file": "A Kafka that we lost sight of holds its data folder: stop it first.",
+    r"No space left on device": "The disk is full.",
+    r"Cannot allocate memory|insufficient memory|OutOfMemoryError": "There is too little memory.",
+}
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the servers are; an empty string where there is none."""
+
+    kafka: str = ""  # "127.0.0.1:20001,127.0.0.1:20002"
+    postgres: str = field(default="", repr=False)  # "postgresql://hansard:…@127.0.0.1:20003/hansard"
+    model: str = ""  # "http://127.0.0.1:20004/v1"
+
+    @classmethod
+    def from_environment(cls) -> Addresses:
+        """The addresses a user gave."""
+        return cls(**{kind: os.environ.get(name, "") for kind, name in _SETTINGS.items()})
+
+    def environment(self) -> dict[str, str]:
+        """The same as settings, for the processes that are to use them."""
+        return {_SETTINGS[kind]: address for kind, address in asdict(self).items() if address}
+
+    def __or__(self, other: Addresses) -> Addresses:
+        return Addresses(**{kind: address or getattr(other, kind) for kind, address in asdict(self).items()})
+
+
+_SETTINGS = {"kafka": "HANSARD_KAFKA", "postgres": "HANSARD_POSTGRES", "model": "HANSARD_MODEL_URL"}
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server, as a person wants to see it: the address holds no password."""
+
+    name: str  # kafka-1, kafka-2, kafka-3, postgres, model
+    pid: int
+    address: str
+    log: Path
+    alive: bool
+    kept: bool  # goes on when the process that started it ends
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+class Servers:
+    """The servers of one home folder. Safe to call from several processes at once; `with` stops them at the end."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        project = Path(__file__).parents[2]
+        self.home = (home or Path(os.environ.get("HANSARD_HOME") or project / ".hansard")).resolve()
+        self._home = Home(self.home)
+
+    def up(
+        self,
+        *,
+        brokers: int = 1,
+        kafka: bool = True,
+        postgres: bool = True,
+        model: bool = True,
+        keep: bool = False,
+        progress: Callable[[str], None] = _quiet,
+    ) -> Addresses:
+        """Have these servers answer: given by the environment, found running, or started now, side by side.
+
+        Raises ServerError; what this call had started by then is stopped again.
+        """
+        given = Addresses.from_environment()
+        with self._home.alone(progress):
+            running = set(self._home.alive())
+            wanted: dict[str, Callable[[], list[Planned]]] = {}
+            taken: set[int] = set()
+            if kafka and not given.kafka and not self._whole_cluster(running, brokers):
+                process.stop_all(server for name, server in self._home.alive().items() if name.startswith("kafka-"))
+                pairs = [
+                    (
+                        self._home.port(f"kafka-{n}", taken=taken),
+                        self._home.port(f"controller-{n}", taken=taken),
+                    )
+                    for n in range(1, brokers + 1)
+                ]
+                wanted["Kafka"] = lambda: _kafka.plan(pairs, self.home, progress)
+            if postgres and not given.postgres and "postgres" not in running:
+                postgres_port = self._home.port("postgres", taken=taken)
+                wanted["Postgres"] = lambda: _postgres.plan(postgres_port, self.home, progress)
+            if model and not given.model and "model" not in running:
+                model_port = self._home.port("model", taken=taken)
+                wanted[MODEL_NAME] = lambda: _model.plan(model_port, self.home)
+            self._side_by_side(wanted, running, keep, progress)
+        return self.found() or given
+
+    def found(self) -> Addresses | None:
+        """The addresses given by the environment, or of servers that run now; None when there is not one."""
+        alive = self._home.alive()
+        brokers = [server.address for name, server in alive.items() if name.startswith("kafka-")]
+        others = {name: alive[name].address for name in ("postgres", "model") if name in alive}
+        found = Addresses.from_environment() | Addresses(kafka=",".join(brokers), **others)
+        return found if found != Addresses() else None
+
+    def down(self) -> None:
+        """Stop whatever runs in this home, whoever started it. Data and logs stay."""
+        if self.home.exists():
+            with self._home.alone(_quiet):
+                process.stop_all(self._home.known().values())
+                self._home.forget()
+
+    def erase(self) -> None:
+        """Stop the servers and remove their data and logs, wherever they are. There is no way back."""
+        self.down()
+        shutil.rmtree(_postgres.elsewhere(self.home), ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def status(self) -> list[ServerStatus]:
+        """Every server that was started here and not stopped by `down`, alive or not."""
+        return [
+            ServerStatus(one.name, one.pid, _shown(one.address), Path(one.spec.log), process.alive(one), one.kept)
+            for one in self._home.known().values()
+        ]
+
+    def stop(self, name: str, *, kill: bool = False) -> None:
+        """Stop one server, or kill it with SIGKILL; `start` brings it back with its data at the same address."""
+        process.stop(self._one(name), kill=kill)
+
+    def start(self, name: str) -> None:
+        """Start a stopped server again at the same address, wait until it answers. It then lives as long as we do."""
+        with self._home.alone(_quiet):
+            server = self._one(name)
+            if process.alive(server):
+                return
+            port = urlsplit(f"//{server.address.rpartition('//')[2]}").port or 0
+            if not process.wait_for(lambda: process.is_free(port), seconds=3):
+                raise ServerError(f"{name} cannot start again: another program took its port {port}.")
+            self._until_ready(self._launch(Planned(name, server.address, server.spec), keep=False))
+
+    def stop_broker(self, n: int, *, kill: bool = False) -> None:
+        """Stop broker 1, 2 or 3."""
+        self.stop(f"kafka-{n}", kill=kill)
+
+    def start_broker(self, n: int) -> None:
+        """Start broker 1, 2 or 3 again."""
+        self.start(f"kafka-{n}")
+
+    def restart_postgres(self, *, kill: bool = False) -> None:
+        """Stop Postgres, in good order or with SIGKILL, and start it again."""
+        self.stop("postgres", kill=kill)
+        self.start("postgres")
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    def _one(self, name: str) -> Running:
+        try:
+            return self._home.known()[name]
+        except KeyError:
+            raise ServerError(f"No {name} was started in {self.home}.") from None
+
+    def _whole_cluster(self, running: set[str], brokers: int) -> bool:
+        """Whether the Kafka that is asked for runs; of a part of it nothing can be used, of another one nothing may."""
+        started = sum(name.startswith("kafka-") for name in self._home.known())
+        alive = sum(name.startswith("kafka-") for name in running)
+        if alive and started != brokers:
+            raise ServerError(f"Kafka runs here with {started} broker(s), not {brokers}: stop it first.")
+        return alive == brokers
+
+    def _side_by_side(
+        self,
+        wanted: dict[str, Callable[[], list[Planned]]],
+        before: set[str],
+        keep: bool,
+        progress: Callable[[str], None],
+    ) -> None:
+        with ThreadPoolExecutor(len(wanted) or 1) as pool:
+            futures = [pool.submit(self._have, name, plan, keep, progress) for name, plan in wanted.items()]
+            try:
+                wait(futures)
+                for future in futures:
+                    future.result()
+            except BaseException:
+                process.stop_all(server for name, server in self._home.alive().items() if name not in before)
+                raise
+
+    def _have(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
+        began = time.monotonic()
+        started = [self._launch(planned, keep=keep) for planned in plan()]
+        for server in started:
+            self._until_ready(server)
+        many = f", {len(started)} brokers" if len(started) > 1 else ""
+        progress(f"{name} answers ({time.monotonic() - began:.1f} s{many})")
+
+    def _launch(self, planned: Planned, *, keep: bool) -> Running:
+        self._home.fresh_log(Path(planned.spec.log))
+        server = process.start(planned, keep=keep)
+        self._home.remember(server)
+        return server
+
+    def _until_ready(self, server: Running) -> None:
+        end = time.monotonic() + PATIENCE
+        while not _ready(server):
+            log = Path(server.spec.log)
+            if time.monotonic() > end:
+                raise ServerError(f"{server.name} does not answer after {PATIENCE:.0f} s. {process.last_words(log)}")
+            if not process.alive(server):
+                said = log.read_text(errors="replace")
+                if not (server.name == "postgres" and _postgres.must_wait(said)):
+                    reason = next((f"{why} " for what, why in REASONS.items() if re.search(what, said)), "")
+                    raise ServerError(f"{server.name} ended while it started. {reason}{process.last_words(log)}")
+                server = self._launch(Planned(server.name, server.address, server.spec), keep=server.kept)
+            time.sleep(0.05)
+
+
+def _ready(server: Running) -> bool:
+    if server.name == "postgres":
+        return _postgres.ready(server.address)
+    return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address)
+
+
+def _shown(address: str) -> str:
+    return re.sub(r"(?<=//)([^:/@]+):[^@]+@", r"\1@", address)

@@ -1,0 +1,8 @@
+"""Which tier answers a model call?
+
+Hears  calls to make and to cancel; what its own attempts brought back.
+Says   each attempt before it is made and each receipt, and in the end one reply (which tier, at what cost, why the
+       better ones fell) or that there is none.
+Never  passes a canned text off as a model's, repeats what may not be repeated, or asks an endpoint after the deadline.
+       A tier without a model gives text only: where a schema was asked for, `data` is then empty.
+"""

@@ -1,0 +1,39 @@
+"""The gateway, put together."""
+
+import os
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from contracts.gateway import AttemptReturned, AttemptStarted, CallModel, CancelCall
+from services.gateway.config import MODEL_KEY, Chain, chain
+from services.gateway.decider import Call, gateway
+from shared.service import Performer, Service
+from shared.settings import Settings
+
+
+def build(settings: Settings) -> Service[Call]:
+    """Raises ValueError or OSError where the tiers' file cannot be read."""
+    tiers = chain(settings)
+
+    def open_endpoints() -> AbstractAsyncContextManager[Any]:
+        from services.gateway.effects import endpoints  # the SDK loads for most of a second: only where calls are made
+
+        return endpoints(tiers, keys(tiers, settings), largest=settings.max_message_bytes // 2)
+
+    return Service(
+        name="gateway",
+        decider=gateway(tiers),
+        hears={
+            CallModel: lambda m: m.call,
+            CancelCall: lambda m: m.call,
+            AttemptReturned: lambda m: m.call,
+        },
+        performer=Performer(intent=AttemptStarted, open=open_endpoints, limit=tiers.concurrency),
+    )
+
+
+def keys(tiers: Chain, settings: Settings) -> dict[str, str]:
+    """API keys by name of the endpoint; one that is not set is left out."""
+    own = {MODEL_KEY: settings.model_key.get_secret_value()}
+    found = {e.name: own.get(e.key_env) or os.environ.get(e.key_env, "") for e in tiers.endpoints if e.key_env}
+    return {name: key for name, key in found.items() if key}

@@ -1,0 +1,231 @@
+"""The tiers as data: endpoints in order, then what answers without a model."""
+
+import hashlib
+import ipaddress
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from contracts.gateway import ModelClass
+from contracts.message import Confidence, Money, Name, Safety
+from shared.settings import Settings
+
+RULES = "1"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
+LOCAL_TIERS = ("cache", "extractive", "rules")
+MODEL_KEY = "HANSARD_MODEL_KEY"
+ANSWERS = Path(__file__).with_name("answers.yaml")
+
+# gen_ai.provider.name of OpenTelemetry, by the end of the host
+PROVIDERS = {
+    "api.openai.com": "openai",
+    "openai.azure.com": "azure.ai.openai",
+    "services.ai.azure.com": "azure.ai.inference",
+    "amazonaws.com": "aws.bedrock",
+    "anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+    "aiplatform.googleapis.com": "gcp.vertex_ai",
+    "cohere.com": "cohere",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+}
+PRIORS: tuple[float, ...] = (0.92, 0.78)  # of the first and every further endpoint
+MODEL_PRIORS = {"smollm2-135m": 0.3}  # small and often wrong, wherever it stands
+
+
+class Config(BaseModel):
+    """A part of the configuration. A key that is not known is an error: it is a slip of the pen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Price(Config):
+    """US dollars for a million tokens."""
+
+    input: Money
+    output: Money
+
+    @field_validator("input", "output", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, float) else value
+
+
+class Endpoint(Config):
+    """One model at one OpenAI-compatible address."""
+
+    name: Name
+    url: str = Field(pattern=r"^https?://", description="up to and with `/v1`")
+    model: str = Field(default="", description="empty: the first that the endpoint lists")
+    key_env: str = Field(default="", description="name of the environment variable with its key, never the key")
+    classes: tuple[ModelClass, ...] = Field(default=("capable", "fast"), description="calls of these classes come here first")
+    api: Literal["chat", "responses", ""] = Field(default="", description="empty: as the call asks")
+    timeout: float = Field(default=60, gt=0, description="seconds of one attempt")
+    max_retries: int = Field(default=2, ge=0, description="after errors that pass, at this endpoint")
+    concurrency: int = Field(default=64, ge=1, description="calls at once from one process")
+    safety: Safety = "safe"
+    confidence: Confidence | None = Field(default=None, description="prior of its answers")
+    price: Price | Literal["listed", "free"] | None = Field(
+        default=None, description="none: as listed, and free where the endpoint is one's own"
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = ""
+
+    @field_validator("name")
+    @classmethod
+    def _own(cls, name: str) -> str:
+        if name in LOCAL_TIERS:
+            raise ValueError(f"{name} is the name of a tier without a model")
+        return name
+
+    @cached_property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @cached_property
+    def own(self) -> bool:
+        """On this machine or in a network of one's own: a loopback or private address, a name without a public domain."""
+        try:
+            return ipaddress.ip_address(self.host).is_private
+        except ValueError:
+            return "." not in self.host or self.host.endswith((".local", ".internal", ".localhost", ".svc"))
+
+    @cached_property
+    def provider(self) -> str:
+        known = (name for end, name in PROVIDERS.items() if self.host == end or self.host.endswith(f".{end}"))
+        return next(known, "local" if self.own else self.host)
+
+    @cached_property
+    def free(self) -> bool:
+        return self.price == "free" or (self.price is None and self.own)
+
+
+class Known(Config):
+    question: str
+    answer: str
+
+
+class Fixed(Config):
+    """A fixed reply. `words`, in lower case: where one of them occurs; without words, always."""
+
+    words: tuple[str, ...] = ()
+    answer: str
+
+
+class Answers(Config):
+    """What can be said without a model."""
+
+    known: tuple[Known, ...] = ()
+    notice: str = ""
+    fixed: tuple[Fixed, ...] = ()
+
+
+class Chain(Config):
+    """All tiers. `order` names endpoints and `cache`, `extractive`, `rules`, best first."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    order: tuple[str, ...] = ()
+    priors: dict[Literal["cache", "extractive", "rules"], Confidence] = {"cache": 0.95, "rules": 0.4}
+    answers: Answers = Answers()
+    patience: float = Field(default=2, ge=0, description="seconds to wait for an endpoint while another one could be asked")
+    repairs: int = Field(default=1, ge=0, description="further attempts after output that cannot be used")
+    support: float = Field(default=0.5, ge=0, le=1, description="share of the question's weight that a sentence must hold")
+    unknown_price: Price = Price(input=Decimal(5), output=Decimal(25))
+    concurrency: int = Field(default=256, ge=1, description="attempts at once in a process, of all endpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """`answers` may be the path of a file; an order that is not given is all endpoints, then the rest."""
+        if isinstance(given, dict):
+            if isinstance(given.get("answers"), str):
+                given = given | {"answers": _yaml(Path(given["answers"]))}
+            if not given.get("order"):
+                names = (e["name"] if isinstance(e, dict) else e.name for e in given.get("endpoints", ()))
+                given = given | {"order": (*names, *LOCAL_TIERS)}
+        return given
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        names = [endpoint.name for endpoint in self.endpoints]
+        if len(names) != len(set(names)):
+            raise ValueError("two endpoints have the same name")
+        if len(self.order) != len(set(self.order)):
+            raise ValueError("`order` names a tier twice")
+        if unknown := set(self.order) - {*names, *LOCAL_TIERS}:
+            raise ValueError(f"`order` names tiers that are not there: {', '.join(sorted(unknown))}")
+        return self
+
+    @cached_property
+    def by_name(self) -> dict[str, Endpoint]:
+        return {endpoint.name: endpoint for endpoint in self.endpoints}
+
+    @cached_property
+    def _classed(self) -> dict[ModelClass, tuple[Endpoint, ...]]:
+        ordered = [self.by_name[name] for name in self.order if name in self.by_name]
+        classes: tuple[ModelClass, ...] = ("capable", "fast")
+        return {wanted: tuple(sorted(ordered, key=lambda e: wanted not in e.classes)) for wanted in classes}
+
+    def serving(self, wanted: ModelClass) -> tuple[Endpoint, ...]:
+        """Those of that class first, then the others: a lesser model is still better than none."""
+        return self._classed[wanted]
+
+    @cached_property
+    def _priors(self) -> dict[str, float | None]:
+        return {**{str(tier): prior for tier, prior in self.priors.items()}, **dict(self._endpoint_priors())}
+
+    def _endpoint_priors(self) -> Iterator[tuple[str, float | None]]:
+        for place, name in enumerate(name for name in self.order if name in self.by_name):
+            endpoint = self.by_name[name]
+            small = next((prior for part, prior in MODEL_PRIORS.items() if part in endpoint.model.lower()), None)
+            by_place = PRIORS[min(place, len(PRIORS) - 1)]
+            given = small if endpoint.confidence is None else endpoint.confidence
+            yield name, by_place if given is None else given
+
+    def prior(self, tier: str) -> float | None:
+        """Confidence in an answer of this tier that says nothing of its own."""
+        return self._priors.get(tier)
+
+    @cached_property
+    def policy(self) -> str:
+        """Names the rules and all data that a decision rests on. An address is none of it, its provider is."""
+        data = self.model_dump(mode="json", exclude={"endpoints": {"__all__": {"url", "key_env"}}, "unknown_price": True})
+        data["providers"] = [endpoint.provider for endpoint in self.endpoints]
+        data["tables"] = [PRIORS, MODEL_PRIORS]
+        return f"{RULES}-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def chain(settings: Settings) -> Chain:
+    """The tiers as the settings have them: a file, one endpoint, or none.
+
+    Raises ValueError or OSError, with the place of the mistake, where the file cannot be read as tiers.
+    """
+    if settings.gateway is not None:
+        given = _yaml(settings.gateway)
+        if isinstance(given.get("answers"), str):
+            given["answers"] = str(settings.gateway.parent / given["answers"])
+        return Chain.model_validate({"answers": _yaml(ANSWERS)} | given)
+    endpoints = (
+        [Endpoint(name="primary", url=settings.model_url, model=settings.model_name, key_env=MODEL_KEY)]
+        if settings.model_url
+        else []
+    )
+    return Chain.model_validate({"answers": _yaml(ANSWERS), "endpoints": endpoints})
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        given = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} holds no mapping")
+    return given

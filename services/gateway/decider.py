@@ -1,0 +1,282 @@
+"""One stream a call: attempt after attempt, until one answer counts or none is left."""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import assert_never
+
+from contracts.gateway import (
+    AttemptFailed,
+    AttemptReturned,
+    AttemptStarted,
+    CallAccepted,
+    CallCancelled,
+    CallModel,
+    CancelCall,
+    Fall,
+    ModelFailed,
+    ModelReplied,
+    ReplyDiscarded,
+)
+from contracts.message import Message
+from services.gateway.chain import DOUBTFUL, Receipts, ahead, before, endpoint_at, local, resume_at
+from services.gateway.config import Chain, Endpoint
+from shared.decider import Context, Decider, Woken
+
+KEYS = uuid.UUID("1f6b0c1e-8f0e-5c38-9a55-0b7a6b6d9f52")
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Goes on at the time that is due. Attempts that are `doubtful` were given up without a word from them."""
+
+    call: CallModel
+    due: datetime
+    receipts: tuple[AttemptFailed, ...] = ()
+    doubtful: frozenset[int] = frozenset()
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flying:
+    """An attempt is out."""
+
+    out: AttemptStarted
+    since: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Nothing counts any more; attempts that are still out may come back, and are paid for."""
+
+    out: frozenset[int] = frozenset()
+    cancelled: bool = False
+
+
+Call = Unasked | Ready | Flying | Settled
+
+
+def gateway(chain: Chain) -> Decider[Call]:
+    """The chain's configuration is the policy: what was decided under another one is not decided again under this."""
+
+    def decide(state: Call, heard: Message, context: Context) -> Iterable[Message]:
+        match state:
+            case Unasked():
+                match heard:
+                    case CallModel():
+                        yield CallAccepted(request=heard, at=context.at)
+                    case CancelCall(call=call):
+                        yield CallCancelled(call=call)
+                    case _:
+                        pass
+
+            case Ready():
+                match heard:
+                    case Woken() if context.at >= state.due:
+                        yield from go_on(state, context)
+                    case CancelCall(call=call):
+                        yield CallCancelled(call=call)
+                    case AttemptReturned(attempt=attempt) if attempt in state.doubtful:
+                        yield discarded(heard, "superseded")
+                    case _:
+                        pass
+
+            case Flying(out, since):
+                match heard:
+                    case AttemptReturned(attempt=out.attempt, reply=ModelReplied() as reply):
+                        yield from weigh(since, out, reply, context.at)
+                    case AttemptReturned(attempt=out.attempt, failure=failure):
+                        yield from fell(since, out, failure or gone(out), context.at)
+                    case AttemptReturned(attempt=attempt) if attempt in since.doubtful:
+                        yield discarded(heard, "superseded")
+                    case Woken():
+                        yield from (said := list(fell(since, out, gone(out), context.at)))
+                        after = decider.fold(said, state)
+                        if isinstance(after, Ready) and after.due <= context.at:
+                            yield from go_on(after, context)
+                    case CancelCall(call=call):
+                        yield CallCancelled(call=call)
+                    case _:
+                        pass
+
+            case Settled():
+                match heard:
+                    case AttemptReturned(attempt=attempt) if attempt in state.out:
+                        yield discarded(heard, "cancelled" if state.cancelled else "superseded")
+                    case _:
+                        pass
+
+            case _:
+                assert_never(state)
+
+    def go_on(state: Ready, context: Context) -> Iterator[Message]:
+        call, receipts = state.call, state.receipts
+        endpoint = endpoint_at(chain, call, receipts, context.at)
+        if endpoint and not ahead(chain, call, endpoint):
+            yield attempt(state, endpoint, context)
+            return
+        answer, falls = local(chain, call, receipts, context.at)
+        if answer is None:
+            yield failed(state, falls, "deadline" if context.at >= call.deadline else verdict(falls))
+            return
+        yield ModelReplied(
+            call=call.call,
+            attempt=0,
+            tier=answer.tier,
+            provider="hansard",
+            model=answer.tier,
+            text=answer.text,
+            confidence=chain.prior(answer.tier),
+            sources=answer.sources,
+            falls=falls,
+            latency_ms=0,
+            cost=spent(receipts),
+            estimated=any(receipt.estimated for receipt in receipts),
+            policy=chain.policy,
+        )
+
+    def weigh(state: Ready, out: AttemptStarted, reply: ModelReplied, at: datetime) -> Iterator[Message]:
+        """A reply counts, unless it is itself less sure than was asked for. One that says nothing of that does count."""
+        least = state.call.minimum_confidence
+        if least is not None and reply.confidence is not None and reply.confidence < least:
+            detail = f"{reply.confidence:g} where {least:g} was asked for"
+            fall = Fall(tier=out.tier, provider=out.provider, model=reply.model, reason="low-confidence", detail=detail)
+            yield from fell(state, out, receipt_of(out, reply, fall), at)
+            return
+        yield reply.model_copy(
+            update={
+                "call": state.call.call,
+                "attempt": out.attempt,
+                "tier": out.tier,
+                "confidence": chain.prior(out.tier) if reply.confidence is None else reply.confidence,
+                "falls": before(chain, state.call, state.receipts, out.tier),
+                "cost": spent(state.receipts) + reply.cost,
+                "estimated": reply.estimated or any(receipt.estimated for receipt in state.receipts),
+                "policy": chain.policy,
+            }
+        )
+
+    def fell(state: Ready, out: AttemptStarted, failure: AttemptFailed, at: datetime) -> Iterator[Message]:
+        fall = failure.fall.model_copy(update={"tier": out.tier, "attempt": out.attempt})
+        receipt = failure.model_copy(update={"call": state.call.call, "fall": fall})
+        receipts = (*state.receipts, receipt)
+        yield receipt.model_copy(update={"resume_at": resume_at(chain, state.call, receipts, at)})
+        if out.safety == "never-repeat" and fall.reason in DOUBTFUL:
+            yield failed(replace(state, receipts=receipts), tuple(r.fall for r in receipts), "in-doubt")
+
+    decider: Decider[Call] = Decider(Unasked(), decide, evolve, due, policy=chain.policy)
+    return decider
+
+
+def evolve(state: Call, said: Message) -> Call:
+    match state, said:
+        case Unasked(), CallAccepted(request=call, at=at):
+            return Ready(call, due=at)
+        case Unasked(), CallCancelled():
+            return Settled(cancelled=True)
+        case Ready(), AttemptStarted():
+            return Flying(said, since=replace(state, attempts=said.attempt))
+        case Flying(_, since), AttemptFailed():
+            lost = {said.fall.attempt} if said.fall.reason == "lost" else set()
+            return replace(
+                since,
+                due=said.resume_at or since.due,  # in the past: at once
+                receipts=(*since.receipts, said),
+                doubtful=since.doubtful | lost,
+            )
+        case Ready(), ReplyDiscarded(attempt=attempt):
+            return replace(state, doubtful=state.doubtful - {attempt})
+        case Flying(_, since), ReplyDiscarded(attempt=attempt):
+            return replace(state, since=replace(since, doubtful=since.doubtful - {attempt}))
+        case Ready(), ModelReplied() | ModelFailed():
+            return Settled(out=state.doubtful)
+        case Flying(_, since), ModelReplied():
+            return Settled(out=since.doubtful)
+        case Ready(), CallCancelled():
+            return Settled(out=state.doubtful, cancelled=True)
+        case Flying(out, since), CallCancelled():
+            return Settled(out=since.doubtful | {out.attempt}, cancelled=True)
+        case Settled(out), ReplyDiscarded(attempt=attempt):
+            return replace(state, out=out - {attempt})
+        case _:
+            return state
+
+
+def due(state: Call) -> datetime | None:
+    """A call that waits for a tier. Of one whose attempt is out, the lease alone tells that it is lost."""
+    return state.due if isinstance(state, Ready) else None
+
+
+def attempt(state: Ready, endpoint: Endpoint, context: Context) -> AttemptStarted:
+    call = state.call
+    repairs = sum(r.fall.reason == "invalid-output" and r.fall.tier == endpoint.name for r in state.receipts)
+    return AttemptStarted(
+        attempt=state.attempts + 1,
+        safety=endpoint.safety,
+        # the same for a repeated request; a repair asks something else
+        key=str(uuid.uuid5(KEYS, f"{context.tenant}/{context.workflow}/{call.call}/{repairs}")),
+        deadline=min(call.deadline, context.at + timedelta(seconds=endpoint.timeout)),
+        call=call.call,
+        tier=endpoint.name,
+        provider=endpoint.provider,
+        model=endpoint.model,
+        endpoint=endpoint.name,
+    )
+
+
+def gone(out: AttemptStarted) -> AttemptFailed:
+    detail = "whoever made this attempt fell silent; what became of it, and what it cost, is not known"
+    return AttemptFailed(
+        call=out.call,
+        fall=Fall(tier=out.tier, provider=out.provider, model=out.model, reason="lost", detail=detail),
+        latency_ms=0,
+        estimated=True,
+    )
+
+
+def receipt_of(out: AttemptStarted, reply: ModelReplied, fall: Fall) -> AttemptFailed:
+    return AttemptFailed(
+        call=out.call,
+        fall=fall,
+        latency_ms=reply.latency_ms,
+        cost=reply.cost,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+        estimated=reply.estimated,
+    )
+
+
+def discarded(heard: AttemptReturned, because: str) -> ReplyDiscarded:
+    paid = heard.reply or heard.failure
+    return ReplyDiscarded.model_validate(
+        {
+            "call": heard.call,
+            "attempt": heard.attempt,
+            "because": because,
+            "cost": paid.cost if paid else Decimal(0),
+            "input_tokens": paid.input_tokens if paid else 0,
+            "output_tokens": paid.output_tokens if paid else 0,
+        }
+    )
+
+
+def failed(state: Ready, falls: tuple[Fall, ...], reason: str) -> ModelFailed:
+    detail = "; ".join(f"{fall.tier}: {fall.reason}" for fall in falls)
+    return ModelFailed.model_validate(
+        {"call": state.call.call, "reason": reason, "falls": falls, "detail": detail, "cost": spent(state.receipts)}
+    )
+
+
+def verdict(falls: tuple[Fall, ...]) -> str:
+    asked = [fall.reason for fall in falls if fall.attempt]
+    return "refused" if asked and set(asked) == {"refused"} else "no-answer"
+
+
+def spent(receipts: Receipts) -> Decimal:
+    return sum((receipt.cost for receipt in receipts), Decimal(0))

@@ -1,0 +1,65 @@
+"""What runs: the decider with the workers that it knows."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.control import CancelWorkflow
+from contracts.dead_letters import DeadLettered
+from contracts.planner import RunPlan
+from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
+from contracts.timers import DeadlinePassed
+from contracts.topics import SERVICES
+from contracts.verifier import ClaimPassed, ClaimRejected
+from services.planner.decider import planner
+from services.planner.state import Case
+from shared.service import Service, mine
+from shared.settings import Settings
+
+VERSION = "1"  # of what the code decides: raise it with any change of what is said
+ROLES = ("research", "analyst", "writer", "coder")  # shipped with the specialists
+
+
+class BadWorker(ValueError):
+    """A worker of the settings that cannot be one. The text says why."""
+
+
+def build(settings: Settings) -> Service[Case]:
+    """Raises BadWorker; OSError where the folder of further roles is not there."""
+    workers = workers_of(settings)
+
+    def here(_: Any) -> str:
+        return ""
+
+    return Service(
+        name="planner",
+        decider=planner(workers, version(workers)),
+        hears={
+            RunPlan: here,
+            TaskAnswered: here,
+            TaskFailed: here,
+            TaskCancelled: here,
+            ClaimPassed: here,
+            ClaimRejected: here,
+            DeadlinePassed: lambda passed: "" if mine("planner", passed.timer) is not None else None,
+            CancelWorkflow: here,
+            DeadLettered: lambda dead: None if dead.door else "",
+        },
+    )
+
+
+def workers_of(settings: Settings) -> dict[str, str]:
+    """Who takes tasks, and in which service: roles (ours, and a file each in the user's folder), and services of the user's."""
+    added = sorted(file.stem for file in settings.roles.iterdir() if file.suffix in (".yaml", ".yml")) if settings.roles else []
+    workers = dict.fromkeys((*ROLES, *added), "specialists")
+    for name in settings.workers:
+        if name in workers or name in SERVICES:
+            raise BadWorker(f"HANSARD_WORKERS: {name!r} is the name of a {'role' if name in workers else 'service of ours'}")
+        workers[name] = name
+    return workers
+
+
+def version(workers: Mapping[str, str]) -> str:
+    """The code's version, and a hash of all that settings add to it."""
+    return f"{VERSION}-{hashlib.sha256(json.dumps(workers, sort_keys=True).encode()).hexdigest()[:12]}"

@@ -1,0 +1,101 @@
+"""What a step's worker is given, and what its answer is checked against."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from pydantic import JsonValue
+
+from contracts.planner import StepAnswered
+from contracts.plans import Step
+from contracts.specialists import Given, PerformTask
+from contracts.verifier import CheckClaim, Passage
+from services.planner.state import Running
+from shared.shortening import fitted, shortened
+
+CONTEXT = 120_000  # characters of earlier answers in one task
+PASSAGES = 60_000
+QUESTION = 20_000
+CLAIM = 200_000
+
+
+def name_of(step: str, attempt: int) -> str:
+    return f"{step}.{attempt}"
+
+
+def parts_of(task: str) -> tuple[str, int]:
+    """Step and attempt; attempt 0, which no step ever has, where the name is not of ours."""
+    step, _, attempt = task.rpartition(".")
+    return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
+
+
+def task(case: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
+    """The task of an attempt that starts `at`."""
+    answers = _answers(case, step)
+    texts = fitted([answer.text for answer in answers], CONTEXT)
+    timeout = timedelta(seconds=step.timeout) if step.timeout else None
+    deadline = case.started.deadline
+    budget = case.started.budget
+    return PerformTask(
+        task=name_of(step.id, attempt),
+        service=service,
+        role=step.worker,
+        goal=case.started.goal,
+        instructions=step.instructions,
+        context=tuple(
+            Given(
+                step=answer.step,
+                worker=case.graph.steps[answer.step].worker,
+                text=text,
+                data=answer.data,
+                sources=answer.sources,
+            )
+            for answer, text in zip(answers, texts, strict=True)
+        ),
+        passages=passages_for(case, step),
+        feedback=feedback,
+        input=step.input,
+        deadline=min(deadline, at + timeout) if timeout else deadline,
+        budget=None if budget is None else max(budget - case.spent, Decimal(0)),
+    )
+
+
+def claim(case: Running, step: Step, answer: StepAnswered) -> CheckClaim:
+    goal = case.started.goal
+    return CheckClaim(
+        check=name_of(step.id, answer.attempt),
+        question=shortened(f"{step.instructions}\n\n{goal}" if step.instructions else goal, QUESTION),
+        claim=shortened(answer.text, CLAIM),
+        sources=answer.sources,
+        passages=passages_for(case, step),
+        facts=_facts(step.input),
+        judge=step.verify == "judge",
+        tier=answer.tier,
+        deadline=case.started.deadline,
+    )
+
+
+def passages_for(case: Running, step: Step) -> tuple[Passage, ...]:
+    """Those in the step's own input, and those that the steps it needs have found; each once, shortened to fit."""
+    found = [*_passages(step.input), *(passage for answer in _answers(case, step) for passage in answer.passages)]
+    unique = {(passage.source, passage.text): passage for passage in found}
+    texts = fitted([passage.text for passage in unique.values()], PASSAGES)
+    return tuple(Passage(source=passage.source, text=text) for passage, text in zip(unique.values(), texts, strict=True))
+
+
+def _answers(case: Running, step: Step) -> list[StepAnswered]:
+    works = (case.works.get(need) for need in case.graph.needs[step.id])
+    return [work.answer for work in works if work is not None and work.answer is not None]
+
+
+def _facts(given: JsonValue) -> dict[str, JsonValue]:
+    facts = given.get("facts") if isinstance(given, dict) else None
+    return dict(facts) if isinstance(facts, dict) else {}
+
+
+def _passages(given: JsonValue) -> Iterator[Passage]:
+    items = given.get("passages") if isinstance(given, dict) else None
+    for item in items if isinstance(items, list) else []:
+        source, text = (item.get("source"), item.get("text")) if isinstance(item, dict) else (None, None)
+        if isinstance(source, str) and isinstance(text, str):
+            yield Passage(source=source, text=text)

@@ -1,0 +1,120 @@
+"""One stream a workflow. The router answers for it until it says `RunPlan`; from there the planner does."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from contracts.control import CancelWorkflow
+from contracts.dead_letters import DeadLettered
+from contracts.message import Message
+from contracts.planner import RunPlan
+from contracts.requests import SubmitRequest
+from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
+from contracts.router import CancelNoted
+from contracts.timers import SetTimer
+from services.router.policy import Policy
+from services.router.routing import ByPlan, ByRule, Refusal, route
+from shared.decider import Context, Decider, TurnedAway
+
+
+@dataclass(frozen=True)
+class Unasked: ...
+
+
+@dataclass(frozen=True)
+class CancelledAhead:
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class HandedOver: ...
+
+
+@dataclass(frozen=True)
+class Answered: ...
+
+
+Case = Unasked | CancelledAhead | HandedOver | Answered
+
+
+def router(policy: Policy) -> Decider[Case]:
+    def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
+        match case:
+            case Unasked():
+                match heard:
+                    case SubmitRequest():
+                        yield from answer(policy, heard, context)
+                    case CancelWorkflow(by=by, reason=reason):
+                        yield CancelNoted(by=by, reason=reason)
+                    case DeadLettered() if ends(heard):
+                        yield from unheard(heard)
+                    case _:
+                        pass
+
+            case CancelledAhead(by, reason):
+                match heard:
+                    case SubmitRequest():
+                        yield WorkflowCancelled(request=context.message_id, by=by, detail=reason)
+                    case DeadLettered() if ends(heard):
+                        yield from unheard(heard)
+                    case _:
+                        pass
+
+            case HandedOver() | Answered():
+                if isinstance(heard, SubmitRequest):
+                    raise TurnedAway("correlation-in-use", f"workflow {context.workflow} has its request already")
+
+            case _:
+                assert_never(case)
+
+    return Decider(Unasked(), decide, evolve, policy=policy.version)
+
+
+def evolve(case: Case, said: Message) -> Case:
+    match said:
+        case CancelNoted(by=by, reason=reason):
+            return CancelledAhead(by, reason)
+        case RunPlan():
+            return HandedOver()
+        case Result():
+            return Answered()
+        case _:
+            return case
+
+
+def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[Message]:
+    request = context.message_id
+    match route(policy, asked, context.at):
+        case ByRule(routed, data, text):
+            yield routed
+            yield WorkflowCompleted(
+                request=request, text=text, data=data, answered_by="rule", handler=routed.handler, confidence=routed.confidence
+            )
+        case ByPlan(routed, goal, plan):
+            deadline = asked.deadline or context.at + policy.within
+            yield routed
+            yield RunPlan(request=request, goal=goal, plan=plan, deadline=deadline, budget=asked.budget)
+            yield SetTimer(timer="planner/deadline", at=deadline)
+        case Refusal(reason, detail):
+            yield WorkflowRefused(request=request, reason=reason, detail=detail)
+
+
+def ends(dead: DeadLettered) -> bool:
+    """Whether this was the request itself, readable enough for an answer. A claim on another's workflow ends nothing."""
+    return (
+        dead.service == "router"
+        and dead.message_kind == SubmitRequest.kind
+        and dead.message_id != ""
+        and dead.reason in ("unreadable", "invalid", "too-large", "refused-by-store", "poison", "crashed")
+    )
+
+
+def unheard(dead: DeadLettered) -> Iterable[Message]:
+    match dead.reason:
+        case "poison" | "crashed":
+            yield WorkflowFailed(request=dead.message_id, reason="dead-letter", detail=f"{dead.reason}: {dead.detail}")
+        case "too-large":
+            yield WorkflowRefused(request=dead.message_id, reason="too-large", detail=dead.detail)
+        case _:
+            yield WorkflowRefused(request=dead.message_id, reason="invalid", detail=dead.detail)

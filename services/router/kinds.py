@@ -1,0 +1,80 @@
+"""The typed requests that need a model: who answers, what is asked, and in which form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from contracts.plans import Step
+from services.router.rules.rule import Unfit
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """`field` of the data holds the text; `schema` is what the answer must be, where it is data."""
+
+    name: str
+    worker: str
+    field: str
+    goal: str
+    instructions: str
+    schema: Mapping[str, JsonValue] | None = None
+
+    def goal_of(self, data: Mapping[str, JsonValue]) -> str:
+        """Raises Unfit where there is no text: nothing is paid for an empty question."""
+        text = data.get(self.field)
+        if not isinstance(text, str) or not text.strip():
+            raise Unfit(f"{self.field}: must be a text that is not empty")
+        return self.goal.format(text)
+
+    def step(self, data: Mapping[str, JsonValue]) -> Step:
+        """Its input is the rest of the data: the caller's `labels`, `facts`, `passages`, a `response_schema` of their own."""
+        given: dict[str, JsonValue] = {"response_schema": dict(self.schema)} if self.schema else {}
+        given |= {name: value for name, value in data.items() if name != self.field}
+        return Step(id=self.name, worker=self.worker, instructions=self.instructions, input=given or None)
+
+
+def _record(**fields: JsonValue) -> dict[str, JsonValue]:
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+GENERATE_RESPONSE = "generate_response"
+MODEL_KINDS: Mapping[str, ModelKind] = {
+    kind.name: kind
+    for kind in (
+        ModelKind(
+            "classify_intent",
+            "analyst",
+            "text",
+            "What does the sender of this message want?\n\n{}",
+            "Name the one intent of the message in a word or two. Where `labels` are given, take one of them.",
+            _record(intent={"type": "string"}, confidence={"type": "number", "minimum": 0, "maximum": 1}),
+        ),
+        ModelKind(GENERATE_RESPONSE, "writer", "query", "{}", "Answer the question. Say what you do not know."),
+        ModelKind(
+            "summarize_text",
+            "writer",
+            "text",
+            "Summarize this text:\n\n{}",
+            "Keep what matters, in a few sentences or within `max_words` where given. Add nothing.",
+        ),
+        ModelKind(
+            "extract_entities",
+            "analyst",
+            "text",
+            "Which entities does this text name?\n\n{}",
+            "List every person, organization, place and date exactly as it is written.",
+            _record(
+                entities={
+                    "type": "array",
+                    "items": _record(text={"type": "string"}, type={"type": "string"}),
+                }
+            ),
+        ),
+    )
+}

@@ -1,0 +1,52 @@
+"""Where something goes, by what the caller said in so many words."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from services.router.rules.rule import Data, Input, Rule
+from services.router.rules.words import fold, mentioned
+
+TEAMS = {"billing": "billing_team", "technical": "engineering", "cancel": "retention"}
+DEFAULT_TEAM = "general"
+Label = Annotated[str, Field(max_length=200, pattern=r"\S")]
+
+
+class Keywords(Input):
+    text: str
+    routes: dict[Label, Label] = Field(
+        default=TEAMS, max_length=200, description="keyword to route, first match wins; else the teams here"
+    )
+    default: Label = DEFAULT_TEAM
+
+
+def route_by_keyword(given: Keywords) -> Data:
+    for keyword in mentioned(fold(given.text), given.routes):
+        return {"route": given.routes[keyword], "matched_keyword": keyword, "method": "keyword_match"}
+    return {"route": given.default, "matched_keyword": None, "method": "keyword_match_default"}
+
+
+class Menu(Input):
+    choice: Label | int
+    options: list[Label] | dict[Label, Label] = Field(
+        min_length=1, max_length=1000, description="labels, or label to route; a number counts from 1"
+    )
+
+
+def menu_choice(given: Menu) -> Data:
+    labels = list(given.options)
+    wanted = str(given.choice).strip().casefold()
+    found = next((label for label in labels if label.strip().casefold() == wanted), None)
+    if found is None and wanted.isascii() and wanted.isdigit() and len(wanted) < 5:
+        found = labels[int(wanted) - 1] if 1 <= int(wanted) <= len(labels) else None
+    route = given.options[found] if isinstance(given.options, dict) and found is not None else found
+    return {"valid": found is not None, "choice": found, "route": route, "method": "exact_match"}
+
+
+ROUTE_BY_KEYWORD = Rule("route_by_keyword", Keywords, route_by_keyword, lambda d: f"Goes to {d['route']}.")
+MENU_CHOICE = Rule(
+    "menu_choice",
+    Menu,
+    menu_choice,
+    lambda d: f"{d['choice']}: goes to {d['route']}." if d["valid"] else "The menu has no such choice.",
+)

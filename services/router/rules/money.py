@@ -1,0 +1,84 @@
+"""Tax, formats and conversions of money."""
+
+from decimal import Decimal
+from typing import Annotated
+
+from babel.numbers import format_currency as in_locale
+from pydantic import ConfigDict, Field
+
+from services.router.rules.exact import WIDE, NotNegative, Number, plain, rounded
+from services.router.rules.locales import Currency, LocaleCode, places
+from services.router.rules.rule import Data, Input, Rule
+
+
+class Tax(Input):
+    amount: NotNegative
+    tax_rate: Annotated[NotNegative, Field(le=1, description="a fraction: 0.0825 is 8.25 %")] = Decimal("0.08")
+    currency: Currency = "USD"
+
+
+def calculate_tax(given: Tax) -> Data:
+    """The tax on the amount as it is payable, so that subtotal + tax is the total to the last cent."""
+    digits = places(given.currency)
+    subtotal = rounded(given.amount, digits)
+    tax = rounded(WIDE.multiply(subtotal, given.tax_rate), digits)
+    return {
+        "subtotal": plain(subtotal),
+        "tax": plain(tax),
+        "total": plain(WIDE.add(subtotal, tax)),
+        "tax_rate": plain(given.tax_rate),
+        "currency": given.currency,
+        "method": "arithmetic",
+    }
+
+
+class Amount(Input):
+    amount: Number
+    currency: Currency = "USD"
+    locale: LocaleCode = "en_US"
+
+
+def format_currency(given: Amount) -> Data:
+    value = rounded(given.amount, places(given.currency))
+    return {
+        "formatted": in_locale(value, given.currency, locale=given.locale),
+        "currency": given.currency,
+        "method": "locale_format",
+    }
+
+
+class Exchange(Input):
+    """A rate comes with the request: no rule knows today's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+    amount: Number
+    rate: Annotated[Number, Field(gt=0, description="units of the target for one of the source")]
+    source: Currency = Field(alias="from")
+    target: Currency = Field(alias="to")
+
+
+def convert_currency(given: Exchange) -> Data:
+    value = rounded(WIDE.multiply(given.amount, given.rate), places(given.target))
+    return {
+        "amount": plain(given.amount),
+        "from": given.source,
+        "converted": plain(value),
+        "to": given.target,
+        "rate": plain(given.rate),
+        "method": "arithmetic",
+    }
+
+
+CALCULATE_TAX = Rule(
+    "calculate_tax",
+    Tax,
+    calculate_tax,
+    lambda d: f"Subtotal {d['subtotal']} {d['currency']}, tax {d['tax']}, total {d['total']}.",
+)
+FORMAT_CURRENCY = Rule("format_currency", Amount, format_currency, lambda d: d["formatted"])
+CONVERT_CURRENCY = Rule(
+    "convert_currency",
+    Exchange,
+    convert_currency,
+    lambda d: f"{d['amount']} {d['from']} is {d['converted']} {d['to']} at {d['rate']}.",
+)

@@ -1,0 +1,106 @@
+"""Records: what is missing, what was there before, and the same in another format."""
+
+import csv
+import hashlib
+import io
+import json
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from services.router.rules.rule import Data, Input, Rule, Unfit
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+MAX_CELLS = 100_000
+
+
+class Required(Input):
+    record: dict[str, JsonValue]
+    required: list[Key] = Field(min_length=1, max_length=1000, description="names; a dot goes into an inner record")
+
+
+def _at(record: JsonValue, path: str) -> JsonValue:
+    for name in path.split("."):
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def _blank(value: JsonValue) -> bool:
+    return value is None or value == [] or value == {} or (isinstance(value, str) and not value.strip())
+
+
+def required_fields(given: Required) -> Data:
+    """Missing is what is absent, null or blank; 0 and false are there."""
+    missing = [path for path in given.required if _blank(given.record.get(path, _at(given.record, path)))]
+    return {"complete": not missing, "missing": list(missing), "method": "presence_check"}
+
+
+class Candidate(Input):
+    item: JsonValue
+    earlier: list[JsonValue] = Field(default=[], description="the items before it, or their hashes in `hashes`")
+    hashes: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default=[])
+
+
+def _same_numbers(value: JsonValue) -> JsonValue:
+    """JSON has one kind of number: 1.0 is 1."""
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case dict():
+            return {name: _same_numbers(inner) for name, inner in value.items()}
+        case list():
+            return [_same_numbers(inner) for inner in value]
+        case _:
+            return value
+
+
+def fingerprint(value: JsonValue) -> str:
+    """SHA-256 of the value as JSON without spaces, names in order. Raises ValueError for what JSON has not."""
+    text = json.dumps(_same_numbers(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def detect_duplicate(given: Candidate) -> Data:
+    own = fingerprint(given.item)
+    known = [*given.hashes, *map(fingerprint, given.earlier)]
+    found = known.index(own) if own in known else None
+    return {"duplicate": found is not None, "hash": own, "position": found, "method": "sha256"}
+
+
+class Table(Input):
+    rows: list[dict[str, JsonValue]] = Field(min_length=1)
+    columns: list[Key] | None = Field(default=None, min_length=1, description="else all, as they first appear")
+    delimiter: str = Field(default=",", pattern=r"^[,;|\t]$")
+
+
+def _cell(value: JsonValue) -> str | int | float | None:
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return value
+
+
+def json_to_csv(given: Table) -> Data:
+    """By RFC 4180. Null is an empty cell, a list or record is a cell of JSON."""
+    columns = given.columns or list(dict.fromkeys(name for row in given.rows for name in row))
+    if len(columns) * len(given.rows) > MAX_CELLS:
+        raise Unfit(f"rows: {len(given.rows)} rows of {len(columns)} columns are more than {MAX_CELLS} cells")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=given.delimiter)
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in given.rows)
+    return {"csv": text.getvalue(), "rows": len(given.rows), "columns": list(columns), "method": "rfc4180"}
+
+
+REQUIRED_FIELDS = Rule(
+    "required_fields",
+    Required,
+    required_fields,
+    lambda d: "Nothing is missing." if d["complete"] else f"Missing: {', '.join(d['missing'])}.",
+)
+DETECT_DUPLICATE = Rule(
+    "detect_duplicate",
+    Candidate,
+    detect_duplicate,
+    lambda d: "It was there before." if d["duplicate"] else "It is new.",
+)
+JSON_TO_CSV = Rule("json_to_csv", Table, json_to_csv, lambda d: f"{d['rows']} rows of {len(d['columns'])} columns as CSV.")

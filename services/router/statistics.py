@@ -1,0 +1,208 @@
+"""What the router's record says of it: pure folds over requests, routes and results.
+
+statistics = summary(cases(events))    # events: (workflow, message), in any order
+for pattern in patterns(cases(events)): ...
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from contracts.message import Message
+from contracts.requests import SubmitRequest
+from contracts.results import Result, WorkflowCompleted
+from contracts.router import RequestRouted
+from services.router.kinds import MODEL_KINDS
+from services.router.rules import RULES, Rule, Unfit
+from services.router.rules.exact import WIDE
+
+Verdict = Literal["rule", "justified", "wasteful", "unknown"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workflow, as far as it is known."""
+
+    asked: SubmitRequest | None = None
+    routed: RequestRouted | None = None
+    result: Result | None = None
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars: what it cost, or while that is not known what was expected."""
+        if self.result is not None:
+            return self.result.cost
+        return self.routed.cost_estimate if self.routed else Decimal(0)
+
+
+def cases(events: Iterable[tuple[Hashable, Message]]) -> list[Case]:
+    """Workflows that were routed. The key is whatever names a workflow, such as (tenant, workflow)."""
+    found: dict[Hashable, Case] = defaultdict(Case)
+    for workflow, message in events:
+        match message:
+            case SubmitRequest():
+                found[workflow] = replace(found[workflow], asked=message)
+            case RequestRouted():
+                found[workflow] = replace(found[workflow], routed=message)
+            case Result():
+                found[workflow] = replace(found[workflow], result=message)
+    return [case for case in found.values() if case.routed is not None]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    total_requests: int = 0
+    deterministic: int = 0
+    llm_calls: int = 0
+    total_cost: Decimal = Decimal(0)
+    estimated_cost: Decimal = Decimal(0)
+    verdicts: Mapping[Verdict, int] = field(default_factory=dict)
+    wasted_cost: Decimal = Decimal(0)
+    handlers: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def deterministic_pct(self) -> Decimal:
+        """0 to 100, with one digit."""
+        return _ratio(Decimal(100 * self.deterministic), self.total_requests, "0.1")
+
+    @property
+    def avg_cost_per_request(self) -> Decimal:
+        return _ratio(self.total_cost, self.total_requests, "0.00001")
+
+
+def _ratio(part: Decimal, whole: int, digits: str) -> Decimal:
+    return WIDE.divide(part, Decimal(max(whole, 1))).quantize(Decimal(digits))
+
+
+def summary(known: Iterable[Case], rules: Mapping[str, Rule[Any]] = RULES) -> Statistics:
+    all_ = list(known)
+    routes = [case.routed for case in all_ if case.routed]
+    deterministic = sum(routed.path == "deterministic" for routed in routes)
+    judged = [(verdict(case, rules), case.cost) for case in all_]
+    return Statistics(
+        total_requests=len(routes),
+        deterministic=deterministic,
+        llm_calls=len(routes) - deterministic,
+        total_cost=sum((case.cost for case in all_), Decimal(0)),
+        estimated_cost=sum((routed.cost_estimate for routed in routes), Decimal(0)),
+        verdicts=dict(Counter(said for said, _ in judged)),
+        wasted_cost=sum((cost for said, cost in judged if said == "wasteful"), Decimal(0)),
+        handlers=dict(Counter(routed.handler for routed in routes).most_common()),
+    )
+
+
+def prices(known: Iterable[Case], enough: int = 20) -> dict[str, Decimal]:
+    """Measured US dollars for one request, by handler, where at least `enough` were completed by a model."""
+    costs: dict[str, list[Decimal]] = defaultdict(list)
+    for case in known:
+        if case.routed and case.routed.path == "llm" and isinstance(case.result, WorkflowCompleted):
+            costs[case.routed.handler].append(case.result.cost)
+    return {
+        handler: _ratio(sum(paid, Decimal(0)), len(paid), "0.000001") for handler, paid in costs.items() if len(paid) >= enough
+    }
+
+
+def verdict(case: Case, rules: Mapping[str, Rule[Any]] = RULES) -> Verdict:
+    """Wasteful is a model's answer that a rule would have given; without the request nobody can say."""
+    if case.routed and case.routed.path == "deterministic":
+        return "rule"
+    if case.asked is None:
+        return "unknown"
+    return "wasteful" if rule_for(case.asked, rules) else "justified"
+
+
+_HINTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (rule, re.compile(pattern, re.IGNORECASE))
+    for rule, pattern in (
+        ("validate_email", r"\b(valid|correct|check)\b.{0,40}\S@\S"),
+        ("validate_email", r"\S@\S{1,100} .{0,20}\b(valid|correct)\b"),
+        ("validate_phone", r"\b(valid|correct|check)\b.{0,40}\+?\d[\d ()-]{6,}"),
+        ("calculate_tax", r"\btax\b.{0,40}\$ ?\d|\d ?%.{0,20}\btax\b.{0,20}\d"),
+        ("check_business_hours", r"\b(are (you|we)|is it) open\b.{0,20}\d"),
+        ("convert_units", r"\b(convert|how many)\b.{0,30}\d.{0,20}\b(km|kilomet|miles?|kg|pounds?|celsius|fahrenheit)"),
+        ("convert_currency", r"\bconvert\b.{0,20}\d.{0,20}\b[A-Z]{3}\b.{0,10}\b[A-Z]{3}\b.{0,20}\brate\b"),
+        ("format_date", r"\bformat\b.{0,20}\b(date|\d{4}-\d\d-\d\d)"),
+        ("json_to_csv", r"\bjson\b.{0,20}\bcsv\b"),
+    )
+)
+
+
+def rule_for(asked: SubmitRequest, rules: Mapping[str, Rule[Any]] = RULES) -> str | None:
+    """The rule that would have answered: by telling words of a text; or by a word of the type, where the data fits too."""
+    if asked.type is None:
+        text = (asked.text or "")[:2000]
+        return next((rule for rule, hint in _HINTS if rule in rules and hint.search(text)), None)
+    if asked.type in MODEL_KINDS:
+        return None
+    wanted = _words(asked.type)
+    near = sorted((name for name in rules if _words(name) & wanted), key=lambda name: -len(_words(name) & wanted))
+    return next((name for name in near if _fits(rules[name], asked)), None)
+
+
+def _words(name: str) -> set[str]:
+    """Words of a type's name, however it is written: `checkEmail` and `check-email` have the same."""
+    return {word for word in re.findall(r"[a-z]+", re.sub(r"([A-Z])", r" \1", name).lower()) if len(word) > 2}
+
+
+def _fits(rule: Rule[Any], asked: SubmitRequest) -> bool:
+    try:
+        rule.apply(asked.data)
+    except Unfit:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Requests of one shape that models answered. `answers`: different ones among those completed; 1 asks for a rule."""
+
+    shape: str
+    requests: int
+    cost: Decimal
+    completed: int
+    answers: int
+    rule: str | None  # one that is there already
+
+
+def patterns(known: Iterable[Case], least: int = 3, rules: Mapping[str, Rule[Any]] = RULES) -> list[Pattern]:
+    """Shapes seen at least `least` times, the dearest first: what could become a rule."""
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for case in known:
+        if case.asked is not None and case.routed is not None and case.routed.path == "llm":
+            groups[shape(case.asked)].append(case)
+    found = [_pattern(name, group, rules) for name, group in groups.items() if len(group) >= least]
+    return sorted(found, key=lambda pattern: (-pattern.cost, -pattern.requests, pattern.shape))
+
+
+def _pattern(name: str, group: list[Case], rules: Mapping[str, Rule[Any]]) -> Pattern:
+    texts = [case.result.text for case in group if isinstance(case.result, WorkflowCompleted)]
+    named = {rule_for(case.asked, rules) for case in group if case.asked}
+    return Pattern(
+        shape=name,
+        requests=len(group),
+        cost=sum((case.cost for case in group), Decimal(0)),
+        completed=len(texts),
+        answers=len(set(texts)),
+        rule=named.pop() if len(named) == 1 else None,
+    )
+
+
+_PARTS = (
+    (re.compile(r"\S{1,64}@\S{1,255}"), "<email>"),
+    (re.compile(r"https?://\S+"), "<link>"),
+    (re.compile(r"\"[^\"]*\"|“[^”]*”"), "<quoted>"),
+    (re.compile(r"[-+$€£¥]*\d[\d.,:/-]*"), "<number>"),
+)
+
+
+def shape(asked: SubmitRequest) -> str:
+    """The request without what differs from one to the next."""
+    if asked.type is not None:
+        return f"{asked.type}({', '.join(sorted(asked.data))})"
+    text = (asked.text or "")[:500]
+    for part, name in _PARTS:
+        text = part.sub(name, text)
+    return " ".join(text.casefold().split()).rstrip("?.! ")

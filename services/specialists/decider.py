@@ -1,0 +1,113 @@
+"""One stream a task: asked, then settled once."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from contracts.gateway import CallModel, CancelCall, ModelFailed, ModelReplied
+from contracts.message import Message
+from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
+from contracts.verifier import Passage
+from services.specialists.prompts import call_for
+from services.specialists.role import Role
+from shared.citations import citations
+from shared.decider import Context, Decider
+from shared.service import mine
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """For the reply to a call."""
+
+    call: str
+    role: str
+    passages: tuple[Passage, ...]
+
+    @property
+    def task(self) -> str:
+        return mine("specialists", self.call) or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled: ...
+
+
+Case = Unasked | Waiting | Settled
+
+
+def specialists(roles: Mapping[str, Role], policy: str) -> Decider[Case]:
+    def decide(case: Case, heard: Message, _: Context) -> Iterable[Message]:
+        match case:
+            case Unasked():
+                match heard:
+                    case PerformTask(task=task, role=name) if name in roles:
+                        yield call_for(heard, roles[name], f"specialists/{task}/1")
+                    case PerformTask(task=task, role=name):
+                        there = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
+                        yield TaskFailed(task=task, role=name, reason="unknown-role", detail=there)
+                    case CancelTask(task=task):
+                        yield TaskCancelled(task=task)
+                    case _:
+                        pass
+
+            case Waiting(call=call):
+                match heard:
+                    case ModelReplied() if heard.call == call:
+                        yield answer(case, heard)
+                    case ModelFailed() if heard.call == call:
+                        yield failure(case, heard)
+                    case CancelTask(task=task):
+                        yield TaskCancelled(task=task)
+                        yield CancelCall(call=call)
+                    case _:
+                        pass
+
+            case Settled():
+                pass
+
+            case _:
+                assert_never(case)
+
+    return Decider(Unasked(), decide, evolve, policy=policy)
+
+
+def evolve(case: Case, said: Message) -> Case:
+    match said:
+        case CallModel(call=call, role=role, passages=passages):
+            return Waiting(call, role, passages)
+        case TaskAnswered() | TaskFailed() | TaskCancelled():
+            return Settled()
+        case _:
+            return case
+
+
+def answer(case: Waiting, reply: ModelReplied) -> TaskAnswered:
+    return TaskAnswered(
+        task=case.task,
+        role=case.role,
+        text=reply.text.strip(),
+        data=reply.data,
+        confidence=reply.confidence,
+        sources=reply.sources or citations(reply.text, case.passages).given,
+        tier=reply.tier,
+        provider=reply.provider,
+        model=reply.model,
+        cost=reply.cost,
+        input_tokens=reply.input_tokens,
+        output_tokens=reply.output_tokens,
+    )
+
+
+def failure(case: Waiting, failed: ModelFailed) -> TaskFailed:
+    falls = "; ".join(f"{fall.tier}: {fall.reason}" for fall in failed.falls)
+    return TaskFailed(
+        task=case.task,
+        role=case.role,
+        reason="deadline" if failed.reason == "deadline" else "no-answer",
+        detail=" | ".join(part for part in (failed.reason, failed.detail, falls) if part),
+        cost=failed.cost,
+    )

@@ -1,0 +1,136 @@
+"""Whether a claim contradicts a fact that was given.
+
+A fact is a name and a value. A claim contradicts it where it names it, goes straight on to a value of the same kind
+(`the total is 1,300`), and that value is another, and the right one does not stand in the same sentence. What is said to
+be about so much, or is no number, date, code or yes and no, is not judged.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal, InvalidOperation
+
+from dateutil import parser
+from pydantic import JsonValue
+
+from contracts.verifier import CheckClaim
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+_LINK = r"(?:\s+(?:date|amount|value|number))?\s*(?:[:=]|\b(?:is|was|are|were|will be|equals|amounts to|comes to|stands at|on|by|at)\b)\s*"
+_LINKS = rf"(?:{_LINK}){{1,2}}"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_DATE = rf"\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
+_NUMBER = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?"
+_AMOUNT = rf"(?:[$€£¥]|USD|EUR|GBP)?\s*((?:{_NUMBER})\s*%?)(?![\w,.-]*\d)(?!\s*(?:thousand|million|billion|[kmb]\b))"
+_CODE = re.compile(r"(?=[\w-]*(?:\d|[A-Z]{2}))[A-Za-z0-9][\w-]*")
+Value = Decimal | date | str | bool
+
+
+def contradiction(asked: CheckClaim) -> str | None:
+    found = [
+        f"{name} is {_written(fact)}, not {said}"
+        for name, fact in asked.facts.items()
+        if (said := contradicted(asked.claim, name, fact)) is not None
+    ]
+    return f"The answer contradicts what was given: {'; '.join(found)}. Keep to what was given." if found else None
+
+
+def contradicted(claim: str, name: str, fact: JsonValue) -> str | None:
+    """What the claim says in place of this fact, where it does."""
+    mention = r"[\s_-]+".join(map(re.escape, _words_of(name)))
+    if not mention:
+        return None
+    for sentence in _SENTENCE.split(claim):
+        if re.search(rf"\b{mention}\b", sentence, re.IGNORECASE):
+            said = list(_values(sentence, mention, fact))
+            if said and not _stands(sentence, fact):
+                return said[0]
+    return None
+
+
+def _values(sentence: str, mention: str, fact: JsonValue) -> Iterator[str]:
+    """What the sentence goes straight on to say of it, of the fact's kind."""
+    value = _value(fact)
+    if isinstance(value, bool):
+        yield from _denials(sentence, mention, value)
+        return
+    kind = {date: f"({_DATE})", Decimal: _AMOUNT, str: r"[\"'“`]?([A-Za-z0-9][\w-]*)"}.get(type(value))
+    if kind is None:
+        return
+    for found in re.finditer(rf"\b{mention}\b{_LINKS}{kind}", sentence, re.IGNORECASE):
+        said = found.group(1).strip()
+        if isinstance(value, str) and not _CODE.fullmatch(said):
+            continue
+        if isinstance(value, Decimal) and re.match(rf"(?:{_DATE})", sentence[found.start(1) :], re.IGNORECASE):
+            continue
+        yield said
+
+
+def _denials(sentence: str, mention: str, value: bool) -> Iterator[str]:
+    wrong = "no|false" if value else "yes|true"
+    for found in re.finditer(rf"\b{mention}\b\s*(?:[:=]|\bis\b)\s*({wrong})\b", sentence, re.IGNORECASE):
+        yield found.group(1)
+    if value:
+        for found in re.finditer(rf"\bnot (?:yet )?{mention}\b", sentence, re.IGNORECASE):
+            yield found.group()
+
+
+def _stands(sentence: str, fact: JsonValue) -> bool:
+    """Whether the right value is in the sentence, in any way of writing it."""
+    match _value(fact):
+        case bool():
+            return False
+        case date() as day:
+            return any(_day(text) == day for text in re.findall(_DATE, sentence, re.IGNORECASE))
+        case Decimal() as number:
+            written = [text for text in re.findall(rf"(?:{_NUMBER})\s*%?", sentence)]
+            wanted = _readings(fact if isinstance(fact, str) else str(number))
+            return any(_readings(text) & wanted for text in written)
+        case str() as text:
+            return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", sentence, re.IGNORECASE) is not None
+        case _:
+            return True
+
+
+def _value(fact: JsonValue) -> Value | None:
+    """Numbers, dates, codes, yes and no; None for what is too free to be judged."""
+    if isinstance(fact, bool):
+        return fact
+    if isinstance(fact, int | float):
+        return Decimal(str(fact))
+    if not isinstance(fact, str):
+        return None
+    text = fact.strip()
+    if re.fullmatch(_DATE, text, re.IGNORECASE):
+        return _day(text)
+    if readings := _readings(re.sub(r"^(?:[$€£¥]|USD|EUR|GBP)\s*", "", text)):
+        return max(readings)
+    return text if _CODE.fullmatch(text) else None
+
+
+def _readings(text: str) -> set[Decimal]:
+    """A number as written; `8%` is also 0.08."""
+    plain = re.sub(r"^(?:[$€£¥]|USD|EUR|GBP)\s*", "", text.strip()).replace(",", "")
+    try:
+        number = Decimal(plain.rstrip("% "))
+    except InvalidOperation:
+        return set()
+    if not number.is_finite():
+        return set()
+    return {number, number / 100} if plain.endswith("%") else {number}
+
+
+def _day(text: str) -> date | None:
+    try:
+        return parser.parse(text).date()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _words_of(name: str) -> list[str]:
+    """`dueDate`, `due_date` and `due date` are the same words."""
+    return re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+", name)
+
+
+def _written(fact: JsonValue) -> str:
+    return fact if isinstance(fact, str) else str(fact).lower()

@@ -1,0 +1,49 @@
+"""Settings as aiokafka wants them, and the names that things have in Kafka."""
+
+import ssl
+from typing import Any
+
+from shared.settings import Settings
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """What every aiokafka client (consumer, producer, admin) is given to reach and trust the brokers.
+
+    Raises OSError or ssl.SSLError where a certificate cannot be read.
+    """
+    found: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in settings.kafka.split(",") if server.strip()],
+        "security_protocol": settings.kafka_security,
+        "request_timeout_ms": 15_000,
+        "retry_backoff_ms": 100,
+        "metadata_max_age_ms": 60_000,
+    }
+    if settings.kafka_security.endswith("SSL"):
+        found["ssl_context"] = _trust(settings)
+    if settings.kafka_security.startswith("SASL"):
+        found["sasl_mechanism"] = settings.kafka_mechanism
+        found["sasl_plain_username"] = settings.kafka_username
+        found["sasl_plain_password"] = settings.kafka_password.get_secret_value()
+    return found
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.kafka_ca)
+    if settings.kafka_cert:
+        context.load_cert_chain(settings.kafka_cert, settings.kafka_key)
+    return context
+
+
+def topic_name(settings: Settings, topic: str) -> str:
+    """The topic as the broker knows it."""
+    return settings.topic_prefix + topic
+
+
+def group_name(settings: Settings, service: str) -> str:
+    """The consumer group that all processes of one service share."""
+    return f"{settings.topic_prefix}hansard.{service}"
+
+
+def client_name(service: str, instance: str) -> str:
+    """How broker logs, quotas and tools name this client."""
+    return ".".join(part for part in ("hansard", service, instance) if part)

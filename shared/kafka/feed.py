@@ -1,0 +1,447 @@
+"""What one service hears: a consumer that loses nothing, waits out a broker that is away, and is blocked by no record.
+
+FastStream is the application; `_Subscriber` is its BatchSubscriber with the raw batch straight to our handler.
+
+- Offsets: only what `done` was told, each partition's own. There is no commit without offsets anywhere.
+- Eager rebalances: the running `hear` ends (or 20 s pass), what is done is committed, then the partitions are given up.
+- read_committed: what an outside transaction took back was never said. The price: an open transaction holds back what
+  follows it in its partition until it ends, at the latest after the brokers' `transaction.max.timeout.ms`.
+- Static membership where the process has a name: a restart within the session (10 s) moves no partition.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
+from faststream import AckPolicy
+from faststream._internal.endpoint.subscriber.call_item import CallsCollection
+from faststream.kafka import KafkaBroker
+from faststream.kafka.broker.registrator import KafkaRegistrator
+from faststream.kafka.schemas import Topic
+from faststream.kafka.subscriber.config import KafkaSubscriberConfig, KafkaSubscriberSpecificationConfig
+from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
+from faststream.kafka.subscriber.usecase import BatchSubscriber, LogicSubscriber
+
+from shared.kafka.backoff import Backoff
+from shared.kafka.connection import client_name, connection, group_name, topic_name
+from shared.kafka.record import Record
+from shared.kafka.records import survive_any_record
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SESSION = 10.0  # seconds of silence after which the group goes on without this process
+REBALANCE = 45.0  # seconds that the group waits for its members to come to a rebalance
+PATIENCE = 20.0  # of these, seconds that a running `hear` gets to end
+COMMIT_EVERY = 0.1  # seconds between two commits beside the path
+PULSE = 1.0  # seconds between two looks at the broker
+
+Partition = tuple[str, int]
+
+
+async def _nothing(_: set[Partition]) -> None:
+    pass
+
+
+class Feed:
+    """The consumer of one service in one process. `hear` is called with one batch at a time, in order by partition.
+
+    Where `hear` raises, its batch is read again after a while. `broker` is FastStream's: a FastStream application over it
+    starts and stops this feed too.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        service: str,
+        topics: Sequence[str],
+        *,
+        hear: Callable[[list[Record]], Awaitable[None]],
+        instance: str = "",
+        on_assigned: Callable[[set[Partition]], Awaitable[None]] = _nothing,
+        on_revoked: Callable[[set[Partition]], Awaitable[None]] = _nothing,
+    ) -> None:
+        survive_any_record()
+        self.healthy = False
+        self.service, self.instance = service, instance
+        self._names = {topic_name(settings, topic): topic for topic in topics}
+        self._real = {topic: name for name, topic in self._names.items()}
+        self._hear, self._on_assigned, self._on_revoked = hear, on_assigned, on_revoked
+        self._batch = settings.batch
+        self.assignment = 0  # counts what the group gave to this process
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._begun: dict[TopicPartition, int] = {}  # all before it is done, marks of transactions too
+        self._read: dict[TopicPartition, int] = {}  # next after what `hear` was given
+        self._done: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._idle, self._open, self._dirty, self._assigned = (asyncio.Event() for _ in range(4))
+        self._idle.set()
+        self._open.set()
+        self._committing = asyncio.Lock()
+        self._trouble = ""
+        self._backoff = Backoff()
+        # Everything that reaches the brokers comes with each subscriber: this one only needs a name for what it serves
+        self.broker = KafkaBroker(
+            settings.kafka or "unset",
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            logger=None,
+            graceful_timeout=PATIENCE,
+        )
+        self._subscriber = _Subscriber(
+            self,
+            sorted(self._names),
+            group_name(settings, service),
+            {
+                **connection(settings),
+                "client_id": client_name(service, instance),
+                "group_instance_id": f"{service}-{instance}" if instance else None,
+                "partition_assignment_strategy": (RangePartitionAssignor,),
+                "auto_offset_reset": "earliest",
+                "isolation_level": "read_committed",
+                "session_timeout_ms": int(SESSION * 1000),
+                "heartbeat_interval_ms": 2_000,
+                "rebalance_timeout_ms": int(REBALANCE * 1000),
+                "max_poll_interval_ms": 3_600_000,
+                "fetch_max_wait_ms": 250,
+                "max_partition_fetch_bytes": max(1 << 20, settings.max_message_bytes + (1 << 17)),
+                "consumer_timeout_ms": 200,
+            },
+        )
+
+    # What the runtime does
+
+    async def start(self) -> None:
+        """Returns at once; a broker that is away is waited for beside the path."""
+        await self.broker.start()
+
+    async def stop(self, *, leave: bool = False) -> None:
+        """No new batch; waits for the running `hear`, commits. `leave`: for good, so that others take over at once."""
+        self._subscriber.leave = leave
+        await self.broker.stop()
+
+    async def assigned(self) -> None:
+        """Waits until the group has given this process its partitions."""
+        await self._assigned.wait()
+
+    def done(self, offsets: Mapping[Partition, int]) -> None:
+        """Up to here everything is on the record: the next offset to read, by (topic, partition).
+
+        Committed beside the path. What is not this process's any more is ignored: its next owner hears it again.
+        """
+        for (topic, number), offset in offsets.items():
+            partition = TopicPartition(self._real[topic], number)
+            if self._done.get(partition, -1) < offset <= self._read.get(partition, -1):
+                self._done[partition] = offset
+                self._dirty.set()
+
+    def pause(self) -> None:
+        """No new batch until `resume`. The process stays in its group."""
+        self._open.clear()
+
+    def resume(self) -> None:
+        self._open.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._open.is_set()
+
+    @property
+    def owned(self) -> set[Partition]:
+        """(topic, partition) that the group has given to this process."""
+        return {self._ours(partition) for partition in self._owned}
+
+    def lag(self) -> dict[Partition, int]:
+        """Messages in each partition that are not done, as of the last fetch; one that is not known yet is left out."""
+        consumer = self._subscriber.consumer
+        found: dict[Partition, int] = {}
+        if consumer is None:
+            return found
+        for partition in self._owned:
+            end, begun = consumer.highwater(partition), self._begun.get(partition, -1)
+            position = max(begun, self._done.get(partition, -1))
+            if end is not None and position >= 0:
+                found[self._ours(partition)] = max(0, end - position)
+        return found
+
+    async def ends(self) -> dict[Partition, int]:
+        """The end of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
+        consumer = self._subscriber.consumer
+        if not consumer or not self._owned:
+            return {}
+        found = await asyncio.wait_for(consumer.end_offsets(list(self._owned)), 5)
+        return {self._ours(partition): offset for partition, offset in found.items()}
+
+    # What the subscriber does
+
+    async def batch(self, records: Sequence[ConsumerRecord]) -> None:
+        """Hear these; where that fails, have them read again."""
+        given = [self._record(record) for record in records]
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            partition = TopicPartition(record.topic, record.partition)
+            first.setdefault(partition, record.offset)
+            self._read[partition] = record.offset + 1
+        self._idle.clear()
+        try:
+            await self._hear(given)
+        except Exception:
+            log.exception("%s could not hear a batch of %d; it is read again", self.service, len(records))
+            self._again(first)
+            self._idle.set()
+            await self._backoff.wait()
+        else:
+            self._backoff.reset()
+        finally:
+            self._idle.set()
+
+    def _again(self, first: Mapping[TopicPartition, int]) -> None:
+        consumer = self._subscriber.consumer
+        for partition, offset in first.items():
+            if consumer and partition in self._owned:
+                self._read[partition] = max(offset, self._done.get(partition, offset))
+                consumer.seek(partition, self._read[partition])
+
+    def _record(self, record: ConsumerRecord) -> Record:
+        return Record(
+            self._names[record.topic],
+            record.partition,
+            record.offset,
+            record.timestamp,
+            record.key,
+            record.value,
+            record.headers,
+            record.checksum if isinstance(record.checksum, str) else "",
+        )
+
+    def _ours(self, partition: TopicPartition) -> Partition:
+        return self._names[partition.topic], partition.partition
+
+    async def commit(self) -> None:
+        """Commit what is done and not yet committed. A failure is logged: the worst of it is a repeat."""
+        consumer = self._subscriber.consumer
+        async with self._committing:
+            offsets = {
+                partition: offset
+                for partition, offset in self._done.items()
+                if partition in self._owned and self._committed.get(partition) != offset
+            }
+            if not offsets or consumer is None:
+                return
+            try:
+                await consumer.commit(offsets)
+            except KafkaError as failed:
+                log.warning("%s could not commit offsets, which is harmless: %s", self.service, failed)
+            else:
+                self._committed.update(offsets)
+
+    async def commit_within(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self.commit(), seconds)
+        except TimeoutError:
+            log.warning("%s could not commit offsets in time, which is harmless", self.service)
+
+    async def commit_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await self.commit()
+            await asyncio.sleep(COMMIT_EVERY)
+
+    async def gained(self, partitions: set[TopicPartition]) -> None:
+        self.assignment += 1
+        self._owned = frozenset(partitions)
+        self._begun, self._read, self._done, self._committed = {}, {}, {}, {}
+        await self._on_assigned({self._ours(partition) for partition in partitions})
+        self._assigned.set()
+
+    async def losing(self, partitions: set[TopicPartition]) -> None:
+        try:
+            await asyncio.wait_for(self._idle.wait(), PATIENCE)
+        except TimeoutError:
+            log.warning("%s still hears a batch while its partitions are taken away", self.service)
+        await self.commit_within(5)
+        self._assigned.clear()
+        self._owned = frozenset()
+        if partitions:
+            await self._on_revoked({self._ours(partition) for partition in partitions})
+
+    async def lost(self) -> None:
+        """The consumer is gone: nothing is this process's until the next one has joined."""
+        if self._owned:
+            await self.losing(set(self._owned))
+
+    async def gate(self) -> None:
+        await self._open.wait()
+
+    def troubled(self, error: BaseException) -> None:
+        self.healthy = False
+        if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
+            log.warning("%s cannot hear from Kafka: %s", self.service, trouble)
+            self._trouble = trouble
+
+    def fine(self) -> None:
+        if not self.healthy:
+            log.info("%s hears from Kafka", self.service)
+        self.healthy, self._trouble = True, ""
+
+    async def look_forever(self) -> None:
+        """Whether the brokers answer, every second; where fetches come in, that is answer enough."""
+        without = 0.0
+        while True:
+            await asyncio.sleep(PULSE)
+            without = 0.0 if self._assigned.is_set() else without + PULSE
+            try:
+                if self._assigned.is_set() and self._subscriber.consumer is not None:
+                    await self._look(self._subscriber.consumer)
+                    self.fine()
+                elif without > SESSION and self.healthy:
+                    raise TimeoutError("the group gives no partitions")
+            except IllegalStateError:
+                continue  # a rebalance came between
+            except (KafkaError, TimeoutError) as away:
+                self.troubled(away)
+
+    async def _look(self, consumer: AIOKafkaConsumer) -> None:
+        owned = self._owned
+        for partition in owned:
+            if self._read.get(partition) == self._done.get(partition):  # nothing is under way
+                self._begun[partition] = await asyncio.wait_for(consumer.position(partition), 3)
+        polled = max((consumer.last_poll_timestamp(partition) or 0 for partition in owned), default=0)
+        if time.time() * 1000 - polled > 3_000:
+            await asyncio.wait_for(consumer.end_offsets([*owned][:1]) if owned else consumer.topics(), 3)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self._feed.losing(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        await self._feed.gained(assigned)
+
+
+class _Subscriber(BatchSubscriber):
+    """FastStream's, except: an idle poll does not sleep, the raw batch goes to the feed, a broker may be away at start."""
+
+    def __init__(self, feed: Feed, topics: Sequence[str], group: str, arguments: dict[str, Any]) -> None:
+        config: Any = feed.broker.config
+        named = [Topic(name) for name in topics]
+        calls: CallsCollection[Any] = CallsCollection()
+        super().__init__(
+            KafkaSubscriberConfig(
+                topics=named,
+                group_id=group,
+                listener=_Listener(feed),
+                connection_args={key: value for key, value in arguments.items() if key != "client_id"},
+                _outer_config=config,
+                _ack_policy=AckPolicy.MANUAL,
+            ),
+            KafkaSubscriberSpecification(
+                _outer_config=config,
+                calls=calls,
+                specification_config=KafkaSubscriberSpecificationConfig(
+                    topics=named, title_=None, description_=None, include_in_schema=False
+                ),
+            ),
+            calls,
+            batch_timeout_ms=1_000,
+            max_records=feed._batch,
+        )
+        self.leave = False
+        self._feed = feed
+        self._client = arguments["client_id"]
+        self._broken = asyncio.Event()
+        super(KafkaRegistrator, feed.broker).subscriber(self)
+        self(_heard_elsewhere)  # FastStream runs its loop only where there is a handler
+
+    @property
+    def client_id(self) -> str:
+        return str(self._client)
+
+    async def start(self) -> None:
+        """Returns at once: Kafka is waited for, and opened again where it fails, beside the path."""
+        self.running = True
+        self.add_task(self._keep_open)
+        self.add_task(self._feed.commit_forever)
+        self.add_task(self._feed.look_forever)
+
+    async def stop(self) -> None:
+        await super(LogicSubscriber, self).stop()  # no new batch; the running one ends
+        await self._feed.commit_within(5)
+        await self._close()
+
+    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+        await self._feed.gate()
+        try:
+            found = await consumer.getmany(timeout_ms=self.batch_timeout_ms, max_records=self.max_records)
+        except ConsumerStoppedError:
+            raise
+        except Exception as error:
+            self._feed.troubled(error)
+            if type(error) is not KafkaError and isinstance(error, KafkaError) and not isinstance(error, _TORN):
+                await asyncio.sleep(0.2)  # of one topic or of the moment: the others go on
+                return ()
+            self._broken.set()
+            raise ConsumerStoppedError from error
+        assignment = self._feed.assignment
+        await self._feed.gate()
+        if assignment != self._feed.assignment:
+            return ()  # while it waited at the gate, its partitions were given anew: all of it is read again
+        return tuple(chain.from_iterable(found.values()))
+
+    async def consume(self, msg: Sequence[ConsumerRecord]) -> None:
+        if self.running:
+            with self.lock:
+                await self._feed.batch(msg)
+
+    async def _keep_open(self) -> None:
+        backoff = Backoff()
+        while True:
+            began = time.monotonic()
+            try:
+                await super().start()
+                await self._broken.wait()
+            except Exception as away:
+                self._feed.troubled(away)
+            self._broken.clear()
+            await self._feed.lost()
+            await self._close()
+            if time.monotonic() - began > 60:
+                backoff.reset()
+            await backoff.wait()
+
+    async def _close(self) -> None:
+        consumer, self.consumer = self.consumer, None
+        if consumer is None:
+            return
+        if self.leave and consumer._coordinator is not None:
+            consumer._coordinator._group_instance_id = None  # aiokafka lets no static member leave
+        try:
+            await asyncio.wait_for(consumer.stop(), 10)
+        except Exception as failed:  # a broker that is away; the session ends by itself
+            log.warning("%s closed its consumer without a farewell: %r", self._feed.service, failed)
+            await consumer._client.close()
+
+
+# After these aiokafka has moved past records that it did not return: only a new consumer reads them again. A bare
+# KafkaError says that one of its tasks has died.
+_TORN = (CorruptRecordException, UnsupportedCodecError)
+
+
+async def _heard_elsewhere(batch: list[bytes]) -> None:
+    raise NotImplementedError("batches go to Feed.batch")

@@ -1,0 +1,217 @@
+"""From a Kafka record to what a stream hears, or to why it cannot be heard. Pure."""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.codec import Invalid, decode
+from contracts.control import RedriveDeadLetter
+from contracts.dead_letters import DeadReason
+from contracts.envelope import TENANT, Envelope, Unreadable, read
+from contracts.message import Message, Outcome
+from contracts.topics import Topic, Topics
+from shared.decider import Context, Woken
+from shared.kafka.record import Record
+from shared.service import Service
+from shared.store.record import NAMESPACE, Door, Stream, uuid5
+
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Why something cannot be decided."""
+
+    reason: DeadReason
+    detail: str
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class Heard:
+    """What one stream hears. Without a `message` it is dead on arrival; `record` is None for what comes from within."""
+
+    stream: Stream
+    context: Context
+    kind: str
+    hash: bytes
+    message: Message | None = None
+    record: Record | None = None
+    door: Door | None = None
+    dead: Dead | None = None
+    redrive: bool = False
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ear:
+    """Hears for one service."""
+
+    service: Service[Any]
+    topics: Topics
+    max_request_bytes: int
+
+    def hear(self, record: Record) -> Heard | None:
+        """What a stream of this service hears in this record; None where the record is not for this service."""
+        topic = self.topics.by_name[record.topic]
+        if record.fault:
+            return self._nameless(topic, record, Unreadable(record.fault))
+        try:
+            envelope = read(record.value, record.headers)
+        except Unreadable as unreadable:
+            return self._nameless(topic, record, unreadable)
+        cause = _cause(topic, envelope)
+        if cause is None:
+            return self._nameless(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
+        context = Context(
+            id=cause,
+            at=_millis(record.timestamp) if topic.door or envelope.time is None else envelope.time,
+            workflow=envelope.correlationid,
+            tenant=envelope.tenant,
+            source=envelope.source,
+            message_id=envelope.id,
+        )
+        heard = Heard(
+            stream=Stream(envelope.tenant, envelope.correlationid, self.service.name),
+            context=context,
+            kind=envelope.type,
+            hash=hashlib.sha256(envelope.data).digest(),
+            record=record,
+            door=_door(record, context) if topic.door else None,
+            traceparent=envelope.traceparent,
+        )
+        return self._understood(heard, topic, envelope)
+
+    def _understood(self, heard: Heard, topic: Topic, envelope: Envelope) -> Heard | None:
+        kind = self.topics.kinds.get(envelope.type)
+        if topic.door and len(envelope.data) > self.max_request_bytes:
+            size = f"the body has {len(envelope.data)} bytes; at most {self.max_request_bytes} are taken here"
+            return self._first(topic, heard, Dead("too-large", size))
+        if kind is None:
+            wait = Dead("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
+            return self._first(topic, heard, wait) if topic.door else _dead(heard, wait)
+        if kind not in topic.kinds:
+            return self._first(topic, heard, Dead("not-expected", f"{envelope.type} is not said on {topic.name}"))
+        if kind not in self.service.hears and kind is not RedriveDeadLetter:
+            return None
+        try:
+            message = decode(kind, envelope.data)
+        except Invalid as invalid:
+            return self._first(topic, heard, Dead("invalid", str(invalid)))
+        if isinstance(message, RedriveDeadLetter):
+            return self._redriven(message, heard)
+        name = self.service.stream(message)
+        if name is None:
+            return None
+        heard.stream = heard.stream._replace(name=name)
+        heard.message = message
+        return heard
+
+    def _first(self, topic: Topic, heard: Heard, dead: Dead) -> Heard | None:
+        """Of several services that hear a topic, the first says that this is dead."""
+        return _dead(heard, dead) if self.service.name == topic.hearers[0] else None
+
+    def _nameless(self, topic: Topic, record: Record, why: Unreadable) -> Heard | None:
+        place = f"{record.topic}.{record.partition}.{record.offset}"
+        context = Context(
+            id=uuid5(NAMESPACE, place),
+            at=_millis(record.timestamp),
+            workflow=place,
+            tenant=TENANT,
+            message_id=why.known.get("ce_id", "")[:512],
+        )
+        heard = Heard(
+            stream=Stream(TENANT, place, self.service.name),
+            context=context,
+            kind=why.known.get("ce_type", "")[:512],
+            hash=hashlib.sha256(record.value or b"").digest(),
+            record=record,
+            door=_door(record, context),
+        )
+        return self._first(topic, heard, Dead("unreadable", str(why)))
+
+    def _redriven(self, asked: RedriveDeadLetter, heard: Heard) -> Heard | None:
+        """The dead message itself, heard as it was; whether it may be heard again is for the stream to know."""
+        if asked.service != self.service.name or asked.topic not in self.topics.by_name:
+            return None
+        try:
+            key, body = _bytes(asked.key), _bytes(asked.body)
+            headers = tuple((name, _bytes(value)) for name, value in asked.headers)
+        except ValueError as broken:
+            return _dead(heard, Dead("invalid", f"key, headers and body are base64: {broken}"))
+        again = self.hear(Record(asked.topic, asked.partition, asked.offset, asked.timestamp, key, body, headers))
+        if again is not None:
+            again.redrive = True
+        return again
+
+
+def woken(stream: Stream, heard: int, at: datetime) -> Heard:
+    """The stream's waking, as its hearing number `heard` + 1."""
+    return _within(stream, Woken(), f"woken/{heard + 1}", at)
+
+
+def returned(stream: Stream, outcome: Outcome, at: datetime) -> Heard:
+    """What an attempt brought back."""
+    return _within(stream, outcome, f"attempt/{outcome.attempt}", at)
+
+
+def _within(stream: Stream, message: Message, name: str, at: datetime) -> Heard:
+    cause = uuid5(NAMESPACE, f"{stream}/{name}")
+    context = Context(cause, at, stream.workflow, stream.tenant, f"/hansard/{stream.service}", str(cause))
+    return Heard(stream, context, message.kind, hashlib.sha256(name.encode()).digest(), message)
+
+
+def another(heard: Heard) -> Heard:
+    """The same id with another body: a hearing of its own, dead from the start."""
+    cause = uuid5(heard.context.id, heard.hash.hex())
+    context = replace(heard.context, id=cause)
+    dead = Dead("id-reused", f"{heard.context.message_id} was heard before with another body; send this under a new id")
+    door = replace(heard.door, cause=cause) if heard.door else None
+    return replace(heard, context=context, message=None, dead=dead, door=door)
+
+
+def _dead(heard: Heard, dead: Dead) -> Heard:
+    heard.dead = dead
+    return heard
+
+
+def _cause(topic: Topic, envelope: Envelope) -> UUID | None:
+    if topic.door:
+        return uuid5(NAMESPACE, f"{envelope.tenant}/{topic.name}/{envelope.source}/{envelope.id}")
+    try:
+        return UUID(envelope.id)
+    except ValueError:
+        return None
+
+
+def _door(record: Record, context: Context) -> Door:
+    return Door(
+        context.tenant,
+        context.workflow,
+        context.id,
+        record.topic,
+        record.partition,
+        record.offset,
+        _millis(record.timestamp),
+        record.key,
+        tuple(_raw(record)),
+        record.value,
+    )
+
+
+def _raw(record: Record) -> Iterator[tuple[str, bytes]]:
+    for name, value in record.headers:
+        yield (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")), value or b""
+
+
+def _millis(timestamp: int) -> datetime:
+    return datetime.fromtimestamp(max(timestamp, 0) / 1000, UTC)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)

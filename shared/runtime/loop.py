@@ -1,0 +1,242 @@
+"""One service, at work: what is heard goes on the record, then it is spoken, then the offsets move on."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from contracts.message import Intent
+from shared.runtime.hearing import Dead, Heard, woken
+from shared.runtime.turns import Floor, Live, Work, bare, marked
+from shared.store.record import Appended, Due, Refused, Said, Store, Stream, Unavailable
+from shared.telemetry import metrics
+from shared.telemetry.logs import log
+
+PATIENCE = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between tries while a server is away
+
+
+class Voice(Protocol):
+    """What publishes. Drops what it cannot take now: the outbox still has it."""
+
+    async def say(self, said: Sequence[Said]) -> None: ...
+    def acknowledged(self) -> list[tuple[Stream, int]]: ...
+    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+
+
+class Hands(Protocol):
+    """What performs intents. `free` slots; `start` is told of each intent once it is on the record."""
+
+    @property
+    def free(self) -> int: ...
+    def start(self, stream: Stream, state: Any, intent: Intent) -> None: ...
+    def holds(self, stream: Stream) -> bool: ...
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Brought:
+    heards: Sequence[Heard]
+    done: bool = False
+
+
+@dataclass
+class Loop:
+    """Hears batches. One batch at a time: whoever brings one waits for the one before, which is what makes batches."""
+
+    floor: Floor[Any]
+    store: Store
+    voice: Voice
+    hands: Hands | None = None
+    lease: float = 15.0
+    keep: int = 20_000
+    healthy: bool = True
+    trouble: str = ""
+    next_due: asyncio.Event = field(default_factory=asyncio.Event)
+    soonest: datetime = datetime.max.replace(tzinfo=UTC)  # when the waker looks again by itself
+    _lives: OrderedDict[Stream, Live[Any]] = field(default_factory=OrderedDict)
+    _waiting: "list[_Brought]" = field(default_factory=list)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def forget(self) -> None:
+        """Drops what is cached: after a rebalance, a conflict, or a commit of unknown outcome."""
+        self._lives.clear()
+
+    async def hear(self, heards: Sequence[Heard]) -> None:
+        """Returns when all of it is on the record, dead or alive. Waits for as long as a server is away.
+
+        Whatever is brought while a batch is under way is the next batch, whoever brings it.
+        """
+        brought = _Brought(heards)
+        self._waiting.append(brought)
+        async with self._one:
+            if brought.done:
+                return
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._hear([heard for each in batch for heard in each.heards])
+            except BaseException:
+                self._waiting = [each for each in batch if each is not brought] + self._waiting
+                raise
+            for each in batch:
+                each.done = True
+
+    async def wake(self, dues: Sequence[Due]) -> None:
+        """These are due, and leased to us."""
+        async with self._one:
+            await self._recall(due.stream for due in dues)
+            heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]
+        await self.hear(heards)
+
+    async def _hear(self, heards: Sequence[Heard]) -> None:
+        left, rounds, tries = list(heards), 0, 0
+        while left:
+            try:
+                left = await (self._together(left) if rounds < 2 else self._each(left))
+                rounds += 1
+            except Refused:
+                rounds = 2
+            except Unavailable as away:
+                self.forget()
+                self._ail(f"the event store is away: {away}")
+                await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
+                tries += 1
+            else:
+                self._recover()
+
+    async def _together(self, heards: Sequence[Heard]) -> list[Heard]:
+        """One append for the whole batch. Returns what was refused: to be loaded and decided again."""
+        works = await self._decide(heards)
+        turns = [work.turn for work in works.values() if work.turn.hearings]
+        if not turns:
+            return []
+        acknowledged = self.voice.acknowledged()
+        try:
+            with metrics.append_seconds.time():
+                appended = await self.store.append(turns, acknowledged)
+        except BaseException:
+            self.voice.back(acknowledged)
+            self.forget()
+            raise
+        self.voice.cleared(acknowledged)
+        return await self._settle(works, appended)
+
+    async def _each(self, heards: Sequence[Heard]) -> list[Heard]:
+        """Stream by stream, then hearing by hearing: what the store can never hold is found, and only that is dead."""
+        for left in _by_stream(heards).values():
+            try:
+                while left:
+                    left = await self._together(left)
+            except Refused:
+                for heard in left:
+                    await self._alone(heard)
+        return []
+
+    async def _alone(self, heard: Heard) -> None:
+        left, last = [heard], bare(heard, Dead("refused-by-store", "the store refused the dead letter too: read it at its origin"))
+        while left:
+            try:
+                left = await self._together(left)
+            except Refused as refused:
+                if left == [last]:
+                    raise
+                left = [last if left[0].dead else marked(heard, Dead("refused-by-store", str(refused)))]
+
+    async def _decide(self, heards: Sequence[Heard]) -> dict[Stream, Work[Any]]:
+        by_stream = _by_stream(heards)
+        arrivals = {heard.stream: _arrival(heard.stream) for heard in heards if heard.redrive}
+        await self._recall([*by_stream, *arrivals.values()])
+        works: dict[Stream, Work[Any]] = {}
+        slots = self.hands.free if self.hands else 0
+        for stream, mine in by_stream.items():
+            work = works[stream] = self.floor.begin(stream, self._lives[stream])
+            arrival = self._lives[arrivals[stream]] if stream in arrivals else None
+            for heard in mine:
+                self.floor.hear(work, heard, arrival)
+            slots -= self._wake(work, slots)
+            self._wishes(work)
+        return works
+
+    def _wake(self, work: Work[Any], slots: int) -> int:
+        """Wakes a performer's stream in the same append when it is due and a slot is free; the slots that this takes."""
+        if slots <= 0 or not work.turn.hearings:
+            return 0
+        due = self.floor.due(work)
+        at = now()
+        if due is not None and due <= at:
+            self.floor.hear(work, woken(work.turn.stream, work.turn.heard + len(work.turn.hearings), at))
+        return len(work.intents)
+
+    def _wishes(self, work: Work[Any]) -> None:
+        turn = work.turn
+        if not self.floor.wakes or not (turn.said or work.woken):
+            turn.keep = True
+        elif work.intents:
+            turn.lease = self.lease
+        else:
+            turn.due = self.floor.due(work)
+
+    async def _recall(self, streams: Iterable[Stream]) -> None:
+        streams = list(dict.fromkeys(streams))
+        missing = [stream for stream in streams if stream not in self._lives]
+        if missing:
+            histories = await self.store.load(missing)
+            for stream in missing:
+                self._lives[stream] = self.floor.recall(histories[stream])
+            await self.voice.say([said for stream in missing for said in histories[stream].unpublished])
+        for stream in streams:
+            self._lives.move_to_end(stream)
+
+    async def _settle(self, works: Mapping[Stream, Work[Any]], appended: Appended) -> list[Heard]:
+        left: list[Heard] = []
+        said: list[Said] = list(appended.earlier)
+        for stream, work in works.items():
+            if not work.turn.hearings:
+                continue
+            if stream not in appended.accepted:
+                self._lives.pop(stream, None)
+                left.extend(work.heards)
+                continue
+            self._lives[stream] = work.confirm()
+            for event in work.turn.said:
+                event.at = appended.at
+            said.extend(work.turn.said)
+            metrics.heard(self.floor.service.name, work, appended.at)
+            if work.turn.due is not None and work.turn.due < self.soonest:
+                self.next_due.set()
+        await self.voice.say(said)
+        if self.hands is not None:
+            for stream, work in works.items():
+                if stream in appended.accepted:
+                    for intent in work.intents:
+                        self.hands.start(stream, work.state, intent)
+        while len(self._lives) > self.keep:
+            self._lives.popitem(last=False)
+        return left
+
+    def _ail(self, trouble: str) -> None:
+        if self.healthy:
+            log.warning("waiting", service=self.floor.service.name, trouble=trouble)
+        self.healthy, self.trouble = False, trouble
+
+    def _recover(self) -> None:
+        if not self.healthy:
+            log.info("going on", service=self.floor.service.name)
+        self.healthy, self.trouble = True, ""
+
+
+def _arrival(stream: Stream) -> Stream:
+    """Where a service hears what it does not understand."""
+    return stream._replace(name=stream.service)
+
+
+def _by_stream(heards: Iterable[Heard]) -> dict[Stream, list[Heard]]:
+    by_stream: dict[Stream, list[Heard]] = {}
+    for heard in heards:
+        by_stream.setdefault(heard.stream, []).append(heard)
+    return by_stream

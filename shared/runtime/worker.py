@@ -1,0 +1,151 @@
+"""One service in this process: its feed, its loop, its hands, its waker, its outbox."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.kafka.feed import Feed
+from shared.kafka.record import Record
+from shared.kafka.speaker import Speaker
+from shared.runtime.hearing import Dead, Ear, Heard
+from shared.runtime.loop import PATIENCE, Loop
+from shared.runtime.outbox import Outbox
+from shared.runtime.performer import Performing
+from shared.runtime.suspects import Suspects
+from shared.runtime.turns import Floor, marked
+from shared.runtime.waker import Waker
+from shared.service import Service
+from shared.settings import Settings
+from shared.store.record import Store, Unavailable
+from shared.telemetry.logs import log
+from shared.telemetry.traces import hop
+
+CLEAR_EVERY = 0.05  # seconds; an append clears what was acknowledged before it, this is for the rest
+SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
+
+
+@dataclass
+class Worker:
+    """Runs one service until it is stopped. `health` says what it waits for, part by part."""
+
+    service: Service[Any]
+    settings: Settings
+    store: Store
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        name, settings, store = self.service.name, self.settings, self.store
+        unclean = await patiently(lambda: store.began(name, self._instance), "the event store")
+        self.suspects = Suspects(store, name, settings.batch, settings.crash_attempts) if unclean else Suspects.none(store, name)
+        self.ear = Ear(self.service, settings.topics, settings.max_request_bytes)
+        self.speaker = Speaker(settings, failed=lambda: self.outbox.failed())
+        self.outbox = Outbox(store, name, self.speaker)
+        floor = Floor(self.service, settings.topics, settings.max_message_bytes, hop)
+        self.loop = Loop(floor, store, self.outbox, lease=settings.lease_seconds, keep=settings.cache_streams)
+        self.hands = await self._hands()
+        self.loop.hands = self.hands
+        topics = [topic.name for topic in settings.topics.heard_by(name)]
+        self.feed = Feed(
+            settings,
+            name,
+            topics,
+            hear=self._hear,
+            instance=self._instance,
+            on_assigned=self._rebalanced,
+            on_revoked=self._rebalanced,
+        )
+        await self.speaker.start()
+        await self.feed.start()
+        self._begin(self.outbox.keep_clearing(CLEAR_EVERY))
+        self._begin(self.outbox.keep_up(SWEEP_EVERY, SWEEP_AGE))
+        if floor.wakes:
+            self._begin(Waker(name, store, self.loop, settings.lease_seconds, self.hands).run())
+        if self.hands is not None:
+            self._begin(self.hands.keep_leases())
+        log.info("serving", service=name, instance=self._instance, hears=topics, unclean=unclean)
+
+    async def stop(self, seconds: float) -> None:
+        """Drains and leaves: no new batch, what runs is waited for, what was said is published, the end is noted."""
+        await self.feed.stop()
+        if self.hands is not None:
+            await self.hands.drain(seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.speaker.stop(seconds)
+        await self.outbox.clear()
+        await self._stack.aclose()
+        try:
+            await self.store.ended(self.service.name, self._instance)
+        except Unavailable:
+            log.warning("the clean end could not be noted: the event store is away", service=self.service.name)
+        log.info("left", service=self.service.name)
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def alive(self) -> bool:
+        """Whether nothing of it has ended that should not."""
+        return all(not task.done() for task in self._tasks)
+
+    @property
+    def health(self) -> dict[str, str]:
+        """What each part waits for; empty where it works."""
+        if not self._tasks:
+            return {"start": "not yet begun"}
+        return {
+            "store": self.loop.trouble,
+            "feed": "" if self.feed.healthy else "Kafka is away",
+            "speaker": "" if self.speaker.healthy else "Kafka is away",
+        }
+
+    @property
+    def _instance(self) -> str:
+        return self.settings.instance or "1"
+
+    async def _hands(self) -> Performing | None:
+        performer = self.service.performer
+        if performer is None:
+            return None
+        perform = await self._stack.enter_async_context(performer.open())
+        return Performing(perform, performer.limit, self.store, self.settings.lease_seconds, self.loop.hear)
+
+    async def _hear(self, records: list[Record]) -> None:
+        for group, before in await patiently(lambda: self.suspects.sort(records), "the event store"):
+            heards = [heard for heard in map(self.ear.hear, group) if heard is not None]
+            await self.loop.hear([self._tried(heard, before) for heard in heards])
+            self.feed.done({(record.topic, record.partition): record.offset + 1 for record in group})
+
+    def _tried(self, heard: Heard, before: int) -> Heard:
+        if before < self.settings.crash_attempts:
+            return heard
+        return marked(heard, Dead("crashed", f"the process ended {before} times while hearing this", before))
+
+    async def _rebalanced(self, partitions: set[tuple[str, int]]) -> None:
+        self.loop.forget()
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a part of the service ended", service=self.service.name, exc_info=task.exception())
+
+
+async def patiently(work: Any, what: str) -> Any:
+    """Tries until the store answers."""
+    tries = 0
+    while True:
+        try:
+            return await work()
+        except Unavailable as away:
+            log.warning("waiting", trouble=f"{what} is away: {away}")
+            await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
+            tries += 1
+

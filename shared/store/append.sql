@@ -1,0 +1,117 @@
+-- The append: one statement, one round trip, one transaction (design, section 6, rules 1, 2, 5 and 6).
+-- Turns are numbered; their hearings, events and doors name the number. Nothing joins a turn that was not accepted.
+with turns as materialized (
+    select *
+      from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[],
+                  $8::timestamptz[], $9::float8[]) with ordinality
+        as t(tenant, workflow, stream, heard_before, version_before, heard, version, due, lease, n)
+),
+--doors
+brought as materialized (
+    select *
+      from unnest($34::int[], $35::text[], $36::text[], $37::uuid[], $38::text[], $39::int[], $40::bigint[],
+                  $41::timestamptz[], $42::bytea[], $43::json[], $44::bytea[])
+        as d(n, tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body)
+),
+foul as materialized ( -- the id of something else that came from outside
+    select distinct b.n
+      from brought b join :schema.doors d using (tenant, workflow, cause)
+     where (d.topic, d.body) is distinct from (b.topic, b.body)
+),
+--/doors
+accepted as ( -- in the order of their names, so that two appends never wait for each other in a ring
+    insert into :schema.heads as head
+           (tenant, workflow, stream, heard_before, version_before, heard, version)
+    select t.tenant, t.workflow, t.stream, t.heard_before, t.version_before, t.heard, t.version
+      from turns t
+     where (t.heard_before = 0 and t.version_before = 0
+            -- not `exists`: the planner may hash that, and read every head there is
+            or (select true from :schema.heads h
+                 where h.tenant = t.tenant and h.workflow = t.workflow and h.stream = t.stream))
+       --doors
+       and t.n not in (select n from foul)
+       --/doors
+     order by t.tenant, t.workflow, t.stream
+        on conflict (tenant, workflow, stream) do update
+       set heard_before = excluded.heard_before, version_before = excluded.version_before,
+           heard = excluded.heard, version = excluded.version
+     where head.heard = excluded.heard_before and head.version = excluded.version_before
+    returning head.tenant, head.workflow, head.stream
+),
+chosen as materialized (
+    select t.n, t.tenant, t.workflow, t.stream, split_part(t.stream, '/', 1) as service,
+           t.lease < 0 as keep, -- nothing changed: its due row stays as it is
+           case when t.lease < 0 then null else coalesce(now() + make_interval(secs => t.lease), t.due) end as wake
+      from turns t join accepted using (tenant, workflow, stream)
+),
+said as (
+    select c.tenant, c.workflow, c.stream, c.service, e.*
+      from unnest($21::int[], $22::int[], $23::uuid[], $24::text[], $25::text[], $26::uuid[], $27::json[],
+                  $28::bytea[], $29::text[])
+        as e(n, version, id, kind, topic, cause, data, hash, traceparent)
+      join chosen c using (n)
+),
+acknowledged as materialized (
+    select * from unnest($30::text[], $31::text[], $32::text[], $33::int[]) as a(tenant, workflow, stream, version)
+),
+into_hearings as (
+    insert into :schema.hearings
+           (at, tenant, workflow, stream, cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt)
+    select now(), c.tenant, c.workflow, c.stream,
+           h.cause, h.sequence, h.before, h.kind, h.heard_at, h.hash, h.code, h.policy, h.dead, h.attempt
+      from unnest($10::int[], $11::uuid[], $12::int[], $13::int[], $14::text[], $15::timestamptz[],
+                  $16::bytea[], $17::text[], $18::text[], $19::bool[], $20::int[])
+        as h(n, cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt)
+      join chosen c using (n)
+),
+into_events as (
+    insert into :schema.events
+           (at, tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent)
+    select now(), tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent from said
+),
+into_outbox as (
+    insert into :schema.outbox (at, tenant, workflow, stream, version, service)
+    select now(), tenant, workflow, stream, version, service from said
+),
+--doors
+into_doors as ( -- where two hearers bring the same at once, one fails here and comes again
+    insert into :schema.doors
+           (at, tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body)
+    select distinct on (b.tenant, b.workflow, b.cause)
+           now(), b.tenant, b.workflow, b.cause, b.topic, b.partition, b."offset", b.broker_at, b.key, b.headers, b.body
+      from brought b join chosen c using (n)
+     where not exists (select from :schema.doors d
+                        where d.tenant = b.tenant and d.workflow = b.workflow and d.cause = b.cause)
+     order by b.tenant, b.workflow, b.cause
+),
+--/doors
+into_due as (
+    insert into :schema.due as d (at, wanted, tenant, workflow, stream, service)
+    select wake, wake, tenant, workflow, stream, service from chosen where wake is not null
+        on conflict (tenant, workflow, stream) do update set at = excluded.at, wanted = excluded.wanted
+),
+out_of_due as (
+    delete from :schema.due d using chosen c
+     where c.wake is null and c.keep is not true and d.tenant = c.tenant and d.workflow = c.workflow and d.stream = c.stream
+),
+out_of_outbox as (
+    delete from :schema.outbox o using acknowledged a
+     where o.tenant = a.tenant and o.workflow = a.workflow and o.stream = a.stream and o.version = a.version
+),
+waiting as materialized (
+    select c.n, c.tenant, c.workflow, c.stream, o.version
+      from chosen c
+     cross join lateral (
+           select version from :schema.outbox o
+            where o.tenant = c.tenant and o.workflow = c.workflow and o.stream = c.stream
+            offset 0) o
+     where (c.tenant, c.workflow, c.stream, o.version) not in (select * from acknowledged)
+),
+earlier as ( -- said before by these streams and not yet published: goes first
+    select w.tenant, w.workflow, w.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,
+           e.at, e.position, e.xact
+      from waiting w join :schema.events e using (tenant, workflow, stream, version)
+     order by w.n, e.version
+)
+select now(), (select array_agg(n) from chosen), :foul, earlier.*
+  from (values (1)) as once left join earlier on true

@@ -1,0 +1,35 @@
+-- Streams as they are, in one snapshot and one round trip. A row is a head (part 0), an event (1), a hearing (2), or the
+-- version of an event that still waits in the outbox (3).
+with wanted as materialized (
+    select * from :wanted as w(tenant, workflow, stream, n)
+)
+select 0 as part, w.n::int as n, w.tenant, w.workflow, w.stream, h.heard, h.version,
+       null::uuid, null::text, null::text, null::uuid, null::json, null::bytea, null::text,
+       null::timestamptz, null::bigint, null::xid8, null::timestamptz, null::bool, null::int
+  from wanted w join :schema.heads h using (tenant, workflow, stream)
+union all
+select 1, w.n::int, null, null, null, null, e.version,
+       e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,
+       e.at, e.position, e.xact, null, null, null
+  from wanted w
+ cross join lateral (
+       select e.* from :schema.events e
+        where e.tenant = w.tenant and e.workflow = w.workflow and e.stream = w.stream
+        order by e.version) e
+union all
+select 2, w.n::int, null, null, null, h.sequence, h.before,
+       h.cause, h.kind, h.code, null, null, h.hash, h.policy,
+       h.at, null, null, h.heard_at, h.dead, h.attempt
+  from wanted w
+ cross join lateral (
+       select h.* from :schema.hearings h
+        where h.tenant = w.tenant and h.workflow = w.workflow and h.stream = w.stream
+        order by h.cause, h.attempt) h
+union all
+select 3, w.n::int, null, null, null, null, o.version,
+       null, null, null, null, null, null, null, null, null, null, null, null, null
+  from wanted w
+ cross join lateral (
+       select o.version from :schema.outbox o
+        where o.tenant = w.tenant and o.workflow = w.workflow and o.stream = w.stream
+        order by o.version) o

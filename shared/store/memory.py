@@ -1,0 +1,235 @@
+"""The record in memory, for tests: the same behaviour as in Postgres, gone with the process."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from math import inf
+from typing import Any, NoReturn
+from uuid import UUID, uuid4
+
+from shared.store import columns
+from shared.store.record import (
+    Appended,
+    Cursor,
+    Door,
+    Due,
+    EpochChanged,
+    Hearing,
+    History,
+    Refused,
+    Said,
+    Stream,
+    Turn,
+)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class MemoryStore:
+    """`Store` in plain Python. `clock` gives the store's time; it never awaits anything, so every call is one step."""
+
+    def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
+        self._clock = clock
+        self._epoch = str(uuid4())
+        self._transactions = count(1)
+        self._heads: dict[Stream, tuple[int, int]] = {}  # heard, version
+        self._hearings: dict[Stream, list[Hearing]] = {}
+        self._said: dict[Stream, list[Said]] = {}
+        self._log: list[Said] = []
+        self._ids: dict[tuple[str, str, UUID], Said] = {}
+        self._outbox: dict[tuple[Stream, int], Said] = {}
+        self._doors: dict[tuple[str, str, UUID], Door] = {}
+        self._due: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, wanted at
+        self._attempts: dict[tuple[str, str, int, int], int] = {}
+        self._instances: dict[tuple[str, str], bool] = {}  # ended
+
+    # writing
+
+    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+        ordered = sorted(turns, key=lambda turn: turn.stream)
+        if len({turn.stream for turn in ordered}) != len(ordered):
+            raise ValueError("two turns of one stream in one append")
+        columns.of_turns(ordered, published)
+        alone = len(ordered) == 1
+        ordered = columns.without_contradictions(ordered)
+        if alone and not ordered:
+            raise Refused("two bodies under one id")
+        now, transaction = self._clock(), next(self._transactions)
+        await self.published(published)
+        accepted: list[Stream] = []
+        earlier: list[Said] = []
+        for turn in ordered:
+            if self._heads.get(turn.stream, (0, 0)) != (turn.heard, turn.version):
+                continue
+            try:
+                self._refuse_what_postgres_refuses(turn)
+            except Refused:
+                if alone:
+                    raise
+                continue
+            earlier += self._waiting(turn.stream)
+            self._take(turn, now, transaction)
+            accepted.append(turn.stream)
+        return Appended(now, frozenset(accepted), tuple(earlier))
+
+    def _take(self, turn: Turn, now: datetime, transaction: int) -> None:
+        stream = turn.stream
+        self._heads[stream] = turn.heard + len(turn.hearings), turn.version + len(turn.said)
+        self._hearings.setdefault(stream, []).extend(replace(heard, at=now) for heard in turn.hearings)
+        for said in turn.said:
+            kept = replace(said, stream=stream, at=now, position=len(self._log) + 1, transaction=transaction)
+            self._log.append(kept)
+            self._said.setdefault(stream, []).append(kept)
+            self._ids[stream.tenant, stream.workflow, said.id] = kept
+            self._outbox[stream, said.version] = kept
+        for door in turn.doors:
+            self._doors.setdefault((door.tenant, door.workflow, door.cause), door)
+        if turn.keep:
+            return
+        wake = turn.due if turn.lease is None else now + timedelta(seconds=turn.lease)
+        if wake is None:
+            self._due.pop(stream, None)
+        else:
+            self._due[stream] = wake, wake
+
+    def _refuse_what_postgres_refuses(self, turn: Turn) -> None:
+        texts = [*turn.stream]
+        texts += [text for heard in turn.hearings for text in (heard.kind, heard.code, heard.policy)]
+        texts += [text for said in turn.said for text in (said.kind, said.topic, said.traceparent)]
+        texts += [text for door in turn.doors for text in (door.tenant, door.workflow, door.topic)]
+        for text in texts:
+            _refuse_text(text)
+        for said in turn.said:
+            _refuse_json(said.data)
+        heard_before = {(heard.cause, heard.attempt) for heard in self._hearings.get(turn.stream, ())}
+        ids = [(turn.stream.tenant, turn.stream.workflow, said.id) for said in turn.said]
+        _refuse_twice("this was heard before", heard_before, [(h.cause, h.attempt) for h in turn.hearings])
+        _refuse_twice("this id was said before", self._ids, ids)
+        for door in turn.doors:
+            known = self._doors.get((door.tenant, door.workflow, door.cause), door)
+            if (known.topic, known.body) != (door.topic, door.body):
+                raise Refused("something else came from outside under this id before")
+
+    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
+        for key in acknowledged:
+            self._outbox.pop(key, None)
+
+    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
+        now = self._clock()
+        ready = sorted((at, stream) for stream, (at, _) in self._due.items() if stream.service == service and at <= now)
+        due = [Due(stream, self._due[stream][1], now) for _, stream in ready[:limit]]
+        for stream, wanted, _ in due:
+            self._due[stream] = now + timedelta(seconds=lease), wanted
+        following = [at for stream, (at, _) in self._due.items() if stream.service == service]
+        return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
+
+    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
+        for stream in streams:
+            if stream in self._due:
+                self._due[stream] = self._clock() + timedelta(seconds=lease), self._due[stream][1]
+
+    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+        for record in dict.fromkeys(records):
+            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
+        return [self._attempts[service, *record] for record in records]
+
+    async def began(self, service: str, instance: str) -> bool:
+        unclean = not self._instances.get((service, instance), True)
+        self._instances[service, instance] = False
+        return unclean
+
+    async def ended(self, service: str, instance: str) -> None:
+        if (service, instance) in self._instances:
+            self._instances[service, instance] = True
+
+    # reading
+
+    async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
+        return {stream: self._history(stream) for stream in streams}
+
+    def _history(self, stream: Stream) -> History:
+        return History(
+            stream,
+            *self._heads.get(stream, (0, 0)),
+            said=list(self._said.get(stream, ())),
+            causes={heard.cause: heard for heard in self._hearings.get(stream, ())},
+            unpublished=self._waiting(stream),
+        )
+
+    def _waiting(self, stream: Stream) -> list[Said]:
+        return [said for said in self._said.get(stream, ()) if (stream, said.version) in self._outbox]
+
+    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        return {stream: self._history(stream) for stream in sorted(self._heads) if stream[:2] == (tenant, workflow)}
+
+    async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[Said]:
+        before = self._clock() - timedelta(seconds=older_than)
+        waiting = [
+            said
+            for (stream, _), said in self._outbox.items()
+            if stream.service == service and said.at is not None and said.at <= before
+        ]
+        return sorted(waiting[:limit], key=lambda said: (said.stream, said.version))
+
+    async def hearings(self, stream: Stream) -> list[Hearing]:
+        return list(self._hearings.get(stream, ()))
+
+    async def doors(self, tenant: str, workflow: str, causes: Sequence[UUID] = ()) -> dict[UUID, Door]:
+        return {
+            key[2]: door
+            for key, door in self._doors.items()
+            if key[:2] == (tenant, workflow) and (not causes or key[2] in causes)
+        }
+
+    async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]:
+        wanted = set(ids)
+        return {said.id: said for said in self._log if said.id in wanted}
+
+    async def cursor(self) -> Cursor:
+        return Cursor(self._epoch)
+
+    async def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        if since is not None and since.epoch != self._epoch:
+            raise EpochChanged(f"the cursor is of epoch {since.epoch}, the store of {self._epoch}: it was restored")
+        position, end = since.position if since else 0, len(self._log)
+        for first in range(position, end, batch):
+            yield self._log[first : min(first + batch, end)]
+
+    async def reader_lag(self) -> float:
+        return 0.0
+
+    async def outbox_age(self, service: str) -> float:
+        waiting = await self.unpublished(service, 0)
+        return max(((self._clock() - said.at).total_seconds() for said in waiting if said.at), default=0.0)
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def _refuse_text(text: str) -> None:
+    if "\0" in text:
+        raise Refused("a text with NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(str(error)) from error
+
+
+def _refuse_json(data: bytes) -> None:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        json.loads(data.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise Refused(str(error) or type(error).__name__) from error
+
+
+def _refuse_twice(words: str, before: Iterable[Any], now: Sequence[Any]) -> None:
+    if len(set(now)) != len(now) or not set(now).isdisjoint(before):
+        raise Refused(words)

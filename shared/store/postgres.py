@@ -1,0 +1,413 @@
+"""The record in PostgreSQL 15 or later. The only place that speaks to it; what it promises is in `record.Store`."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from math import inf
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from shared.store import columns
+from shared.store.record import (
+    Appended,
+    Cursor,
+    Door,
+    Due,
+    EpochChanged,
+    Hearing,
+    History,
+    Refused,
+    Said,
+    Stream,
+    Turn,
+    Unavailable,
+)
+
+T = TypeVar("T")
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_TRIES = 30  # of what ran into a deadlock or a race
+_PATIENCE = 60.0  # seconds for one statement
+_AGAIN = ("40001", "40P01")  # serialization failure, deadlock
+_CANNOT_HOLD = ("22", "23", "54")  # classes of errors: data, constraints, limits of the program
+
+# Statements are short and come again and again: their plans are made once and not compiled. A plan that was made while
+# the tables were empty must not read them from end to end later.
+_SESSION = {
+    "application_name": "hansard",
+    "default_transaction_isolation": "read committed",
+    "enable_seqscan": "off",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+_SAID = (
+    "e.tenant, e.workflow, e.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,"
+    " e.at, e.position, e.xact"
+)
+
+
+class _Connection(asyncpg.Connection):
+    def get_reset_query(self) -> str:
+        return ""  # no statement here leaves anything behind, and asking is a round trip at every release
+
+
+_ORIGIN, _MICROSECOND = datetime(2000, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+def _to_microseconds(at: datetime) -> tuple[int]:
+    return ((at - _ORIGIN) // _MICROSECOND,)
+
+
+@lru_cache(4096)  # what is recorded together has one time
+def _from_microseconds(since: tuple[int]) -> datetime:
+    return _ORIGIN + timedelta(microseconds=since[0])
+
+
+async def _init(connection: Any) -> None:
+    # asyncpg's own for times takes four times as long; json as bytes is what we want
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", encoder=_to_microseconds, decoder=_from_microseconds, format="tuple"
+    )
+    await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
+
+
+class PostgresStore:
+    """`Store` in PostgreSQL. Made by `open`; safe for many tasks of one event loop."""
+
+    def __init__(self, dsn: str, schema: str, pool: Any, options: Mapping[str, Any]) -> None:
+        self._dsn = dsn
+        self._schema = schema
+        self._sql = _statements(schema)
+        self._pool = pool
+        self._options = options
+        self._one_append = asyncio.Lock()
+        self._appender: Any = None
+
+    @classmethod
+    async def open(cls, dsn: str, *, schema: str = "hansard", pool: int = 4, pooler: bool = False) -> "PostgresStore":
+        """One connection for appends, up to `pool` for the rest.
+
+        `pooler`: a transaction pooler stands between, so nothing is kept in a session. Raises ValueError for a schema
+        that cannot be one, Unavailable where the server is away, too old or not in UTF-8, or the schema is not migrated.
+        """
+        if not _SCHEMA.fullmatch(schema):
+            raise ValueError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
+        options: dict[str, Any] = {
+            "connection_class": _Connection,
+            "statement_cache_size": 0 if pooler else 100,
+            "max_cached_statement_lifetime": 0,
+            "max_cacheable_statement_size": 0,
+            "command_timeout": _PATIENCE,
+            "timeout": 30,
+            "server_settings": {} if pooler else _SESSION,
+        }
+        try:
+            opened = await asyncpg.create_pool(dsn, min_size=1, max_size=pool, init=_init, **options)
+        except _FAILURES as error:
+            raise Unavailable(_words(error)) from error
+        store = cls(dsn, schema, opened, options)
+        try:
+            await store._check()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def _check(self) -> None:
+        [(version, encoding, migrated)] = await self._fetch(
+            "select current_setting('server_version_num')::int, current_setting('server_encoding'), to_regclass($1) is not null",
+            f'"{self._schema}".epochs',
+        )
+        if version < 150000:
+            raise Unavailable(f"PostgreSQL 15 or later is needed; this is {version // 10000}")
+        if encoding != "UTF8":
+            raise Unavailable(f"the database keeps texts in {encoding}: it must be one with ENCODING 'UTF8'")
+        if not migrated:
+            raise Unavailable(f"the schema {self._schema} is not there or not whole: run `hansard migrate`")
+
+    # the append
+
+    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+        ordered = sorted(turns, key=lambda turn: turn.stream)
+        if len({turn.stream for turn in ordered}) != len(ordered):
+            raise ValueError("two turns of one stream in one append")
+        alone = len(ordered) == 1
+        ordered = columns.without_contradictions(ordered)
+        if alone and not ordered:
+            raise Refused("two bodies under one id")
+
+        async def work(connection: Any) -> Appended:
+            try:
+                return await self._say(connection, ordered, published, alone)
+            except asyncpg.PostgresError as error:
+                if not _cannot_hold(error):
+                    raise
+                if published:
+                    await connection.execute(self._sql["published"], *columns.of_versions(published))
+                if alone:
+                    raise Refused(_words(error)) from error
+            # One transaction: whatever is accepted has one time, and heads are still taken in the order of their names.
+            async with connection.transaction():
+                at = await connection.fetchval("select now()")
+                parts = await self._halve(connection, ordered)
+            return Appended(
+                at,
+                frozenset[Stream]().union(*(part.accepted for part in parts)),
+                tuple(said for part in parts for said in part.earlier),
+            )
+
+        async with self._one_append:
+            return await self._again(lambda: self._with_appender(work))
+
+    async def _halve(self, connection: Any, turns: Sequence[Turn]) -> list[Appended]:
+        half = len(turns) // 2
+        parts: list[Appended] = []
+        for part in filter(None, (turns[:half], turns[half:])):
+            try:
+                async with connection.transaction():
+                    parts.append(await self._say(connection, part, (), alone=False))
+            except asyncpg.PostgresError as error:
+                if not _cannot_hold(error):
+                    raise
+                if len(part) > 1:
+                    parts += await self._halve(connection, part)
+        return parts
+
+    async def _say(
+        self, connection: Any, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]], alone: bool
+    ) -> Appended:
+        """Raises asyncpg.PostgresError; Refused where the only turn brings another body under the id of a door."""
+        arguments = columns.of_turns(turns, published)
+        doors = [(n, door) for n, turn in enumerate(turns, 1) for door in turn.doors]
+        rows = await connection.fetch(
+            self._sql["append with doors" if doors else "append"],
+            *arguments,
+            *(columns.of_doors(doors) if doors else ()),
+        )
+        at, accepted, foul = rows[0][:3]
+        if foul and alone:
+            raise Refused("something else came from outside under this id before")
+        earlier = () if rows[0][3] is None else tuple(_said(row[3:]) for row in rows)
+        return Appended(at, frozenset(turns[n - 1].stream for n in accepted or ()), earlier)
+
+    async def _with_appender(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        if self._appender is None or self._appender.is_closed():
+            self._appender = await asyncpg.connect(self._dsn, **self._options)
+            await _init(self._appender)
+        try:
+            return await work(self._appender)
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            self._appender.terminate()
+            raise
+
+    # the rest of writing
+
+    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
+        if acknowledged:
+            await self._fetch(self._sql["published"], *columns.of_versions(acknowledged))
+
+    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
+        rows = await self._fetch(self._sql["claim"], service, limit, lease)
+        now, following, overdue = rows[0][:3]
+        due = [Due(Stream(*row[3:6]), row[6], now) for row in rows if row[3] is not None]
+        if len(due) >= limit:
+            return due, 0.0
+        if overdue > len(due):
+            return due, 0.1  # another has just claimed it and has not said so yet
+        seconds = inf if following is None else max(0.0, following)
+        return due, min(seconds, lease) if due else seconds
+
+    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
+        if streams:
+            await self._fetch(self._sql["renew"], *columns.of_streams(streams), lease)
+
+    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+        if not records:
+            return []
+        topics, partitions, offsets = (list(column) for column in zip(*dict.fromkeys(records), strict=True))
+        rows = await self._fetch(self._sql["attempts"], service, topics, partitions, offsets)
+        counts = {(topic, partition, offset): count for topic, partition, offset, count in rows}
+        return [counts[record] for record in records]
+
+    async def began(self, service: str, instance: str) -> bool:
+        return bool((await self._fetch(self._sql["began"], service, instance))[0][0])
+
+    async def ended(self, service: str, instance: str) -> None:
+        await self._fetch(self._sql["ended"], service, instance)
+
+    # reading
+
+    async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
+        histories = {stream: History(stream) for stream in streams}
+        known = list(histories)
+        try:
+            rows = await self._fetch(self._sql["load"], *columns.of_streams(known))
+        except Refused:  # what cannot be kept is not there
+            known = [stream for stream in known if all(map(_can_be_kept, stream))]
+            rows = await self._fetch(self._sql["load"], *columns.of_streams(known))
+        _fill([histories[stream] for stream in known], rows)
+        return histories
+
+    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        rows = await self._fetch(self._sql["workflow"], tenant, workflow)
+        found = sorted((row["n"], Stream(*row[2:5])) for row in rows if row["part"] == 0)
+        histories = [History(stream) for _, stream in found]
+        _fill(histories, rows)
+        return {history.stream: history for history in histories}
+
+    async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[Said]:
+        rows = await self._fetch(self._sql["unpublished"], service, older_than, limit)
+        return sorted(map(_said, rows), key=lambda said: (said.stream, said.version))
+
+    async def hearings(self, stream: Stream) -> list[Hearing]:
+        return [Hearing(*row) for row in await self._fetch(self._sql["hearings"], *stream)]
+
+    async def doors(self, tenant: str, workflow: str, causes: Sequence[UUID] = ()) -> dict[UUID, Door]:
+        rows = await self._fetch(self._sql["doors"], tenant, workflow, list(causes))
+        return {row[2]: Door(*[*row[:8], columns.to_headers(row[8]), row[9]]) for row in rows}
+
+    async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]:
+        return {said.id: said for said in map(_said, await self._fetch(self._sql["events"], list(ids)))}
+
+    async def cursor(self) -> Cursor:
+        epoch, _ = await self._settled()
+        return Cursor(epoch)
+
+    async def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        """Raises EpochChanged where `since` was read before a restore."""
+        epoch, bound = await self._settled()
+        if since is not None and since.epoch != epoch:
+            raise EpochChanged(f"the cursor is of epoch {since.epoch}, the store of {epoch}: it was restored; read it all again")
+        transaction, position = (since.transaction, since.position) if since else (0, 0)
+        while rows := await self._fetch(self._sql["everything"], transaction, position, bound, batch):
+            yield [_said(row) for row in rows]
+            transaction, position = rows[-1]["xact"], rows[-1]["position"]
+
+    async def _settled(self) -> tuple[str, int]:
+        [(epoch, bound, foreign)] = await self._fetch(self._sql["settled"])
+        if foreign:
+            raise EpochChanged("the events were restored from another server and bear its transactions: begin a new epoch")
+        return epoch, bound
+
+    async def reader_lag(self) -> float:
+        """Seconds since the beginning of the oldest transaction that keeps `everything` waiting; 0 where there is none.
+
+        A transaction of another user is seen by what it holds back, unless this one may read all statistics.
+        """
+        return float((await self._fetch(self._sql["reader_lag"]))[0][0])
+
+    async def outbox_age(self, service: str) -> float:
+        """Seconds since the oldest of what this service said and no broker has acknowledged; 0 where there is none."""
+        return float((await self._fetch(self._sql["outbox_age"], service))[0][0])
+
+    async def ping(self) -> None:
+        await self._fetch("select 1")
+
+    async def close(self) -> None:
+        appender, self._appender = self._appender, None
+        if appender is not None and not appender.is_closed():
+            try:
+                await appender.close(timeout=5)
+            except _FAILURES:
+                appender.terminate()
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=10)
+        except _FAILURES:
+            self._pool.terminate()
+
+    # how everything is asked
+
+    async def _fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        async def ask() -> list[Any]:
+            async with self._pool.acquire() as connection:
+                return list(await connection.fetch(sql, *arguments))
+
+        return await self._again(ask)
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        for n in range(_TRIES):
+            try:
+                return await ask()
+            except _FAILURES as error:
+                if _cannot_hold(error):
+                    raise Refused(_words(error)) from error
+                if not _may_go_well_next_time(error):
+                    raise Unavailable(_words(error)) from error
+                reason = error
+            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(n, 6)))
+        raise Unavailable(f"given up after {_TRIES} times: {_words(reason)}")
+
+
+def _may_go_well_next_time(error: Exception) -> bool:
+    """A deadlock; or two who brought the same door at once: the next time the other's is seen."""
+    return isinstance(error, asyncpg.PostgresError) and (
+        error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "doors_pkey"
+    )
+
+
+def _cannot_hold(error: Exception) -> bool:
+    return (
+        isinstance(error, asyncpg.PostgresError)
+        and (error.sqlstate or "")[:2] in _CANNOT_HOLD
+        and not _may_go_well_next_time(error)
+    )
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _can_be_kept(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _said(row: Sequence[Any]) -> Said:
+    return Said(Stream(*row[:3]), *row[3:])
+
+
+def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
+    """`rows` of load.sql; `n` counts the histories from 1."""
+    for row in rows:
+        history = histories[row[1] - 1]
+        match row[0]:
+            case 0:
+                history.heard, history.version = row[5:7]
+            case 1:
+                history.said.append(Said(history.stream, *row[6:17]))
+            case 2:
+                sequence, before, cause, kind, code, _, _, hash, policy, at, _, _, heard_at, dead, attempt = row[5:]
+                history.causes[cause] = Hearing(cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt, at)
+            case 3:
+                history.unpublished.append(history.said[row[6] - 1])
+
+
+def _statements(schema: str) -> dict[str, str]:
+    """Every statement by its name, for this schema."""
+    here = Path(__file__).parent
+    named = re.split(r"^-- name: (\w+)\n", (here / "statements.sql").read_text("utf-8"), flags=re.MULTILINE)[1:]
+    append, load = ((here / name).read_text("utf-8") for name in ("append.sql", "load.sql"))
+    statements = {
+        **dict(zip(named[::2], named[1::2], strict=True)),
+        "append with doors": append.replace(":foul", "(select array_agg(n) from foul)"),
+        "append": re.sub(r" *--doors\n.*?--/doors\n", "", append, flags=re.DOTALL).replace(":foul", "null::bigint[]"),
+        "load": load.replace(":wanted", "unnest($1::text[], $2::text[], $3::text[]) with ordinality"),
+        "workflow": load.replace(
+            ":wanted",
+            "(select tenant, workflow, stream, row_number() over (order by stream)"
+            " from :schema.heads where tenant = $1 and workflow = $2)",
+        ),
+    }
+    return {name: sql.replace(":schema", f'"{schema}"').replace(":said", _SAID) for name, sql in statements.items()}

@@ -1,0 +1,97 @@
+-- name: published
+delete from :schema.outbox o
+ using unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version)
+ where o.tenant = a.tenant and o.workflow = a.workflow and o.stream = a.stream and o.version = a.version
+
+-- name: claim
+with picked as materialized (
+    select tenant, workflow, stream
+      from :schema.due
+     where service = $1 and at <= now()
+     order by at
+     limit $2
+       for update skip locked
+),
+leased as (
+    update :schema.due d
+       set at = now() + make_interval(secs => $3::float8)
+      from picked p
+     where d.tenant = p.tenant and d.workflow = p.workflow and d.stream = p.stream
+    returning d.tenant, d.workflow, d.stream, d.wanted
+)
+select now(),
+       (select extract(epoch from at - now())::float8
+          from :schema.due where service = $1 and at > now() order by at limit 1),
+       (select count(*) from (select from :schema.due where service = $1 and at <= now() limit $2) as overdue),
+       leased.*
+  from (values (1)) as once left join leased on true
+ order by leased.wanted
+
+-- name: renew
+update :schema.due d
+   set at = now() + make_interval(secs => $4::float8)
+  from unnest($1::text[], $2::text[], $3::text[]) as r(tenant, workflow, stream)
+ where d.tenant = r.tenant and d.workflow = r.workflow and d.stream = r.stream
+
+-- name: attempts
+insert into :schema.attempts as a (at, attempts, service, topic, partition, "offset")
+select now(), 1, $1, r.* from unnest($2::text[], $3::int[], $4::bigint[]) as r(topic, partition, "offset") order by 4, 5, 6
+    on conflict (service, topic, partition, "offset") do update set attempts = a.attempts + 1, at = now()
+returning topic, partition, "offset", attempts
+
+-- name: began
+with before as (
+    select ended is null as unclean from :schema.instances where service = $1 and instance = $2
+),
+noted as (
+    insert into :schema.instances (service, instance, began) values ($1, $2, now())
+        on conflict (service, instance) do update set began = now(), ended = null
+)
+select coalesce((select unclean from before), false)
+
+-- name: ended
+update :schema.instances set ended = now() where service = $1 and instance = $2
+
+-- name: unpublished
+with waiting as materialized (
+    select * from :schema.outbox
+     where service = $1 and at <= now() - make_interval(secs => $2::float8)
+     order by at, tenant, workflow, stream, version
+     limit $3
+)
+select :said from waiting w join :schema.events e using (tenant, workflow, stream, version)
+
+-- name: hearings
+select cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt, at
+  from :schema.hearings where tenant = $1 and workflow = $2 and stream = $3 order by sequence
+
+-- name: doors
+select tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body
+  from :schema.doors where tenant = $1 and workflow = $2 and (cause = any($3::uuid[]) or $3::uuid[] = '{}')
+
+-- name: events
+select :said from :schema.events e where id = any($1::uuid[])
+
+-- name: settled
+select (select epoch from :schema.epochs order by number desc limit 1),
+       pg_snapshot_xmin(pg_current_snapshot()),
+       coalesce((select xact >= pg_snapshot_xmax(pg_current_snapshot())
+                   from :schema.events order by xact desc, position desc limit 1), false)
+
+-- name: everything
+select :said
+  from :schema.events e
+ where (e.xact, e.position) > ($1::xid8, $2::bigint) and e.xact < $3::xid8
+ order by e.xact, e.position
+ limit $4
+
+-- name: reader_lag
+select coalesce(extract(epoch from now() - least(
+           (select min(xact_start) from pg_stat_activity where backend_xid is not null),
+           (select min(prepared) from pg_prepared_xacts),
+           (select at from :schema.events where xact >= pg_snapshot_xmin(pg_current_snapshot())
+             order by xact, position limit 1))), 0)::float8
+
+-- name: outbox_age
+select coalesce(extract(epoch from now() - (
+           select at from :schema.outbox where service = $1 order by at limit 1)), 0)::float8

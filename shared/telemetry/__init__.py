@@ -1,0 +1,1 @@
+"""Seen from outside: logs without payloads, metrics, traces, health."""

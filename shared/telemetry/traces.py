@@ -1,0 +1,53 @@
+"""W3C trace context through every hop. Costs nothing where tracing is off: the caller's traceparent is passed on."""
+
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_propagator = TraceContextTextMapPropagator()
+_tracer: trace.Tracer | None = None
+
+
+def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> None:
+    """Spans go to `otlp` (OTLP over HTTP), or to the exporter given."""
+    global _tracer
+    if exporter is None and not otlp:
+        return
+    if exporter is None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        exporter = OTLPSpanExporter(endpoint=otlp)
+    provider = TracerProvider(resource=Resource.create({"service.name": f"hansard-{service}", "service.namespace": "hansard"}))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    _tracer = provider.get_tracer("hansard")
+
+
+def hop(heard: Any) -> str:
+    """A span for one hearing; the traceparent of what is said to it."""
+    given: str = heard.traceparent
+    if _tracer is None:
+        return given
+    parent = _propagator.extract({"traceparent": given}) if given else None
+    span = _tracer.start_span(
+        f"hear {heard.kind}",
+        parent,
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.message.id": heard.context.message_id,
+            "messaging.message.conversation_id": heard.context.workflow,
+            "hansard.stream": str(heard.stream),
+            "hansard.tenant": heard.context.tenant,
+        },
+    )
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, trace.set_span_in_context(span))
+    span.end()
+    return carrier.get("traceparent", given)

@@ -1,0 +1,64 @@
+"""Real servers for the tests that need them. An address in the environment wins over starting one."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from infra.migrations import migrate
+from infra.servers import Servers
+from shared.store.postgres import PostgresStore
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Starts nothing by itself. Its home lies in a short path that an unprivileged Postgres can enter."""
+    home = Path(tempfile.mkdtemp(prefix="hansard-tests-"))
+    home.chmod(0o711)
+    with Servers(home) as servers:
+        yield servers
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(servers: Servers) -> str:
+    """DSN of a Postgres in which schemas and roles may be made."""
+    return servers.up(kafka=False, model=False).postgres
+
+
+@pytest.fixture(scope="session")
+def kafka(servers: Servers) -> str:
+    """Bootstrap servers of a broker."""
+    return servers.up(postgres=False, model=False).kafka
+
+
+@pytest.fixture
+async def schema(postgres_dsn: str) -> AsyncIterator[str]:
+    """Name of a schema that is migrated and empty, and gone after the test."""
+    name = f"test_{secrets.token_hex(6)}"
+    await migrate(postgres_dsn, name)
+    yield name
+    await _drop(postgres_dsn, name)
+
+
+@pytest.fixture
+async def store(postgres_dsn: str, schema: str) -> AsyncIterator[PostgresStore]:
+    """An empty record in Postgres."""
+    store = await PostgresStore.open(postgres_dsn, schema=schema)
+    yield store
+    await store.close()
+
+
+async def _drop(dsn: str, schema: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("set client_min_messages to warning")
+        await connection.execute(f'drop schema "{schema}" cascade')
+        if await connection.fetchval("select 1 from pg_roles where rolname = $1", f"{schema}_writer"):
+            await connection.execute(f'drop owned by "{schema}_writer"; drop role "{schema}_writer"')
+    finally:
+        await connection.close()

@@ -1,0 +1,166 @@
+"""What was written once is read for good: golden examples, frozen, against today's code."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts import generate
+from contracts.codec import decode, encode
+from contracts.envelope import Envelope, headers, read
+from contracts.goldens import Golden, paths
+from contracts.message import Message
+from contracts.requests import SubmitRequest
+from contracts.samples import COMPLETE
+
+GOLDENS = [golden for those in generate.goldens().values() for golden in those]
+KINDS = generate.TABLE.kinds
+
+every_golden = pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.file)
+
+
+def stored(golden: Golden) -> tuple[Envelope, Message]:
+    envelope = read(golden.body.encode(), [(name, value.encode()) for name, value in golden.headers.items()])
+    return envelope, decode(KINDS[envelope.type], envelope.data)
+
+
+def only(shape: Any, value: Any) -> Any:
+    """`value` without the fields that `shape` does not have: those that came to be after it was written."""
+    if isinstance(shape, dict) and isinstance(value, dict):
+        return {name: only(shape[name], inner) for name, inner in value.items() if name in shape}
+    if isinstance(shape, list) and isinstance(value, list) and len(shape) == len(value):
+        return [only(one, inner) for one, inner in zip(shape, value, strict=True)]
+    return value
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_every_kind_has_a_complete_and_a_minimal_example() -> None:
+    names = {kind: {golden.name for golden in those} for kind, those in generate.goldens().items()}
+    assert {kind for kind in KINDS if not names.get(kind, set()) >= {"complete", "minimal"}} == set()
+
+
+@pytest.mark.parametrize("kind", COMPLETE, ids=lambda kind: kind.kind)
+def test_a_sample_names_every_field_of_its_kind(kind: type[Message]) -> None:
+    given = COMPLETE[kind]
+    forgotten = set(paths(json.loads(encode(decode(kind, json.dumps(given).encode()))))) - set(paths(given))
+    assert forgotten - {".text"} == set() if kind is SubmitRequest else forgotten == set()  # free or typed, never both
+
+
+@every_golden
+def test_what_was_stored_once_is_written_the_same_today(golden: Golden) -> None:
+    _, message = stored(golden)
+    assert compact(only(json.loads(golden.body), json.loads(encode(message)))) == golden.body
+
+
+@every_golden
+def test_what_a_sender_gave_once_means_the_same_today(golden: Golden) -> None:
+    """A default that changed would change what old senders mean."""
+    message = decode(KINDS[golden.kind], json.dumps(golden.given).encode())
+    assert compact(only(json.loads(golden.body), json.loads(encode(message)))) == golden.body
+
+
+@every_golden
+def test_an_envelope_of_then_is_read_and_written_the_same(golden: Golden) -> None:
+    envelope, _ = stored(golden)
+    assert envelope.type == golden.kind
+    assert envelope.data == golden.body.encode()
+    assert [(name, value.decode()) for name, value in headers(envelope)] == list(golden.headers.items())
+    assert golden.key == envelope.correlationid
+
+
+def newer(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: newer(inner) for name, inner in value.items()} | {"a_field_of_tomorrow": {"deep": [1, None]}}
+    return [newer(inner) for inner in value] if isinstance(value, list) else value
+
+
+JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema"}  # any JSON: what is added there is content
+
+
+def without_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_json(inner) for name, inner in value.items() if name not in JSON_FIELDS}
+    return [without_json(inner) for inner in value] if isinstance(value, list) else value
+
+
+@every_golden
+def test_fields_of_a_newer_version_are_survived_at_any_depth(golden: Golden) -> None:
+    body = without_json(json.loads(golden.body))
+    if golden.kind == "hansard.requests.submit.v1" and golden.name == "complete":
+        body["type"] = "invoice.total"
+    kind = KINDS[golden.kind]
+    assert decode(kind, json.dumps(newer(body)).encode()) == decode(kind, json.dumps(body).encode())
+
+
+def test_headers_of_a_newer_version_are_survived() -> None:
+    golden = GOLDENS[0]
+    given = [(name, value.encode()) for name, value in golden.headers.items()]
+    assert read(golden.body.encode(), [*given, ("ce_tomorrow", b"1"), ("x-other", b"\xff")]) == read(golden.body.encode(), given)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the contracts in which a test may do what nobody should."""
+    for name in ("examples", "schemas"):
+        shutil.copytree(generate.HERE / name, tmp_path / name)
+    shutil.copy(generate.HERE / "asyncapi.json", tmp_path)
+    return tmp_path
+
+
+def test_what_is_generated_is_not_stale() -> None:
+    assert list(generate.stale()) == []
+
+
+def test_an_edited_example_is_seen(copy: Path) -> None:
+    example = copy / "examples" / GOLDENS[0].file
+    example.write_text(example.read_text().replace("order-77", "order-78"))
+    assert [f"{GOLDENS[0].file} was edited" in line for line in generate.stale(copy) if "examples" in line] == [True]
+
+
+def test_a_removed_example_is_seen(copy: Path) -> None:
+    (copy / "examples" / GOLDENS[0].file).unlink()
+    assert any(f"{GOLDENS[0].file} was removed" in line for line in generate.stale(copy))
+
+
+def test_an_example_beside_the_manifest_is_seen(copy: Path) -> None:
+    shutil.copy(copy / "examples" / GOLDENS[0].file, copy / "examples" / "by-hand.json")
+    assert any("by-hand.json is not in MANIFEST.sha256" in line for line in generate.stale(copy))
+
+
+def test_an_edited_schema_and_an_edited_asyncapi_are_seen(copy: Path) -> None:
+    (copy / "asyncapi.json").write_text("{}")
+    (copy / "schemas" / "hansard.requests.submit.v1.json").unlink()
+    assert sum("is stale: make contracts" in line for line in generate.stale(copy)) == 2
+
+
+def test_the_schema_of_a_kind_that_was_taken_away_is_seen(copy: Path) -> None:
+    (copy / "schemas" / "hansard.requests.submit.v0.json").write_text("{}")
+    assert any("a kind is never taken away" in line for line in generate.stale(copy))
+
+
+def test_new_examples_are_only_ever_added(copy: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (copy / "examples").glob("*.json")}
+    assert list(generate.add_examples(copy)) == []
+    removed = f"{GOLDENS[0].kind}.minimal.json"
+    manifest = copy / "examples" / "MANIFEST.sha256"
+    manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if removed not in line))
+    (copy / "examples" / removed).unlink()
+    assert list(generate.add_examples(copy)) == [removed]
+    assert {path.name: path.read_bytes() for path in (copy / "examples").glob("*.json")} == before
+    assert list(generate.stale(copy)) == []
+
+
+def test_a_field_that_no_example_shows_asks_for_one_more(copy: Path) -> None:
+    """As when a field is added: the old example stays, another shows the field."""
+    kind = "hansard.results.failed.v1"
+    example = copy / "examples" / f"{kind}.complete.json"
+    old = json.loads(example.read_text())
+    body = json.loads(old["body"])
+    del body["partial"][0]["tier"]
+    example.write_text(json.dumps(old | {"body": compact(body)}))
+    assert list(generate.add_examples(copy)) == [f"{kind}.complete-2.json"]

@@ -1,0 +1,81 @@
+"""Kinds outlive the names of classes, files and topics. This list only grows."""
+
+import re
+
+from contracts.generate import TABLE
+from contracts.message import Message
+from contracts.topics import Topics
+
+KINDS = """
+hansard.control.cancel.v1
+hansard.control.redrive.v1
+hansard.dead-letters.dead-lettered.v1
+hansard.gateway.attempt-failed.v1
+hansard.gateway.attempt-started.v1
+hansard.gateway.call-accepted.v1
+hansard.gateway.call-cancelled.v1
+hansard.gateway.call.v1
+hansard.gateway.cancel.v1
+hansard.gateway.model-failed.v1
+hansard.gateway.model-replied.v1
+hansard.gateway.reply-discarded.v1
+hansard.planner.cancel-noted.v1
+hansard.planner.plan-rejected.v1
+hansard.planner.plan-started.v1
+hansard.planner.run.v1
+hansard.planner.step-answered.v1
+hansard.planner.step-cancelled.v1
+hansard.planner.step-failed.v1
+hansard.planner.step-passed.v1
+hansard.planner.step-retried.v1
+hansard.planner.step-skipped.v1
+hansard.planner.step-started.v1
+hansard.requests.submit.v1
+hansard.results.cancelled.v1
+hansard.results.completed.v1
+hansard.results.failed.v1
+hansard.results.refused.v1
+hansard.router.cancel-noted.v1
+hansard.router.request-routed.v1
+hansard.specialists.cancel.v1
+hansard.specialists.perform.v1
+hansard.specialists.task-answered.v1
+hansard.specialists.task-cancelled.v1
+hansard.specialists.task-failed.v1
+hansard.timers.cancel.v1
+hansard.timers.deadline-passed.v1
+hansard.timers.set.v1
+hansard.timers.timer-cancelled.v1
+hansard.timers.timer-set.v1
+hansard.verifier.check.v1
+hansard.verifier.claim-passed.v1
+hansard.verifier.claim-rejected.v1
+""".split()
+
+
+def test_no_kind_is_renamed_taken_away_or_added_unseen() -> None:
+    assert sorted(TABLE.kinds) == KINDS
+
+
+def test_a_kind_says_whose_it_is_and_which_version() -> None:
+    assert [kind for kind in TABLE.kinds if not re.fullmatch(r"hansard\.[a-z-]+\.[a-z-]+\.v[1-9][0-9]*", kind)] == []
+
+
+def every(base: type[Message]) -> set[type[Message]]:
+    return {base}.union(*(every(kind) for kind in base.__subclasses__()))
+
+
+def test_no_two_messages_have_the_same_kind() -> None:
+    ours = [kind.kind for kind in every(Message) if kind.__module__.startswith("contracts.") and "kind" in vars(kind)]
+    assert len(ours) == len(set(ours))
+
+
+def test_a_topic_says_each_of_its_kinds_once() -> None:
+    for topic in Topics(workers=("translator",)).all:
+        assert len(topic.kinds) == len(set(topic.kinds))
+
+
+def test_a_kind_is_a_doors_or_ours_never_both() -> None:
+    """What comes in at a door has another schema and another cause than what we say."""
+    doors = {kind for topic in TABLE.all if topic.door for kind in topic.kinds}
+    assert doors.isdisjoint(kind for topic in TABLE.all if not topic.door for kind in topic.kinds)

@@ -1,0 +1,143 @@
+"""What the tests of the Kafka room share: topics of their own, senders, and ears that remember."""
+
+import asyncio
+import secrets
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.record.util import calc_crc32c
+
+from shared.kafka.connection import group_name, topic_name
+from shared.kafka.feed import Feed
+from shared.kafka.record import Record
+from shared.kafka.topics import apply, plan
+from shared.settings import Settings
+
+LONG = 60.0
+
+
+def settings_for(kafka: str, **others: Any) -> Settings:
+    """Settings with topics and groups that no other test has."""
+    return Settings(kafka=kafka, topic_prefix=f"t{secrets.token_hex(4)}.", **{"partitions": 2, **others})
+
+
+async def make(settings: Settings, *names: str) -> None:
+    """These topics of the table, as the table wants them."""
+    wanted = {topic_name(settings, name) for name in names}
+    changes = await apply(settings, [change for change in await plan(settings) if change.topic in wanted])
+    assert not [change for change in changes if change.error]
+
+
+async def until(there: Callable[[], object], seconds: float = LONG) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end, "it did not come about"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def sender(settings: Settings, **arguments: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """An outside client."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", **arguments)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def put(settings: Settings, topic: str, values: Sequence[bytes], partition: int = 0) -> None:
+    async with sender(settings) as producer:
+        for value in values:
+            await producer.send_and_wait(topic_name(settings, topic), value, key=b"wf", partition=partition)
+
+
+async def put_raw(settings: Settings, topic: str, header: bytes, value: bytes, partition: int = 0) -> None:
+    """One record with a header's name in any bytes, as a client may send it that is not Python's."""
+    stand_in = b"?" * len(header)
+    async with sender(settings) as producer:
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=b"wf", value=value, headers=[(stand_in.decode(), b"x")])
+        build = batch._build
+
+        def raw() -> bytes:
+            buffer = bytearray(build()).replace(stand_in, header)
+            buffer[17:21] = struct.pack(">I", calc_crc32c(bytes(buffer[21:])))
+            return bytes(buffer)
+
+        batch._build = raw
+        await (await producer.send_batch(batch, topic_name(settings, topic), partition=partition))
+
+
+async def committed(settings: Settings, service: str, topic: str) -> dict[int, int | None]:
+    """What the group of this service has committed, by partition."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, group_id=group_name(settings, service), enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        name = topic_name(settings, topic)
+        return {n: await consumer.committed(TopicPartition(name, n)) for n in range(settings.partitions)}
+    finally:
+        await consumer.stop()
+
+
+@dataclass
+class Ears:
+    """Hears, and remembers in what order; `done` of itself unless told otherwise."""
+
+    settings: Settings
+    topics: Sequence[str]
+    instance: str = "1"
+    service: str = "router"
+    finish: bool = True
+    heard: list[Record] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    given: list[set[tuple[str, int]]] = field(default_factory=list)
+    taken: list[set[tuple[str, int]]] = field(default_factory=list)
+    before: Callable[[list[Record]], Any] | None = None  # may wait, may raise
+
+    def __post_init__(self) -> None:
+        self.feed = Feed(
+            self.settings,
+            self.service,
+            self.topics,
+            hear=self._hear,
+            instance=self.instance,
+            on_assigned=self._given,
+            on_revoked=self._taken,
+        )
+
+    @property
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self.heard]
+
+    async def _hear(self, records: list[Record]) -> None:
+        if self.before is not None:
+            await self.before(records)
+        self.heard += records
+        self.batches.append(len(records))
+        if self.finish:
+            self.done(records)
+
+    def done(self, records: Sequence[Record]) -> None:
+        self.feed.done({(record.topic, record.partition): record.offset + 1 for record in records})
+
+    async def _given(self, partitions: set[tuple[str, int]]) -> None:
+        self.given.append(partitions)
+
+    async def _taken(self, partitions: set[tuple[str, int]]) -> None:
+        self.taken.append(partitions)
+
+    async def __aenter__(self) -> "Ears":
+        await self.feed.start()
+        await asyncio.wait_for(self.feed.assigned(), LONG)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.feed.stop()

@@ -1,0 +1,453 @@
+"""What every store must do, whatever it keeps the record in. A test class inherits this and has a fixture `store`."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+from math import inf
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared.store.record import (
+    Cursor,
+    Door,
+    EpochChanged,
+    Hearing,
+    History,
+    Refused,
+    Said,
+    Store,
+    Stream,
+    Turn,
+)
+
+T = TypeVar("T")
+
+EARLIER = datetime(2025, 1, 2, 3, 4, 5, 678901, UTC)
+FAR = timedelta(days=1000)
+_numbers = count(1)
+
+
+def a_stream(name: str = "planner", *, workflow: str = "", tenant: str = "default") -> Stream:
+    """One that no other test knows."""
+    return Stream(tenant, workflow or f"wf-{next(_numbers):06}-{uuid4().hex[:8]}", name)
+
+
+def turn(
+    of: Stream | History,
+    *data: bytes,
+    hearings: int = 1,
+    ids: Sequence[UUID] = (),
+    cause: UUID | None = None,
+    doors: Sequence[Door] = (),
+    due: datetime | None = None,
+    lease: float | None = None,
+) -> Turn:
+    """The stream hears something and says each of `data`."""
+    known = of if isinstance(of, History) else History(of)
+    causes = [cause or uuid4(), *(uuid4() for _ in range(hearings - 1))]
+    heard = [
+        Hearing(c, known.heard + n, known.version, "hansard.test.heard.v1", EARLIER, sha256(b"heard").digest(), "c0de", "1")
+        for n, c in enumerate(causes[:hearings], 1)
+    ]
+    said = [
+        Said(
+            known.stream,
+            known.version + n,
+            ids[n - 1] if ids else uuid4(),
+            "hansard.test.said.v1",
+            f"{known.stream.service}.events",
+            causes[0],
+            body,
+            sha256(body).digest(),
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        for n, body in enumerate(data, 1)
+    ]
+    return Turn(known.stream, known.heard, known.version, heard, said, list(doors), due, lease)
+
+
+def door(stream: Stream, cause: UUID, body: bytes | None = b"{}", topic: str = "requests") -> Door:
+    headers = (("ce_id", b"17"), ("ce_id", b""), ("odd", b"\xff\x00"))
+    return Door(stream.tenant, stream.workflow, cause, topic, 3, 2**40, EARLIER, b"\x00key", headers, body)
+
+
+async def current(store: Store, stream: Stream) -> History:
+    return (await store.load([stream]))[stream]
+
+
+async def said_in(store: Store, since: Cursor | None = None, *, batch: int = 1000) -> list[Said]:
+    return [said async for part in store.everything(since, batch=batch) for said in part]
+
+
+async def until(ask: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
+    """Asks until the answer is not empty."""
+    end = time.monotonic() + seconds
+    while not (answer := await ask()):
+        assert time.monotonic() < end, "waited in vain"
+        await asyncio.sleep(0.005)
+    return answer
+
+
+class StoreSuite:
+    async def test_what_was_never_heard_of_is_an_empty_history(self, store: Store) -> None:
+        stream = a_stream()
+        assert await store.load([stream]) == {stream: History(stream)}
+        assert await store.load([]) == {}
+        assert await store.workflow("default", "nothing") == {}
+        assert await store.hearings(stream) == []
+        assert await store.doors("default", "nothing") == {}
+        assert await store.events([uuid4()]) == {}
+
+    async def test_what_was_appended_is_read_back_as_it_was(self, store: Store) -> None:
+        stream = a_stream("specialists/draft.1")
+        spoken = turn(stream, b'{"n": 1}', b'{"n": 2}')
+        appended = await store.append([spoken])
+        assert appended.accepted == {stream} and appended.earlier == ()
+        history = await current(store, stream)
+        assert (history.heard, history.version) == (1, 2)
+        assert [(s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in history.said] == [
+            (s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in spoken.said
+        ]
+        assert {s.at for s in history.said} == {appended.at} and appended.at.utcoffset() == timedelta(0)
+        assert history.said[0].position < history.said[1].position
+        [heard] = history.causes.values()
+        assert heard == await only(store.hearings(stream))
+        assert (heard.cause, heard.sequence, heard.before, heard.kind) == (
+            spoken.hearings[0].cause,
+            1,
+            0,
+            "hansard.test.heard.v1",
+        )
+        assert (heard.heard_at, heard.hash, heard.code, heard.policy) == (EARLIER, sha256(b"heard").digest(), "c0de", "1")
+        assert (heard.dead, heard.attempt, heard.at) == (False, 1, appended.at)
+        assert await store.events([spoken.said[1].id, uuid4()]) == {spoken.said[1].id: history.said[1]}
+
+    async def test_many_streams_are_loaded_together_each_with_its_own(self, store: Store) -> None:
+        streams = [a_stream(f"specialists/{n}", workflow="shared") for n in range(40)]
+        await store.append([turn(s, *(f"{n}".encode() for _ in range(n % 4))) for n, s in enumerate(streams)])
+        loaded = await store.load([*reversed(streams), a_stream()])
+        assert [[s.data for s in loaded[stream].said] for stream in streams] == [[str(n).encode()] * (n % 4) for n in range(40)]
+        assert all(loaded[stream].heard == 1 for stream in streams)
+
+    async def test_a_workflow_is_all_its_streams_and_no_others(self, store: Store) -> None:
+        here = a_stream("router")
+        also = a_stream("gateway/specialists/draft.1/1", workflow=here.workflow)
+        foreign = a_stream("router", workflow=here.workflow, tenant="another")
+        await store.append([turn(here, b"1"), turn(also), turn(foreign, b"3"), turn(a_stream())])
+        found = await store.workflow(here.tenant, here.workflow)
+        assert set(found) == {here, also}
+        assert found == await store.load([here, also])
+
+    async def test_bytes_are_kept_as_they_are(self, store: Store) -> None:
+        odd = [
+            b'{"b":1,  "a" :\t2, "b": 3}',
+            b'{"big": 1e400, "long": 0.1000000000000000055511151231257827, "neg": -0}',
+            rb'{"nul": "\u0000", "lone": "\ud800", "esc": "\/"}',
+            '{"text": "\u00e9\U0001f600\u2028"}'.encode(),
+            b" [ ] ",
+            b'"' + b"x" * 200_000 + b'"',
+        ]
+        stream = a_stream()
+        await store.append([turn(stream, *odd)])
+        history = await current(store, stream)
+        assert [said.data for said in history.said] == odd
+        assert [said.hash for said in history.said] == [sha256(data).digest() for data in odd]
+        assert [said.data for said in await said_in(store)] == odd
+        assert [said.data for said in await store.unpublished("planner", 0)] == odd
+
+    async def test_a_stream_that_moved_on_is_left_out(self, store: Store) -> None:
+        stream, other = a_stream(), a_stream()
+        await store.append([turn(stream, b"1")])
+        late = await store.append([turn(stream, b"2"), turn(other, b"3")])
+        assert late.accepted == {other}
+        assert [said.data for said in (await current(store, stream)).said] == [b"1"]
+        assert (await store.append([turn(await current(store, stream), b"2")])).accepted == {stream}
+
+    async def test_a_silent_hearing_moves_a_stream_on_too(self, store: Store) -> None:
+        stream = a_stream()
+        believed = await current(store, stream)
+        assert (await store.append([turn(believed)])).accepted == {stream}
+        assert (await store.append([turn(believed)])).accepted == frozenset(), "two silent hearings of one belief"
+        assert (await store.append([turn(believed, b"1")])).accepted == frozenset()
+        history = await current(store, stream)
+        assert (history.heard, history.version, len(history.causes)) == (1, 0, 1)
+
+    async def test_a_stream_that_is_believed_to_exist_must_exist(self, store: Store) -> None:
+        stream = a_stream()
+        assert (await store.append([turn(History(stream, heard=3, version=2), b"1")])).accepted == frozenset()
+        assert (await store.append([turn(History(stream, heard=0, version=2), b"1")])).accepted == frozenset()
+        assert await current(store, stream) == History(stream)
+
+    async def test_a_gap_is_never_written(self, store: Store) -> None:
+        stream = a_stream()
+        await store.append([turn(stream, b"1")])
+        assert (await store.append([turn(History(stream, heard=1, version=5), b"6")])).accepted == frozenset()
+        broken = turn(stream, b"1")
+        broken.heard = 7
+        with pytest.raises(ValueError, match="numbered"):
+            await store.append([broken])
+
+    async def test_two_turns_of_one_stream_are_a_mistake(self, store: Store) -> None:
+        stream = a_stream()
+        with pytest.raises(ValueError, match="two turns"):
+            await store.append([turn(stream, b"1"), turn(stream, b"2")])
+
+    async def test_of_two_who_both_believe_to_be_current_one_is_heard(self, store: Store) -> None:
+        stream = a_stream()
+        for _ in range(10):
+            believed = await current(store, stream)
+            both = await asyncio.gather(*(store.append([turn(believed, b"1")]) for _ in range(2)))
+            assert sorted(len(one.accepted) for one in both) == [0, 1]
+        assert (await current(store, stream)).version == 10
+
+    @pytest.mark.parametrize(
+        "broken",
+        [b'"\x00"', b'{"x": NaN}', b"Infinity", b'"\xed\xa0\x80"', b'"\xff"', b'{"x": ', b"", b"'x'", b"[" * 100_000],
+        ids=["NUL", "NaN", "Infinity", "surrogate", "not UTF-8", "truncated", "empty", "not JSON", "deep"],
+    )
+    async def test_what_cannot_be_kept_suffers_alone(self, store: Store, broken: bytes) -> None:
+        good = [a_stream() for _ in range(12)]
+        bad = a_stream()
+        turns = [turn(stream, b"1") for stream in good]
+        turns.insert(7, turn(bad, b"1", broken))
+        appended = await store.append(turns)
+        assert appended.accepted == set(good)
+        loaded = await store.load([*good, bad])
+        assert {said.at for stream in good for said in loaded[stream].said} == {appended.at}
+        assert loaded[bad] == History(bad)
+        with pytest.raises(Refused):
+            await store.append([turn(bad, broken)])
+
+    @pytest.mark.parametrize("name", ["nul\0", "lone\ud800"], ids=["NUL", "surrogate"])
+    async def test_a_name_that_cannot_be_kept_suffers_alone(self, store: Store, name: str) -> None:
+        good, bad = a_stream(), Stream("default", name, "planner")
+        assert (await store.append([turn(good, b"1"), turn(bad, b"1")])).accepted == {good}
+        loaded = await store.load([good, bad])
+        assert (loaded[good].version, loaded[bad]) == (1, History(bad))
+        with pytest.raises(Refused):
+            await store.append([turn(bad, b"1")])
+
+    async def test_acknowledgements_count_even_where_a_turn_is_refused(self, store: Store) -> None:
+        stream, bad = a_stream(), a_stream()
+        await store.append([turn(stream, b"1", b"2")])
+        await store.append([turn(bad, b"NaN"), turn(a_stream(), b"1")], [(stream, 1)])
+        with pytest.raises(Refused):
+            await store.append([turn(bad, b"NaN")], [(stream, 2)])
+        assert (await current(store, stream)).unpublished == []
+
+    async def test_an_id_is_said_once(self, store: Store) -> None:
+        result = uuid4()
+        first = a_stream("router")
+        second = a_stream("planner", workflow=first.workflow)
+        await store.append([turn(first, b"1", ids=[result])])
+        with pytest.raises(Refused):
+            await store.append([turn(second, b"2", ids=[result])])
+        elsewhere = a_stream("planner")
+        assert (await store.append([turn(second, b"2", ids=[result]), turn(elsewhere, b"3", ids=[result])])).accepted == {
+            elsewhere
+        }
+        assert (await current(store, second)).heard == 0
+
+    async def test_a_cause_is_heard_once_and_again_only_as_another_attempt(self, store: Store) -> None:
+        stream, cause = a_stream(), uuid4()
+        dead = turn(stream, cause=cause)
+        dead.hearings = [Hearing(cause, 1, 0, "k", EARLIER, b"h", "c", "1", dead=True)]
+        await store.append([dead])
+        with pytest.raises(Refused):
+            await store.append([turn(await current(store, stream), b"1", cause=cause)])
+        again = turn(await current(store, stream), b"1", cause=cause)
+        again.hearings = [Hearing(cause, 2, 0, "k", EARLIER, b"h", "c", "1", attempt=2)]
+        assert (await store.append([again])).accepted == {stream}
+        history = await current(store, stream)
+        assert (history.causes[cause].dead, history.causes[cause].attempt) == (False, 2)
+        assert [(h.sequence, h.dead) for h in await store.hearings(stream)] == [(1, True), (2, False)]
+
+    async def test_what_is_not_acknowledged_stays_in_the_outbox(self, store: Store) -> None:
+        stream = a_stream("router")
+        await store.append([turn(stream, b"1", b"2", b"3")])
+        await store.published([])
+        assert [s.version for s in await store.unpublished("router", 0)] == [1, 2, 3]
+        await store.published([(stream, 2), (a_stream(), 1)])
+        assert [s.version for s in await store.unpublished("router", 0)] == [1, 3]
+        history = await current(store, stream)
+        assert history.unpublished == [history.said[0], history.said[2]]
+        await store.append([], [(stream, 1)])
+        assert [s.version for s in await store.unpublished("router", 0)] == [3]
+        assert await store.unpublished("planner", 0) == []
+        assert await store.unpublished("router", 3600) == []
+        assert len((await current(store, stream)).said) == 3, "leaving the outbox is not leaving the record"
+
+    async def test_unpublished_comes_in_the_order_of_each_stream(self, store: Store) -> None:
+        streams = [a_stream("router/b"), a_stream("router/a")]
+        for _ in range(3):
+            loaded = await store.load(streams)
+            await store.append([turn(loaded[s], b"1", b"2") for s in streams])
+        found = await store.unpublished("router", 0, limit=7)
+        assert len(found) == 7
+        for stream in streams:
+            versions = [s.version for s in found if s.stream == stream]
+            assert versions == list(range(1, len(versions) + 1)), "a limit never leaves out an earlier one"
+        assert await store.unpublished("router", 0) == await store.unpublished("router", 0, limit=12)
+
+    async def test_what_was_said_before_and_not_published_goes_first(self, store: Store) -> None:
+        stream, other = a_stream(), a_stream()
+        await store.append([turn(stream, b"1", b"2"), turn(other, b'"x"')])
+        appended = await store.append([turn(await current(store, stream), b"3")], [(stream, 1)])
+        assert [(s.stream, s.version, s.data) for s in appended.earlier] == [(stream, 2, b"2")]
+        assert appended.earlier[0] == (await current(store, stream)).said[1]
+        refused = await store.append([turn(stream, b"4"), turn(await current(store, other), b'"y"', b'"z"')])
+        assert [(s.stream, s.version) for s in refused.earlier] == [(other, 1)]
+
+    async def test_what_comes_from_outside_is_kept_as_it_was_heard(self, store: Store) -> None:
+        stream, cause = a_stream("router"), uuid4()
+        heard = door(stream, cause, b"\x00\xff not JSON")
+        await store.append([turn(stream, b"1", cause=cause, doors=[heard])])
+        assert await store.doors(stream.tenant, stream.workflow) == {cause: heard}
+        assert await store.doors(stream.tenant, stream.workflow, [uuid4()]) == {}
+        assert await store.doors("another", stream.workflow, [cause]) == {}
+        nothing = a_stream("router")
+        await store.append([turn(nothing, cause=cause, doors=[door(nothing, cause, None)])])
+        assert (await store.doors(nothing.tenant, nothing.workflow, [cause]))[cause].body is None
+
+    async def test_what_comes_from_outside_is_kept_once_however_many_hear_it(self, store: Store) -> None:
+        first, cause = a_stream("router"), uuid4()
+        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "timers"))
+        heard = door(first, cause)
+        assert len((await store.append([turn(s, cause=cause, doors=[heard]) for s in (first, second)])).accepted) == 2
+        await store.append([turn(third, cause=cause, doors=[heard])])
+        assert await store.doors(first.tenant, first.workflow) == {cause: heard}
+
+    async def test_the_same_id_with_another_body_is_refused(self, store: Store) -> None:
+        first, cause = a_stream("router"), uuid4()
+        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "timers"))
+        await store.append([turn(first, cause=cause, doors=[door(first, cause, b"1")])])
+        bad = turn(second, b'"x"', cause=cause, doors=[door(first, cause, b"2")])
+        assert (await store.append([bad, turn(third, b'"y"')])).accepted == {third}
+        with pytest.raises(Refused):
+            await store.append([bad])
+        assert (await store.doors(first.tenant, first.workflow))[cause].body == b"1"
+        assert (await current(store, second)) == History(second)
+
+    async def test_two_bodies_under_one_id_in_one_append_are_not_both_taken(self, store: Store) -> None:
+        first, cause = a_stream("planner"), uuid4()
+        second = a_stream("router", workflow=first.workflow)
+        turns = [turn(s, b'"x"', cause=cause, doors=[door(first, cause, body)]) for s, body in ((first, b"1"), (second, b"2"))]
+        assert (await store.append(turns)).accepted == {first}
+        alone = a_stream("router")
+        with pytest.raises(Refused):
+            await store.append([turn(alone, doors=[door(alone, cause, b"1"), door(alone, cause, b"2")])])
+
+    async def test_a_door_of_a_refused_turn_is_not_kept(self, store: Store) -> None:
+        stream, cause = a_stream("router"), uuid4()
+        await store.append([turn(stream)])
+        await store.append([turn(stream, cause=cause, doors=[door(stream, cause)])])
+        assert await store.doors(stream.tenant, stream.workflow) == {}
+
+    async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: Store) -> None:
+        ready, later = a_stream("timers/a"), a_stream("timers/b")
+        appended = await store.append([turn(ready, due=EARLIER), turn(later, due=EARLIER + FAR)])
+        [due], seconds = await store.claim("timers", 10, 30)
+        assert (due.stream, due.at) == (ready, EARLIER) and due.now >= appended.at
+        assert 0 < seconds <= 30, "its lease may end before the next is due"
+        assert await store.claim("planner", 10, 30) == ([], inf)
+
+    async def test_claim_says_how_long_nothing_will_be_due(self, store: Store) -> None:
+        assert await store.claim("timers", 10, 30) == ([], inf)
+        stream = a_stream("timers/a")
+        appended = await store.append([turn(stream)])
+        await store.append([turn(await current(store, stream), due=appended.at + timedelta(seconds=500))])
+        due, seconds = await store.claim("timers", 10, 30)
+        assert due == [] and 400 < seconds <= 500
+
+    async def test_more_due_than_asked_for_is_due_at_once(self, store: Store) -> None:
+        await store.append([turn(a_stream(f"timers/{n}"), due=EARLIER + timedelta(seconds=n)) for n in range(5)])
+        first, seconds = await store.claim("timers", 3, 60)
+        assert [due.stream.name for due in first] == ["timers/0", "timers/1", "timers/2"] and seconds == 0
+        rest, _ = await store.claim("timers", 3, 60)
+        assert [due.stream.name for due in rest] == ["timers/3", "timers/4"]
+
+    async def test_a_claim_is_for_one_until_its_lease_ends(self, store: Store) -> None:
+        stream = a_stream("gateway/x/1")
+        await store.append([turn(stream, due=EARLIER)])
+        assert len((await store.claim("gateway", 10, 0.2))[0]) == 1
+        assert (await store.claim("gateway", 10, 0.2))[0] == []
+
+        async def again() -> Sequence[object]:
+            return (await store.claim("gateway", 10, 30))[0]
+
+        [due] = await until(again)
+        assert due == (stream, EARLIER, due[2])  # type: ignore[index]
+
+    async def test_a_lease_is_renewed(self, store: Store) -> None:
+        stream = a_stream("gateway/x/1")
+        await store.append([turn(stream, lease=0)])
+        await store.renew([stream, a_stream()], 60)
+        due, seconds = await store.claim("gateway", 10, 60)
+        assert due == [] and 50 < seconds <= 60
+
+    async def test_a_lease_taken_with_an_append_overrides_due(self, store: Store) -> None:
+        stream = a_stream("gateway/x/1")
+        await store.append([turn(stream, due=EARLIER, lease=60)])
+        due, seconds = await store.claim("gateway", 10, 60)
+        assert due == [] and 50 < seconds <= 60
+
+    async def test_a_stream_that_wants_nothing_is_not_woken(self, store: Store) -> None:
+        stream = a_stream("timers/a")
+        await store.append([turn(stream, due=EARLIER)])
+        await store.append([turn(stream, b'"late"', due=EARLIER)])
+        await store.append([turn(await current(store, stream))])
+        assert await store.claim("timers", 10, 60) == ([], inf)
+
+    async def test_a_refused_turn_does_not_move_the_wake(self, store: Store) -> None:
+        stream = a_stream("timers/a")
+        await store.append([turn(stream, due=EARLIER)])
+        await store.append([turn(stream)])
+        assert [due.stream for due in (await store.claim("timers", 10, 60))[0]] == [stream]
+
+    async def test_everything_comes_once_and_in_order(self, store: Store) -> None:
+        streams = [a_stream() for _ in range(5)]
+        for n in range(4):
+            loaded = await store.load(streams)
+            await store.append([turn(loaded[s], str(n).encode(), b"{}") for s in streams])
+        found = await said_in(store, batch=7)
+        assert len(found) == 40 and len({said.id for said in found}) == 40
+        assert [(s.transaction, s.position) for s in found] == sorted((s.transaction, s.position) for s in found)
+        for stream in streams:
+            assert [s.version for s in found if s.stream == stream] == list(range(1, 9))
+        start = await store.cursor()
+        half = Cursor(start.epoch, found[19].transaction, found[19].position)
+        assert await said_in(store, half) == found[20:]
+        assert await said_in(store, start) == found
+        end = Cursor(start.epoch, found[-1].transaction, found[-1].position)
+        assert await said_in(store, end) == []
+
+    async def test_a_cursor_of_another_epoch_is_refused(self, store: Store) -> None:
+        with pytest.raises(EpochChanged, match="restored"):
+            await said_in(store, Cursor("before the restore", 5, 5))
+
+    async def test_attempts_are_counted(self, store: Store) -> None:
+        records = [("requests", 0, 17), ("requests", 1, 17)]
+        assert await store.attempts("router", records) == [1, 1]
+        assert await store.attempts("router", [records[1], ("control", 0, 17), records[1]]) == [2, 1, 2]
+        assert await store.attempts("planner", records) == [1, 1]
+        assert await store.attempts("planner", []) == []
+
+    async def test_an_unclean_end_is_known_at_the_next_beginning(self, store: Store) -> None:
+        assert await store.began("router", "a") is False
+        assert await store.began("router", "a") is True
+        assert await store.began("router", "b") is False
+        await store.ended("router", "a")
+        assert await store.began("router", "a") is False
+
+    async def test_it_answers(self, store: Store) -> None:
+        await store.ping()
+
+
+async def only(answer: Awaitable[Sequence[T]]) -> T:
+    [one] = await answer
+    return one

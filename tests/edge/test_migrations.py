@@ -1,0 +1,67 @@
+"""Numbered migrations: each once, in order, recorded with its hash."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+import infra.migrations
+from infra.migrations import Migration, MigrationError, migrate, migrations, pending
+
+
+@pytest.fixture
+async def name(postgres_dsn: str) -> AsyncIterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    yield name
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(f"drop schema if exists {name} cascade")
+    if await connection.fetchval("select 1 from pg_roles where rolname = $1", f"{name}_writer"):
+        await connection.execute(f"drop owned by {name}_writer; drop role {name}_writer")
+    await connection.close()
+
+
+ALL = [migration.name for migration in migrations()]
+
+
+async def test_they_are_applied_once_and_in_order(postgres_dsn: str, name: str) -> None:
+    assert await pending(postgres_dsn, name) == ALL == sorted(ALL)
+    assert await migrate(postgres_dsn, name, to=ALL[0]) == ALL[:1]
+    assert await pending(postgres_dsn, name) == ALL[1:]
+    assert await migrate(postgres_dsn, name) == ALL[1:]
+    assert await migrate(postgres_dsn, name) == await pending(postgres_dsn, name) == []
+
+
+async def test_of_many_who_migrate_at_once_each_is_applied_by_one(postgres_dsn: str, name: str) -> None:
+    applied = await asyncio.gather(*(migrate(postgres_dsn, name) for _ in range(5)))
+    assert sorted(one for names in applied for one in names) == ALL
+
+
+async def test_one_that_fails_leaves_nothing(postgres_dsn: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [*migrations(), Migration("9999_broken", "create table half (x int); select 1 / 0")]
+    monkeypatch.setattr(infra.migrations, "migrations", lambda: broken)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(postgres_dsn, name)
+    assert await pending(postgres_dsn, name) == ["9999_broken"]
+    connection = await asyncpg.connect(postgres_dsn)
+    assert await connection.fetchval("select to_regclass($1)", f"{name}.half") is None
+    await connection.close()
+
+
+async def test_one_that_was_changed_after_it_was_applied_is_found(
+    postgres_dsn: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(postgres_dsn, name)
+    changed = [Migration(m.name, m.sql + "\n-- better") for m in migrations()]
+    monkeypatch.setattr(infra.migrations, "migrations", lambda: changed)
+    for ask in (migrate, pending):
+        with pytest.raises(MigrationError, match="changed after"):
+            await ask(postgres_dsn, name)
+
+
+async def test_names_that_cannot_be(postgres_dsn: str, name: str) -> None:
+    with pytest.raises(MigrationError, match="there is no migration"):
+        await migrate(postgres_dsn, name, to="0000_nothing")
+    with pytest.raises(MigrationError, match="schema"):
+        await migrate(postgres_dsn, 'x"; drop schema public; --')

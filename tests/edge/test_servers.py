@@ -1,0 +1,280 @@
+"""The servers of a bare machine: real ones, found again, never left behind, never somebody else's."""
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from openai import AsyncOpenAI
+
+from infra.servers import MODEL_NAME, Addresses, ServerError, Servers, kafka
+from infra.servers.home import Home
+from infra.servers.process import Running, Spec, born, wait_for
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_address_given() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_MODEL_URL"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def servers() -> Iterator[Servers]:
+    yield from _in_new_home()
+
+
+@pytest.fixture(scope="module")
+def all_three() -> Iterator[Servers]:
+    """Kafka, Postgres and the model, in a home where a start was interrupted before."""
+    for servers in _in_new_home():
+        half = servers.home / "data" / "kafka-1-brokers" / "broker-1"
+        half.mkdir(parents=True)
+        (half / "meta.properties").write_text("node.id=7\n")
+        (servers.home / "data" / "postgres-18.partial").mkdir()
+        servers.up()
+        yield servers
+
+
+def _in_new_home() -> Iterator[Servers]:
+    servers = Servers(Path(tempfile.mkdtemp(prefix="hansard-test-")))
+    try:
+        yield servers
+    finally:
+        servers.erase()
+
+
+def _found(servers: Servers) -> Addresses:
+    found = servers.found()
+    assert found is not None
+    return found
+
+
+def _pids(servers: Servers) -> dict[str, int]:
+    return {one.name: one.pid for one in servers.status() if one.alive}
+
+
+def _gone(pids: list[int]) -> bool:
+    return wait_for(lambda: all(born(pid) is None for pid in pids), seconds=30)
+
+
+async def _heard(bootstrap: str) -> list[bytes | None]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition("said", 0)])
+        await consumer.seek_to_beginning()
+        return [(await consumer.getone()).value]
+    finally:
+        await consumer.stop()
+
+
+async def test_kafka_keeps_what_a_client_said_through_a_kill(all_three: Servers) -> None:
+    bootstrap = _found(all_three).kafka
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic("said", 1, 1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    await producer.send_and_wait("said", b"order, order")
+    await producer.stop()
+
+    all_three.stop_broker(1, kill=True)
+    assert _found(all_three).kafka == ""
+    all_three.start_broker(1)
+
+    assert await _heard(bootstrap) == [b"order, order"]
+
+
+async def test_postgres_keeps_what_was_committed_through_a_kill(all_three: Servers) -> None:
+    address = _found(all_three).postgres
+    connection = await asyncpg.connect(address)
+    assert [await connection.fetchval(f"SHOW {name}") for name in ("fsync", "synchronous_commit")] == ["on", "on"]
+    await connection.execute("CREATE EXTENSION vector; CREATE TABLE said AS SELECT '[1,2]'::vector AS word")
+
+    all_three.restart_postgres(kill=True)
+
+    connection = await asyncpg.connect(address)
+    assert await connection.fetchval("SELECT word::text FROM said") == "[1,2]"
+    await connection.close()
+
+
+async def test_postgres_lets_nobody_in_without_the_password(all_three: Servers) -> None:
+    at = urlsplit(_found(all_three).postgres)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(f"postgresql://{at.username}:guess@{at.hostname}:{at.port}{at.path}")
+    assert not any(at.password in f"{status}" for status in all_three.status() if at.password)
+    assert at.password and at.password not in repr(all_three.found())
+
+
+async def test_the_model_answers_and_says_who_it_is(all_three: Servers) -> None:
+    client = AsyncOpenAI(base_url=_found(all_three).model, api_key="none")
+    answer = await client.chat.completions.create(
+        model=MODEL_NAME, messages=[{"role": "user", "content": "Say hello."}], max_tokens=16
+    )
+    assert answer.model == MODEL_NAME
+    assert answer.choices[0].message.content
+    assert answer.usage and answer.usage.completion_tokens > 0
+
+
+def test_what_runs_is_found_by_the_next_one(all_three: Servers) -> None:
+    before = _pids(all_three)
+    assert set(before) == {"kafka-1", "postgres", "model"}
+    another = Servers(all_three.home)
+    assert another.found() == all_three.found() == another.up()
+    assert _pids(another) == before
+
+
+def test_a_running_cluster_of_another_size_is_refused(all_three: Servers) -> None:
+    with pytest.raises(ServerError, match="1 broker"):
+        all_three.up(brokers=3)
+
+
+def test_down_leaves_nothing_running_and_all_data(all_three: Servers) -> None:
+    pids = [*_pids(all_three).values()]
+    assert len(pids) == 3
+    Servers(all_three.home).down()
+    assert _gone(pids)
+    assert all_three.found() is None
+    assert all_three.status() == []
+    assert {one.name for one in (all_three.home / "data").iterdir()} >= {"kafka-1-brokers"}
+
+
+def test_a_parent_that_is_killed_leaves_no_orphan(all_three: Servers) -> None:
+    up = f"from infra.servers import *; Servers(Path({str(all_three.home)!r})).up(); print('up', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"from pathlib import Path; {up}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as parent:
+        assert parent.stdout and parent.stdout.readline() == b"up\n"
+        pids = [*_pids(all_three).values()]
+        assert len(pids) == 3
+        parent.kill()
+    assert _gone(pids)
+
+
+def test_kept_servers_outlive_their_parent_until_they_are_stopped(servers: Servers) -> None:
+    up = f"Servers(Path({str(servers.home)!r})).up(kafka=False, model=False, keep=True)"
+    program = f"from pathlib import Path; from infra.servers import *; {up}"
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True)
+    (kept,) = servers.status()
+    assert kept.alive and kept.kept
+    servers.down()
+    assert born(kept.pid) is None
+
+
+def test_two_who_start_at_once_share_one_server(servers: Servers) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(Servers(servers.home).up, kafka=False, model=False) for _ in range(2)]
+        first, second = (one.result() for one in both)
+    assert first == second == servers.found()
+
+
+def test_a_stale_postmaster_pid_is_survived(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    (status,) = servers.status()
+    data = Path(Home(servers.home).known()["postgres"].spec.cwd)
+    lock = (data / "postmaster.pid").read_text()
+    servers.stop("postgres", kill=True)
+    (data / "postmaster.pid").write_text(lock.replace(str(status.pid), str(os.getpid()), 1))
+    assert servers.up(kafka=False, model=False).postgres
+    assert _pids(servers)["postgres"] != status.pid
+
+
+def test_a_process_that_got_the_pid_of_a_server_is_never_touched(servers: Servers) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        spec = Spec(["postgres"], "/", str(servers.home / "logs" / "postgres.log"), signal.SIGINT, patience=1)
+        Home(servers.home).remember(Running("postgres", "postgresql://h@127.0.0.1:1/h", stranger.pid, "long ago", True, spec))
+        assert servers.found() is None
+        servers.down()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_an_address_that_is_given_wins(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANSARD_POSTGRES", "postgresql://elsewhere/db")
+    addresses = servers.up(kafka=False, model=False)
+    assert addresses == Addresses(postgres="postgresql://elsewhere/db")
+    assert addresses.environment() == {"HANSARD_POSTGRES": "postgresql://elsewhere/db"}
+    assert servers.status() == []
+
+
+def test_a_port_that_was_taken_is_replaced(servers: Servers) -> None:
+    home = Home(servers.home)
+    before = home.port("postgres", taken=set())
+    assert home.port("postgres", taken=set()) == before
+    with socket.create_server(("127.0.0.1", before)):
+        assert home.port("postgres", taken=set()) != before
+
+
+def test_a_server_whose_port_was_taken_meanwhile_says_so(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    servers.stop("postgres")
+    with (
+        socket.create_server(("127.0.0.1", urlsplit(servers.status()[0].address).port or 0)),
+        pytest.raises(ServerError, match="another program took its port"),
+    ):
+        servers.start("postgres")
+
+
+def test_a_server_that_cannot_start_gives_its_last_words_and_its_log(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    data = Path(Home(servers.home).known()["postgres"].spec.cwd)
+    servers.down()
+    (data / "PG_VERSION").write_text("9.6\n")
+    with pytest.raises(ServerError, match=r"incompatible with server[\s\S]*") as failed:
+        servers.up(kafka=False, model=False)
+    assert str(servers.home / "logs" / "postgres.log") in str(failed.value)
+    assert servers.found() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user")
+def test_a_home_that_others_cannot_enter_keeps_its_data_elsewhere_and_says_so() -> None:
+    closed = Path(tempfile.mkdtemp(prefix="hansard-test-"))
+    servers, said = Servers(closed / "home"), list[str]()
+    try:
+        assert servers.up(kafka=False, model=False, progress=said.append).postgres
+        assert "cannot enter" in said[0]
+        assert (closed / "home").stat().st_mode & 0o011
+        assert not closed.stat().st_mode & 0o011
+    finally:
+        servers.erase()
+        shutil.rmtree(closed)
+
+
+def test_a_jar_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Artifact:
+        def resolve(self) -> Path:
+            (tmp_path / "kafka.jar").write_bytes(b"not Kafka")
+            return tmp_path / "kafka.jar"
+
+    monkeypatch.setattr(kafka, "_artifact", lambda *_: Artifact())
+    with pytest.raises(ServerError, match="something on the way changes it"):
+        kafka._jar(None, "org.apache.kafka:kafka:1", hashlib.sha256(b"Kafka").hexdigest())  # type: ignore[arg-type]
+
+
+def test_data_of_a_newer_kafka_is_left_alone(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = servers.home / "data"
+    kafka._cluster(data)
+    (data / "cluster.json").write_text('{"cluster": "c", "kafka": "99.0.0"}')
+    with pytest.raises(ServerError, match=r"written by Kafka 99\.0\.0"):
+        kafka._cluster(data)
+    assert (data / "cluster.json").exists()

@@ -1,0 +1,565 @@
+"""The record, in memory and in Postgres; and what only Postgres can get wrong, with several connections racing."""
+
+import asyncio
+import random
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+pytest.register_assert_rewrite("tests.edge.store_suite")
+
+from infra.migrations import begin_epoch  # noqa: E402
+from infra.servers import Servers  # noqa: E402
+from shared.store import postgres  # noqa: E402
+from shared.store.memory import MemoryStore  # noqa: E402
+from shared.store.postgres import PostgresStore  # noqa: E402
+from shared.store.record import (  # noqa: E402
+    Cursor,
+    EpochChanged,
+    History,
+    Refused,
+    Said,
+    Store,
+    Stream,
+    Turn,
+    Unavailable,
+)
+from tests.edge.store_suite import (  # noqa: E402
+    EARLIER,
+    FAR,
+    StoreSuite,
+    a_stream,
+    current,
+    door,
+    said_in,
+    turn,
+    until,
+)
+
+
+class TestMemory(StoreSuite):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+class TestPostgres(StoreSuite):
+    """`store` is the one of conftest."""
+
+
+class TestPostgresAsAServiceBehindAPooler(StoreSuite):
+    """With the grants of a service and no more, and nothing kept in a session."""
+
+    @pytest.fixture
+    async def store(self, postgres_dsn: str, schema: str) -> AsyncIterator[PostgresStore]:
+        async with a_service(postgres_dsn, schema) as dsn:
+            store = await PostgresStore.open(dsn, schema=schema, pooler=True)
+            yield store
+            await store.close()
+
+
+@pytest.fixture
+async def raw(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's own connection."""
+    connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
+    yield connection
+    await connection.close()
+
+
+@asynccontextmanager
+async def a_service(dsn: str, schema: str) -> AsyncIterator[str]:
+    """DSN of a user that is a member of the role for services; skips where there is no right to make one."""
+    name, password = f"{schema}_service", secrets.token_hex(8)
+    owner = await asyncpg.connect(dsn)
+    try:
+        if not await owner.fetchval("select count(*) from pg_roles where rolname = $1", f"{schema}_writer"):
+            pytest.skip("no right to make roles")
+        await owner.execute(f"create role {name} login password '{password}' in role {schema}_writer")
+        host = urlsplit(dsn).netloc.rpartition("@")[2]
+        yield urlsplit(dsn)._replace(netloc=f"{name}:{password}@{host}").geturl()
+        await owner.execute(f"drop role {name}")
+    finally:
+        await owner.close()
+
+
+@asynccontextmanager
+async def several(dsn: str, schema: str, count: int) -> AsyncIterator[list[PostgresStore]]:
+    """As many processes would: each with connections of its own."""
+    async with AsyncExitStack() as stack:
+        stores = []
+        for _ in range(count):
+            stores.append(await PostgresStore.open(dsn, schema=schema, pool=2))
+            stack.push_async_callback(stores[-1].close)
+        yield stores
+
+
+async def has_failed(task: "asyncio.Future[object]") -> bool:
+    return task.done()
+
+
+async def waits(raw: asyncpg.Connection, least: int = 1) -> bool:
+    """Whether so many of the backends in this schema wait for a lock."""
+    schema = await raw.fetchval("select current_schema()")
+    return bool(
+        await raw.fetchval(
+            "select count(*) >= $2 from pg_stat_activity where wait_event_type = 'Lock' and query like '%' || $1 || '%'",
+            schema,
+            least,
+        )
+    )
+
+
+# Rule 1: the append
+
+
+async def test_many_writers_of_one_stream_leave_neither_gap_nor_double(postgres_dsn: str, schema: str) -> None:
+    stream = a_stream()
+
+    async def write(store: PostgresStore) -> int:
+        taken = 0
+        while taken < 15:
+            believed = await current(store, stream)
+            said = [b"1"] * random.randint(0, 2)
+            taken += len((await store.append([turn(believed, *said)])).accepted)
+        return taken
+
+    async with several(postgres_dsn, schema, 5) as stores:
+        taken = sum(await asyncio.gather(*map(write, stores)))
+        history = await current(stores[0], stream)
+        heard = await stores[0].hearings(stream)
+    assert history.heard == len(heard) == taken
+    assert [h.sequence for h in heard] == list(range(1, taken + 1))
+    assert [s.version for s in history.said] == list(range(1, history.version + 1))
+    assert [h.before for h in heard] == sorted(h.before for h in heard)
+
+
+async def test_two_who_believe_to_be_current_race_and_one_is_heard(
+    postgres_dsn: str, schema: str, raw: asyncpg.Connection
+) -> None:
+    """Both pass their look at the heads before either commits: the second waits for the first, and is refused."""
+    stream = a_stream()
+    async with several(postgres_dsn, schema, 2) as stores:
+        await stores[0].append([turn(stream)])
+        believed = await current(stores[0], stream)
+        async with raw.transaction():
+            await raw.execute("select from heads for update")
+            both = [asyncio.ensure_future(store.append([turn(believed)])) for store in stores]
+            await until(lambda: waits(raw, 2))
+        accepted = [len((await one).accepted) for one in both]
+    assert sorted(accepted) == [0, 1]
+
+
+async def test_heads_are_taken_in_the_order_of_their_names(
+    postgres_dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlocks = count_retries(monkeypatch)
+    streams = [a_stream(f"planner/{n}") for n in range(50)]
+
+    async def write(store: PostgresStore, order: Callable[[list[Turn]], Iterable[Turn]]) -> None:
+        # as the statement is given them, whatever the store does about their order before
+        for _ in range(60):
+            loaded = await store.load(streams)
+            turns = list(order([turn(loaded[stream], b"1") for stream in streams]))
+            await store._with_appender(lambda connection, t=turns: store._say(connection, t, (), alone=False))  # type: ignore[misc]
+
+    async with several(postgres_dsn, schema, 2) as (one, other):
+        await asyncio.gather(write(one, list), write(other, reversed))
+        assert await said_in(one)
+    assert deadlocks == []
+
+
+async def test_a_deadlock_is_tried_again(raw: asyncpg.Connection, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlocks = count_retries(monkeypatch)
+    first, second = a_stream("planner/a"), a_stream("planner/b")
+    await store.append([turn(first), turn(second)])
+    loaded = await store.load([first, second])
+    async with raw.transaction():
+        await raw.execute("select from heads where stream = 'planner/b' for update")
+        appending = asyncio.ensure_future(store.append([turn(loaded[first], b"1"), turn(loaded[second], b"2")]))
+        await until(lambda: waits(raw))
+        await raw.execute("select from heads where stream = 'planner/a' for update")  # the one who waits longer is ended
+    assert (await appending).accepted == {first, second}
+    assert deadlocks == ["40P01"]
+
+
+def count_retries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """SQL states of what the stores of this process tried again."""
+    seen: list[str | None] = []
+    ask = postgres._may_go_well_next_time
+
+    def spy(error: Exception) -> bool:
+        again = ask(error)
+        if again:
+            seen.append(getattr(error, "sqlstate", None))
+        return again
+
+    monkeypatch.setattr(postgres, "_may_go_well_next_time", spy)
+    return seen
+
+
+async def test_an_append_is_one_round_trip(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    streams = [a_stream() for _ in range(20)]
+    await store.append([turn(stream, b"1") for stream in streams])
+    asked: list[str] = []
+    store._appender.add_query_logger(lambda record: asked.append(record.query))
+    loaded = await store.load(streams)
+    await store.append([turn(loaded[s], b"2", due=EARLIER) for s in streams], [(s, 1) for s in streams])
+    assert len(asked) == 1
+
+
+async def test_finding_what_cannot_be_kept_is_one_transaction(store: PostgresStore) -> None:
+    streams = sorted(a_stream() for _ in range(40))
+    bad = {streams[0], streams[17], streams[39]}
+    appended = await store.append([turn(s, b"NaN" if s in bad else b"1") for s in streams])
+    assert appended.accepted == set(streams) - bad
+    found = await said_in(store)
+    assert len(found) == 37 and {(s.transaction, s.at) for s in found} == {(found[0].transaction, appended.at)}
+
+
+async def test_nothing_that_is_not_recorded_can_be_published(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    stream = a_stream()
+    await store.append([turn(stream, b"1")])
+    await store.append([turn(stream, b"2", b"3"), turn(a_stream(), b"4")])
+    assert await raw.fetchval("select count(*) from outbox") == await raw.fetchval("select count(*) from events") == 2
+
+
+async def test_plans_read_no_table_from_end_to_end(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    """Whatever the tables held when the plans were made."""
+    streams = [a_stream() for _ in range(30)]
+    asked: list[str] = []
+    await store.append([turn(stream, b"1") for stream in streams])
+    store._appender.add_query_logger(lambda record: asked.append(record.query))
+    for _ in range(2):
+        loaded = await store.load(streams)
+        await store.append([turn(loaded[s], b"2", doors=[door(s, uuid4())]) for s in streams])
+        await store.append([turn(a_stream(), b"2")])
+    assert len(set(asked)) == 2
+    for sql in {*asked, store._sql["load"], store._sql["claim"], store._sql["everything"], store._sql["unpublished"]}:
+        kinds = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", sql))
+        numbers = sorted({int(n) for n in re.findall(r"\$(\d+)", sql)})
+        plain = {"service": "text", "limit": "bigint"}
+        types = [kinds.get(str(n)) or plain["service" if f"service = ${n}" in sql else "limit"] for n in numbers]
+        async with raw.transaction():
+            for setting, value in postgres._SESSION.items():
+                await raw.execute(f"set local {setting} = '{value}'")
+            await raw.execute(f"prepare asked({', '.join(types)}) as {sql}")
+            plan = await raw.fetch(f"explain execute asked({', '.join('null' for _ in types)})")
+            await raw.execute("deallocate asked")
+        text = "\n".join(line for (line,) in plan)
+        assert "Seq Scan" not in text and "hashed SubPlan" not in re.sub(r"hashed SubPlan \d+\)?\.col\d|NOT \(ANY.*", "", text), (
+            text
+        )
+
+
+# Rule 6: doors
+
+
+async def test_racing_hearers_bring_a_door_once(
+    postgres_dsn: str, schema: str, raw: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    races = count_retries(monkeypatch)
+    workflow, cause = f"wf-{uuid4()}", uuid4()
+    streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner", "router", "timers")]
+    heard = door(streams[0], cause)
+    async with several(postgres_dsn, schema, 4) as stores:
+        async with raw.transaction():
+            await raw.execute("lock table doors in share row exclusive mode")  # so that nobody sees another's door
+            all_hear = [
+                asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[heard])]))
+                for store, s in zip(stores, streams, strict=True)
+            ]
+            await until(lambda: waits(raw, 4))
+        assert [(await one).accepted for one in all_hear] == [{stream} for stream in streams]
+        assert await stores[0].doors("default", workflow) == {cause: heard}
+    assert set(races) == {"23505"}, "they did race"
+
+
+async def test_racing_hearers_with_two_bodies_under_one_id_are_not_both_heard(
+    postgres_dsn: str, schema: str, raw: asyncpg.Connection
+) -> None:
+    workflow, cause = f"wf-{uuid4()}", uuid4()
+    streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner")]
+    async with several(postgres_dsn, schema, 2) as stores:
+        async with raw.transaction():
+            await raw.execute("lock table doors in share row exclusive mode")
+            both = [
+                asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[door(s, cause, body)])]))
+                for store, s, body in zip(stores, streams, (b"1", b"2"), strict=True)
+            ]
+            await until(lambda: waits(raw, 2))
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Appended", "Refused"]
+        loaded = await stores[0].load(streams)
+    assert sorted(history.heard for history in loaded.values()) == [0, 1]
+
+
+# Append-only
+
+
+@pytest.mark.parametrize("table", ["events", "hearings", "doors"])
+@pytest.mark.parametrize("change", ["update {} set tenant = 'x'", "delete from {}", "truncate {}"])
+async def test_what_is_recorded_is_never_changed(store: PostgresStore, raw: asyncpg.Connection, table: str, change: str) -> None:
+    stream, cause = a_stream(), uuid4()
+    await store.append([turn(stream, b"1", cause=cause, doors=[door(stream, cause)])])
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await raw.execute(change.format(table))
+    schema = await raw.fetchval("select current_schema()")
+    async with raw.transaction():
+        await raw.execute(f"set local role {schema}_writer")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            async with raw.transaction():
+                await raw.execute(change.format(table))
+    assert (await current(store, stream)).version == 1
+
+
+# Rule 12: readers of everything
+
+
+async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
+    postgres_dsn: str, schema: str, store: PostgresStore
+) -> None:
+    """Many writers hold their transactions open after a position was taken; two readers follow the tail meanwhile."""
+    writers, rounds = 12, 12
+    written: list[int] = []
+    finished = asyncio.Event()
+
+    async def write(n: int) -> None:
+        connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
+        try:
+            for version in range(1, rounds + 1):
+                async with connection.transaction():
+                    position = await connection.fetchval(
+                        "insert into events (at, id, cause, version, hash, tenant, workflow, stream, kind, topic,"
+                        " traceparent, data) values (now(), gen_random_uuid(), gen_random_uuid(), $2, '', 't', 'w', $1,"
+                        " 'k', 't', '', '1') returning position",
+                        f"planner/{n}",
+                        version,
+                    )
+                    written.append(position)
+                    await asyncio.sleep(random.uniform(0, 0.03))  # a slow transaction is what this is about
+        finally:
+            await connection.close()
+
+    async def follow() -> list[Said]:
+        found: list[Said] = []
+        while True:
+            last = finished.is_set()
+            since = Cursor((await store.cursor()).epoch, found[-1].transaction, found[-1].position) if found else None
+            found += await said_in(store, since, batch=5)
+            if last:
+                return found
+
+    async def follow_naively() -> list[int]:
+        connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
+        found: list[int] = []
+        try:
+            while True:
+                last = finished.is_set()
+                rows = await connection.fetch(
+                    "select position from events where position > $1 order by position", max(found, default=0)
+                )
+                found += [row[0] for row in rows]
+                if last:
+                    return found
+                await asyncio.sleep(0)
+        finally:
+            await connection.close()
+
+    readers = asyncio.gather(follow(), follow_naively())
+    await asyncio.gather(*map(write, range(writers)))
+    finished.set()
+    ours, naive = await readers
+    assert sorted(said.position for said in ours) == sorted(written), "0 skipped, 0 doubled"
+    assert len(naive) < len(written), "this run would not have shown the danger"
+
+
+async def test_an_old_transaction_stalls_the_reader_and_is_seen(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    assert await store.reader_lag() < 5
+    async with raw.transaction():
+        await raw.fetchval("select pg_current_xact_id()")
+        await store.append([turn(a_stream(), b"1")])
+        assert await said_in(store) == []
+
+        async def lags() -> bool:
+            return await store.reader_lag() > 0.05
+
+        await until(lags)
+    assert len(await until(lambda: said_in(store))) == 1
+
+
+async def test_after_a_restore_a_new_epoch_begins(
+    postgres_dsn: str, schema: str, store: PostgresStore, raw: asyncpg.Connection
+) -> None:
+    streams = [a_stream() for _ in range(3)]
+    await store.append([turn(s, b"1", b"2") for s in streams])
+    before = await store.cursor()
+    # as a dump of another server has it, whose transactions were far ahead of ours
+    await raw.execute("alter table events disable trigger append_only; update events set xact = '900000000000000'")
+    await raw.execute("alter table events enable always trigger append_only")
+    with pytest.raises(EpochChanged, match="new epoch"):
+        await said_in(store)
+    epoch = await begin_epoch(postgres_dsn, schema)
+    assert (await store.cursor()).epoch == epoch != before.epoch
+    with pytest.raises(EpochChanged, match="restored"):
+        await said_in(store, before)
+    await store.append([turn(a_stream(), b"3")])
+    found = await until(lambda: said_in(store))
+    assert [s.position for s in found] == sorted(s.position for s in found) and len(found) == 7
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await raw.execute("delete from events")
+
+
+# What is due
+
+
+async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, schema: str, store: PostgresStore) -> None:
+    streams = {a_stream(f"timers/{n}") for n in range(200)}
+    await store.append([turn(s, due=EARLIER) for s in streams])
+
+    async def claim(one: PostgresStore) -> list[Stream]:
+        claimed: list[Stream] = []
+        while True:
+            due, seconds = await one.claim("timers", 7, 600)
+            claimed += [d.stream for d in due]
+            if not due and seconds > 1:
+                return claimed
+
+    async with several(postgres_dsn, schema, 4) as stores:
+        claims = await asyncio.gather(*map(claim, stores))
+    assert sorted(s for claimed in claims for s in claimed) == sorted(streams)
+    assert sum(map(bool, claims)) > 1, "they did share"
+
+
+async def test_who_claims_does_not_wait_for_another(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    first, second = a_stream("timers/1"), a_stream("timers/2")
+    await store.append([turn(first, due=EARLIER), turn(second, due=EARLIER)])
+    async with raw.transaction():
+        await raw.execute("select from due where stream = 'timers/1' for update")
+        due, seconds = await asyncio.wait_for(store.claim("timers", 10, 60), 10)
+        assert [d.stream for d in due] == [second] and seconds < 1, "what another holds may be free again soon"
+
+
+async def test_what_pends_costs_nothing_at_rest(store: PostgresStore, raw: asyncpg.Connection) -> None:
+    await raw.execute(
+        "insert into due (at, wanted, tenant, workflow, stream, service)"
+        " select now() + n * interval '1 minute', now(), 't', n::text, 'timers/x', 'timers' from generate_series(1, 200000) n"
+    )
+    await store.append([turn(a_stream("timers/now"), due=EARLIER)])
+    async with raw.transaction():
+        for setting, value in postgres._SESSION.items():
+            await raw.execute(f"set local {setting} = '{value}'")
+        await raw.execute(f"prepare claim(text, bigint, float8) as {store._sql['claim']}")
+        explained = "explain (analyze, buffers, costs off, timing off) execute claim('timers', 100, 30)"
+        plans = ["\n".join(line for (line,) in await raw.fetch(explained)) for _ in range(2)]
+    for plan in plans:
+        assert "Seq Scan" not in plan and "due_next" in plan, plan
+        touched = re.search(r"Buffers: shared hit=(\d+)(?: read=(\d+))?", plan)
+        assert touched and sum(int(n or 0) for n in touched.groups()) < 60, plan
+    due, seconds = await store.claim("timers", 100, 30)
+    assert len(due) == 1 and seconds <= 30
+
+
+# Postgres away
+
+
+async def test_connections_that_are_cut_are_unavailable_and_then_there_again(
+    store: PostgresStore, raw: asyncpg.Connection
+) -> None:
+    stream = a_stream()
+    await store.append([turn(stream, b"1")])
+    async with raw.transaction():
+        await raw.execute("select from heads for update")
+        appending = asyncio.ensure_future(store.append([turn(History(stream, 1, 1), b"2")]))
+        await until(lambda: waits(raw))
+        await raw.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where application_name = 'hansard' and pid <> pg_backend_pid() and query like '%' || current_schema() || '%'"
+        )
+        with pytest.raises(Unavailable):
+            await appending
+    history = await goes_on(store, stream)
+    assert (await store.append([turn(history, b"2")])).accepted == {stream}
+
+
+async def goes_on(store: Store, stream: Stream) -> History:
+    async def ask() -> History | None:
+        try:
+            return (await store.load([stream]))[stream]
+        except Unavailable:
+            return None
+
+    history = await until(ask, seconds=60)
+    assert history is not None
+    return history
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+async def test_postgres_restarted_in_the_middle(
+    tmp_path_factory: pytest.TempPathFactory, kill: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was confirmed is there afterwards, what was not can be tried again, and nothing is there twice."""
+    import shutil
+    import tempfile
+
+    from infra.migrations import migrate
+
+    monkeypatch.delenv("HANSARD_POSTGRES", raising=False)
+    home = Path(tempfile.mkdtemp(prefix="hansard-tests-"))
+    home.chmod(0o711)
+    streams = [a_stream() for _ in range(10)]
+    confirmed: dict[Stream, int] = dict.fromkeys(streams, 0)
+    away = 0
+    with Servers(home) as servers:
+        dsn = (await asyncio.to_thread(servers.up, kafka=False, model=False)).postgres
+        await migrate(dsn)
+        store = await PostgresStore.open(dsn)
+        restarting: asyncio.Future[None] | None = None
+        while restarting is None or not restarting.done() or min(confirmed.values()) < 40:
+            try:
+                loaded = await store.load(streams)
+                appended = await store.append([turn(loaded[s], b"1") for s in streams])
+                for s in appended.accepted:
+                    confirmed[s] = loaded[s].version + 1
+            except Unavailable:
+                away += 1
+                with pytest.raises(Unavailable):
+                    await PostgresStore.open(dsn.replace("127.0.0.1", "127.0.0.1:1/x?host=127.0.0.1&port=1"))
+            if restarting is None and min(confirmed.values()) > 5:
+                restarting = asyncio.ensure_future(asyncio.to_thread(servers.restart_postgres, kill=kill))
+        await restarting
+        loaded = await store.load(streams)
+        await store.close()
+    shutil.rmtree(home, ignore_errors=True)
+    assert away > 0
+    for stream, history in loaded.items():
+        assert history.version >= confirmed[stream]
+        assert [s.version for s in history.said] == list(range(1, history.version + 1))
+        assert history.heard == len(history.causes) == history.version
+
+
+async def test_a_schema_that_is_not_there_is_said_so(postgres_dsn: str) -> None:
+    with pytest.raises(Unavailable, match="hansard migrate"):
+        await PostgresStore.open(postgres_dsn, schema="never_made")
+    with pytest.raises(ValueError, match="schema"):
+        await PostgresStore.open(postgres_dsn, schema='x"; drop table heads; --')
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await PostgresStore.open("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+async def test_far_futures_and_pasts_are_kept(store: PostgresStore) -> None:
+    stream = a_stream("timers/x")
+    far = EARLIER + FAR * 1000
+    await store.append([turn(stream, due=far)])
+    assert (await store.hearings(stream))[0].heard_at == EARLIER
+    with pytest.raises(Refused):
+        await store.append([turn(a_stream(), due=EARLIER.replace(tzinfo=None))])

@@ -1,0 +1,666 @@
+"""The gateway in sentences: given what was said, when this is heard, then that is said."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.gateway import (
+    AttemptFailed,
+    AttemptReturned,
+    AttemptStarted,
+    CallAccepted,
+    CallCancelled,
+    CallModel,
+    CancelCall,
+    ChatMessage,
+    Fall,
+    FallReason,
+    ModelFailed,
+    ModelReplied,
+    ReplyDiscarded,
+)
+from contracts.message import Message
+from contracts.verifier import Passage
+from services.gateway.config import Chain, Endpoint, Known
+from services.gateway.decider import Ready, Settled, gateway
+from shared.decider import Context, Woken
+from tests.told import told
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CALL = "specialists/draft.1/1"
+ANSWERS: dict[str, Any] = {
+    "known": [{"question": "What is your refund policy?", "answer": "30 days."}],
+    "notice": "No model answered:",
+    "fixed": [{"words": ["price"], "answer": "see the prices."}, {"answer": "ask a person."}],
+}
+FIRST = Endpoint(name="first", url="https://api.openai.com/v1", model="gpt-4o", timeout=20)
+SECOND = Endpoint(name="second", url="http://127.0.0.1:1/v1", model="small", timeout=20)
+
+
+def tiers(*endpoints: Endpoint, **more: Any) -> Chain:
+    return Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS, **more})
+
+
+both = gateway(tiers(FIRST, SECOND))
+alone = gateway(tiers(FIRST))
+
+
+def at(seconds: float = 0) -> Context:
+    return Context(id=UUID(int=1), at=NOON + timedelta(seconds=seconds), workflow="w", tenant="t")
+
+
+def asks(question: str = "Why is the sky blue?", **more: Any) -> CallModel:
+    return CallModel(
+        call=CALL,
+        messages=(ChatMessage(role="user", content=question),),
+        **{"deadline": NOON + timedelta(seconds=60), **more},
+    )
+
+
+def accepted(call: CallModel | None = None) -> CallAccepted:
+    return CallAccepted(request=call or asks(), at=NOON)
+
+
+def started(attempt: int = 1, endpoint: Endpoint = FIRST, seconds: float = 0, **more: Any) -> AttemptStarted:
+    return AttemptStarted(
+        attempt=attempt,
+        safety=more.pop("safety", "safe"),
+        key=more.pop("key", KEY),
+        deadline=NOON + timedelta(seconds=min(seconds + endpoint.timeout, more.pop("until", 60))),
+        call=CALL,
+        tier=endpoint.name,
+        provider=endpoint.provider,
+        model=endpoint.model,
+        endpoint=endpoint.name,
+    )
+
+
+def key(repairs: int = 0) -> str:
+    again = asks()
+    decider = gateway(tiers(FIRST))
+    given: list[Message] = [CallAccepted(request=again, at=NOON)]
+    for attempt in range(1, repairs + 1):
+        out = told(decider, given, Woken(), at())[0]
+        given += [out, fell("invalid-output", attempt)]
+    intent = told(decider, given, Woken(), at())[0]
+    assert isinstance(intent, AttemptStarted)
+    return intent.key
+
+
+def fell(reason: FallReason, attempt: int = 1, endpoint: Endpoint = FIRST, detail: str = "", **more: Any) -> AttemptFailed:
+    for name in ("retry_at", "resume_at"):
+        if name in more:
+            more[name] = NOON + timedelta(seconds=more[name])
+    fall = Fall(
+        tier=endpoint.name,
+        attempt=attempt,
+        provider=endpoint.provider,
+        model=endpoint.model,
+        reason=reason,
+        detail=detail,
+    )
+    return AttemptFailed(call=CALL, fall=fall, latency_ms=5, **more)
+
+
+def failure(failed: AttemptFailed) -> AttemptReturned:
+    return AttemptReturned(attempt=failed.fall.attempt, call=CALL, failure=failed)
+
+
+def replied(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> ModelReplied:
+    return ModelReplied(
+        **{
+            "call": CALL,
+            "attempt": attempt,
+            "tier": endpoint.name,
+            "provider": endpoint.provider,
+            "model": endpoint.model,
+            "text": "Rayleigh.",
+            "latency_ms": 7,
+            "cost": Decimal("0.002"),
+            "input_tokens": 10,
+            "output_tokens": 3,
+            **more,
+        }
+    )
+
+
+def success(reply: ModelReplied) -> AttemptReturned:
+    return AttemptReturned(attempt=reply.attempt, call=CALL, reply=reply)
+
+
+KEY = ""
+KEY = key()
+first_fell = [accepted(), started(), fell("refused")]
+
+
+# What is asked
+
+
+def test_a_call_is_accepted_as_it_was_heard() -> None:
+    assert told(both, [], asks(), at()) == [accepted()]
+
+
+def test_an_accepted_call_is_due_at_once() -> None:
+    assert both.due(both.fold([accepted()])) == NOON
+
+
+def test_a_call_that_was_heard_before_changes_nothing() -> None:
+    for before in ([accepted()], [accepted(), started()], [accepted(), started(), replied()]):
+        assert told(both, before, asks(), at()) == []
+
+
+def test_the_first_tier_is_asked_first_and_the_intent_says_until_when() -> None:
+    assert told(both, [accepted()], Woken(), at(1)) == [started(seconds=1)]
+
+
+def test_no_attempt_may_outlive_the_call() -> None:
+    call = asks(deadline=NOON + timedelta(seconds=5))
+    assert told(both, [accepted(call)], Woken(), at(1)) == [started(seconds=1, until=5)]
+
+
+def test_while_an_attempt_is_out_only_its_lease_wakes() -> None:
+    assert both.due(both.fold([accepted(), started()])) is None
+
+
+def test_a_call_for_another_class_of_model_begins_at_an_endpoint_that_serves_it() -> None:
+    capable = FIRST.model_copy(update={"classes": ("capable",)})
+    fast = SECOND.model_copy(update={"classes": ("fast",)})
+    decider = gateway(tiers(capable, fast))
+    assert told(decider, [accepted()], Woken(), at()) == [started(endpoint=fast)]
+    wanted = asks(model_class="capable")
+    assert told(decider, [accepted(wanted)], Woken(), at()) == [started(endpoint=capable)]
+
+
+def test_a_lesser_model_is_better_than_none() -> None:
+    decider = gateway(tiers(FIRST.model_copy(update={"classes": ("capable",)})))
+    assert told(decider, [accepted(asks(model_class="fast"))], Woken(), at()) == [started()]
+
+
+def test_the_key_of_a_call_is_its_own_in_every_workflow_and_tenant() -> None:
+    contexts = [Context(UUID(int=1), NOON, workflow, tenant) for workflow in ("w", "v") for tenant in ("t", "u")]
+    keys = {said.key for c in contexts for said in told(both, [accepted()], Woken(), c)}  # type: ignore[attr-defined]
+    assert len(keys) == 4
+    assert all(CALL not in key for key in keys)
+
+
+# What comes back
+
+
+def test_a_reply_counts_and_tells_the_policy_and_the_prior_of_its_tier() -> None:
+    assert told(both, [accepted(), started()], success(replied()), at(1)) == [replied(confidence=0.92, policy=both.policy)]
+
+
+def test_the_models_own_confidence_goes_before_the_prior() -> None:
+    said = told(both, [accepted(), started()], success(replied(confidence=0.3)), at(1))
+    assert said == [replied(confidence=0.3, policy=both.policy)]
+
+
+def test_a_reply_of_the_second_tier_tells_why_the_first_fell_and_what_all_attempts_cost() -> None:
+    before = [
+        accepted(),
+        started(),
+        fell("invalid-output", cost=Decimal("0.01")),
+        started(2),
+        fell("timeout", 2, estimated=True),
+        started(3, SECOND),
+    ]
+    said = told(both, before, success(replied(3, SECOND)), at(1))
+    falls = (fell("invalid-output").fall, fell("timeout", 2).fall)
+    assert said == [
+        replied(
+            3,
+            SECOND,
+            confidence=0.78,
+            cost=Decimal("0.012"),
+            falls=falls,
+            estimated=True,
+            policy=both.policy,
+        )
+    ]
+
+
+def test_a_reply_after_the_deadline_is_paid_for_and_counts() -> None:
+    said = told(both, [accepted(), started()], success(replied()), at(61))
+    assert said == [replied(confidence=0.92, policy=both.policy)]
+
+
+def test_after_the_reply_nothing_is_said_any_more() -> None:
+    done = [accepted(), started(), replied()]
+    for heard in (asks(), CancelCall(call=CALL), Woken(), success(replied()), failure(fell("error"))):
+        assert told(both, done, heard, at(1)) == []
+    assert both.due(both.fold(done)) is None
+
+
+# Confidence
+
+
+def test_a_model_that_is_less_sure_than_was_asked_for_falls_and_is_paid() -> None:
+    call = asks(minimum_confidence=0.7)
+    said = told(both, [accepted(call), started()], success(replied(confidence=0.5)), at(1))
+    assert said == [
+        fell(
+            "low-confidence", detail="0.5 where 0.7 was asked for", cost=Decimal("0.002"),
+            input_tokens=10, output_tokens=3,
+        ).model_copy(update={"latency_ms": 7})
+    ]  # fmt: skip
+    assert told(both, [accepted(call), started(), *said], Woken(), at(1)) == [started(2, SECOND, 1)]
+
+
+def test_a_model_that_is_as_sure_as_was_asked_for_counts() -> None:
+    call = asks(minimum_confidence=0.7)
+    said = told(both, [accepted(call), started()], success(replied(confidence=0.7)), at(1))
+    assert said == [replied(confidence=0.7, policy=both.policy)]
+
+
+def test_a_confidence_that_is_not_known_causes_no_fall() -> None:
+    call = asks(minimum_confidence=0.99)
+    said = told(both, [accepted(call), started()], success(replied()), at(1))
+    assert said == [replied(confidence=0.92, policy=both.policy)]
+
+
+# Falls
+
+
+@pytest.mark.parametrize("reason", ["timeout", "refused", "low-confidence", "no-endpoint"])
+def test_what_another_attempt_would_not_change_falls_to_the_next_tier_at_once(reason: FallReason) -> None:
+    failed = fell(reason)
+    assert told(both, [accepted(), started()], failure(failed), at(1)) == [failed]
+    assert both.due(both.fold([accepted(), started(), failed])) == NOON
+    assert told(both, [accepted(), started(), failed], Woken(), at(1)) == [started(2, SECOND, 1)]
+
+
+@pytest.mark.parametrize("reason", ["error", "rate-limit"])
+def test_what_passes_is_tried_again_at_the_same_tier_when_its_time_has_come(reason: FallReason) -> None:
+    failed = fell(reason, retry_at=2)
+    waiting = fell(reason, retry_at=2, resume_at=2)
+    assert told(both, [accepted(), started()], failure(failed), at(1)) == [waiting]
+    assert both.due(both.fold([accepted(), started(), waiting])) == NOON + timedelta(seconds=2)
+    assert told(both, [accepted(), started(), waiting], Woken(), at(2)) == [started(2, seconds=2)]
+
+
+def test_who_is_woken_before_the_time_has_come_says_nothing() -> None:
+    waiting = fell("error", retry_at=2, resume_at=2)
+    assert told(both, [accepted(), started(), waiting], Woken(), at(1.9)) == []
+
+
+def test_a_tier_is_tried_again_only_so_often() -> None:
+    once = FIRST.model_copy(update={"max_retries": 1})
+    decider = gateway(tiers(once, SECOND))
+    before = [accepted(), started(), fell("error", retry_at=1, resume_at=1), started(2)]
+    last = fell("error", 2, retry_at=3)
+    assert told(decider, before, failure(last), at(2)) == [last]
+    assert told(decider, [*before, last], Woken(), at(2)) == [started(3, SECOND, 2)]
+
+
+def test_a_provider_that_wants_a_long_wait_is_left_for_the_next() -> None:
+    limited = fell("rate-limit", retry_at=30)
+    assert told(both, [accepted(), started()], failure(limited), at(1)) == [limited]
+    assert told(both, [accepted(), started(), limited], Woken(), at(1)) == [started(2, SECOND, 1)]
+
+
+def test_a_provider_is_waited_for_as_it_asked_where_no_other_is_left() -> None:
+    limited = fell("rate-limit", retry_at=30)
+    waits = limited.model_copy(update={"resume_at": limited.retry_at})
+    assert told(alone, [accepted(), started()], failure(limited), at(1)) == [waits]
+    before = [accepted(), started(), limited, started(2, SECOND)]
+    refused = fell("refused", 2, SECOND)
+    assert told(both, before, failure(refused), at(2)) == [refused.model_copy(update={"resume_at": limited.retry_at})]
+
+
+def test_no_provider_is_waited_for_beyond_the_deadline() -> None:
+    limited = fell("rate-limit", retry_at=60)
+    assert told(alone, [accepted(), started()], failure(limited), at(1)) == [limited]
+    (said,) = told(alone, [accepted(), started(), limited], Woken(), at(1))
+    assert isinstance(said, ModelReplied)
+    assert said.tier == "rules"
+    assert said.falls[0] == limited.fall
+
+
+def test_a_known_answer_now_is_better_than_a_long_wait() -> None:
+    limited = fell("rate-limit", retry_at=30)
+    before = [accepted(asks("What is your refund policy?")), started()]
+    assert told(alone, before, failure(limited), at(1)) == [limited]
+    (said,) = told(alone, [*before, limited], Woken(), at(1))
+    assert isinstance(said, ModelReplied)
+    assert (said.tier, said.falls) == ("cache", (limited.fall,))
+
+
+def test_output_that_cannot_be_used_is_repaired_once_under_another_key() -> None:
+    unusable = fell("invalid-output", detail="no JSON")
+    assert told(both, [accepted(), started()], failure(unusable), at(1)) == [unusable]
+    repair = started(2, seconds=1, key=key(repairs=1))
+    assert repair.key != KEY
+    assert told(both, [accepted(), started(), unusable], Woken(), at(1)) == [repair]
+    again = fell("invalid-output", 2)
+    before = [accepted(), started(), unusable, repair]
+    assert told(both, before, failure(again), at(2)) == [again]
+    assert told(both, [*before, again], Woken(), at(2)) == [started(3, SECOND, 2)]
+
+
+def test_a_performer_cannot_say_that_another_tier_or_attempt_failed() -> None:
+    wrong = fell("refused", 1, SECOND)
+    (said,) = told(both, [accepted(), started()], failure(wrong), at(1))
+    assert isinstance(said, AttemptFailed)
+    assert said.fall.tier == "first"
+
+
+def test_an_outcome_without_content_is_a_loss() -> None:
+    (said,) = told(both, [accepted(), started()], AttemptReturned(attempt=1, call=CALL), at(1))
+    assert isinstance(said, AttemptFailed)
+    assert said.fall.reason == "lost"
+
+
+# In doubt
+
+
+def lost(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> AttemptFailed:
+    detail = "whoever made this attempt fell silent; what became of it, and what it cost, is not known"
+    return fell("lost", attempt, endpoint, detail, estimated=True, **more).model_copy(update={"latency_ms": 0})
+
+
+def test_an_attempt_whose_lease_ended_is_in_doubt_and_made_again_under_its_key() -> None:
+    assert told(both, [accepted(), started()], Woken(), at(15)) == [lost(), started(2, seconds=15)]
+
+
+def test_what_may_never_be_repeated_is_not_and_says_so() -> None:
+    intent = started(safety="never-repeat")
+    said = told(both, [accepted(), intent], Woken(), at(15))
+    falls = (lost().fall,)
+    assert said == [
+        lost(),
+        ModelFailed(call=CALL, reason="in-doubt", falls=falls, detail="first: lost", cost=Decimal(0)),
+    ]
+    assert told(both, [accepted(), intent, *said], Woken(), at(15)) == []
+
+
+@pytest.mark.parametrize("reason", ["timeout", "error"])
+def test_what_may_never_be_repeated_is_in_doubt_after_a_broken_attempt(reason: FallReason) -> None:
+    intent = started(safety="never-repeat")
+    said = told(both, [accepted(), intent], failure(fell(reason)), at(15))
+    assert [type(message) for message in said] == [AttemptFailed, ModelFailed]
+
+
+def test_what_was_refused_is_in_no_doubt() -> None:
+    intent = started(safety="never-repeat")
+    assert told(both, [accepted(), intent], failure(fell("refused")), at(1)) == [fell("refused")]
+
+
+def test_the_safety_of_an_endpoint_is_declared_in_the_intent() -> None:
+    keyed = FIRST.model_copy(update={"safety": "keyed"})
+    assert told(gateway(tiers(keyed)), [accepted()], Woken(), at()) == [started(safety="keyed")]
+
+
+def test_a_lost_attempt_that_comes_back_never_wins_but_is_paid_for() -> None:
+    paid = ReplyDiscarded(call=CALL, attempt=1, because="superseded", cost=Decimal("0.002"), input_tokens=10, output_tokens=3)
+    while_the_next_is_out = [accepted(), started(), lost(), started(2)]
+    assert told(both, while_the_next_is_out, success(replied()), at(16)) == [paid]
+    assert told(both, [*while_the_next_is_out, paid], success(replied()), at(16)) == []
+    before_the_next = [accepted(), started(), lost()]
+    assert told(both, before_the_next, success(replied()), at(16)) == [paid]
+    assert told(both, [*before_the_next, paid], success(replied()), at(16)) == []
+    after_all = [*while_the_next_is_out, replied(2)]
+    assert told(both, after_all, success(replied()), at(16)) == [paid]
+    assert told(both, [*after_all, paid], success(replied()), at(16)) == []
+
+
+def test_the_next_attempt_still_counts_after_the_lost_one_came_back() -> None:
+    paid = ReplyDiscarded(call=CALL, attempt=1, because="superseded", cost=Decimal(0))
+    (said,) = told(both, [accepted(), started(), lost(), started(2), paid], success(replied(2)), at(16))
+    assert isinstance(said, ModelReplied)
+
+
+def test_an_attempt_that_failed_and_comes_back_again_says_nothing() -> None:
+    assert told(both, first_fell, failure(fell("refused")), at(1)) == []
+    assert told(both, [*first_fell, started(2, SECOND)], success(replied()), at(1)) == []
+
+
+def test_an_attempt_that_was_never_started_says_nothing() -> None:
+    for before in ([], [accepted()], [accepted(), started()]):
+        assert told(both, before, success(replied(9)), at(1)) == []
+
+
+# Cancelling
+
+
+def test_a_cancelled_call_is_never_made() -> None:
+    cancelled = CallCancelled(call=CALL)
+    assert told(both, [accepted()], CancelCall(call=CALL), at()) == [cancelled]
+    assert told(both, [accepted(), cancelled], Woken(), at()) == []
+    assert both.due(both.fold([accepted(), cancelled])) is None
+
+
+def test_a_cancel_that_overtakes_its_call_is_remembered() -> None:
+    cancelled = CallCancelled(call=CALL)
+    assert told(both, [], CancelCall(call=CALL), at()) == [cancelled]
+    assert told(both, [cancelled], asks(), at()) == []
+    assert told(both, [cancelled], Woken(), at()) == []
+
+
+def test_a_second_cancel_changes_nothing() -> None:
+    assert told(both, [accepted(), CallCancelled(call=CALL)], CancelCall(call=CALL), at()) == []
+
+
+def test_a_reply_after_the_cancel_is_not_used_but_paid_for() -> None:
+    cancelled = CallCancelled(call=CALL)
+    assert told(both, [accepted(), started()], CancelCall(call=CALL), at()) == [cancelled]
+    late = told(both, [accepted(), started(), cancelled], success(replied()), at(1))
+    paid = ReplyDiscarded(call=CALL, attempt=1, because="cancelled", cost=Decimal("0.002"), input_tokens=10, output_tokens=3)
+    assert late == [paid]
+    assert told(both, [accepted(), started(), cancelled, paid], success(replied()), at(1)) == []
+
+
+def test_a_failure_after_the_cancel_is_paid_for_too() -> None:
+    before = [accepted(), started(), CallCancelled(call=CALL)]
+    failed = fell("invalid-output", cost=Decimal("0.5"))
+    assert told(both, before, failure(failed), at(1)) == [
+        ReplyDiscarded(call=CALL, attempt=1, because="cancelled", cost=Decimal("0.5"))
+    ]
+
+
+# Without a model
+
+
+def by_rule(text: str, *falls: Fall, **more: Any) -> ModelReplied:
+    return ModelReplied(
+        **{
+            "call": CALL,
+            "attempt": 0,
+            "tier": "rules",
+            "provider": "hansard",
+            "model": "rules",
+            "text": text,
+            "confidence": 0.4,
+            "falls": falls,
+            "latency_ms": 0,
+            "cost": Decimal(0),
+            **more,
+        }
+    )
+
+
+CACHE_MISS = Fall(tier="cache", provider="hansard", model="cache", reason="miss", detail="no known answer")
+EXTRACT_MISS = Fall(
+    tier="extractive", provider="hansard", model="extractive", reason="miss",
+    detail="no passage supports an answer",
+)  # fmt: skip
+NO_ENDPOINT = Fall(tier="endpoints", reason="no-endpoint", detail="no endpoint is configured")
+
+
+def test_where_every_endpoint_fell_a_rule_says_that_no_model_answered_and_why() -> None:
+    before = [*first_fell, started(2, SECOND), fell("timeout", 2, SECOND, cost=Decimal("0.1"))]
+    assert told(both, before, Woken(), at(2)) == [
+        by_rule(
+            "No model answered: ask a person.",
+            fell("refused").fall,
+            fell("timeout", 2, SECOND).fall,
+            CACHE_MISS,
+            EXTRACT_MISS,
+            cost=Decimal("0.1"),
+            policy=both.policy,
+        )
+    ]
+
+
+def test_without_any_endpoint_the_answer_says_so() -> None:
+    none = gateway(tiers())
+    falls = (NO_ENDPOINT, CACHE_MISS, EXTRACT_MISS)
+    assert told(none, [accepted(asks("What price?"))], Woken(), at()) == [
+        by_rule("No model answered: see the prices.", *falls, policy=none.policy)
+    ]
+
+
+def test_after_the_deadline_no_endpoint_is_asked_and_the_caller_is_still_answered() -> None:
+    (said,) = told(both, [accepted()], Woken(), at(60))
+    assert isinstance(said, ModelReplied)
+    assert said.tier == "rules"
+    assert [(fall.tier, fall.reason) for fall in said.falls] == [
+        ("first", "timeout"),
+        ("second", "timeout"),
+        ("cache", "miss"),
+        ("extractive", "miss"),
+    ]
+
+
+def test_where_nothing_is_left_the_failure_tells_every_fall() -> None:
+    bare = gateway(tiers(FIRST, order=["first"]))
+    assert told(bare, first_fell, Woken(), at(1)) == [
+        ModelFailed(call=CALL, reason="refused", falls=(fell("refused").fall,), detail="first: refused")
+    ]
+    (late,) = told(bare, [accepted()], Woken(), at(60))
+    assert isinstance(late, ModelFailed)
+    assert late.reason == "deadline"
+    before = [accepted(), started(), fell("timeout", cost=Decimal("0.3"))]
+    (timed_out,) = told(bare, before, Woken(), at(21))
+    assert isinstance(timed_out, ModelFailed)
+    assert (timed_out.reason, timed_out.cost) == ("no-answer", Decimal("0.3"))
+    assert told(bare, [*before, timed_out], Woken(), at(22)) == []
+
+
+def test_a_known_answer_is_found_without_regard_to_case_spacing_and_closing_punctuation() -> None:
+    for question in ("what is your REFUND policy", "  What is  your refund policy?? ", "What is your refund policy."):
+        (said,) = told(gateway(tiers()), [accepted(asks(question))], Woken(), at())
+        assert isinstance(said, ModelReplied)
+        assert (said.tier, said.text, said.confidence) == ("cache", "30 days.", 0.95)
+
+
+def test_a_known_answer_does_not_go_before_passages_or_an_earlier_talk() -> None:
+    question = "What is your refund policy?"
+    passages = (Passage(source="other.md", text="Nothing of the kind."),)
+    talk = (
+        ChatMessage(role="user", content="I mean the other shop."),
+        ChatMessage(role="assistant", content="All right."),
+        ChatMessage(role="user", content=question),
+    )
+    for call in (asks(question, passages=passages), asks(question).model_copy(update={"messages": talk})):
+        (said,) = told(gateway(tiers()), [accepted(call)], Woken(), at())
+        assert isinstance(said, ModelReplied)
+        assert said.tier == "rules"
+
+
+def test_the_best_supported_sentences_of_the_passages_are_quoted_with_their_sources() -> None:
+    passages = (
+        Passage(source="sky.md", text="Grass is green. The sky is blue because air scatters blue light most."),
+        Passage(source="sea.md", text="The sea is deep."),
+    )
+    (said,) = told(gateway(tiers()), [accepted(asks(passages=passages))], Woken(), at())
+    assert isinstance(said, ModelReplied)
+    assert said.tier == "extractive"
+    assert "“The sky is blue because air scatters blue light most.” [sky.md]" in said.text
+    assert "Grass" not in said.text
+    assert said.sources == ("sky.md",)
+    assert said.confidence is None
+    assert [fall.tier for fall in said.falls] == ["endpoints", "cache"]
+
+
+def test_a_tier_without_a_model_may_stand_first() -> None:
+    cached = gateway(tiers(FIRST, order=["cache", "first", "rules"]))
+    (known,) = told(cached, [accepted(asks("What is your refund policy?"))], Woken(), at())
+    assert isinstance(known, ModelReplied)
+    assert (known.tier, known.falls) == ("cache", ())
+    assert told(cached, [accepted()], Woken(), at()) == [started()]
+    (said,) = told(cached, [accepted(), started()], success(replied()), at(1))
+    assert isinstance(said, ModelReplied)
+    assert said.falls == (CACHE_MISS,)
+
+
+# Properties
+
+REASONS: list[FallReason] = [
+    "error", "timeout", "rate-limit", "invalid-output", "low-confidence", "refused", "lost", "no-endpoint",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(data: st.DataObject) -> None:
+    """Whatever the attempts bring and however long they take: the last is asked before the deadline, then comes an answer."""
+    retries = data.draw(st.integers(0, 3))
+    decider = gateway(tiers(*(e.model_copy(update={"max_retries": retries, "timeout": 10}) for e in (FIRST, SECOND))))
+    said: list[Message] = [accepted()]
+    now, attempts = 0.0, 0
+    while not isinstance(state := decider.fold(said), Settled):
+        if isinstance(state, Ready):
+            due = decider.due(state)
+            assert due is not None
+            assert due < NOON + timedelta(seconds=60)
+            now = max(now, (due - NOON).total_seconds())
+            said += told(decider, said, Woken(), at(now))
+        else:
+            attempts += 1
+            out = said[-1]
+            assert isinstance(out, AttemptStarted)
+            assert out.deadline <= NOON + timedelta(seconds=60)
+            assert out.attempt == attempts
+            now = min(now + data.draw(st.floats(0, 10)), (out.deadline - NOON).total_seconds())
+            reason = data.draw(st.sampled_from(REASONS))
+            retry = data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
+            if reason == "lost":
+                said += told(decider, said, Woken(), at(now))
+                continue
+            failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST)
+            if retry is not None:
+                failed = failed.model_copy(update={"retry_at": NOON + timedelta(seconds=now + retry)})
+            said += told(decider, said, failure(failed), at(now))
+        assert len(said) < 100
+    last = said[-1]
+    assert isinstance(last, ModelReplied)
+    assert now <= 60
+    assert attempts <= 2 * (1 + retries + 1) + 2
+    assert len([fall for fall in last.falls if fall.attempt]) == attempts
+    assert all(fall.reason for fall in last.falls)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 8), max_size=12))
+def test_nothing_that_is_repeated_or_out_of_order_gives_a_second_answer(order: list[int]) -> None:
+    words: list[Message] = [
+        asks(), Woken(), success(replied()), failure(fell("error")), CancelCall(call=CALL), Woken(),
+        success(replied(2)), failure(fell("timeout", 2)), asks(),
+    ]  # fmt: skip
+    said: list[Message] = []
+    for place in order:
+        said += told(both, said, words[place], at(1))
+    ends = [m for m in said if isinstance(m, ModelReplied | ModelFailed | CallCancelled)]
+    assert len(ends) <= 1
+    started_ones = [m.attempt for m in said if isinstance(m, AttemptStarted)]
+    assert started_ones == list(range(1, len(started_ones) + 1))
+
+
+# The tiers as data
+
+
+def test_the_policy_changes_with_what_decisions_rest_on_and_not_with_an_address() -> None:
+    moved = SECOND.model_copy(update={"url": "http://127.0.0.1:2/v1"})
+    assert gateway(tiers(FIRST, moved)).policy == both.policy
+    assert alone.policy != both.policy
+    assert gateway(tiers(FIRST, SECOND, patience=9)).policy != both.policy
+
+
+def test_known_answers_are_data() -> None:
+    chain = tiers(FIRST)
+    assert chain.answers.known == (Known(question="What is your refund policy?", answer="30 days."),)

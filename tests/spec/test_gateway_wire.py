@@ -1,0 +1,171 @@
+"""What is read from the answer of an endpoint, and what is not."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from contracts.gateway import CallModel, ChatMessage
+from services.gateway.config import Endpoint
+from services.gateway.wire import Unusable, body, confidence, read
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+
+
+def asks(**more: Any) -> CallModel:
+    messages = (ChatMessage(role="user", content="Why?"),)
+    return CallModel(**{"call": "a/1", "messages": messages, "deadline": NOON, **more})
+
+
+def chat(content: Any, finish: str | None = "stop", **message: Any) -> bytes:
+    said = {"role": "assistant", "content": content, **message}
+    return json.dumps({"id": "i", "model": "m", "choices": [{"message": said, "finish_reason": finish}]}).encode()
+
+
+def responses(*output: Any, **more: Any) -> bytes:
+    return json.dumps({"id": "i", "model": "m", "status": "completed", "output": output, **more}).encode()
+
+
+def unusable(api: Any, raw: bytes, **more: Any) -> Unusable:
+    with pytest.raises(Unusable) as caught:
+        read(api, raw, asks(**more))
+    return caught.value
+
+
+def test_content_may_come_in_parts() -> None:
+    assert read("chat", chat([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), asks()).text == "ab"
+
+
+def test_fields_that_nobody_told_of_are_no_error() -> None:
+    answer = read("chat", b'{"choices": [{"message": {"content": "a", "new": 1}}], "newer": {}}', asks())
+    assert (answer.text, answer.finish_reason, answer.model, answer.tokens) == ("a", "stop", "", None)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b'"a"', b"{}", b'{"choices": 3}', b'{"choices": [{"message": 1}]}', b"\xff"]
+)
+def test_a_body_that_is_no_answer_is_an_error(raw: bytes) -> None:
+    assert unusable("chat", raw).reason == "error"
+    assert unusable("responses", raw).reason == "error"
+
+
+def test_what_no_store_can_hold_is_taken_out_of_the_text_and_the_data() -> None:
+    assert read("chat", chat("a\x00b"), asks()).text == "a\ufffdb"
+    structured = read("chat", chat('{"answer": "a\\u0000b\\ud800c"}'), asks(response_schema=SCHEMA))
+    assert structured.data == {"answer": "a\ufffdb?c"}
+    json.dumps(structured.data, ensure_ascii=False).encode()
+
+
+def test_a_number_that_json_does_not_know_is_no_output() -> None:
+    assert unusable("chat", chat('{"answer": NaN}'), response_schema=SCHEMA).reason == "invalid-output"
+
+
+def test_json_without_end_is_no_output() -> None:
+    assert unusable("chat", chat("[" * 100_000), response_schema=SCHEMA).reason == "invalid-output"
+
+
+def test_output_within_a_fence_is_read() -> None:
+    fenced = chat('```json\n{"answer": "a"}\n```')
+    assert read("chat", fenced, asks(response_schema=SCHEMA)).data == {"answer": "a"}
+
+
+def test_what_does_not_fit_the_schema_tells_where() -> None:
+    error = unusable("chat", chat('{"answer": 1}'), response_schema=SCHEMA)
+    assert error.reason == "invalid-output"
+    assert "at answer" in error.detail
+    assert error.used is not None  # it is paid for
+
+
+def test_output_that_was_cut_off_says_so() -> None:
+    assert "token limit" in unusable("chat", chat('{"ans', "length"), response_schema=SCHEMA).detail
+
+
+def test_a_schema_that_is_none_is_nobodys_fault_but_the_callers() -> None:
+    assert unusable("chat", chat("{}"), response_schema={"type": "nonsense"}).reason == "refused"
+
+
+def test_a_schema_is_never_fetched_from_elsewhere() -> None:
+    error = unusable("chat", chat("{}"), response_schema={"$ref": "http://127.0.0.1:1/schema"})
+    assert error.reason == "refused"
+
+
+def test_a_refusal_is_final_and_not_repaired() -> None:
+    assert unusable("chat", chat(None, refusal="I will not."), response_schema=SCHEMA).reason == "refused"
+    assert unusable("chat", chat("", "content_filter")).reason == "refused"
+    refused = {"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}
+    assert unusable("responses", responses(refused)).reason == "refused"
+
+
+def test_a_response_that_failed_is_an_error() -> None:
+    error = unusable("responses", responses(status="failed", error={"message": "overloaded"}))
+    assert (error.reason, "overloaded" in error.detail) == ("error", True)
+
+
+def test_reasoning_before_an_answer_is_not_the_answer() -> None:
+    reasoning = {"type": "reasoning", "summary": []}
+    said = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    assert read("responses", responses(reasoning, said), asks()).text == "a"
+
+
+def test_what_was_cut_for_length_says_so_in_both_forms() -> None:
+    said = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    cut = responses(said, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
+    assert read("responses", cut, asks()).finish_reason == "length"
+    assert read("chat", chat("a", "length"), asks()).finish_reason == "length"
+
+
+def test_tokens_are_taken_only_where_they_make_sense() -> None:
+    def tokens(**usage: Any) -> Any:
+        raw = json.dumps({"choices": [{"message": {"content": "a"}}], "usage": usage}).encode()
+        return read("chat", raw, asks()).tokens
+
+    assert tokens(prompt_tokens=5, completion_tokens=2) == (5, 0, 2)
+    cached = {"cached_tokens": 9}
+    assert tokens(prompt_tokens=5, completion_tokens=2, prompt_tokens_details=cached) == (5, 5, 2)
+    assert tokens(prompt_tokens=-5, completion_tokens=2) is None
+    assert tokens(prompt_tokens=None, completion_tokens=2) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "sure"),
+    [({"confidence": 0.5}, 0.5), ({"confidence": 1}, 1.0), ({"confidence": True}, None), ({"confidence": 2}, None),
+     ({"confidence": "high"}, None), ({}, None), (None, None), ([0.5], None)],
+)  # fmt: skip
+def test_a_models_confidence_is_a_number_between_nothing_and_one_or_not_known(data: Any, sure: float | None) -> None:
+    assert confidence(data) == sure
+
+
+def test_strict_mode_is_asked_for_only_where_the_schema_allows_it() -> None:
+    endpoint = Endpoint(name="e", url="http://x/v1")
+
+    def strict(schema: Any) -> Any:
+        asked = body(asks(response_schema=schema), endpoint, "chat", "m")
+        return asked["response_format"]["json_schema"]["strict"]
+
+    assert strict(SCHEMA)
+    assert not strict(SCHEMA | {"required": []})
+    assert not strict(SCHEMA | {"properties": {"answer": {"type": "object"}}})
+    assert not strict({"type": "object", "properties": {}})
+
+
+def test_the_limit_has_the_name_that_the_endpoint_knows() -> None:
+    def limit(**more: Any) -> set[str]:
+        return {name for name in body(asks(), Endpoint(name="e", **more), "chat", "m") if "max" in name}
+
+    assert limit(url="https://api.openai.com/v1") == {"max_completion_tokens"}
+    assert limit(url="http://x/v1") == {"max_tokens"}
+    assert limit(url="http://x/v1", max_tokens_field="max_completion_tokens") == {"max_completion_tokens"}
+
+
+def test_tools_are_written_as_each_interface_writes_them() -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    call, endpoint = asks(tools=({"type": "function", "function": function},)), Endpoint(name="e", url="http://x/v1")
+    assert body(call, endpoint, "chat", "m")["tools"] == [{"type": "function", "function": function}]
+    assert body(call, endpoint, "responses", "m")["tools"] == [{"type": "function", **function}]

@@ -1,0 +1,100 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from contracts.message import Message
+from contracts.requests import SubmitRequest
+from contracts.results import WorkflowCompleted
+from services.router.decider import router
+from services.router.policy import Policy
+from services.router.statistics import cases, patterns, prices, rule_for, summary
+from tests.told import told
+
+case = router(Policy())
+
+
+def lived(name: str, asked: SubmitRequest, cost: str | None = None, text: str = "so it is") -> list[tuple[str, Message]]:
+    result = [WorkflowCompleted(text=text, answered_by="plan", cost=Decimal(cost))] if cost else []
+    return [(name, message) for message in (asked, *told(case, [], asked), *result)]
+
+
+def free(text: str) -> SubmitRequest:
+    return SubmitRequest(text=text)
+
+
+def typed(type_: str, **data: Any) -> SubmitRequest:
+    return SubmitRequest(type=type_, data=data)
+
+
+def test_nothing_is_counted_without_dividing_by_it() -> None:
+    none = summary([])
+    assert (none.total_requests, none.deterministic_pct, none.avg_cost_per_request) == (0, Decimal(0), Decimal(0))
+
+
+def test_what_was_paid_takes_the_place_of_what_was_expected() -> None:
+    seen = summary(cases([*lived("a", free("Rain"), "0.02"), *lived("b", free("Snow"))]))
+    assert (seen.total_cost, seen.estimated_cost) == (Decimal("0.025"), Decimal("0.010"))
+
+
+def test_the_order_of_the_events_does_not_matter() -> None:
+    events = [*lived("a", free("Rain"), "0.02"), *lived("b", typed("check_business_hours", hour=3))]
+    assert summary(cases(events)) == summary(cases(events[::-1]))
+
+
+def test_a_models_answer_that_a_rule_would_have_given_is_wasteful() -> None:
+    events = [
+        *lived("a", free("Is ada@example.com a valid address?"), "0.02"),
+        *lived("b", free("Write a poem"), "0.01"),
+        *lived("c", typed("check_business_hours", hour=3)),
+    ]
+    seen = summary(cases(events))
+    assert seen.verdicts == {"wasteful": 1, "justified": 1, "rule": 1}
+    assert seen.wasted_cost == Decimal("0.02")
+
+
+def test_without_the_request_nobody_can_say_whether_it_was_wasteful() -> None:
+    assert summary(cases(lived("a", free("Rain"), "0.02")[1:])).verdicts == {"unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        (typed("checkEmail", email="a@b.example"), "validate_email"),
+        (typed("tax-calculation", amount=5), "calculate_tax"),
+        (typed("tax-calculation", money=5), None),
+        (typed("newsletter", email="a@b.example"), None),
+        (typed("classify_intent", text="hello"), None),
+        (free("How many km are 26.2 miles?"), "convert_units"),
+        (free("What is the tax on $99.99?"), "calculate_tax"),
+        (free("Turn this JSON into CSV: []"), "json_to_csv"),
+        (free("Write to ada@example.com that the train is late"), None),
+    ],
+)
+def test_the_rule_that_would_have_answered(asked: SubmitRequest, rule: str | None) -> None:
+    assert rule_for(asked) == rule
+
+
+def test_requests_of_one_shape_are_a_pattern_that_could_become_a_rule() -> None:
+    events = [
+        *lived("1", free("Where is order 4711?"), "0.01", text="at the depot"),
+        *lived("2", free("where is order 15"), "0.01", text="at the depot"),
+        *lived("3", free("Where is  order 99?"), "0.01", text="on its way"),
+        *lived("4", free("Write a poem"), "0.09"),
+    ]
+    (pattern,) = patterns(cases(events))
+    assert (pattern.shape, pattern.requests, pattern.cost) == ("where is order <number>", 3, Decimal("0.03"))
+    assert (pattern.completed, pattern.answers, pattern.rule) == (3, 2, None)
+
+
+def test_the_dearest_pattern_comes_first() -> None:
+    events = [
+        pair for n in range(3) for pair in [*lived(f"a{n}", free(f"Say {n}"), "0.01"), *lived(f"b{n}", typed("odd", x=n), "0.02")]
+    ]
+    assert [pattern.shape for pattern in patterns(cases(events))] == ["odd(x)", "say <number>"]
+
+
+def test_prices_are_measured_where_there_is_enough_to_measure() -> None:
+    events = [pair for n in range(4) for pair in lived(str(n), typed("classify_intent", text="hi"), f"0.00{n}")]
+    assert prices(cases(events), enough=4) == {"classify_intent": Decimal("0.0015")}
+    assert prices(cases(events), enough=5) == {}

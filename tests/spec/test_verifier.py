@@ -1,0 +1,325 @@
+"""Checks by code, one table a check; then the judge, where one is asked for and there."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import JsonValue
+
+from contracts.gateway import CallModel, ModelFailed, ModelReplied
+from contracts.message import Message
+from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from services.verifier.app import build
+from services.verifier.checks import CHECKS
+from services.verifier.decider import verifier
+from services.verifier.facts import contradicted
+from shared.settings import Settings
+from tests.told import NOON, told
+
+GIVEN = (Passage(source="rain.md", text="Rain falls."), Passage(source="sun.md", text="Sun shines."))
+CALL = "verifier/draft.1/1"
+
+
+def claim(text: str, question: str = "Tell me about rain.", **more: Any) -> CheckClaim:
+    return CheckClaim(check="draft.1", question=question, claim=text, **more)
+
+
+def failing(asked: CheckClaim) -> tuple[str, ...]:
+    (said,) = told(verifier, [], asked)
+    return said.failed if isinstance(said, ClaimRejected) else ()
+
+
+def test_a_claim_that_stands_every_check_passes_and_the_verdict_names_them() -> None:
+    by = ("empty", "echo", "refusal", "failure", "repetition")
+    assert told(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
+
+
+def test_a_check_without_material_is_not_said_to_have_been_made() -> None:
+    (said,) = told(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
+    assert isinstance(said, ClaimPassed) and said.by == tuple(CHECKS)
+
+
+def test_every_reason_is_told_at_once() -> None:
+    (said,) = told(verifier, [], claim("Error: no connection.", passages=GIVEN))
+    assert isinstance(said, ClaimRejected)
+    assert said.failed == ("failure", "citation") and len(said.reasons) == 2
+    assert "[rain.md], [sun.md]" in said.reasons[1]
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "…", "---", "```\n```"])
+def test_empty_is_no_answer(text: str) -> None:
+    assert "empty" in failing(claim(text))
+
+
+@pytest.mark.parametrize("text", ["Tell me about rain.", "tell me about RAIN"])
+def test_the_question_itself_is_no_answer(text: str) -> None:
+    assert failing(claim(text)) == ("echo",)
+    assert failing(claim(text, question="Write it.\n\nTell me about rain.")) == ("echo",)
+
+
+def test_a_short_answer_is_no_echo() -> None:
+    assert failing(claim("Yes", question="Yes")) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I’m sorry, but I cannot do this.",
+        "I cannot answer this question.",
+        "As an AI language model, I don't have opinions.",
+        "I am unable to provide legal advice.",
+        "We are sorry, we are unable to help you here.",
+    ],
+)
+def test_a_refusal_is_no_answer(text: str) -> None:
+    assert failing(claim(text)) == ("refusal",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I cannot recommend this book enough.",
+        "The company said it was sorry and refunded the customer.",
+        "You cannot answer a summons by mail.",
+        "Sorry customers can return the item within 30 days.",
+        "A language model is a network that predicts the next token.",
+    ],
+)
+def test_words_of_refusal_in_an_answer_are_no_refusal(text: str) -> None:
+    assert failing(claim(text)) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error: connection refused",
+        "FAILED",
+        "Status: failed.",
+        "Result: mismatch",
+        "Traceback (most recent call last):\n  File x",
+        "The request timed out.",
+        "Timeout",
+        "Migration failed at step 3.",
+        "An unexpected error occurred.",
+        "Row counts mismatch",
+        "Internal server error",
+        "Hash mismatch found",
+    ],
+)
+def test_a_report_of_failure_is_no_answer(text: str) -> None:
+    assert failing(claim(text)) == ("failure",)
+
+
+@pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        ("Error handling in Python uses try and except.", "How does Python deal with problems?"),
+        ("Timeout: how long a caller waits before it gives up.", "What is a timeout?"),
+        ("Wrap the call: an error is then caught.", "How do I catch an exception?"),
+        ("The migration failed.", "Why did the migration fail?"),
+        ("No, the payment failed.", "Did my payment go through?"),
+        ("No errors found.", "Check the file."),
+        ("All rows were copied without error.", "Copy the rows."),
+        ("It never failed in a year.", "Tell me about the pump."),
+        ("Copied 1,000 rows, 0 failed.", "Copy the rows."),
+        ("The first attempt failed, so the team went back and rebuilt the whole bridge in steel in 1890.", "History of the bridge"),
+    ],
+)
+def test_an_answer_that_speaks_of_failure_is_no_report_of_failure(text: str, question: str) -> None:
+    assert failing(claim(text, question)) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The rain is the rain and " * 20,
+        "\n".join(["It rains because water falls."] * 6),
+        "a" * 60,
+    ],
+)
+def test_a_model_that_loops_is_found_out(text: str) -> None:
+    assert failing(claim(text)) == ("repetition",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rain falls. Rain falls again. Then the sun comes out.",
+        "-" * 80 + "\nA heading",
+        "```\n" + "x = x + 1\n" * 40 + "```\nThe loop is unrolled.",
+        " ".join(f"{n} times seven makes {n * 7}." for n in range(60)),
+    ],
+)
+def test_what_repeats_with_reason_is_no_loop(text: str) -> None:
+    assert failing(claim(text)) == ()
+
+
+@pytest.mark.parametrize("text", ["It falls [rain.md].", "It falls [1].", "It falls [1, 2].", "Falls [Rain.md; sun.md]."])
+def test_a_claim_that_cites_what_it_was_given_passes(text: str) -> None:
+    assert failing(claim(text, passages=GIVEN)) == ()
+
+
+@pytest.mark.parametrize("text", ["It falls.", "It falls, see rows[0] and [this](http://x).", "It falls [citation needed]."])
+def test_a_claim_on_passages_without_a_citation_is_turned_away(text: str) -> None:
+    assert failing(claim(text, passages=GIVEN)) == ("citation",)
+
+
+def test_a_source_that_was_not_given_is_turned_away() -> None:
+    assert failing(claim("It falls [1] [7].", passages=GIVEN)) == ("citation",)
+    assert failing(claim("It falls [1].", passages=GIVEN, sources=("snow.md",))) == ("citation",)
+    assert failing(claim("It falls.", passages=GIVEN, sources=("rain.md",))) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fact"),
+    [
+        ("The total is 1,300.", "total", 1200),
+        ("The total is $1,300.00 for three items.", "total", "1200.00"),
+        ("Total: 1300", "total", 1200),
+        ("Tax rate is 9%.", "tax_rate", "8%"),
+        ("Tax rate is 9%.", "taxRate", 0.08),
+        ("The due date is 2026-02-01.", "due date", "2026-01-31"),
+        ("It is due on 1 February 2026.", "due", "2026-01-31"),
+        ("The currency is USD.", "currency", "EUR"),
+        ("The invoice id is INV-2042.", "invoice id", "INV-2041"),
+        ("The invoice is not approved.", "approved", True),
+        ("approved: yes", "approved", False),
+        ("First things first. The total was 7.\nThe end.", "total", 8),
+    ],
+)
+def test_a_claim_that_contradicts_a_given_fact_is_turned_away(text: str, name: str, fact: JsonValue) -> None:
+    assert contradicted(text, name, fact) is not None
+    assert failing(claim(text, facts={name: fact})) == ("contradiction",)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fact"),
+    [
+        ("The total is $1,200.", "total", 1200),
+        ("The total is 1200.00 EUR.", "total", "1200"),
+        ("The total of 3 items is 1200.", "total", 1200),
+        ("The total covers 3 items.", "total", 1200),
+        ("The total is about 1,300.", "total", 1287),
+        ("The total is 1.2 million.", "total", 1200000),
+        ("The total was 900 last year and is 1200 now.", "total", 1200),
+        ("The total is due on 2026-01-31.", "total", 1200),
+        ("Tax rate is 8%.", "tax rate", 0.08),
+        ("Tax rate is 0.08.", "tax rate", "8%"),
+        ("Due on January 31, 2026.", "due", "2026-01-31"),
+        ("The currency is euro.", "currency", "EUR"),
+        ("Totally 5 rows.", "total", 8),
+        ("It was approved.", "approved", True),
+        ("Nothing of it is named here.", "total", 8),
+        ("The name is Bob.", "name", "Alice Liddell"),
+        ("The list is 5.", "list", [1, 2]),
+        ("Nothing.", "", 5),
+    ],
+)
+def test_a_claim_that_keeps_to_the_facts_or_cannot_be_judged_passes(text: str, name: str, fact: JsonValue) -> None:
+    assert contradicted(text, name, fact) is None
+
+
+def test_the_reason_names_the_fact_and_what_was_said_instead() -> None:
+    (said,) = told(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
+    assert isinstance(said, ClaimRejected)
+    assert said.reasons == ("The answer contradicts what was given: total is 1200, not 1,300. Keep to what was given.",)
+
+
+def test_an_answer_of_the_rules_passes_and_the_verdict_notes_it() -> None:
+    honest = claim("No model answered: the request failed.", tier="rules", passages=GIVEN, judge=True)
+    assert told(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
+
+
+def test_an_empty_answer_of_the_rules_is_turned_away_all_the_same() -> None:
+    assert failing(claim("", tier="rules")) == ("empty",)
+
+
+# The judge
+
+
+def asked_judge(**more: Any) -> CallModel:
+    (said,) = told(verifier, [], claim("Rain is wet.", judge=True, **more))
+    assert isinstance(said, CallModel)
+    return said
+
+
+def replied(data: JsonValue, **more: Any) -> ModelReplied:
+    given = {"call": CALL, "attempt": 1, "tier": "primary", "provider": "o", "model": "m", "text": "", "latency_ms": 1}
+    return ModelReplied(**{**given, "data": data, "cost": Decimal("0.01"), **more})
+
+
+def test_a_judge_is_asked_for_a_verdict_in_a_schema_after_the_code_has_passed_it() -> None:
+    call = asked_judge(facts={"year": 2026}, passages=())
+    assert (call.call, call.role, call.model_class, call.temperature) == (CALL, "judge", "capable", 0)
+    assert call.response_schema is not None and call.deadline == NOON + timedelta(seconds=60)
+    assert "Rain is wet." in call.messages[-1].content and '"year": 2026' in call.messages[-1].content
+
+
+def test_a_judge_is_not_waited_for_beyond_the_workflows_deadline() -> None:
+    assert asked_judge(deadline=NOON + timedelta(seconds=5)).deadline == NOON + timedelta(seconds=5)
+
+
+def test_what_fails_by_code_costs_no_judge() -> None:
+    assert failing(claim("", judge=True)) == ("empty",)
+
+
+def test_a_judge_may_pass_it_with_a_confidence() -> None:
+    said = told(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
+    assert said == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
+
+
+def test_a_judge_may_turn_it_away_with_reasons() -> None:
+    said = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
+    assert said == [ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")]
+
+
+def test_a_judge_without_reasons_still_gives_the_worker_a_word() -> None:
+    (said,) = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
+    assert isinstance(said, ClaimRejected) and said.reasons[0]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        replied(None, tier="rules"),
+        replied({"verdict": "fail", "reasons": ["x"], "confidence": 1}, tier="rules"),
+        replied({"verdict": "fail", "reasons": ["x"], "confidence": 1}, tier="extractive"),
+        replied(None),
+        replied({"verdict": "perhaps"}),
+        replied("pass"),
+    ],
+)
+def test_an_absent_judge_decides_nothing_and_the_verdict_says_so(reply: ModelReplied) -> None:
+    unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.01"), policy="1")
+    assert told(verifier, [asked_judge()], reply) == [unjudged]
+
+
+def test_a_judge_that_cannot_be_reached_decides_nothing() -> None:
+    failed = ModelFailed(call=CALL, reason="no-answer", cost=Decimal("0.02"))
+    unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.02"), policy="1")
+    assert told(verifier, [asked_judge()], failed) == [unjudged]
+
+
+passed = ClaimPassed(check="draft.1", by=(), policy="1")
+rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy="1")
+
+
+@pytest.mark.parametrize("end", [passed, rejected])
+@pytest.mark.parametrize("heard", [claim("Rain."), replied(None), ModelFailed(call=CALL, reason="no-answer")])
+def test_a_verdict_is_given_once(end: Message, heard: Message) -> None:
+    assert told(verifier, [asked_judge(), end], heard) == []
+
+
+def test_a_reply_to_another_call_does_not_count() -> None:
+    assert told(verifier, [asked_judge()], replied(None, call="verifier/draft.1/2")) == []
+    assert told(verifier, [asked_judge()], ModelFailed(call="verifier/draft.1/2", reason="no-answer")) == []
+    assert told(verifier, [asked_judge()], claim("Rain.")) == []
+    assert told(verifier, [], replied(None)) == []
+
+
+def test_its_stream_is_the_check() -> None:
+    service = build(Settings())
+    assert service.stream(claim("x")) == service.stream(replied(None)) == "verifier/draft.1"
+    assert service.stream(replied(None, call="specialists/draft.1/1")) is None

@@ -1,0 +1,20 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.message import Message
+from shared.decider import Context, Decider
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
+
+
+def told(decider: Decider[Any], given: Sequence[Message], when: Message, context: Context = HERE) -> list[Message]:
+    """What is said when `when` is heard after `given` was said.
+
+    Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out.
+    """
+    said, again = (list(decider.decide(decider.fold(given), when, context)) for _ in range(2))
+    assert said == again, "the same hearing was decided in two ways"
+    return said

@@ -1,0 +1,133 @@
+"""Who may import whom, and what a pure module may not know. The table is the law; every file of ours is read."""
+
+import ast
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = ("contracts", "shared", "services", "infra", "tests")
+
+ROOMS = {  # a room, and the rooms it may import
+    "contracts/*": {"contracts"},
+    "shared/*": {"shared", "contracts"},
+    "services/*": {"services", "shared", "contracts"},  # of the services only itself: see `_strangers`
+    "infra/*": {"infra", "services", "shared", "contracts"},
+}
+HOMES = {  # a library, and the one place in contracts, shared and services that may import it
+    "asyncpg": "shared/store/postgres.py",
+    "openai": "services/gateway/effects.py",
+    "aiokafka": "shared/kafka/*",
+    "faststream": "shared/kafka/*",
+}
+PURE = ["contracts/*", "shared/decider.py", "shared/runtime/turns.py", "services/*"]
+NOT_PURE = ["services/*/effects.py", "services/*/app.py"]
+WORLD = {"asyncio", "threading", "multiprocessing", "concurrent", "subprocess", "os", "time", "random", "secrets"}
+WORLD |= {"socket", "ssl", "http", "urllib.request", "httpx", "httpx2", "requests", "aiohttp", "uvicorn"}
+WORLD |= {"asyncpg", "aiokafka", "faststream", "openai", "opentelemetry", "prometheus_client", "structlog"}
+CLOCKS_AND_DICE = {"now", "utcnow", "today", "uuid1", "uuid4", "monotonic", "perf_counter"}
+
+
+def broken(path: str, source: str) -> list[str]:
+    """What in this file is against the law, a sentence each."""
+    tree = ast.parse(source)
+    imports = sorted(set(_imports(path, tree)))
+    return [*_strangers(path, imports), *_homeless(path, imports), *(_worldly(imports, tree) if _is_pure(path) else [])]
+
+
+def _strangers(path: str, imports: list[str]) -> Iterator[str]:
+    allowed = next((rooms for room, rooms in ROOMS.items() if fnmatch(path, room)), set(OURS))
+    own = path.split("/")[1].removesuffix(".py")
+    for name in imports:
+        room, _, rest = name.partition(".")
+        if room in OURS and room not in allowed:
+            yield f"imports {name}"
+        elif room == "services" and path.startswith("services/") and rest.split(".")[0] not in ("", own):
+            yield f"imports another service: {name}"
+
+
+def _homeless(path: str, imports: list[str]) -> Iterator[str]:
+    for name in imports:
+        home = HOMES.get(name.split(".")[0])
+        if home and not path.startswith(("infra/", "tests/")) and not fnmatch(path, home):
+            yield f"imports {name}, which belongs in {home}"
+
+
+def _worldly(imports: list[str], tree: ast.Module) -> Iterator[str]:
+    for name in imports:
+        if any(name == one or name.startswith(f"{one}.") for one in WORLD):
+            yield f"is pure, and imports {name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AsyncFunctionDef):
+            yield f"is pure, and {node.name} is async"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called in CLOCKS_AND_DICE:
+                yield f"is pure, and calls {called}() in line {node.lineno}"
+
+
+def _is_pure(path: str) -> bool:
+    return any(fnmatch(path, one) for one in PURE) and not any(fnmatch(path, one) for one in NOT_PURE)
+
+
+def _imports(path: str, tree: ast.Module) -> Iterator[str]:
+    package = path.removesuffix(".py").split("/")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path", [str(file.relative_to(ROOT)) for room in OURS[:4] for file in sorted((ROOT / room).rglob("*.py"))]
+)
+def test_every_file_keeps_the_import_law(path: str) -> None:
+    assert broken(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("contracts/planner.py", "from shared.decider import Decider"),
+        ("contracts/planner.py", "import time"),
+        ("contracts/planner.py", "def f():\n    from urllib import request"),
+        ("shared/kafka/feed.py", "import services.router"),
+        ("shared/store/memory.py", "import asyncpg"),
+        ("shared/runtime/loop.py", "from aiokafka import AIOKafkaProducer"),
+        ("shared/runtime/loop.py", "from infra import servers"),
+        ("services/planner/app.py", "from services.router.decider import decide"),
+        ("services/planner/app.py", "from services import router"),
+        ("services/planner/app.py", "from ..router import decider"),
+        ("services/planner/app.py", "import openai"),
+        ("services/planner/decider.py", "import asyncio"),
+        ("services/planner/graph.py", "async def decide(): ..."),
+        ("services/planner/graph.py", "from datetime import datetime\nat = datetime.now()"),
+        ("services/planner/graph.py", "from uuid import uuid4\nname = uuid4()"),
+        ("infra/cli/main.py", "import tests.told"),
+    ],
+)
+def test_a_breach_is_seen(path: str, source: str) -> None:
+    assert broken(path, source)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("shared/store/postgres.py", "import asyncpg, asyncio, contracts.message"),
+        ("shared/kafka/feed.py", "from faststream.kafka import KafkaBroker"),
+        ("services/gateway/effects.py", "import openai, asyncio, time"),
+        (
+            "services/planner/app.py",
+            "from . import decider\nfrom services.planner import decider\nfrom shared.service import Service",
+        ),
+        ("services/planner/decider.py", "from datetime import datetime, timedelta\nfrom uuid import UUID"),
+        ("infra/cli/main.py", "import asyncpg\nfrom services import planner, router"),
+    ],
+)
+def test_what_is_allowed_is_not_called_a_breach(path: str, source: str) -> None:
+    assert broken(path, source) == []

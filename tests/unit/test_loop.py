@@ -1,0 +1,305 @@
+"""Record, then speak: rules 1 to 5 and 10 of the record, on the in-memory store."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from contracts.gateway import AttemptReturned, AttemptStarted, CallAccepted, CallCancelled, CancelCall, ReplyDiscarded
+from contracts.gateway import CallModel, ChatMessage
+from contracts.message import Message
+from shared.decider import Context, Decider, Woken
+from shared.kafka.record import Record
+from shared.runtime.hearing import Ear, Heard, returned
+from shared.runtime.loop import Loop
+from shared.runtime.performer import Performing
+from shared.runtime.turns import Floor
+from shared.service import Service
+from shared.store.memory import MemoryStore
+from shared.store.record import Appended, Refused, Said, Stream, Turn, Unavailable
+from tests.unit.toy import NOON, ear, floor, request, topics
+
+STREAM = Stream("default", "w1", "router")
+
+
+@dataclass
+class Voice:
+    """Notes what is said, once, and that it was on the record by then."""
+
+    store: MemoryStore
+    said: list[Said] = field(default_factory=list)
+
+    async def say(self, said: Sequence[Said]) -> None:
+        on_record = await self.store.events([event.id for event in said])
+        assert all(event.id in on_record for event in said), "spoken before it was recorded"
+        self.said.extend(event for event in said if event.id not in {known.id for known in self.said})
+
+    def acknowledged(self) -> list[tuple[Stream, int]]:
+        return []
+
+    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+
+
+class Unsteady(MemoryStore):
+    """Fails as it is told: before the commit, or after it, when nobody learns of it."""
+
+    before = after = 0
+    hates = ""
+
+    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+        if self.before:
+            self.before -= 1
+            raise Unavailable("gone")
+        hated = [turn for turn in turns if self.hates and any(self.hates.encode() in said.data for said in turn.said)]
+        if hated and len(turns) == 1:
+            raise Refused(f"cannot hold {self.hates} hateful")
+        appended = await super().append([turn for turn in turns if turn not in hated], published)
+        if self.after:
+            self.after -= 1
+            raise Unavailable("gone after the commit")
+        return appended
+
+
+def heard(*records: Record) -> list[Heard]:
+    return [it for it in map(ear.hear, records) if it is not None]
+
+
+@pytest.fixture
+def store() -> Unsteady:
+    return Unsteady()
+
+
+@pytest.fixture
+def voice(store: Unsteady) -> Voice:
+    return Voice(store)
+
+
+@pytest.fixture
+def loop(store: Unsteady, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    monkeypatch.setattr("shared.runtime.loop.PATIENCE", (0.001,))
+    return Loop(floor, store, voice)
+
+
+def words(said: Iterable[Said]) -> list[str]:
+    return [json.loads(event.data).get("reasoning") or json.loads(event.data)["reason"] for event in said]
+
+
+async def test_what_is_heard_is_recorded_then_spoken(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    await loop.hear(heard(request("hello")))
+    assert words(voice.said) == ["hello 0 12:00"]
+    assert voice.said[0].at is not None
+
+
+async def test_a_redelivery_says_nothing_new(loop: Loop, voice: Voice) -> None:
+    await loop.hear(heard(request("hello")))
+    await loop.hear(heard(request("hello", offset=1)))
+    assert len({event.id for event in voice.said}) == 1
+
+
+async def test_a_redelivery_to_another_process_publishes_what_was_left_unpublished(loop: Loop, store: Unsteady) -> None:
+    await loop.hear(heard(request("hello")))
+    later = Voice(store)
+    await Loop(floor, store, later).hear(heard(request("hello", offset=1)))
+    assert words(later.said) == ["hello 0 12:00"]
+
+
+async def test_while_the_store_is_away_it_waits_and_loses_nothing(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    store.before = 5
+    await loop.hear(heard(request("hello")))
+    assert (words(voice.said), loop.healthy) == (["hello 0 12:00"], True)
+
+
+async def test_a_commit_of_unknown_outcome_is_not_decided_twice(loop: Loop, store: Unsteady) -> None:
+    store.after = 1
+    await loop.hear(heard(request("hello")))
+    assert len(await store.hearings(STREAM)) == 1
+
+
+async def test_a_commit_of_unknown_outcome_is_still_spoken(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    store.after = 1
+    await loop.hear(heard(request("hello")))
+    assert words(voice.said) == ["hello 0 12:00"]
+
+
+async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    await loop.hear(heard(request("a", id="1")))
+    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
+    await loop.hear(heard(request("c", id="3")))
+    assert words((await store.workflow("default", "w1"))[STREAM].said) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
+
+
+async def test_one_stale_stream_does_not_stop_the_others_of_its_batch(loop: Loop, store: Unsteady) -> None:
+    await loop.hear(heard(request("a", id="1")))
+    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
+    await loop.hear(heard(request("c", id="3"), request("x", id="4", workflow="w2")))
+    assert words((await store.workflow("default", "w2"))[STREAM._replace(workflow="w2")].said) == ["x 0 12:00"]
+
+
+async def test_what_the_store_can_never_hold_is_a_dead_letter_and_only_that(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    store.hates = '"reasoning":"hateful'
+    await loop.hear(
+        heard(request("a", id="1"), request("hateful", id="2"), request("c", id="3"), request("d", id="4", workflow="w2"))
+    )
+    assert sorted(words(voice.said)) == ["a 0 12:00", "c 2 12:00", "d 0 12:00", "refused-by-store"]
+
+
+async def test_even_a_dead_letter_that_the_store_refuses_blocks_nobody(loop: Loop, store: Unsteady, voice: Voice) -> None:
+    store.hates = "hateful"
+    await loop.hear(heard(request("hateful", id="1"), request("good", id="2")))
+    assert sorted(words(voice.said)) == ["good 1 12:00", "refused-by-store"]
+
+
+async def test_a_poisoned_message_does_not_block_its_neighbours(loop: Loop, voice: Voice) -> None:
+    await loop.hear(heard(request("poison", id="1"), request("good", id="2"), request("good", id="3", workflow="w2")))
+    assert sorted(words(voice.said)) == ["good 0 12:00", "good 1 12:00", "poison"]
+
+
+async def test_a_silent_hearing_refuses_a_stale_neighbour_too(loop: Loop, store: Unsteady) -> None:
+    await loop.hear(heard(request("silence", id="1")))
+    await Loop(floor, store, Voice(store)).hear(heard(request("silence", id="2")))
+    await loop.hear(heard(request("silence", id="3")))
+    assert [hearing.sequence for hearing in await store.hearings(STREAM)] == [1, 2, 3]
+
+
+async def test_what_is_brought_meanwhile_is_one_batch(loop: Loop, store: Unsteady, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    append = store.append
+
+    async def counted(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+        sizes.append(len(turns))
+        await asyncio.sleep(0.01)
+        return await append(turns, published)
+
+    monkeypatch.setattr(store, "append", counted)
+    await asyncio.gather(*(loop.hear(heard(request(workflow=f"w{n}"))) for n in range(10)))
+    assert sizes == [1, 9]
+
+
+# A performer's stream, small enough to see through
+
+
+@dataclass(frozen=True)
+class Call:
+    ready: datetime | None = None
+    attempt: int = 0
+    over: bool = False
+
+
+CALL = CallModel(call="t/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON)
+
+
+def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
+    match it:
+        case CallModel() if call == Call():
+            yield CallAccepted(request=it, at=context.at)
+        case Woken() if not call.over:
+            yield AttemptStarted(
+                attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at, call="t/1", tier="one", provider="", model="",
+                endpoint="",
+            )  # fmt: skip
+        case AttemptReturned(attempt=attempt) if not call.over and attempt == call.attempt:
+            yield CallCancelled(call="t/1")
+        case AttemptReturned(attempt=attempt):
+            yield ReplyDiscarded(call="t/1", attempt=attempt, because="superseded", cost=0)
+        case _:
+            return
+
+
+def performed(call: Call, said: Message) -> Call:
+    match said:
+        case CallAccepted(at=at):
+            return replace(call, ready=at)
+        case AttemptStarted(attempt=attempt):
+            return replace(call, ready=None, attempt=attempt)
+        case CallCancelled():
+            return replace(call, over=True)
+    return call
+
+
+gateway = Service(
+    "gateway",
+    Decider(Call(), performs, performed, due=lambda call: call.ready),
+    hears={CallModel: lambda m: m.call, CancelCall: lambda m: m.call},
+)
+CALLS = Stream("default", "w1", "gateway/t/1")
+
+
+def call_heard() -> list[Heard]:
+    record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000001", ce_type=CallModel.kind, body=CALL.model_dump_json().encode())
+    found = Ear(gateway, topics, 2000).hear(record._replace(topic="gateway.commands"))
+    assert found is not None
+    return [found]
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def kinds(store: MemoryStore) -> list[str]:
+    return [said.kind.split(".")[2] for said in (await store.load([CALLS]))[CALLS].said]
+
+
+def hands(store: MemoryStore, perform: Any, limit: int = 2) -> tuple[Loop, Performing]:
+    loop = Loop(Floor(gateway, topics, 9000), store, Voice(store))
+    loop.hands = Performing(perform, limit, store, 15, loop.hear)
+    return loop, loop.hands
+
+
+async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Unsteady) -> None:
+    seen: list[list[str]] = []
+
+    async def perform(state: Call, intent: AttemptStarted) -> AttemptReturned:
+        seen.append(await kinds(store))
+        return AttemptReturned(call="t/1", attempt=intent.attempt)
+
+    loop, mine = hands(store, perform)
+    await loop.hear(call_heard())
+    await until(lambda: mine.free == 2)
+    assert seen == [["call-accepted", "attempt-started"]]
+    assert await kinds(store) == ["call-accepted", "attempt-started", "call-cancelled"]
+
+
+async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) -> None:
+    loop, _ = hands(store, None, limit=0)
+    await loop.hear(call_heard())
+    dues, _ = await store.claim("gateway", 10, 15)
+    assert [due.stream for due in dues] == [CALLS]
+
+
+async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease_ends() -> None:
+    at = [datetime.now(UTC)]
+    store = MemoryStore(lambda: at[0])
+
+    async def silent(state: Call, intent: AttemptStarted) -> AttemptReturned:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    loop, _ = hands(store, silent)
+    await loop.hear(call_heard())
+    assert (await store.claim("gateway", 10, 15))[0] == []
+    at[0] += timedelta(minutes=1)
+    other, _ = hands(store, silent)
+    dues, _ = await store.claim("gateway", 10, 15)
+    await other.wake(dues)
+    assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
+
+
+async def test_a_zombies_answer_is_recorded_and_never_wins() -> None:
+    at = [datetime.now(UTC)]
+    store = MemoryStore(lambda: at[0])
+    loop, _ = hands(store, None, limit=0)
+    loop.hands = None
+    await loop.hear(call_heard())
+    for _ in range(2):
+        at[0] += timedelta(minutes=1)
+        dues, _ = await store.claim("gateway", 10, 15)
+        await loop.wake(dues)
+    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1), NOON)])
+    assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started", "reply-discarded"]

@@ -1,0 +1,262 @@
+"""What each rule answers."""
+
+from typing import Any
+
+import pytest
+
+from services.router.rules import RULES, Unfit
+
+
+def answer(rule: str, /, **data: Any) -> dict[str, Any]:
+    given, sentence = RULES[rule].apply(data)
+    assert given["method"]
+    assert sentence
+    return given
+
+
+def unfit(rule: str, /, **data: Any) -> str:
+    with pytest.raises(Unfit) as problem:
+        RULES[rule].apply(data)
+    return str(problem.value)
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_business_hours_are_from_nine_to_before_seventeen(hour: int) -> None:
+    assert answer("check_business_hours", hour=hour)["is_business_hours"] is (9 <= hour < 17)
+
+
+def test_a_time_counts_where_the_business_is() -> None:
+    late = "2026-01-05T20:30:00Z"
+    assert answer("check_business_hours", time=late)["is_business_hours"] is False
+    there = answer("check_business_hours", time=late, zone="America/New_York")
+    assert (there["is_business_hours"], there["hour"]) == (True, 15)
+
+
+def test_a_weekend_counts_only_where_the_caller_says_so() -> None:
+    saturday = "2026-01-03T10:00:00Z"
+    assert answer("check_business_hours", time=saturday)["is_business_hours"] is True
+    assert answer("check_business_hours", time=saturday, weekdays_only=True)["is_business_hours"] is False
+
+
+def test_a_night_shift_is_open_over_midnight() -> None:
+    open_at = [hour for hour in range(24) if answer("check_business_hours", hour=hour, opens=22, closes=3)["is_business_hours"]]
+    assert open_at == [0, 1, 2, 22, 23]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"hour": 24},
+        {"hour": -1},
+        {"hour": 9.5},
+        {"hour": True},
+        {"hour": 9, "time": "2026-01-05T20:30:00Z"},
+        {"time": "2026-01-05T20:30:00"},
+        {"hour": 9, "zone": "Europe/Berlin"},
+        {"time": "2026-01-05T20:30:00Z", "zone": "Nowhere/Land"},
+        {"time": "2026-01-05T20:30:00Z", "zone": "America"},
+        {"time": "2026-01-05T20:30:00Z", "zone": "localtime"},
+        {"time": "2026-01-05T20:30:00Z", "zone": "../../etc/passwd"},
+        {"time": "0001-01-01T00:00:00+14:00", "zone": "America/New_York"},
+    ],
+)
+def test_an_hour_that_is_none_is_refused(data: dict[str, Any]) -> None:
+    assert unfit("check_business_hours", **data)
+
+
+@pytest.mark.parametrize(
+    ("text", "route", "keyword"),
+    [
+        ("my BILLING statement", "billing_team", "billing"),
+        ("a technical question", "engineering", "technical"),
+        ("Cancellation, please", "retention", "cancel"),
+        ("cancel my billing", "billing_team", "billing"),
+        ("hello", "general", None),
+        ("", "general", None),
+    ],
+)
+def test_keywords_name_the_team(text: str, route: str, keyword: str | None) -> None:
+    found = answer("route_by_keyword", text=text)
+    assert (found["route"], found["matched_keyword"]) == (route, keyword)
+
+
+def test_a_caller_may_bring_a_table_of_teams() -> None:
+    found = answer("route_by_keyword", text="The (dis)like [x] button", routes={"[x]": "design"}, default="nobody")
+    assert found["route"] == "design"
+    assert answer("route_by_keyword", text="hm", routes={"[x]": "design"}, default="nobody")["route"] == "nobody"
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [("Billing", "Billing"), (" billing ", "Billing"), ("2", "Other"), (1, "Billing"), ("3", None), ("0", None)],
+)
+def test_a_menu_is_chosen_from_by_label_or_number(choice: str | int, found: str | None) -> None:
+    given = answer("menu_choice", choice=choice, options={"Billing": "billing_team", "Other": "general"})
+    assert (given["valid"], given["choice"]) == (found is not None, found)
+    assert given["route"] == {"Billing": "billing_team", "Other": "general", None: None}[found]
+
+
+@pytest.mark.parametrize(
+    ("email", "valid"),
+    [
+        ("user@example.com", True),
+        ("first.last+tag@sub.example.co.uk", True),
+        ("ü@bücher.de", True),
+        ("invalid-email", False),
+        ("a@b", False),
+        ("two@@example.com", False),
+        (".dot@example.com", False),
+        ("a b@example.com", False),
+        ("user@example.com\n", False),
+        ("", False),
+        ("x" * 70 + "@example.com", False),
+    ],
+)
+def test_an_address_is_valid_by_its_form(email: str, valid: bool) -> None:
+    found = answer("validate_email", email=email)
+    assert found["valid"] is valid
+    assert ("normalized" if valid else "reason") in found
+
+
+@pytest.mark.parametrize(
+    ("phone", "region", "e164"),
+    [
+        ("+1 415 555 2671", None, "+14155552671"),
+        ("030 901820", "DE", "+4930901820"),
+        ("+44 20 7946 0958", None, "+442079460958"),
+    ],
+)
+def test_a_phone_number_is_valid_by_its_numbering_plan(phone: str, region: str | None, e164: str) -> None:
+    found = answer("validate_phone", phone=phone, region=region)
+    assert (found["valid"], found["e164"]) == (True, e164)
+
+
+@pytest.mark.parametrize("phone", ["030 901820", "+1 000", "hello", "", "+999 12345678"])
+def test_a_phone_number_that_is_none_has_a_reason(phone: str) -> None:
+    found = answer("validate_phone", phone=phone)
+    assert (found["valid"], bool(found["reason"])) == (False, True)
+
+
+def test_missing_is_what_is_absent_or_blank_but_not_zero() -> None:
+    record = {"name": " ", "age": 0, "ok": False, "address": {"city": "Rome"}, "tags": [], "a.b": "dotted"}
+    found = answer(
+        "required_fields", record=record, required=["name", "age", "ok", "address.city", "address.zip", "tags", "gone", "a.b"]
+    )
+    assert found["missing"] == ["name", "address.zip", "tags", "gone"]
+    assert answer("required_fields", record=record, required=["age"])["complete"] is True
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "target", "converted"),
+    [
+        (5, "km", "mile", "3.10685596118667"),
+        ("100", "degC", "degF", "212"),
+        (-40, "degF", "degC", "-40"),
+        (1, "inch", "cm", "2.54"),
+        (1, "gallon", "liter", "3.785411784"),
+        ("60", "mile/hour", "km/hour", "96.5606400".rstrip("0")),
+        (1, "m^2", "cm^2", "10000"),
+        (0.1, "m", "mm", "100"),
+    ],
+)
+def test_units_are_converted_in_decimal(value: Any, source: str, target: str, converted: str) -> None:
+    given = answer("convert_units", value=value, **{"from": source, "to": target})
+    assert given["converted"] == converted
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("kg", "m"),
+        ("blorp", "m"),
+        ("m**9", "m"),
+        ("10**10**9", "m"),
+        ("m", ""),
+        ("__import__", "m"),
+        ("degC", "degC/m"),
+        ("_", "m"),
+    ],
+)
+def test_what_is_no_unit_or_another_measure_is_refused(source: str, target: str) -> None:
+    assert unfit("convert_units", value=1, **{"from": source, "to": target})
+
+
+@pytest.mark.parametrize(
+    ("data", "formatted"),
+    [
+        ({"date": "2026-03-04"}, "2026-03-04"),
+        ({"date": "4 March 2026"}, "2026-03-04"),
+        ({"date": "03/04/2026", "day_first": True}, "2026-04-03"),
+        ({"date": "03/04/2026", "day_first": False}, "2026-03-04"),
+        ({"date": "2026-03-04", "style": "long"}, "March 4, 2026"),
+        ({"date": "2026-03-04", "style": "full", "locale": "de-DE"}, "Mittwoch, 4. März 2026"),
+        ({"date": "2026-03-04", "pattern": "d.M.yy"}, "4.3.26"),
+        ({"date": "2026-03-04T23:30:00Z", "zone": "Europe/Berlin"}, "2026-03-05T00:30:00+01:00"),
+    ],
+)
+def test_dates_are_read_and_written(data: dict[str, Any], formatted: str) -> None:
+    assert answer("format_date", **data)["formatted"] == formatted
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"date": "03/04/2026"}, "day_first"),
+        ({"date": "March 2026"}, "date"),
+        ({"date": "10:30"}, "date"),
+        ({"date": "4 March 26"}, "date"),
+        ({"date": "2026-03-04 10:00 CET"}, "date"),
+        ({"date": "2026-02-30"}, "date"),
+        ({"date": "tomorrow"}, "date"),
+        ({"date": "9" * 60}, "date"),
+        ({"date": "2026-03-04", "zone": "Europe/Berlin"}, "zone"),
+        ({"date": "2026-03-04", "locale": "xx_YY"}, "locale"),
+        ({"date": "2026-03-04", "locale": "../../x"}, "locale"),
+    ],
+)
+def test_a_date_that_leaves_something_to_guess_is_refused(data: dict[str, Any], field: str) -> None:
+    assert unfit("format_date", **data).startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("data", "allowed"),
+    [
+        ({"scope": "docs:write"}, False),
+        ({"scope": "docs:write", "scopes": ["docs:read"]}, False),
+        ({"scope": "docs:write", "scopes": ["docs:write"]}, True),
+        ({"scope": "docs:write", "scopes": ["docs:*"]}, True),
+        ({"scope": "docsx:write", "scopes": ["docs:*"]}, False),
+        ({"scope": "docs", "scopes": ["docs:*"]}, False),
+        ({"scope": "docs:write", "role": "editor", "grants": {"editor": ["docs:*"]}}, True),
+        ({"scope": "docs:write", "role": "reader", "grants": {"editor": ["docs:*"]}}, False),
+        ({"scope": "docs:write", "grants": {"editor": ["docs:*"]}}, False),
+        ({"scope": "anything", "role": "root", "grants": {"root": ["*"]}}, True),
+    ],
+)
+def test_what_is_not_granted_is_denied(data: dict[str, Any], allowed: bool) -> None:
+    assert answer("check_access", **data)["allowed"] is allowed
+
+
+def test_a_duplicate_is_the_same_json_however_it_is_written() -> None:
+    found = answer("detect_duplicate", item={"a": 1, "b": [1.0, "ü"]}, earlier=[{"a": 2}, {"b": [1, "ü"], "a": 1.0}])
+    assert (found["duplicate"], found["position"]) == (True, 1)
+    again = answer("detect_duplicate", item={"b": [1, "ü"], "a": 1}, hashes=[found["hash"]])
+    assert again["duplicate"] is True
+    assert answer("detect_duplicate", item={"a": "1"}, earlier=[{"a": 1}])["duplicate"] is False
+
+
+def test_json_becomes_csv() -> None:
+    rows = [{"a": 1, "b": 'say "hi", ok'}, {"b": None, "c": [1, True]}, {"a": False}]
+    assert answer("json_to_csv", rows=rows)["csv"] == 'a,b,c\r\n1,"say ""hi"", ok",\r\n,,"[1, true]"\r\nfalse,,\r\n'
+    assert answer("json_to_csv", rows=rows, columns=["b", "a"], delimiter=";")["csv"].startswith('b;a\r\n"say')
+
+
+def test_a_misspelt_field_is_refused_and_named() -> None:
+    assert unfit("calculate_tax", amount=5, taxrate=0.2).startswith("taxrate")
+
+
+def test_a_refusal_names_the_field_and_keeps_the_value_to_itself() -> None:
+    said = unfit("calculate_tax", amount="secret-4711")
+    assert said.startswith("amount")
+    assert "4711" not in said

@@ -1,0 +1,78 @@
+"""A service small enough to see through: it echoes requests, counts them, and can be asked to fail."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from contracts.message import Message
+from contracts.requests import SubmitRequest
+from contracts.router import RequestRouted
+from contracts.topics import Topics
+from shared.decider import Context, Decider, TurnedAway
+from shared.kafka.record import Record
+from shared.runtime.hearing import Ear
+from shared.runtime.turns import Floor
+from shared.service import Service
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Count:
+    heard: int = 0
+
+
+def decide(count: Count, heard: Message, context: Context) -> Iterable[Message]:
+    assert isinstance(heard, SubmitRequest)
+    match heard.text:
+        case "silence":
+            return
+        case "poison":
+            raise ZeroDivisionError("asked for it")
+        case "away":
+            raise TurnedAway("correlation-in-use", "asked for it")
+        case "large":
+            yield routed("x" * 5000)
+        case text:
+            yield routed(f"{text} {count.heard} {context.at:%H:%M}")
+
+
+def routed(reasoning: str) -> RequestRouted:
+    return RequestRouted(
+        path="deterministic", handler="echo", confidence=1, reasoning=reasoning, cost_estimate=Decimal(0), policy="1"
+    )
+
+
+def evolve(count: Count, said: Message) -> Count:
+    return replace(count, heard=count.heard + 1)
+
+
+service = Service("router", Decider(Count(), decide, evolve), hears={SubmitRequest: lambda _: ""})
+topics = Topics()
+floor = Floor(service, topics, max_message_bytes=4000)
+ear = Ear(service, topics, max_request_bytes=2000)
+
+
+def request(
+    text: str = "hello", *, id: str = "r1", workflow: str = "w1", offset: int = 0, body: bytes | None = None, **headers: str
+) -> Record:
+    """A request as an outside client publishes it."""
+    given = {
+        "ce_specversion": "1.0",
+        "ce_id": id,
+        "ce_source": "/test",
+        "ce_type": SubmitRequest.kind,
+        "ce_correlationid": workflow,
+        "content-type": "application/json",
+    } | headers
+    at = NOON + timedelta(seconds=offset)
+    return Record(
+        "requests",
+        0,
+        offset,
+        int(at.timestamp() * 1000),
+        workflow.encode(),
+        SubmitRequest(text=text).model_dump_json().encode() if body is None else body,
+        tuple((name, value.encode()) for name, value in given.items() if value),
+    )
