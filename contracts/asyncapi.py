@@ -56,7 +56,8 @@ class _Schema(GenerateJsonSchema):
 def schema(kind: Kind, table: Topics) -> Document:
     """JSON Schema of the data of one kind. Unknown fields are allowed: they are a newer version's."""
     made = kind.model_json_schema(mode=_mode(kind, table), schema_generator=_Schema)
-    first = {"$schema": _DRAFT, "$id": f"urn:{kind.kind.replace('.', ':', 1)}", "title": kind.__name__, "description": _about(kind, table)}
+    urn = f"urn:{kind.kind.replace('.', ':', 1)}"
+    first = {"$schema": _DRAFT, "$id": urn, "title": kind.__name__, "description": _about(kind, table)}
     return first | {name: part for name, part in made.items() if name not in first}
 
 

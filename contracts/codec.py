@@ -50,7 +50,13 @@ def _one(error: Any) -> str:
     words = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
     if error["type"] == "json_invalid":
         return f"the body is not JSON: {words.removeprefix('Invalid JSON: ')}"
-    at = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part, 40)}" for part in error["loc"]).lstrip(".")
+    at = "".join(_step(part) for part in error["loc"]).lstrip(".")
     given = error["input"]
     what = f", not {shown(repr(given), 80)}" if isinstance(given, str | int | float | bool | None) else ""
     return f"{at or 'the body'}: {shown(words, 300)}{what if error['type'] != 'missing' else ''}"
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return "" if part.startswith("<") else f".{shown(part, 40)}"  # `<plan>`: pydantic's name of one of several types

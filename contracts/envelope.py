@@ -165,9 +165,9 @@ def _from_structured(value: bytes | None, outer: dict[str, str]) -> tuple[dict[s
     except (ValueError, TypeError, RecursionError) as bad:
         how = "" if outer.get("content-type", "").startswith("application/cloudevents") else "there are no ce_ headers, and "
         raise Unreadable(f"{how}the body is not a structured CloudEvent: {shown(str(bad), 200)}", raw) from None
-    if data is None:
+    if data is None and "ce_specversion" in raw:
         raise Unreadable("a structured CloudEvent must carry its data as JSON, in `data`", raw)
-    return raw, data
+    return raw, data or b""
 
 
 def _members(text: str) -> Iterator[tuple[str, Any, str]]:

@@ -82,7 +82,7 @@ def refuse_infinite(value: JsonValue) -> JsonValue:
 Money = Annotated[
     Decimal,
     BeforeValidator(refuse_float),
-    Field(ge=0, le=Decimal(10) ** 12, max_digits=60, allow_inf_nan=False, description="US dollars"),
+    Field(ge=0, le=10**12, max_digits=60, allow_inf_nan=False, description="US dollars"),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?$"}),
 ]
 Json = Annotated[JsonValue, AfterValidator(refuse_infinite)]

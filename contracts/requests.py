@@ -24,7 +24,7 @@ Architecture = Literal[
 
 
 def _named_or_whole(plan: Any) -> str:
-    return "name" if isinstance(plan, str) else "plan"
+    return "<name>" if isinstance(plan, str) else "<plan>"
 
 
 class SubmitRequest(Command):
@@ -34,8 +34,8 @@ class SubmitRequest(Command):
     text: str | None = Field(default=None, min_length=1, description="a free request, in the caller's words")
     type: Name | None = Field(default=None, description="a typed request: the handler's name")
     data: dict[str, Json] = Field(default_factory=dict, description="what the typed handler needs")
-    plan: Annotated[Annotated[Name, Tag("name")] | Annotated[Plan, Tag("plan")], Discriminator(_named_or_whole)] | None = Field(
-        default=None, description="a named plan, or a plan of the caller's own"
+    plan: Annotated[Annotated[Name, Tag("<name>")] | Annotated[Plan, Tag("<plan>")], Discriminator(_named_or_whole)] | None = (
+        Field(default=None, description="a named plan, or a plan of the caller's own")
     )
     architecture: Architecture | None = Field(default=None, description="the caller's own choice; else the router chooses")
     deadline: AwareDatetime | None = Field(default=None, description="answer by then, or say that it was not possible")

@@ -171,7 +171,15 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "role": "writer",
         "goal": _QUESTION,
         "instructions": "Write one sentence.",
-        "context": [{"step": "research", "worker": "research", "text": "Logs are ordered.", "sources": ["kafka.apache.org"]}],
+        "context": [
+            {
+                "step": "research",
+                "worker": "research",
+                "text": "Logs are ordered.",
+                "data": {"sources": 1},
+                "sources": ["kafka.apache.org"],
+            }
+        ],
         "passages": [_PASSAGE],
         "feedback": ["Cite the passage that you rest on."],
         "input": {"words": 40},

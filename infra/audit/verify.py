@@ -97,6 +97,9 @@ def _broken(history: History, hearings: Sequence[Hearing]) -> Iterator[Differenc
         if hearing.sequence != expected:
             yield Difference(stream, expected, "there is a gap in the hearings", str(hearing.sequence), str(expected))
             return
+    if history.heard != len(hearings):
+        yield Difference(stream, 0, "the head counts other hearings than there are", str(history.heard), str(len(hearings)))
+        return
     for one, next_ in pairwise(hearings):
         if next_.before < one.before:
             yield Difference(stream, next_.sequence, "a hearing stands before an earlier one", str(next_.before), str(one.before))

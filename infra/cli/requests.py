@@ -176,16 +176,17 @@ async def _ask(settings: Settings, put: Asked, *, show: bool, known: bool, secon
         before: Answer | None = None
         while time.monotonic() < end:
             said = [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
-            last = next((one for one in said if is_end(one, put)), None)
-            answer = Answer(last.kind, last.data, time.monotonic() - began) if last else None
+            ends = [one for one in said if is_end(one, put)]
+            last = next((one for one in ends if not known or one.at > asked_at), None)
             if last:  # what was said before it may come after it, by another topic
                 said += [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
             if printer:
                 for one in sorted(said, key=lambda one: one.at):
                     printer.show(one)
-            if last and answer and (last.at > asked_at or last.kind == DeadLettered.kind):
-                return answer
-            before = before or answer
+            if last:
+                return Answer(last.kind, last.data, time.monotonic() - began)
+            old = next((one for one in ends if one.kind.startswith(RESULTS)), None)
+            before = before or (Answer(old.kind, old.data, 0.0) if old else None)
             if before and time.monotonic() > began + AGAIN:
                 screen.say(f"{put.workflow} was asked before: this is the result it had.")
                 return before

@@ -5,6 +5,8 @@ persistent maps, and what would need a look at all of them is counted. The maps 
 from process to process; the plan's order is the one that counts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal

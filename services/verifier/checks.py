@@ -19,7 +19,7 @@ _REFUSAL = re.compile(
     r"\b(?:i|we)(?:'m| am|'re| are)? (?:sorry|afraid)\b.{0,40}\b(?:can(?:no|')t|cannot|unable|not able)\b"
     r"|\b(?:i|we) (?:can(?:no|')t|cannot|won't|will not|am unable to|'m unable to|am not able to) "
     r"(?:help|assist|answer|comply|fulfil|fulfill|provide|complete|do that|do this|create|write|generate)\b"
-    r"|\bas an? (?:ai|artificial intelligence|language model|large language model)\b.{0,60}\b(?:can(?:no|')t|cannot|unable|don't)\b",
+    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b.{0,60}\b(?:can(?:no|')t|cannot|unable|don't)\b",
     re.IGNORECASE,
 )
 _FAILURES = {  # families of words: a question that holds one of a family asks about it

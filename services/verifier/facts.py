@@ -16,7 +16,8 @@ from pydantic import JsonValue
 from contracts.verifier import CheckClaim
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_LINK = r"(?:\s+(?:date|amount|value|number))?\s*(?:[:=]|\b(?:is|was|are|were|will be|equals|amounts to|comes to|stands at|on|by|at)\b)\s*"
+_VERB = r"\b(?:is|was|are|were|will be|equals|amounts to|comes to|stands at|on|by|at)\b"
+_LINK = rf"(?:\s+(?:date|amount|value|number))?\s*(?:[:=]|{_VERB})\s*"
 _LINKS = rf"(?:{_LINK}){{1,2}}"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATE = rf"\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
@@ -83,9 +84,8 @@ def _stands(sentence: str, fact: JsonValue) -> bool:
         case date() as day:
             return any(_day(text) == day for text in re.findall(_DATE, sentence, re.IGNORECASE))
         case Decimal() as number:
-            written = [text for text in re.findall(rf"(?:{_NUMBER})\s*%?", sentence)]
             wanted = _readings(fact if isinstance(fact, str) else str(number))
-            return any(_readings(text) & wanted for text in written)
+            return any(_readings(text) & wanted for text in re.findall(rf"(?:{_NUMBER})\s*%?", sentence))
         case str() as text:
             return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", sentence, re.IGNORECASE) is not None
         case _:

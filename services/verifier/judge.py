@@ -13,7 +13,7 @@ from shared.shortening import fitted
 
 PATIENCE = timedelta(seconds=60)
 MATERIAL = 9_000  # characters of question, answer, facts and passages together
-NO_JUDGE = frozenset({"cache", "extractive", "rules"})  # tiers that are no model: what they say is no verdict
+NO_JUDGE = frozenset({"extractive", "rules"})  # tiers that are no model: what they say is no verdict
 SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {

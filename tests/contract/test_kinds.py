@@ -6,51 +6,51 @@ from contracts.generate import TABLE
 from contracts.message import Message
 from contracts.topics import Topics
 
-KINDS = """
-hansard.control.cancel.v1
-hansard.control.redrive.v1
-hansard.dead-letters.dead-lettered.v1
-hansard.gateway.attempt-failed.v1
-hansard.gateway.attempt-started.v1
-hansard.gateway.call-accepted.v1
-hansard.gateway.call-cancelled.v1
-hansard.gateway.call.v1
-hansard.gateway.cancel.v1
-hansard.gateway.model-failed.v1
-hansard.gateway.model-replied.v1
-hansard.gateway.reply-discarded.v1
-hansard.planner.cancel-noted.v1
-hansard.planner.plan-rejected.v1
-hansard.planner.plan-started.v1
-hansard.planner.run.v1
-hansard.planner.step-answered.v1
-hansard.planner.step-cancelled.v1
-hansard.planner.step-failed.v1
-hansard.planner.step-passed.v1
-hansard.planner.step-retried.v1
-hansard.planner.step-skipped.v1
-hansard.planner.step-started.v1
-hansard.requests.submit.v1
-hansard.results.cancelled.v1
-hansard.results.completed.v1
-hansard.results.failed.v1
-hansard.results.refused.v1
-hansard.router.cancel-noted.v1
-hansard.router.request-routed.v1
-hansard.specialists.cancel.v1
-hansard.specialists.perform.v1
-hansard.specialists.task-answered.v1
-hansard.specialists.task-cancelled.v1
-hansard.specialists.task-failed.v1
-hansard.timers.cancel.v1
-hansard.timers.deadline-passed.v1
-hansard.timers.set.v1
-hansard.timers.timer-cancelled.v1
-hansard.timers.timer-set.v1
-hansard.verifier.check.v1
-hansard.verifier.claim-passed.v1
-hansard.verifier.claim-rejected.v1
-""".split()
+KINDS = [
+    "hansard.control.cancel.v1",
+    "hansard.control.redrive.v1",
+    "hansard.dead-letters.dead-lettered.v1",
+    "hansard.gateway.attempt-failed.v1",
+    "hansard.gateway.attempt-started.v1",
+    "hansard.gateway.call-accepted.v1",
+    "hansard.gateway.call-cancelled.v1",
+    "hansard.gateway.call.v1",
+    "hansard.gateway.cancel.v1",
+    "hansard.gateway.model-failed.v1",
+    "hansard.gateway.model-replied.v1",
+    "hansard.gateway.reply-discarded.v1",
+    "hansard.planner.cancel-noted.v1",
+    "hansard.planner.plan-rejected.v1",
+    "hansard.planner.plan-started.v1",
+    "hansard.planner.run.v1",
+    "hansard.planner.step-answered.v1",
+    "hansard.planner.step-cancelled.v1",
+    "hansard.planner.step-failed.v1",
+    "hansard.planner.step-passed.v1",
+    "hansard.planner.step-retried.v1",
+    "hansard.planner.step-skipped.v1",
+    "hansard.planner.step-started.v1",
+    "hansard.requests.submit.v1",
+    "hansard.results.cancelled.v1",
+    "hansard.results.completed.v1",
+    "hansard.results.failed.v1",
+    "hansard.results.refused.v1",
+    "hansard.router.cancel-noted.v1",
+    "hansard.router.request-routed.v1",
+    "hansard.specialists.cancel.v1",
+    "hansard.specialists.perform.v1",
+    "hansard.specialists.task-answered.v1",
+    "hansard.specialists.task-cancelled.v1",
+    "hansard.specialists.task-failed.v1",
+    "hansard.timers.cancel.v1",
+    "hansard.timers.deadline-passed.v1",
+    "hansard.timers.set.v1",
+    "hansard.timers.timer-cancelled.v1",
+    "hansard.timers.timer-set.v1",
+    "hansard.verifier.check.v1",
+    "hansard.verifier.claim-passed.v1",
+    "hansard.verifier.claim-rejected.v1",
+]
 
 
 def test_no_kind_is_renamed_taken_away_or_added_unseen() -> None:

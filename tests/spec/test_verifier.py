@@ -124,7 +124,10 @@ def test_a_report_of_failure_is_no_answer(text: str) -> None:
         ("All rows were copied without error.", "Copy the rows."),
         ("It never failed in a year.", "Tell me about the pump."),
         ("Copied 1,000 rows, 0 failed.", "Copy the rows."),
-        ("The first attempt failed, so the team went back and rebuilt the whole bridge in steel in 1890.", "History of the bridge"),
+        (
+            "The first attempt failed, so the team went back and rebuilt the bridge in steel in 1890.",
+            "History of the bridge",
+        ),
     ],
 )
 def test_an_answer_that_speaks_of_failure_is_no_report_of_failure(text: str, question: str) -> None:

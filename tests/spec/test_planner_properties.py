@@ -1,0 +1,284 @@
+"""Any plan, any outcomes, any order: it ends, once, and no step runs before what it needs; and at a cost that grows as n."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from time import perf_counter
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.control import CancelWorkflow
+from contracts.message import Message
+from contracts.planner import RunPlan, StepCancelled, StepFailed, StepPassed, StepSkipped, StepStarted
+from contracts.plans import Plan, Step
+from contracts.results import Result, WorkflowCompleted, WorkflowFailed
+from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
+from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
+from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
+from services.planner.decider import planner
+from services.planner.graph import problems
+from services.planner.state import Case
+from tests.told import HERE, NOON
+
+WORKERS = {"writer": "specialists", "retriever": "retriever"}
+DEADLINE = NOON + timedelta(hours=1)
+HEAD = planner(WORKERS, "p1")
+
+
+@dataclass
+class Story:
+    """A planner that is told one thing after another, each decided twice."""
+
+    case: Case = HEAD.initial
+    said: list[Message] = field(default_factory=list)
+
+    def hear(self, message: Message, seconds: int = 0) -> list[Message]:
+        context = replace(HERE, at=NOON + timedelta(seconds=seconds))
+        said, again = (list(HEAD.decide(self.case, message, context)) for _ in range(2))
+        assert said == again
+        self.case = HEAD.fold(said, self.case)
+        self.said += said
+        return said
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    names = [f"s{n}" for n in range(draw(st.integers(1, 7)))]
+    steps = []
+    for place, name in enumerate(names):
+        needs = draw(st.lists(st.sampled_from(names[:place]), max_size=3)) if place else []
+        steps.append(
+            Step(
+                id=name,
+                worker=draw(st.sampled_from(sorted(WORKERS))),
+                needs=tuple(needs),
+                verify=draw(st.sampled_from(["code", "judge", "none"])),
+                retries=draw(st.integers(0, 2)),
+                timeout=draw(st.sampled_from([None, 30])),
+                optional=draw(st.booleans()),
+            )
+        )
+    answer = draw(st.lists(st.sampled_from(names), max_size=2))
+    return Plan(steps=tuple(draw(st.permutations(steps))), answer=tuple(answer))
+
+
+budgets = st.sampled_from([None, Decimal(0), Decimal("0.25"), Decimal(5)])
+
+
+def world(draw: st.DrawFn, said: Message) -> Iterator[Message]:
+    """What the other services make of what the planner said."""
+    match said:
+        case PerformTask(task=task, role=role):
+            yield draw(
+                st.sampled_from(
+                    [
+                        TaskAnswered(task=task, role=role, text=task, tier="t", model="m", cost=Decimal("0.1")),
+                        TaskFailed(task=task, role=role, reason="no-answer", detail=""),
+                        TaskFailed(task=task, role=role, reason="unknown-role", detail=""),
+                        TaskFailed(task=task, role=role, reason="deadline", detail="", cost=Decimal("0.1")),
+                        TaskCancelled(task=task),
+                    ]
+                )
+            )
+        case CheckClaim(check=check):
+            yield draw(
+                st.sampled_from(
+                    [
+                        ClaimPassed(check=check, by=(), policy="1"),
+                        ClaimRejected(check=check, reasons=("x",), failed=(), policy="1"),
+                    ]
+                )
+            )
+        case CancelTask(task=task):
+            yield TaskCancelled(task=task)
+        case SetTimer(timer=timer, at=at):
+            yield DeadlinePassed(timer=timer, due=at)
+        case _:
+            pass
+
+
+def told_in_any_order(data: st.DataObject, asked: RunPlan, *more: Message) -> Story:
+    """Until nothing is on its way: delivered in any order, some of it twice."""
+    story, on_its_way, heard = Story(), [asked, *more], list[Message]()
+    draw: Any = data.draw
+    while on_its_way:
+        if heard and draw(st.integers(0, 9)) == 0:
+            message = draw(st.sampled_from(heard))
+        else:
+            message = on_its_way.pop(draw(st.integers(0, len(on_its_way) - 1)))
+        heard.append(message)
+        for said in story.hear(message):
+            on_its_way += world(draw, said)
+    return story
+
+
+def results(story: Story) -> list[Result]:
+    return [said for said in story.said if isinstance(said, Result)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), plans(), budgets)
+def test_any_plan_ends_with_one_result_whatever_the_outcomes_and_their_order(
+    data: st.DataObject, plan: Plan, budget: Decimal | None
+) -> None:
+    story = told_in_any_order(data, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
+    assert len(results(story)) == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), plans(), st.booleans(), st.booleans())
+def test_with_a_deadline_or_a_cancel_at_any_moment_there_is_still_one_result(
+    data: st.DataObject, plan: Plan, deadline: bool, cancel: bool
+) -> None:
+    rings = DeadlinePassed(timer="planner/deadline", due=DEADLINE)
+    more = [rings] * deadline + [CancelWorkflow(by="ada")] * cancel
+    story = told_in_any_order(data, RunPlan(goal="g", plan=plan, deadline=DEADLINE), *more)
+    assert len(results(story)) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), plans(), budgets)
+def test_no_step_runs_before_its_needs_and_none_is_settled_twice(data: st.DataObject, plan: Plan, budget: Decimal | None) -> None:
+    story = told_in_any_order(data, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
+    needs = {step.id: set(step.needs) for step in plan.steps}
+    passed: set[str] = set()
+    settled: list[str] = []
+    attempts: dict[str, int] = {}
+    for said in story.said:
+        match said:
+            case StepStarted(step=step, attempt=attempt):
+                assert needs[step] <= passed
+                assert attempt == attempts.get(step, 0) + 1
+                assert step not in settled
+                attempts[step] = attempt
+            case StepPassed(step=step):
+                passed.add(step)
+                settled.append(step)
+            case StepFailed(step=step) | StepSkipped(step=step) | StepCancelled(step=step):
+                settled.append(step)
+            case _:
+                pass
+    assert len(settled) == len(set(settled))
+    assert all(attempts[step.id] <= step.retries + 1 for step in plan.steps if step.id in attempts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), plans())
+def test_nothing_is_left_behind_under_way(data: st.DataObject, plan: Plan) -> None:
+    """Every task that was asked for is answered or called off, and every timer has fired or is called off."""
+    story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
+    draw: Any = data.draw
+    heard: list[Message] = []
+    stop = draw(st.integers(1, 30))
+    while on_its_way:
+        message = on_its_way.pop(draw(st.integers(0, len(on_its_way) - 1)))
+        if len(heard) == stop:
+            message = CancelWorkflow(by="ada")
+        heard.append(message)
+        for said in story.hear(message):
+            on_its_way += world(draw, said)
+        if results(story):
+            break
+    asked = {said.task for said in story.said if isinstance(said, PerformTask)}
+    ended = {m.task for m in [*heard, *story.said] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)}
+    if len(heard) <= stop:
+        assert asked <= ended
+    timers = {said.timer for said in story.said if isinstance(said, SetTimer)}
+    over = {m.timer for m in [*heard, *story.said] if isinstance(m, DeadlinePassed | CancelTimer)}
+    assert timers <= over
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), plans())
+def test_a_message_heard_again_says_nothing(data: st.DataObject, plan: Plan) -> None:
+    story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
+    draw: Any = data.draw
+    while on_its_way:
+        message = on_its_way.pop(draw(st.integers(0, len(on_its_way) - 1)))
+        for said in story.hear(message):
+            on_its_way += world(draw, said)
+        assert story.hear(message) == []
+
+
+names = st.sampled_from(["a", "b", "c", "z"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.builds(Step, id=names, worker=st.sampled_from(["writer", "clown"]), needs=st.lists(names).map(tuple)), min_size=1)
+)
+def test_a_plan_runs_or_is_refused_with_reasons_and_never_in_between(steps: list[Step]) -> None:
+    plan = Plan(steps=tuple(steps))
+    story = Story()
+    said = story.hear(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
+    refused = [one for one in said if isinstance(one, WorkflowFailed)]
+    assert bool(refused) == bool(problems(plan, WORKERS))
+    assert refused or any(isinstance(one, StepStarted) for one in said)
+
+
+# Cost
+
+
+def fan_out(n: int) -> Plan:
+    """One step, n that need it, and one that needs them all."""
+    middle = tuple(Step(id=f"s{k}", worker="writer", needs=("first",)) for k in range(n))
+    last = Step(id="last", worker="writer", needs=tuple(step.id for step in middle))
+    return Plan(steps=(Step(id="first", worker="writer"), *middle, last))
+
+
+def chain(n: int) -> Plan:
+    return Plan(steps=tuple(Step(id=f"s{k}", worker="writer", needs=(f"s{k - 1}",) if k else ()) for k in range(n)))
+
+
+def all_goes_well(plan: Plan) -> Story:
+    story = Story()
+    on_its_way: list[Message] = [RunPlan(goal="g", plan=plan, deadline=DEADLINE)]
+    for message in on_its_way:
+        for said in story.hear(message):
+            match said:
+                case PerformTask(task=task):
+                    on_its_way.append(TaskAnswered(task=task, role="writer", text=task, tier="t", model="m", cost=Decimal(0)))
+                case CheckClaim(check=check):
+                    on_its_way.append(ClaimPassed(check=check, by=(), policy="1"))
+    assert isinstance(results(story)[0], WorkflowCompleted)
+    return story
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions are called, in Python and in C."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def seconds(work: Callable[[], object]) -> float:
+    def once() -> float:
+        begin = perf_counter()
+        work()
+        return perf_counter() - begin
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("shape", [fan_out, chain])
+def test_four_times_the_steps_cost_four_times_the_work_and_not_sixteen(shape: Callable[[int], Plan]) -> None:
+    few, many = shape(250), shape(1_000)
+    assert calls(lambda: all_goes_well(many)) < 4.4 * calls(lambda: all_goes_well(few))
+    assert seconds(lambda: all_goes_well(many)) < 8 * seconds(lambda: all_goes_well(few))
+    short, long = all_goes_well(few).said, all_goes_well(many).said
+    assert seconds(lambda: HEAD.fold(long)) < 8 * seconds(lambda: HEAD.fold(short))

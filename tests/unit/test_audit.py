@@ -1,0 +1,334 @@
+"""The audit on a record in memory: what holds is found to hold, and what was changed is found."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from contracts.envelope import Envelope, headers
+from contracts.gateway import AttemptStarted
+from contracts.message import Message
+from contracts.topics import Topics
+from infra.audit import projections, rebuild, replay, show
+from infra.audit.verify import Difference, differences, verify, workflows
+from shared.decider import Context
+from shared.kafka.record import Record
+from shared.service import Service
+from shared.store.memory import MemoryStore
+from shared.store.record import Hearing, History, Said, Stream
+from tests.unit.toy import NOON, Count, ear, floor, request, service, topics
+
+STREAM = Stream("default", "w1", "router")
+
+
+async def recorded(*records: Record, to: MemoryStore | None = None) -> MemoryStore:
+    """What the toy says to these, on the record, one append each."""
+    store = to or MemoryStore(lambda: NOON)
+    for record in records:
+        heard = ear.hear(record)
+        assert heard is not None
+        history = (await store.load([heard.stream]))[heard.stream]
+        work = floor.begin(heard.stream, floor.recall(history))
+        floor.hear(work, heard)
+        assert heard.stream in (await store.append([work.turn])).accepted
+    return store
+
+
+def with_decide(decide: Any, **more: Any) -> Service[Count]:
+    return replace(service, decider=replace(service.decider, decide=decide, **more))
+
+
+async def audited(store: MemoryStore, today: Service[Any] = service) -> list[Difference]:
+    return (await verify(store, {"router": today}, topics, "default", "w1")).differences
+
+
+async def test_a_record_that_nobody_touched_holds() -> None:
+    store = await recorded(request("a"), request("b", id="r2", offset=1), request("silence", id="r3", offset=2))
+    report = await verify(store, {"router": service}, topics, "default", "w1")
+    assert (report.differences, report.decided, report.streams, report.strangers) == ([], 3, 1, [])
+
+
+async def test_another_text_today_is_a_difference_with_both_texts() -> None:
+    def shouting(count: Count, heard: Message, context: Context) -> Iterable[Message]:
+        for said in service.decider.decide(count, heard, context):
+            yield said.model_copy(update={"reasoning": "LOUD"})
+
+    (difference,) = await audited(await recorded(request("hello")), with_decide(shouting))
+    assert "hello" in difference.recorded and "LOUD" in difference.today and difference.sequence == 1
+
+
+async def test_silence_where_something_was_said_is_a_difference() -> None:
+    (difference,) = await audited(await recorded(request("hello")), with_decide(lambda *_: ()))
+    assert difference.today == "(silence)"
+
+
+async def test_something_said_where_there_was_silence_is_a_difference() -> None:
+    def chatty(count: Count, heard: Message, context: Context) -> Iterable[Message]:
+        return service.decider.decide(count, heard.model_copy(update={"text": "again"}), context)
+
+    (difference,) = await audited(await recorded(request("silence")), with_decide(chatty))
+    assert difference.recorded == "(silence)"
+
+
+async def test_the_policy_of_then_decides() -> None:
+    store = await recorded(request("hello"))
+    newer = with_decide(lambda *_: (), policy="2")
+    assert await audited(store, replace(newer, policies={"1": service.decider})) == []
+    (difference,) = await audited(store, newer)
+    assert "policy '1'" in difference.what
+
+
+async def test_a_hearing_is_decided_from_the_fold_up_to_it() -> None:
+    store = await recorded(*(request("same", id=f"r{n}", offset=n) for n in range(5)))
+    assert await audited(store) == []
+    forgetful = replace(service, decider=replace(service.decider, evolve=lambda count, _: count))
+    assert [one.sequence for one in await audited(store, forgetful)] == [2, 3, 4, 5]
+
+
+async def test_the_time_of_a_hearing_is_the_recorded_one() -> None:
+    store = await recorded(request("hello"))
+    hearings = await store.hearings(STREAM)
+    late = [replace(hearings[0], heard_at=NOON + timedelta(hours=1))]
+    history, heard = await read(store)
+    (difference,) = differences(service, history, late, heard)
+    assert "12:00" in difference.recorded and "13:00" in difference.today
+
+
+async def read(store: MemoryStore) -> tuple[History, dict[UUID, tuple[Message, Context]]]:
+    history = (await store.load([STREAM]))[STREAM]
+    heard = {}
+    for door in (await store.doors("default", "w1")).values():
+        place = (door.topic, door.partition, door.offset, int(door.at.timestamp() * 1000))
+        again = ear.hear(Record(*place, door.key, door.body, door.headers))
+        if again is not None and again.message is not None:
+            heard[again.context.id] = (again.message, again.context)
+    return history, heard
+
+
+async def spoilt(change: Any) -> list[Difference]:
+    """What is found in a record of three hearings after `change(said, hearings)`."""
+    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
+    history, heard = await read(store)
+    hearings = await store.hearings(STREAM)
+    change(history.said, hearings)
+    return differences(service, history, hearings, heard)
+
+
+async def test_a_text_that_was_changed_is_found_by_its_hash() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        said[1] = replace(said[1], data=said[1].data.replace(b"b 1", b"x 1"))
+
+    (difference,) = await spoilt(forge)
+    assert "hash" in difference.what
+
+
+async def test_a_text_and_its_hash_changed_together_are_found_by_deciding_again() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        data = said[1].data.replace(b"b 1", b"x 1")
+        said[1] = replace(said[1], data=data, hash=hashlib.sha256(data).digest())
+
+    (difference,) = await spoilt(forge)
+    assert "another text" in difference.what and difference.sequence == 2
+
+
+async def test_an_id_that_does_not_follow_from_its_cause_is_found() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        said[0] = replace(said[0], id=uuid4())
+
+    (difference,) = await spoilt(forge)
+    assert "id" in difference.what and difference.sequence == 1
+
+
+async def test_an_event_under_another_cause_is_found() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        said[2] = replace(said[2], cause=said[0].cause)
+
+    (difference,) = await spoilt(forge)
+    assert "cause" in difference.what
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+async def test_an_event_that_is_missing_is_found(gone: int) -> None:
+    assert await spoilt(lambda said, _: said.pop(gone))
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+async def test_a_hearing_that_is_missing_is_found(gone: int) -> None:
+    assert await spoilt(lambda _, hearings: hearings.pop(gone))
+
+
+async def test_what_was_heard_and_is_not_on_the_record_is_found() -> None:
+    store = await recorded(request("hello"))
+    history, _ = await read(store)
+    (difference,) = differences(service, history, await store.hearings(STREAM), {})
+    assert "not on the record" in difference.what
+
+
+async def test_a_dead_hearing_is_expected_to_have_said_so() -> None:
+    store = await recorded(request("poison"))
+    assert await audited(store) == []
+    history, heard = await read(store)
+    hearings = [replace(one, dead=True) for one in await store.hearings(STREAM)]
+    alive = await recorded(request("hello"))
+    history, heard = await read(alive)
+    hearings = [replace(one, dead=True) for one in await alive.hearings(STREAM)]
+    (difference,) = differences(service, history, hearings, heard)
+    assert "dead" in difference.what
+
+
+async def test_what_was_heard_again_after_a_redrive_holds() -> None:
+    store = await recorded(request("poison"))
+    mended = with_decide(lambda *_: [])
+    heard = ear.hear(request("poison"))
+    assert heard is not None
+    later = replace(floor, service=mended)
+    work = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]))
+    assert later.hear(work, replace(heard, redrive=True))
+    await store.append([work.turn])
+    assert await audited(store, mended) == []
+    (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, heard.context)]))
+    assert difference.sequence == 2
+
+
+HELLO = ear.hear(request("hello")).message  # type: ignore[union-attr]
+
+
+async def test_every_workflow_is_looked_at_and_only_those_since_then() -> None:
+    store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
+    assert list(await workflows(store)) == [("default", "w1"), ("default", "w2")]
+    assert list(await workflows(store, NOON + timedelta(seconds=1))) == []
+
+
+async def test_a_story_begins_at_the_door_and_names_causes() -> None:
+    store = await recorded(request("hello"))
+    story = await show.story(store, topics, "default", "w1")
+    assert story is not None
+    door, said = story.words
+    assert (door.kind, said.cause, story.silent) == ("hansard.requests.submit.v1", door.id, 0)
+
+
+async def test_nothing_is_told_of_a_workflow_that_nobody_knows() -> None:
+    assert await show.story(MemoryStore(), topics, "default", "nobody") is None
+
+
+def intent(attempt: int, *, deadline: datetime) -> AttemptStarted:
+    return AttemptStarted(
+        attempt=attempt,
+        safety="safe",
+        key="k",
+        deadline=deadline,
+        call="specialists/a.1/1",
+        tier="local",
+        provider="p",
+        model="m",
+        endpoint="e",
+    )
+
+
+def said(message: Message, version: int, cause: UUID, stream: Stream) -> Said:
+    data = message.model_dump_json().encode()
+    return Said(stream, version, uuid4(), message.kind, "gateway.events", cause, data, b"", at=NOON)
+
+
+CALL = Stream("default", "w1", "gateway/specialists/a.1/1")
+
+
+def test_an_intent_without_a_receipt_is_in_doubt_when_its_deadline_is_over() -> None:
+    (effect,) = projections.effects([said(intent(1, deadline=NOON), 1, uuid4(), CALL)], topics)
+    assert effect.status(NOON - timedelta(seconds=1)) == "in flight"
+    assert effect.status(NOON + timedelta(seconds=1)) == "in doubt"
+
+
+def test_an_intent_is_in_doubt_when_another_attempt_followed_without_its_receipt() -> None:
+    later = NOON + timedelta(hours=1)
+    both = [said(intent(n, deadline=later), n, uuid4(), CALL) for n in (1, 2)]
+    assert [one.status(NOON) for one in projections.effects(both, topics)] == ["in doubt", "in flight"]
+
+
+def test_a_receipt_even_a_silent_one_settles_an_effect() -> None:
+    one = said(intent(1, deadline=NOON), 1, uuid4(), CALL)
+    cause = projections.attempt_cause(CALL, 1)
+    (effect,) = projections.effects([one], topics, {CALL: {cause}})
+    assert effect.status(NOON + timedelta(days=1)) == "done"
+
+
+def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() -> None:
+    from contracts.gateway import AttemptReturned
+    from shared.runtime.hearing import returned
+
+    heard = returned(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"), NOON)
+    assert heard.context.id == projections.attempt_cause(CALL, 3)
+
+
+@pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
+def test_a_replay_into_a_topic_of_the_table_is_refused(topic: str) -> None:
+    with pytest.raises(replay.Forbidden):
+        replay.allowed(topic, topics, "my.")
+
+
+def test_a_replay_elsewhere_is_allowed() -> None:
+    assert replay.allowed("analysis", topics, "my.") == "analysis"
+
+
+async def test_a_replayed_event_is_the_same_and_marked() -> None:
+    store = await recorded(request("hello"))
+    (one,) = [one async for one in replay.events(store, replay.Choice(kinds=("request-routed",)))]
+    again = replay.envelope(one, NOON)
+    assert (again.data, again.id, again.replayed) == (one.data, str(one.id), "2026-01-01T12:00:00Z")
+    assert not [one async for one in replay.events(store, replay.Choice(kinds=("nothing",)))]
+    assert not [one async for one in replay.events(store, replay.Choice(since=NOON + timedelta(seconds=1)))]
+    assert not [one async for one in replay.events(store, replay.Choice(workflow="w2"))]
+
+
+def published(one: Said) -> Record:
+    envelope = replace(replay.envelope(one, NOON), replayed="")
+    return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
+
+
+async def test_what_kafka_has_gives_back_every_stream_in_order_once() -> None:
+    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
+    gathered = rebuild.Gathered(Topics())
+    events = (await store.load([STREAM]))[STREAM].said
+    for one in (*reversed(events), *events):
+        gathered.add(published(one))
+    ((stream, mine),) = gathered.streams()
+    assert (stream, [(s.version, s.id, s.data, s.at) for s in mine]) == (
+        STREAM,
+        [(s.version, s.id, s.data, NOON) for s in events],
+    )
+    assert (gathered.repeats, gathered.gaps()) == (3, [])
+
+
+async def test_a_word_that_kafka_lost_is_a_gap() -> None:
+    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
+    gathered = rebuild.Gathered(Topics())
+    for one in (await store.load([STREAM]))[STREAM].said[1:]:
+        gathered.add(published(one))
+    assert gathered.gaps() == ["default/w1/router: 2 of 3 are there"]
+
+
+def test_what_is_not_said_by_us_is_left_out_of_a_rebuilt_store() -> None:
+    gathered = rebuild.Gathered(Topics())
+    forged = Envelope(
+        id=str(uuid4()), source="/elsewhere", type="x", data=b"{}", correlationid="w1", subject="router", sequence=1
+    )
+    gathered.add(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))))
+    assert gathered.strangers and not gathered.said
+
+
+async def test_two_stores_are_alike_only_hash_for_hash() -> None:
+    one, other = await recorded(request("a")), await recorded(request("a"))
+    assert (await rebuild.compare(one, other)).unlike == []
+    assert len((await rebuild.compare(one, await recorded(request("b")))).unlike) == 1
+    assert len((await rebuild.compare(one, MemoryStore())).unlike) == 1
+
+
+def test_totals_count_what_was_said() -> None:
+    totals = projections.Totals()
+    one = said(intent(1, deadline=NOON), 1, uuid4(), CALL)
+    totals.add(one, projections.read(one, topics))
+    assert (totals.events, totals.tiers["local"].attempts, totals.as_json()["workflows"]) == (1, 1, 1)
