@@ -36,7 +36,7 @@ bench: setup .venv/.warm ## measure, print a table, add to .hansard/bench.jsonl
 	@$(BIN)/python -m tests.benchmarks
 
 contracts: setup ## write schemas and AsyncAPI anew from the tables
-	@$(BIN)/python -m contracts
+	@$(BIN)/python -m contracts.generate
 
 up: setup .venv/.warm ## start the servers and leave them running
 	@$(BIN)/hansard up

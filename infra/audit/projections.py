@@ -185,6 +185,7 @@ class Letter:
 
 
 def letters(said: Iterable[Said], topics: Topics) -> list[Letter]:
-    """Every dead letter, in order."""
+    """Every dead letter, in order; of one that was redriven and died again, the last."""
     found = ((one, read(one, topics)) for one in said if one.kind == DeadLettered.kind)
-    return [Letter(one, letter) for one, letter in found if isinstance(letter, DeadLettered)]
+    last = {(one.stream, one.cause): Letter(one, letter) for one, letter in found if isinstance(letter, DeadLettered)}
+    return list(last.values())

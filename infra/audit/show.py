@@ -11,6 +11,7 @@ from uuid import UUID
 
 from contracts.envelope import Unreadable, read
 from contracts.topics import Topics
+from infra.audit.verify import hearings_of
 from infra.audit.words import Word, money
 from shared.store.record import Door, Hearing, History, Said, Store, Stream
 
@@ -58,7 +59,7 @@ async def story(store: Store, topics: Topics, tenant: str, workflow: str) -> Sto
     doors = await store.doors(tenant, workflow)
     if not histories and not doors:
         return None
-    hearings = {stream: await store.hearings(stream) for stream in histories}
+    hearings = {stream: await hearings_of(store, history) for stream, history in histories.items()}
     return told(tenant, workflow, histories, doors, hearings)
 
 

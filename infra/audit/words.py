@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from shared.store.record import NAMESPACE, Stream, uuid5
+
 Data = Mapping[str, Any]
 
 
@@ -112,7 +114,7 @@ def _speaker(d: Data) -> str:
 
 
 def _step(d: Data) -> str:
-    return _join(f"{d.get('step')}.{d.get('attempt')}", d.get("worker"), _reasons(d))
+    return _join(_join(d.get("step"), d.get("attempt"), by="."), d.get("worker"), _reasons(d), d.get("because"))
 
 
 def _reasons(d: Data) -> str:
@@ -222,8 +224,19 @@ class Minutes:
         return self.numbers.setdefault(word.id, len(self.numbers) + 1)
 
     def cause(self, word: Word) -> str:
-        """`← 3`; a short id for what was not seen; a clock where the stream woke by itself."""
+        """`← 3`; for what comes from within a stream `← waking` or `← try 2`; a short id for what was not seen."""
         if not word.cause:
             return ""
         known = self.numbers.get(word.cause)
-        return f"← {known}" if known else f"← {word.cause[:6]}"
+        return f"← {known or _within(word) or word.cause[:6]}"
+
+
+def _within(word: Word) -> str:
+    """What a stream hears from its own performer or the clock has no message: its cause id tells."""
+    stream = Stream(word.tenant, word.workflow, word.stream)
+    for n in range(1, 33):
+        if word.cause == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
+            return f"try {n}"
+        if word.cause == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
+            return "waking"
+    return ""

@@ -12,7 +12,9 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from contracts.envelope import TENANT, Envelope, Unreadable, headers, read
 from infra.cli.base import Problem
@@ -259,8 +261,9 @@ async def make_topic(settings: Settings, topic: str, partitions: int = 1) -> boo
     try:
         if topic in await admin.list_topics():
             return False
+        copies = settings.replication or min(3, len((await admin.describe_cluster())["brokers"]))
         with reached(settings):
-            await admin.create_topics([NewTopic(topic, partitions, -1)])
+            await admin.create_topics([NewTopic(topic, partitions, copies)])
         return True
     finally:
         await admin.close()
@@ -282,3 +285,14 @@ async def broker_time(settings: Settings) -> datetime | None:
         return datetime.fromtimestamp(max(stamps) / 1000, UTC) if stamps else None
     finally:
         await consumer.stop()
+
+
+async def brokers(settings: Settings) -> tuple[int, dict[int, tuple[int, int]]]:
+    """How many there are, and which versions of each API one of them speaks."""
+    client = AIOKafkaClient(**connection(settings) | {"request_timeout_ms": 5000})
+    try:
+        await client.bootstrap()
+        answer = await client.send(client.get_random_node(), ApiVersionRequest())
+        return len(client.cluster.brokers()), {key: (oldest, newest) for key, oldest, newest in answer.api_versions}
+    finally:
+        await client.close()

@@ -22,10 +22,25 @@ from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, request
 from infra.cli.requests import RESULTS, Printer, word
-from infra.cli.running import _down_ours, ended_by_signal, hints, prepare, start_services
+from infra.cli.running import down_ours, ended_by_signal, hints, prepare, start_services
 from shared.settings import Settings
 
-PATIENCE = 300.0  # seconds for all of it
+PATIENCE = 150.0  # seconds for all of it
+CHAIN = {
+    "name": "draft-and-shorten",
+    "architecture": "pipeline",
+    "steps": [
+        {"id": "draft", "worker": "writer", "instructions": "Answer in one plain sentence.", "retries": 1, "timeout": 40},
+        {
+            "id": "shorten",
+            "worker": "writer",
+            "instructions": "Say the same in fewer words.",
+            "needs": ["draft"],
+            "retries": 1,
+            "timeout": 40,
+        },
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +61,13 @@ def pieces(now: datetime) -> list[Piece]:
     def free(text: str, **more: Any) -> bytes:
         return json.dumps({"text": text, **more}).encode()
 
-    soon = (now + timedelta(seconds=3)).isoformat()
+    soon, later = ((now + timedelta(seconds=seconds)).isoformat() for seconds in (3, 90))
     return [
         Piece("email", "is clerk@example.org an address?", typed("validate_email", email="clerk@example.org")),
         Piece("tax", "8.25 % on 1,249.90", typed("calculate_tax", amount="1249.90", tax_rate="0.0825")),
         Piece("units", "26.2 miles in kilometres", typed("convert_units", value="26.2", **{"from": "mile", "to": "km"})),
-        Piece("ask", "why keep a verbatim record?", free("Explain in two sentences why a parliament keeps a verbatim record.")),
-        Piece("chain", "a text in three steps", free("Write two sentences about what a quorum is.", plan="content-pipeline")),
+        Piece("ask", "what is a quorum?", free("In one sentence: what is a quorum?", deadline=later)),
+        Piece("chain", "a text in two steps", free("What is a parliament?", plan=CHAIN, deadline=later)),
         Piece("hurry", "a novel, within three seconds", free("Write a long novel about a parliament.", deadline=soon)),
         Piece("invalid", "a tax on “a lot”", typed("calculate_tax", amount="a lot")),
         Piece("broken", "JSON that ends too early", b'{"text": "What is a '),
@@ -110,22 +125,21 @@ def demo() -> None:
 
 
 def _alone(settings: Settings) -> int:
-    with ended_by_signal() as ended:
-        try:
-            ready = prepare(settings, screen.say)
-            supervisor = start_services(ready, screen.say)
-            with looked_after(supervisor):
-                course = asyncio.run(play(ready, ended))
-                missing = conclude(course)
-                if base.terminal_in() and not ended():
-                    screen.out.print(hints())
-                    screen.say("Everything stays up. Ctrl-C stops it.")
-                    while not ended():
-                        time.sleep(0.2)
-                return missing
-        finally:
-            screen.say("stopping")
-            _down_ours(settings)
+    try:
+        ready = prepare(settings, screen.say)
+        supervisor = start_services(ready, screen.say)
+        with ended_by_signal() as ended, looked_after(supervisor):
+            course = asyncio.run(play(ready, ended))
+            missing = conclude(course)
+            if base.terminal_in() and not ended():
+                screen.out.print(hints())
+                screen.say("Everything stays up. Ctrl-C stops it.")
+                while not ended():
+                    time.sleep(0.2)
+            return missing
+    finally:
+        screen.say("stopping")
+        down_ours(settings)
 
 
 @contextmanager

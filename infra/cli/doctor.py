@@ -6,7 +6,7 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -15,7 +15,6 @@ import typer
 from rich.text import Text
 
 from infra.cli import base, screen
-from infra.cli.bus import connection
 from shared.settings import Settings
 
 OLDEST_KAFKA = "3.9"
@@ -43,23 +42,34 @@ Look = Callable[[Settings], Awaitable[list[Finding]]]
 
 async def kafka(settings: Settings) -> list[Finding]:
     """Reachable, and new enough to have what we ask of it."""
-    from aiokafka.admin import AIOKafkaAdminClient
+    from infra.cli.bus import brokers
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
-    admin = AIOKafkaAdminClient(**connection(settings) | {"request_timeout_ms": 5000})
     try:
         began = time.monotonic()
-        await asyncio.wait_for(admin.start(), 10)
-        cluster = await admin.describe_cluster()
+        count, speaks = await asyncio.wait_for(brokers(settings), 10)
         took = (time.monotonic() - began) * 1000
     except Exception as away:
-        fix = f"start it, or mend HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({type(away).__name__}: {away})"
+        fix = f"start it, or mend HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(away))})"
         return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
-    finally:
-        await admin.close()
-    brokers = len(cluster.get("brokers", ()))
-    return [Finding("Kafka", f"{settings.kafka} answers in {took:.0f} ms, {brokers} broker(s)")]
+    version, new_enough = kafka_version(speaks)
+    told = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
+    return [Finding("Kafka", told, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
+
+
+FETCH = 1  # its key in Kafka's protocol
+
+
+def kafka_version(speaks: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
+    """What a broker does not tell of its version its protocol does; and whether it is new enough for us.
+
+    `speaks` has the oldest and newest version of each API: Fetch 17 came with 3.9, and 4.0 gave up Fetch 0 to 3.
+    """
+    oldest, newest = speaks.get(FETCH, (0, 0))
+    if newest < 17:
+        return "before 3.9", False
+    return ("4.0 or later" if oldest >= 4 else "3.9"), True
 
 
 async def topics(settings: Settings) -> list[Finding]:
@@ -85,6 +95,240 @@ async def topics(settings: Settings) -> list[Finding]:
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
         found.append(Finding("doors", str(failed) or type(failed).__name__, fix))
     return found
+
+
+async def postgres(settings: Settings) -> list[Finding]:
+    """Reachable, new enough, migrated, append-only, with the rights that a service needs."""
+    import asyncpg
+
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    if not dsn:
+        return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
+    try:
+        began = time.monotonic()
+        connection_ = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
+    except Exception as away:
+        fix = f"start it, or mend HANSARD_POSTGRES ({type(away).__name__}: {one_line(away)})"
+        return [Finding("Postgres", "does not answer", fix)]
+    try:
+        took = (time.monotonic() - began) * 1000
+        version = await connection_.fetchval("select current_setting('server_version_num')::int")
+        told = f"PostgreSQL {version // 10000}.{version % 100} answers in {took:.0f} ms"
+        fix = "" if version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
+        found = [Finding("Postgres", told, fix), *await _durable(connection_)]
+        if not await connection_.fetchval("select to_regclass($1) is not null", f'"{schema}".events'):
+            return [*found, Finding("schema", f"{schema} is not there", "hansard migrate")]
+        return [*found, *await _schema(connection_, dsn, schema), *await _clock(connection_)]
+    finally:
+        await connection_.close()
+
+
+async def _durable(connection_: Any) -> list[Finding]:
+    off = [name for name in ("fsync", "synchronous_commit", "full_page_writes")
+           if await connection_.fetchval("select current_setting($1)", name) == "off"]  # fmt: skip
+    if off:
+        return [Finding("durability", f"{', '.join(off)} off", "turn it on: what is committed must survive a power cut")]
+    return [Finding("durability", "fsync and synchronous_commit are on")]
+
+
+async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
+    from infra.migrations import pending
+
+    found: list[Finding] = []
+    try:
+        waiting = await pending(dsn, schema)
+        found.append(
+            Finding("schema", f"{schema} waits for {', '.join(waiting)}", "hansard migrate")
+            if waiting
+            else Finding("schema", f"{schema} is as this version wants it")
+        )
+    except Exception as failed:
+        found.append(Finding("schema", one_line(failed), "restore the migration's file"))
+    guarded = await connection_.fetchval(
+        "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
+        " where c.relnamespace = $1::regnamespace and c.relname in ('events', 'hearings', 'doors')"
+        " and not t.tgisinternal and t.tgenabled in ('A', 'O')",
+        f'"{schema}"',
+    )
+    found.append(
+        Finding("append-only", "the trigger guards events, hearings and doors")
+        if guarded >= 3
+        else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
+    )
+    lacks = [
+        f"{right} on {table}"
+        for table, rights in NEEDED.items()
+        for right in rights
+        if not await connection_.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+    ]
+    role = f"{schema}_writer"
+    found.append(
+        Finding("grants", "this user may not " + ", ".join(lacks), f"grant {role} to this user")
+        if lacks
+        else Finding("grants", "this user may do what a service must")
+    )
+    return found
+
+
+NEEDED = {
+    "events": ("select", "insert"),
+    "hearings": ("select", "insert"),
+    "doors": ("select", "insert"),
+    "heads": ("select", "insert", "update"),
+    "outbox": ("select", "insert", "delete"),
+    "due": ("select", "insert", "update", "delete"),
+    "attempts": ("select", "insert", "update"),
+    "instances": ("select", "insert", "update"),
+}
+
+
+async def _clock(connection_: Any) -> list[Finding]:
+    before = datetime.now(UTC)
+    there = await connection_.fetchval("select clock_timestamp()")
+    return [skew("clock of Postgres", before, there, datetime.now(UTC))]
+
+
+def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
+    """How far a clock is from ours, given when we asked and when the answer was here."""
+    here = before + (after - before) / 2
+    apart = abs((there - here).total_seconds())
+    slack = (after - before).total_seconds() / 2
+    told = f"{apart:.3f} s from this machine's"
+    return Finding(what, told, "" if apart <= SKEW + slack else "let both machines keep their time by NTP")
+
+
+async def broker_clock(settings: Settings) -> list[Finding]:
+    """The brokers' clock, as far as it can be known: the stamp of the latest message at a door is not ahead of us."""
+    from infra.cli.bus import broker_time
+
+    if not settings.kafka:
+        return []
+    try:
+        stamp = await asyncio.wait_for(broker_time(settings), 15)
+    except Exception as failed:
+        return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
+    if stamp is None:
+        return [Finding("clock of Kafka", "not known: nothing was said at a door yet")]
+    ahead = (stamp - datetime.now(UTC)).total_seconds()
+    if ahead > SKEW:
+        return [Finding("clock of Kafka", f"{ahead:.1f} s ahead of this machine's", "let both machines keep their time by NTP")]
+    return [Finding("clock of Kafka", f"not ahead: it stamped a message {-ahead:.0f} s ago")]
+
+
+async def postgres(settings: Settings) -> list[Finding]:
+    """Reachable, new enough, migrated, append-only, with the rights that a service needs."""
+    import asyncpg
+
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    if not dsn:
+        return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
+    try:
+        began = time.monotonic()
+        connection_ = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
+    except Exception as away:
+        fix = f"start it, or mend HANSARD_POSTGRES ({type(away).__name__}: {one_line(away)})"
+        return [Finding("Postgres", "does not answer", fix)]
+    try:
+        took = (time.monotonic() - began) * 1000
+        version = await connection_.fetchval("select current_setting('server_version_num')::int")
+        told = f"PostgreSQL {version // 10000}.{version % 100} answers in {took:.0f} ms"
+        fix = "" if version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
+        found = [Finding("Postgres", told, fix), *await _durable(connection_)]
+        if not await connection_.fetchval("select to_regclass($1) is not null", f'"{schema}".events'):
+            return [*found, Finding("schema", f"{schema} is not there", "hansard migrate")]
+        return [*found, *await _schema(connection_, dsn, schema), *await _clock(connection_)]
+    finally:
+        await connection_.close()
+
+
+async def _durable(connection_: Any) -> list[Finding]:
+    off = [name for name in ("fsync", "synchronous_commit", "full_page_writes")
+           if await connection_.fetchval("select current_setting($1)", name) == "off"]  # fmt: skip
+    if off:
+        return [Finding("durability", f"{', '.join(off)} off", "turn it on: what is committed must survive a power cut")]
+    return [Finding("durability", "fsync and synchronous_commit are on")]
+
+
+async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
+    from infra.migrations import pending
+
+    found: list[Finding] = []
+    try:
+        waiting = await pending(dsn, schema)
+        found.append(
+            Finding("schema", f"{schema} waits for {', '.join(waiting)}", "hansard migrate")
+            if waiting
+            else Finding("schema", f"{schema} is as this version wants it")
+        )
+    except Exception as failed:
+        found.append(Finding("schema", one_line(failed), "restore the migration's file"))
+    guarded = await connection_.fetchval(
+        "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
+        " where c.relnamespace = $1::regnamespace and c.relname in ('events', 'hearings', 'doors')"
+        " and not t.tgisinternal and t.tgenabled in ('A', 'O')",
+        f'"{schema}"',
+    )
+    found.append(
+        Finding("append-only", "the trigger guards events, hearings and doors")
+        if guarded >= 3
+        else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
+    )
+    lacks = [
+        f"{right} on {table}"
+        for table, rights in NEEDED.items()
+        for right in rights
+        if not await connection_.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+    ]
+    role = f"{schema}_writer"
+    found.append(
+        Finding("grants", "this user may not " + ", ".join(lacks), f"grant {role} to this user")
+        if lacks
+        else Finding("grants", "this user may do what a service must")
+    )
+    return found
+
+
+NEEDED = {
+    "events": ("select", "insert"),
+    "hearings": ("select", "insert"),
+    "doors": ("select", "insert"),
+    "heads": ("select", "insert", "update"),
+    "outbox": ("select", "insert", "delete"),
+    "due": ("select", "insert", "update", "delete"),
+    "attempts": ("select", "insert", "update"),
+    "instances": ("select", "insert", "update"),
+}
+
+
+async def _clock(connection_: Any) -> list[Finding]:
+    before = datetime.now(UTC)
+    there = await connection_.fetchval("select clock_timestamp()")
+    return [skew("clock of Postgres", before, there, datetime.now(UTC))]
+
+
+def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
+    """How far a clock is from ours, given when we asked and when the answer was here."""
+    here = before + (after - before) / 2
+    apart = abs((there - here).total_seconds())
+    slack = (after - before).total_seconds() / 2
+    told = f"{apart:.3f} s from this machine's"
+    return Finding(what, told, "" if apart <= SKEW + slack else "let both machines keep their time by NTP")
+
+
+async def broker_clock(settings: Settings) -> list[Finding]:
+    """The broker's clock: what it stamps on a message of ours at a topic of its own."""
+    from infra.cli.bus import broker_time
+
+    if not settings.kafka:
+        return []
+    before = datetime.now(UTC)
+    try:
+        there = await asyncio.wait_for(broker_time(settings), 15)
+    except Exception as failed:
+        return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
+    if there is None or before - there > timedelta(minutes=1):
+        return [Finding("clock of Kafka", "not known: nothing was said at a door within the last minute")]
+    return [] if there < before else [skew("clock of Kafka", before, there, datetime.now(UTC))]
 
 
 async def postgres(settings: Settings) -> list[Finding]:

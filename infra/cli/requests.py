@@ -20,7 +20,7 @@ from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.envelope import TENANT, Envelope
 from contracts.requests import SubmitRequest
-from infra.audit.words import Minutes, Word
+from infra.audit.words import Minutes, Word, text_of
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Heard, Listener, request
@@ -40,7 +40,7 @@ def word(heard: Heard) -> Word | None:
     envelope = heard.envelope
     if envelope is None:
         return None
-    data = heard.data if isinstance(heard.data, dict) else {}
+    data = heard.data if isinstance(heard.data, dict) else {"detail": text_of(envelope.data[:200])}
     who = envelope.source.removeprefix("/hansard/") if envelope.source.startswith("/hansard/") else ""
     stream = (envelope.subject or who) if not heard.door else who
     return Word(

@@ -108,18 +108,19 @@ def up(
 
 
 def _attached(settings: Settings, brokers: int) -> None:
-    with ended_by_signal() as ended:
-        try:
-            supervisor = start_services(prepare(settings, screen.say, brokers=brokers), screen.say)
+    try:
+        supervisor = start_services(prepare(settings, screen.say, brokers=brokers), screen.say)
+        with ended_by_signal() as ended:
             screen.out.print(hints())
             screen.say("Ctrl-C stops everything.")
             supervisor.watch(ended)
-        finally:
-            screen.say("stopping")
-            _down_ours(settings)
+    finally:
+        screen.say("stopping")
+        down_ours(settings)
 
 
-def _down_ours(settings: Settings) -> None:
+def down_ours(settings: Settings) -> None:
+    """Stops the servers that were started here, unless they are to be kept."""
     servers = Servers(settings.home)
     if not any(one.kept for one in servers.status() if one.alive):
         servers.down()
@@ -144,10 +145,15 @@ def _detached(settings: Settings, brokers: int) -> None:
         state = processes.read(settings.home)
         return state.services if state else ()
 
-    if not server_process.wait_for(lambda: bool(statuses()), seconds=20):
-        raise Problem(f"The supervisor does not start its services. {server_process.last_words(log)}")
     began = time.monotonic()
-    wait_ready(statuses)
+    try:
+        if not server_process.wait_for(lambda: bool(statuses()), seconds=20):
+            raise Problem(f"The supervisor does not start its services. {server_process.last_words(log)}")
+        wait_ready(statuses)
+    except BaseException:
+        processes.stop(settings.home)
+        screen.say("The services are stopped again; `hansard down` stops the servers.")
+        raise
     screen.say(f"{len(SERVICES)} services are ready ({time.monotonic() - began:.1f} s)")
     screen.out.print(hints())
 
@@ -185,7 +191,7 @@ def hints() -> Any:
         ("", ""),
         [
             ('hansard ask "Why do parliaments keep a verbatim record?"', "ask, and watch it being answered"),
-            ("""hansard ask --type arithmetic --data '{"expression": "17 * 23"}'""", "a typed request"),
+            ("""hansard ask --type calculate_tax --data '{"amount": "120.50"}'""", "a typed request"),
             ("hansard watch", "who says what, as it is said"),
             ("hansard audit show ID", "the whole story of one workflow"),
             ("hansard audit verify", "decide everything on the record again"),

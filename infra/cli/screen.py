@@ -82,7 +82,7 @@ def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflo
     text.append(f"{number:>4} ", "dim")
     text.append(f"{clock:>12} ", "dim")
     if workflow:
-        text.append(f"{word.workflow[-12:]:<13}", "dim")
+        text.append(f"{word.workflow[-18:]:<19}", "dim")
     text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
     text.append(f"{one_line(word.name, 17):<18}", "bold " + colour(word.service))
     text.append(f"{minutes.cause(word):<9}", "dim")
@@ -95,7 +95,7 @@ def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflo
 def heading(*, workflow: bool = False) -> Text:
     """What the columns of `line` are."""
     return Text(
-        f"{'no':>4} {'when':>12} {'workflow     ' if workflow else ''}{'who':<25}{'said':<18}{'because':<9}what",
+        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'said':<18}{'because':<9}what",
         style="dim underline",
         no_wrap=True,
         overflow="ellipsis",

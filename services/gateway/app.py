@@ -18,7 +18,7 @@ def build(settings: Settings) -> Service[Call]:
     def open_endpoints() -> AbstractAsyncContextManager[Any]:
         from services.gateway.effects import endpoints  # the SDK loads for most of a second: only where calls are made
 
-        return endpoints(tiers, keys(tiers, settings), largest=settings.max_message_bytes // 2)
+        return endpoints(tiers, keys(tiers, settings), largest=settings.max_message_bytes // 3)  # text, data and falls
 
     return Service(
         name="gateway",

@@ -25,6 +25,7 @@ from services.gateway.chain import DOUBTFUL, Receipts, ahead, before, endpoint_a
 from services.gateway.config import Chain, Endpoint
 from shared.decider import Context, Decider, Woken
 
+NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its lease
 KEYS = uuid.UUID("1f6b0c1e-8f0e-5c38-9a55-0b7a6b6d9f52")
 
 
@@ -209,8 +210,14 @@ def evolve(state: Call, said: Message) -> Call:
 
 
 def due(state: Call) -> datetime | None:
-    """A call that waits for a tier. Of one whose attempt is out, the lease alone tells that it is lost."""
-    return state.due if isinstance(state, Ready) else None
+    """When a call goes on. While an attempt is out its lease comes before this, which is the net under it."""
+    match state:
+        case Ready(due=at):
+            return at
+        case Flying(out):
+            return out.deadline + NET
+        case _:
+            return None
 
 
 def attempt(state: Ready, endpoint: Endpoint, context: Context) -> AttemptStarted:

@@ -30,7 +30,7 @@ from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import Flying
 from services.gateway.wire import PATHS, Answer, Api, Unusable, body, clean, confidence, read
 
-LARGEST = 512 * 1024  # bytes of an answer
+LARGEST = 256 * 1024  # bytes of an answer
 DETAIL = 300  # characters
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 8.0  # seconds; each failure doubles it, and half of it is chance
 LONGEST_WAIT = 86_400.0
@@ -169,7 +169,7 @@ async def _ask(client: Client, state: Flying, intent: AttemptStarted, tried: Tri
     response = await client.sdk.post(PATHS[api], cast_to=httpx2.Response, body=asked, options={"headers": headers})
     tried.response = response
     if len(response.content) > largest:
-        raise Unusable("error", f"the answer is larger than {largest} bytes")
+        raise Unusable("invalid-output", f"the answer is larger than {largest} bytes")
     return read(api, response.content, call)
 
 

@@ -113,7 +113,7 @@ def run(heard: RunPlan, workers: Mapping[str, str], policy: str, context: Contex
 
 @dataclass(slots=True)
 class Turn:
-    """One decision under way: what is said so far, and the case as it stands after that. After the result: silence."""
+    """One decision under way: what is said so far, and the case as it stands after that."""
 
     workers: Mapping[str, str]
     case: Running
@@ -122,8 +122,6 @@ class Turn:
     over: bool = False
 
     def say(self, message: Message) -> None:
-        if self.over:
-            return
         self.said.append(message)
         case = evolve(self.case, message)
         if isinstance(case, Running):

@@ -8,13 +8,13 @@ from process to process; the plan's order is the one that counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rpds import HashTrieMap
 
-from contracts.message import Message
+from contracts.message import Command, Message
 from contracts.planner import (
     PlanCancelNoted,
     PlanStarted,
@@ -34,8 +34,7 @@ Phase = Literal["working", "checking", "resting", "passed", "failed", "skipped",
 UNDER_WAY: frozenset[Phase] = frozenset({"working", "checking", "resting"})
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """Where one step is. `answer` is that of the current attempt; `reasons` are those of the last one that failed."""
 
     phase: Phase
@@ -55,8 +54,7 @@ class CancelledAhead:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """`unmet` counts for each step the needs that have not passed; `open` the steps that are not settled."""
 
     started: PlanStarted
@@ -90,6 +88,8 @@ Case = Unasked | CancelledAhead | Running | Ended
 
 def evolve(case: Case, said: Message) -> Case:
     match said:
+        case Command():
+            return case
         case PlanCancelNoted(by=by, reason=reason):
             return CancelledAhead(by, reason)
         case PlanStarted():
@@ -109,10 +109,9 @@ def started(said: PlanStarted) -> Running:
 def advanced(case: Running, said: Message) -> Running:
     match said:
         case StepStarted(step=step, attempt=attempt):
-            return replace(case, works=case.works.insert(step, Work("working", attempt)))
+            return case._replace(works=case.works.insert(step, Work("working", attempt)))
         case StepAnswered(step=step, attempt=attempt):
-            return replace(
-                case,
+            return case._replace(
                 works=case.works.insert(step, Work("checking", attempt, said, said.confidence)),
                 spent=case.spent + said.cost,
                 input_tokens=case.input_tokens + said.input_tokens,
@@ -124,23 +123,22 @@ def advanced(case: Running, said: Message) -> Running:
             unmet = case.unmet
             for needing in case.graph.needed_by[step]:
                 unmet = unmet.insert(needing, unmet[needing] - 1)
-            return replace(
-                case,
-                works=case.works.insert(step, replace(work, phase="passed", confidence=confidence)),
+            return case._replace(
+                works=case.works.insert(step, work._replace(phase="passed", confidence=confidence)),
                 unmet=unmet,
                 open=case.open - 1,
                 spent=case.spent + said.cost,
             )
         case StepRetried(step=step, attempt=attempt, reasons=reasons):
             works = case.works.insert(step, Work("resting", attempt, reasons=reasons))
-            return replace(case, works=works, spent=case.spent + said.cost)
+            return case._replace(works=works, spent=case.spent + said.cost)
         case StepFailed(step=step, attempt=attempt, reasons=reasons):
             works = case.works.insert(step, Work("failed", attempt, reasons=reasons))
-            return replace(case, works=works, open=case.open - 1, spent=case.spent + said.cost)
+            return case._replace(works=works, open=case.open - 1, spent=case.spent + said.cost)
         case StepSkipped(step=step, because=because):
             works = case.works.insert(step, Work("skipped", reasons=because))
-            return replace(case, works=works, open=case.open - 1)
+            return case._replace(works=works, open=case.open - 1)
         case StepCancelled(step=step):
-            return replace(case, works=case.works.insert(step, Work("cancelled")), open=case.open - 1)
+            return case._replace(works=case.works.insert(step, Work("cancelled")), open=case.open - 1)
         case _:
             return case

@@ -78,6 +78,8 @@ def claim(case: Running, step: Step, answer: StepAnswered) -> CheckClaim:
 def passages_for(case: Running, step: Step) -> tuple[Passage, ...]:
     """Those in the step's own input, and those that the steps it needs have found; each once, shortened to fit."""
     found = [*_passages(step.input), *(passage for answer in _answers(case, step) for passage in answer.passages)]
+    if not found:
+        return ()
     unique = {(passage.source, passage.text): passage for passage in found}
     texts = fitted([passage.text for passage in unique.values()], PASSAGES)
     return tuple(Passage(source=passage.source, text=text) for passage, text in zip(unique.values(), texts, strict=True))

@@ -12,18 +12,22 @@ FastStream is the application; `_Subscriber` is its BatchSubscriber with the raw
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
     IllegalStateError,
     KafkaError,
     UnsupportedCodecError,
+    for_code,
 )
 from faststream import AckPolicy
 from faststream._internal.endpoint.subscriber.call_item import CallsCollection
@@ -92,6 +96,10 @@ class Feed:
         self._committing = asyncio.Lock()
         self._trouble = ""
         self._backoff = Backoff()
+        self._group = group_name(settings, service)
+        self._connection = connection(settings)
+        self._sizes: dict[str, int] = {}  # partitions by topic when the group was last looked at
+        self._joins: deque[float] = deque(maxlen=5)
         # Everything that reaches the brokers comes with each subscriber: this one only needs a name for what it serves
         self.broker = KafkaBroker(
             settings.kafka or "unset",
@@ -103,9 +111,9 @@ class Feed:
         self._subscriber = _Subscriber(
             self,
             sorted(self._names),
-            group_name(settings, service),
+            self._group,
             {
-                **connection(settings),
+                **self._connection,
                 "client_id": client_name(service, instance),
                 "group_instance_id": f"{service}-{instance}" if instance else None,
                 "partition_assignment_strategy": (RangePartitionAssignor,),
@@ -262,6 +270,10 @@ class Feed:
 
     async def gained(self, partitions: set[TopicPartition]) -> None:
         self.assignment += 1
+        self._sizes = {}
+        self._joins.append(time.monotonic())
+        if len(self._joins) == self._joins.maxlen and self._joins[-1] - self._joins[0] < 30:
+            log.error("%s is given partitions again and again: is another process named %r too?", self.service, self.instance)
         self._owned = frozenset(partitions)
         self._begun, self._read, self._done, self._committed = {}, {}, {}, {}
         await self._on_assigned({self._ours(partition) for partition in partitions})
@@ -322,6 +334,43 @@ class Feed:
         polled = max((consumer.last_poll_timestamp(partition) or 0 for partition in owned), default=0)
         if time.time() * 1000 - polled > 3_000:
             await asyncio.wait_for(consumer.end_offsets([*owned][:1]) if owned else consumer.topics(), 3)
+        sizes = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in self._names}
+        if sizes != self._sizes and await self._settled(sizes):
+            self._sizes = sizes
+
+    async def _settled(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the group is at rest; where a partition has no reader then, the group shares out anew.
+
+        Danger: to a static member that leads its group and comes back, an older client like aiokafka appears to follow,
+        and then nobody watches for partitions that are added (KIP-814).
+        """
+        try:
+            state, read = await asyncio.wait_for(group_of(self._connection, self._group), 5)
+        except (KafkaError, TimeoutError):
+            return False
+        if state != "Stable":
+            return False
+        alone = {TopicPartition(topic, n) for topic, size in sizes.items() for n in range(size)} - read
+        consumer = self._subscriber.consumer
+        if alone and consumer is not None:
+            log.warning("%s: nobody reads %s, the group shares out anew", self.service, sorted(alone))
+            consumer._coordinator.request_rejoin()
+        return True
+
+
+async def group_of(connection: Mapping[str, Any], group: str) -> tuple[str, set[TopicPartition]]:
+    """The group's state ("Stable", "Empty", …) and which partitions its members have. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        (answer,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    ((code, _, state, _, _, members, *_),) = answer.groups
+    if code:
+        raise for_code(code)(group)
+    assignments = [ConsumerProtocolMemberAssignment.decode(member[-1]) for member in members if member[-1]]
+    return state, {partition for assignment in assignments for partition in assignment.partitions()}
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -97,7 +97,7 @@ def decode(batch: bytes, after: int, because: Exception) -> Iterator[Decoded]:
         position = 0
         for _ in range(struct.unpack_from(">i", batch, _COUNT)[0]):
             (delta, time, key, value, headers), position = _record(body, position)
-            if base + delta > after:
+            if after < base + delta <= last:
                 after = base + delta
                 yield Decoded(after, max_time if kind else first_time + time, kind, key, value, headers)
     except Exception as bad:

@@ -5,10 +5,10 @@ Auto-creation by a broker is never triggered here. Names in a Change are the bro
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -73,8 +73,8 @@ async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, 
         if dry_run:
             return planned
         done = [change if change.error else await _do(admin, change) for change in planned]
-        made = [change.topic for change in done if change.kind in ("create", "partitions") and not change.error]
-        await asyncio.wait_for(_usable(admin, made), 30)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(_seen(admin, settings, {change.topic for change in done if not change.error}), 30)
         return done
 
 
@@ -252,13 +252,13 @@ async def _configure(admin: AIOKafkaAdminClient, change: Change) -> str:
     return ""
 
 
-async def _usable(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
-    """Until every broker-side leader of these topics is known."""
+async def _seen(admin: AIOKafkaAdminClient, settings: Settings, names: Set[str]) -> None:
+    """Until the brokers have all that was changed on these topics, and a leader for every partition."""
     while names:
-        listed: dict[str, Any] = {each["topic"]: each for each in await admin.describe_topics()}
-        if all(
-            name in listed and listed[name]["partitions"] and all(part["leader"] >= 0 for part in listed[name]["partitions"])
-            for name in names
-        ):
+        leaderless = {
+            topic["topic"] for topic in await admin.describe_topics() if any(part["leader"] < 0 for part in topic["partitions"])
+        }
+        changes = {change.topic for change in await _plan(admin, settings) if not change.error}
+        if not names & (leaderless | changes):
             return
         await asyncio.sleep(0.05)

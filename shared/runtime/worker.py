@@ -18,11 +18,13 @@ from shared.runtime.waker import Waker
 from shared.service import Service
 from shared.settings import Settings
 from shared.store.record import Store, Unavailable
+from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import hop
 
 CLEAR_EVERY = 0.05  # seconds; an append clears what was acknowledged before it, this is for the rest
 SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
+MEASURE_EVERY = 5.0
 
 
 @dataclass
@@ -64,6 +66,7 @@ class Worker:
             self._begin(Waker(name, store, self.loop, settings.lease_seconds, self.hands).run())
         if self.hands is not None:
             self._begin(self.hands.keep_leases())
+        self._begin(self._measure())
         log.info("serving", service=name, instance=self._instance, hears=topics, unclean=unclean)
 
     async def stop(self, seconds: float) -> None:
@@ -127,6 +130,20 @@ class Worker:
 
     async def _rebalanced(self, partitions: set[tuple[str, int]]) -> None:
         self.loop.forget()
+
+    async def _measure(self) -> None:
+        while True:
+            lags: dict[str, int] = {}
+            for (topic, _), behind in self.feed.lag().items():
+                lags[topic] = lags.get(topic, 0) + behind
+            for topic, behind in lags.items():
+                metrics.lag.labels(self.name, topic).set(behind)
+            try:
+                metrics.outbox_age.labels(self.name).set(await self.store.outbox_age(self.name))
+                metrics.reader_age.set(await self.store.reader_lag())
+            except Unavailable as away:
+                log.debug("not measured", trouble=str(away))
+            await asyncio.sleep(MEASURE_EVERY)
 
     def _begin(self, work: Any) -> None:
         task = asyncio.create_task(work)

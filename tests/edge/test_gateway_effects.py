@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import services.gateway as gateway_package
 from contracts.gateway import (
     AttemptFailed,
     AttemptReturned,
@@ -233,6 +235,24 @@ async def test_a_provider_that_says_when_to_come_back_is_heard(server: Scripted,
     failure = failed(await once(tiers(at(server, script)), asks()))
     assert failure.retry_at is not None
     assert 5 < (failure.retry_at - datetime.now(UTC)).total_seconds() <= 8
+
+
+@pytest.mark.parametrize("given", ["0", "-5", "nan", "1e999", "soon", "Wed, 99 Foo 2026 99:99:99 GMT", ""])
+def test_a_wait_that_makes_no_sense_is_none(given: str) -> None:
+    assert effects._retry_after({"retry-after": given}) is None
+
+
+def test_a_wait_without_end_is_a_day() -> None:
+    then = effects._retry_after({"retry-after": "99999999999"})
+    assert then is not None
+    assert then < datetime.now(UTC) + timedelta(days=1, seconds=1)
+
+
+async def test_an_answer_too_large_for_the_record_cannot_be_used(server: Scripted) -> None:
+    table = tiers(at(server, "ok"))
+    async with effects.endpoints(table, {}, largest=50) as perform:
+        failure = failed(await perform(*flying(table, asks())))
+    assert (failure.fall.reason, "50 bytes" in failure.fall.detail) == ("invalid-output", True)
 
 
 async def test_backoff_doubles_and_holds_some_chance(server: Scripted) -> None:
@@ -554,6 +574,12 @@ def test_a_file_makes_any_number_of_tiers(tmp_path: Any, monkeypatch: pytest.Mon
     assert found.prior("cache") == 0.5
     assert found.answers.known[0].answer == "Me."
     assert keys(found, settings) == {"best": "sk-2"}
+
+
+def test_the_example_for_users_is_read() -> None:
+    found = chain(Settings(gateway=Path(gateway_package.__file__).with_name("example.yaml")))
+    assert found.order == ("primary", "secondary", "house", "cache", "extractive", "rules")
+    assert [e.name for e in found.serving("fast")] == ["secondary", "house", "primary"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from faststream import FastStream
 
 from infra.servers import Servers
@@ -121,18 +122,23 @@ async def test_tombstones_and_records_without_a_key_are_heard(kafka: str) -> Non
         assert ears.heard[2].headers == (("empty", b""), ("none", None))
 
 
-async def test_the_door_unpacks_what_senders_compress_so_that_no_codec_is_missing(kafka: str) -> None:
+async def test_what_senders_compress_is_heard(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, "requests")
     async with sender(settings, compression_type="gzip") as producer:
         for value in FIVE:
             await producer.send(topic_name(settings, "requests"), value * 1000)
     async with Ears(settings, ["requests"]) as ears:
-        kinds: list[int] = []
         await until(lambda: len(ears.heard) == 5)
         assert ears.values == [value * 1000 for value in FIVE]
-        kinds = [record.timestamp for record in ears.heard]
-    assert len(set(kinds)) == 1  # LogAppendTime: one time for the batch, the broker's
+
+
+async def test_what_would_inflate_in_our_memory_does_not_come_through_the_door(kafka: str) -> None:
+    settings = settings_for(kafka, partitions=1)
+    await make(settings, "requests")
+    async with sender(settings, compression_type="gzip", max_request_size=64 << 20) as producer:
+        with pytest.raises(MessageSizeTooLargeError):
+            await producer.send_and_wait(topic_name(settings, "requests"), bytes(20 << 20))
 
 
 async def test_a_message_of_the_greatest_size_is_heard(kafka: str) -> None:
@@ -244,6 +250,22 @@ async def test_a_restart_within_the_session_moves_no_partition(kafka: str) -> No
                 await put(settings, T, [b"x"], n)
             await until(lambda: len(one.heard) + len(again.heard) == 4)
         assert len(one.taken) == moves
+
+
+async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka: str) -> None:
+    settings = settings_for(kafka, partitions=1)
+    await make(settings, T)
+    async with Ears(settings, [T]) as ears:
+        await until(lambda: ears.feed.healthy)
+    async with Ears(settings, [T]) as again:  # static, within its session: leads its group and is not told so
+        await until(lambda: again.feed.healthy)
+        more = settings.model_copy(update={"partitions": 2})
+        await make(more, T)
+        await put(more, T, FIVE, 1)
+        consumer = again.feed._subscriber.consumer
+        assert consumer is not None
+        await consumer._client.force_metadata_update()  # else within a minute
+        await until(lambda: again.values == FIVE)
 
 
 async def test_one_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:

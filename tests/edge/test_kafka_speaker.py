@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
 
 from contracts import envelope
 from infra.servers import Servers
@@ -204,6 +205,23 @@ async def test_a_producer_that_lost_its_sequence_is_replaced(kafka: str) -> None
         assert outbox.failures > failures
         assert outbox.speaker._producer is not producer
     assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): list(range(1, 30))}
+
+
+async def test_what_waited_through_a_failure_does_not_go_before_what_was_lost_in_it(kafka: str) -> None:
+    settings = settings_for(kafka, partitions=1)
+    await make(settings, A)
+    async with outbox_of(settings) as outbox:
+        speaker = outbox.speaker
+        failures = outbox.failures
+        async with speaker._turn:  # as one that waits for room
+            late = asyncio.create_task(speaker.say([said("wf", 2)]))
+            await asyncio.sleep(0)
+            speaker._fail(KafkaError("as if"), "a test", speaker._epoch)
+            await until(lambda: outbox.failures > failures and speaker.healthy)
+        await late
+        await outbox.record(said("wf", 1))
+        await until(lambda: not outbox.left)
+    assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): [1]}
 
 
 async def test_it_waits_when_too_much_is_on_its_way(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

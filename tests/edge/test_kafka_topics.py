@@ -54,6 +54,7 @@ async def test_nothing_is_ever_compacted_or_forgotten_and_doors_have_the_brokers
         assert (found["retention.ms"], found["retention.bytes"]) == (str(topic.retention_ms), "-1")
         assert int(found["max.message.bytes"]) > settings.max_message_bytes
         assert (found["message.timestamp.type"] == "LogAppendTime") is topic.door
+        assert (found["compression.type"] == "uncompressed") is topic.door
 
 
 async def test_what_differs_is_put_right_and_what_others_set_stays(kafka: str) -> None:

@@ -163,8 +163,10 @@ def test_no_attempt_may_outlive_the_call() -> None:
     assert told(both, [accepted(call)], Woken(), at(1)) == [started(seconds=1, until=5)]
 
 
-def test_while_an_attempt_is_out_only_its_lease_wakes() -> None:
-    assert both.due(both.fold([accepted(), started()])) is None
+def test_an_attempt_that_is_out_is_lost_some_time_after_its_deadline_whatever_became_of_its_lease() -> None:
+    due = both.due(both.fold([accepted(), started()]))
+    assert due is not None
+    assert due > started().deadline
 
 
 def test_a_call_for_another_class_of_model_begins_at_an_endpoint_that_serves_it() -> None:
@@ -291,7 +293,9 @@ def test_who_is_woken_before_the_time_has_come_says_nothing() -> None:
 def test_a_tier_is_tried_again_only_so_often() -> None:
     once = FIRST.model_copy(update={"max_retries": 1})
     decider = gateway(tiers(once, SECOND))
-    before = [accepted(), started(), fell("error", retry_at=1, resume_at=1), started(2)]
+    waiting = fell("error", retry_at=1, resume_at=1)
+    assert told(decider, [accepted(), started()], failure(fell("error", retry_at=1)), at(0.5)) == [waiting]
+    before = [accepted(), started(), waiting, started(2)]
     last = fell("error", 2, retry_at=3)
     assert told(decider, before, failure(last), at(2)) == [last]
     assert told(decider, [*before, last], Woken(), at(2)) == [started(3, SECOND, 2)]

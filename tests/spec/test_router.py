@@ -116,6 +116,7 @@ def test_a_type_that_is_about_meaning_goes_to_a_model() -> None:
 def test_a_question_reaches_the_model_word_for_word() -> None:
     _, plan, _ = run(told(case, [], asked(type="generate_response", data={"query": "What is your refund policy"})))
     assert plan.goal == "What is your refund policy"
+    assert plan.plan.steps[0].input is None, "and only once"
 
 
 def test_no_model_is_paid_for_an_empty_question() -> None:
@@ -146,6 +147,18 @@ def test_words_choose_the_agents_and_their_architecture() -> None:
         "analyst": (),
         "writer": ("research", "analyst"),
     }
+
+
+def test_a_near_deadline_or_a_budget_is_a_reason_to_avoid_an_agent() -> None:
+    later = router(replace(policy, runs=policy.runs | {"agent"}))
+
+    def architecture(**fields: Any) -> str:
+        routed, *_ = told(later, [], asked(text="Explore this", **fields))
+        assert isinstance(routed, RequestRouted)
+        return routed.architecture
+
+    assert architecture() == architecture(deadline=NOON + policy.hurry) == "agent"
+    assert architecture(budget="0.05") == architecture(deadline=NOON + policy.hurry / 2) == "specialist"
 
 
 def test_measured_prices_take_the_place_of_the_expected_ones() -> None:
@@ -272,6 +285,7 @@ def test_a_claim_on_a_workflow_never_ends_it(reason: DeadReason) -> None:
 
 
 def test_a_dead_letter_of_something_else_ends_nothing() -> None:
+    assert told(case, [], dead("unreadable").model_copy(update={"message_id": ""})) == []
     assert told(case, [], dead("poison", CancelWorkflow)) == []
     assert told(case, [], dead("poison", service="planner")) == []
 

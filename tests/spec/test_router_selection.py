@@ -32,6 +32,7 @@ def test_keywords_name_the_agents_and_research_is_the_default(text: str, agents:
         ("Hello there", "specialist"),
         ("Find the tides and draft a letter", "pipeline"),
         ("Find the tides, analyze the data and draft a letter", "fan-out"),
+        ("Draft a letter, and code a form for it", "fan-out"),
         ("Approve the wire transfer", "human"),
         ("Wait for the invoice, then pay it", "event-driven"),
         ("Explore what our rivals do", "agent"),

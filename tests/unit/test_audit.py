@@ -295,11 +295,9 @@ async def test_what_kafka_has_gives_back_every_stream_in_order_once() -> None:
     events = (await store.load([STREAM]))[STREAM].said
     for one in (*reversed(events), *events):
         gathered.add(published(one))
-    ((stream, mine),) = gathered.streams()
-    assert (stream, [(s.version, s.id, s.data, s.at) for s in mine]) == (
-        STREAM,
-        [(s.version, s.id, s.data, NOON) for s in events],
-    )
+    ((stream, found),) = gathered.streams()
+    mine = [(one.version, one.id, one.data, one.at) for one in found]
+    assert (stream, mine) == (STREAM, [(one.version, one.id, one.data, NOON) for one in events])
     assert (gathered.repeats, gathered.gaps()) == (3, [])
 
 
@@ -313,9 +311,7 @@ async def test_a_word_that_kafka_lost_is_a_gap() -> None:
 
 def test_what_is_not_said_by_us_is_left_out_of_a_rebuilt_store() -> None:
     gathered = rebuild.Gathered(Topics())
-    forged = Envelope(
-        id=str(uuid4()), source="/elsewhere", type="x", data=b"{}", correlationid="w1", subject="router", sequence=1
-    )
+    forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
     gathered.add(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))))
     assert gathered.strangers and not gathered.said
 

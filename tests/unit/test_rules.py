@@ -207,6 +207,7 @@ def test_dates_are_read_and_written(data: dict[str, Any], formatted: str) -> Non
         ({"date": "10:30"}, "date"),
         ({"date": "4 March 26"}, "date"),
         ({"date": "2026-03-04 10:00 CET"}, "date"),
+        ({"date": "4 March 2026 10:00 CET"}, "date"),
         ({"date": "2026-02-30"}, "date"),
         ({"date": "tomorrow"}, "date"),
         ({"date": "9" * 60}, "date"),

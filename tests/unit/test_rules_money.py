@@ -99,3 +99,25 @@ def test_a_json_number_too_large_for_its_cents_is_refused_and_a_string_is_not(am
 def test_what_is_no_tax_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(Unfit, match=next(iter(data))):
         answer("calculate_tax", **({"amount": 1} | data))
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        (True, "must be a number"),
+        ("9" * 65, "must be a number"),
+        ("1_000", "must be a number"),
+        ("٣", "must be a number"),
+        ("NaN", "must be a number"),
+        (float("inf"), "finite"),
+        (2**128, "too large"),
+        ("1e999", "10^15"),
+        ("1e-999", "10^15"),
+        ("1." + "1" * 28, "28 digits"),
+    ],
+)
+def test_what_is_no_number_or_without_bounds_is_refused(amount: Any, words: str) -> None:
+    with pytest.raises(Unfit) as problem:
+        answer("calculate_tax", amount=amount)
+    assert str(problem.value).startswith("amount: ")
+    assert words in str(problem.value)
