@@ -94,11 +94,22 @@ def stop(home: Path, *, patience: float = DRAIN + 10) -> bool:
     return True
 
 
+def served(name: str, http: str) -> list[str]:
+    """How a service is started."""
+    return [sys.executable, "-m", "infra.cli", "serve", name, "--instance", "1", "--http", http]
+
+
 class Supervisor:
     """Looks after one process for each name. Services end with the process that this lives in, however it ends."""
 
-    def __init__(self, home: Path, names: Sequence[str], say: Callable[[str], None] = lambda _: None) -> None:
-        self.home, self.names, self.say = home, tuple(names), say
+    def __init__(
+        self,
+        home: Path,
+        names: Sequence[str],
+        say: Callable[[str], None] = lambda _: None,
+        command: Callable[[str, str], list[str]] = served,
+    ) -> None:
+        self.home, self.names, self.say, self.command = home, tuple(names), say, command
         self._running: dict[str, Running] = {}
         self._http: dict[str, str] = {}
         self._falls: dict[str, int] = dict.fromkeys(names, 0)
@@ -159,7 +170,7 @@ class Supervisor:
         (self.home / "services.json").unlink(missing_ok=True)
 
     def _start(self, name: str) -> None:
-        command = [sys.executable, "-m", "infra.cli", "serve", name, "--instance", "1", "--http", self._http[name]]
+        command = self.command(name, self._http[name])
         here = Path.cwd()  # where relative paths in the settings begin
         spec = Spec(command, str(here), str(self._log(name)), signal.SIGTERM, patience=DRAIN)
         self._running[name] = process.start(Planned(name, self._http[name], spec), keep=False)

@@ -199,8 +199,8 @@ class House:
         http = f"127.0.0.1:{process.free_port()}"
         log = self.folder / "logs" / f"{re.sub('[^a-z0-9]', '-', key)}.log"
         command = [sys.executable, "-m", "infra.cli", "serve", *names, "--instance", instance, "--http", http]
-        spec = Spec(["/usr/bin/env", *(f"{k}={v}" for k, v in environment.items()), *command], str(ROOT), str(log), signal.SIGTERM, 20)
-        with _environment(self.environment):
+        spec = Spec(command, str(ROOT), str(log), signal.SIGTERM, patience=20)
+        with _environment(self.environment | environment):
             running = process.start(Planned(key, http, spec), keep=False)
         self._again[key] = (names, instance, environment)
         self.processes[key] = Process(names, instance, running, log)
@@ -243,6 +243,15 @@ class House:
             if one.alive:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
+
+    async def hansard(self, *words: str, code: int = 0) -> str:
+        """Runs the `hansard` command in this house; what it wrote to standard output."""
+        command = [sys.executable, "-m", "infra.cli", *words]
+        pipe = asyncio.subprocess.PIPE
+        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=pipe)
+        out, err = await asyncio.wait_for(done.communicate(), LONG)
+        assert done.returncode == code, out.decode() + err.decode()
+        return out.decode()
 
     # its topics
 

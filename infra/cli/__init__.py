@@ -1,5 +1,6 @@
 """`hansard`: the one command, and the one place that may import every service."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -45,7 +46,8 @@ app.command("supervise", hidden=True)(running.supervise)
 
 @app.callback()
 def _hansard(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
-    pass
+    if not debug:
+        logging.disable(logging.CRITICAL)  # a library's words are no help here: what matters is told in a sentence
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from contracts.envelope import TENANT, Envelope, Unreadable, headers, read
@@ -200,6 +200,8 @@ def reached(settings: Settings) -> Iterator[None]:
     """Turns what Kafka refuses into a Problem."""
     try:
         yield
+    except KafkaConnectionError as away:
+        raise Problem(f"Kafka at {settings.kafka} does not answer. `hansard doctor` looks closer.") from away
     except (KafkaError, OSError) as away:
         raise Problem(f"Kafka at {settings.kafka} does not do that ({away!r}). `hansard doctor` looks closer.") from away
 

@@ -25,7 +25,7 @@ from infra.cli.requests import RESULTS, Printer, word
 from infra.cli.running import down_ours, ended_by_signal, hints, prepare, start_services
 from shared.settings import Settings
 
-PATIENCE = 150.0  # seconds for all of it
+PATIENCE = 200.0  # seconds for all of it
 CHAIN = {
     "name": "draft-and-shorten",
     "architecture": "pipeline",
@@ -61,7 +61,7 @@ def pieces(now: datetime) -> list[Piece]:
     def free(text: str, **more: Any) -> bytes:
         return json.dumps({"text": text, **more}).encode()
 
-    soon, later = ((now + timedelta(seconds=seconds)).isoformat() for seconds in (3, 90))
+    soon, later = ((now + timedelta(seconds=seconds)).isoformat() for seconds in (3, 150))
     return [
         Piece("email", "is clerk@example.org an address?", typed("validate_email", email="clerk@example.org")),
         Piece("tax", "8.25 % on 1,249.90", typed("calculate_tax", amount="1249.90", tax_rate="0.0825")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -328,6 +329,7 @@ def serve(
 
     Example: hansard serve router planner    ·    hansard serve my_worker:build
     """
+    logging.disable(logging.NOTSET)
     settings = base.running(kafka=True, postgres=True)
     given = {name: value for name, value in (("instance", instance), ("http", http)) if value}
     settings = settings.model_copy(update=given)

@@ -4,22 +4,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from contracts.plans import Plan
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.requests import _ask, asked, plan_of, problems
+from infra.cli.requests import _ask, asked, plan_of
 
 ROLE = """\
-# A role of the specialists. Use it as `worker: proofreader` in a plan; HANSARD_ROLES names this folder.
-name: proofreader
-about: Finds mistakes in a text and mends them.
-model_class: fast
-max_output_tokens: 400
-system: |
+# A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
+about: Mends the spelling and grammar of a text.
+prompt: |
   You are a careful proofreader. Give the text back with its spelling and grammar mended.
   Change nothing else, and add nothing.
+model_class: fast
+max_output_tokens: 300
+temperature: 0.2
 """
 
 PLAN = """\
@@ -78,30 +77,23 @@ def init(
 app = typer.Typer(help="Plans: check one, run one.", no_args_is_help=True)
 
 
-def wrong_with(plan: Plan) -> list[str]:
-    """What the planner would refuse: ids that come twice, needs that no step meets, circles."""
-    ids = [step.id for step in plan.steps]
-    found = [f"step {id_} is there twice" for id_ in sorted({id_ for id_ in ids if ids.count(id_) > 1})]
-    found += [f"step {step.id} needs {need}, which is no step" for step in plan.steps for need in step.needs if need not in ids]
-    found += [f"the answer is to come from {name}, which is no step" for name in plan.answer if name not in ids]
-    left = {step.id: {need for need in step.needs if need in ids} for step in plan.steps}
-    while ready := [id_ for id_, needs in left.items() if not needs]:
-        left = {id_: needs - set(ready) for id_, needs in left.items() if id_ not in ready}
-    return [*found, *([f"steps need each other in a circle: {', '.join(left)}"] if left else [])]
-
-
 def read(file: str) -> tuple[Any, Plan]:
-    """A plan from a file, as it stands there and as it is understood. Raises Problem."""
+    """A plan from a file, as it stands there and as it is understood. Raises Problem where the planner would refuse it."""
+    from services.planner.app import BadWorker, workers_of
+    from services.planner.graph import problems
+    from services.router.plans import BadPlan
+    from services.router.plans import read as understood
+
     data = plan_of(file)
     if not isinstance(data, dict):
         raise Problem(f"{file} holds no plan.", code=2)
     try:
-        plan = Plan.model_validate(data)
-    except ValidationError as invalid:
-        raise Problem(f"{file} is no plan: {problems(invalid)}", code=2) from None
-    wrong = wrong_with(plan)
+        plan = understood(Path(file).read_text(), file)
+        wrong = problems(plan, workers_of(base.local()))
+    except (BadPlan, BadWorker, OSError) as bad:
+        raise Problem(str(bad), code=2) from None
     if wrong:
-        raise Problem(f"{file} cannot be run: {'; '.join(wrong)}", code=2)
+        raise Problem(f"{file} cannot be run: {'; '.join(wrong)}.", code=2)
     return data, plan
 
 
@@ -114,7 +106,7 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
     _, plan = read(file)
     rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
     screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
-    screen.say("It can be run. Whether its workers are known, the planner says.")
+    screen.say("It can be run.")
 
 
 @app.command("run")

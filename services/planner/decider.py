@@ -265,7 +265,7 @@ class Turn:
             self.end("dead-letter", "failed", f"step {step.id!r}: {told(dead)}")
 
     def end_if_settled(self) -> None:
-        if self.case.open == 0 and not self.over:
+        if self.case.open == 0:
             self.result(synthesis.finished(self.case))
 
     def end(self, reason: FailReason, because: Because, detail: str) -> None:

@@ -16,9 +16,9 @@ from pydantic import JsonValue
 from contracts.verifier import CheckClaim
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_VERB = r"\b(?:is|was|are|were|will be|equals|amounts to|comes to|stands at|on|by|at)\b"
-_LINK = rf"(?:\s+(?:date|amount|value|number))?\s*(?:[:=]|{_VERB})\s*"
-_LINKS = rf"(?:{_LINK}){{1,2}}"
+_VERB = r"\b(?:(?:is|was|are|were|will be)(?: at)?|equals|amounts to|comes to|stands at)\b"
+_LINK = rf"(?:\s+(?:amount|value|number))?\s*(?:[:=]|{_VERB})\s*"
+_DAY_LINK = rf"(?:\s+date)?(?:\s*(?:[:=]|{_VERB}|\b(?:on|by)\b)\s*){{1,2}}"
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATE = rf"\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}(?:st|nd|rd|th)? {_MONTH},? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
 _NUMBER = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?"
@@ -58,7 +58,7 @@ def _values(sentence: str, mention: str, fact: JsonValue) -> Iterator[str]:
     kind = {date: f"({_DATE})", Decimal: _AMOUNT, str: r"[\"'“`]?([A-Za-z0-9][\w-]*)"}.get(type(value))
     if kind is None:
         return
-    for found in re.finditer(rf"\b{mention}\b{_LINKS}{kind}", sentence, re.IGNORECASE):
+    for found in re.finditer(rf"\b{mention}\b{_DAY_LINK if isinstance(value, date) else _LINK}{kind}", sentence, re.IGNORECASE):
         said = found.group(1).strip()
         if isinstance(value, str) and not _CODE.fullmatch(said):
             continue

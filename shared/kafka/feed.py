@@ -99,7 +99,7 @@ class Feed:
         self._group = group_name(settings, service)
         self._connection = connection(settings)
         self._sizes: dict[str, int] = {}  # partitions by topic when the group was last looked at
-        self._joins: deque[float] = deque(maxlen=5)
+        self._joins: deque[float] = deque(maxlen=8)
         # Everything that reaches the brokers comes with each subscriber: this one only needs a name for what it serves
         self.broker = KafkaBroker(
             settings.kafka or "unset",
@@ -265,15 +265,17 @@ class Feed:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self.commit()
+            await asyncio.shield(self.commit())
             await asyncio.sleep(COMMIT_EVERY)
 
     async def gained(self, partitions: set[TopicPartition]) -> None:
         self.assignment += 1
         self._sizes = {}
         self._joins.append(time.monotonic())
-        if len(self._joins) == self._joins.maxlen and self._joins[-1] - self._joins[0] < 30:
-            log.error("%s is given partitions again and again: is another process named %r too?", self.service, self.instance)
+        if self.instance and len(self._joins) == self._joins.maxlen and self._joins[-1] - self._joins[0] < 20:
+            self._joins.clear()
+            log.error("%s: another process is named %r too; this one goes on without a name", self.service, self.instance)
+            self._subscriber.forget_name()
         self._owned = frozenset(partitions)
         self._begun, self._read, self._done, self._committed = {}, {}, {}, {}
         await self._on_assigned({self._ours(partition) for partition in partitions})
@@ -473,6 +475,11 @@ class _Subscriber(BatchSubscriber):
             if time.monotonic() - began > 60:
                 backoff.reset()
             await backoff.wait()
+
+    def forget_name(self) -> None:
+        """Two members of one name throw each other out of the group for ever: this one joins anew as any other."""
+        self._connection_args["group_instance_id"] = None
+        self._broken.set()
 
     async def _close(self) -> None:
         consumer, self.consumer = self.consumer, None

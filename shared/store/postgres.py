@@ -202,8 +202,9 @@ class PostgresStore:
 
     async def _with_appender(self, work: Callable[[Any], Awaitable[T]]) -> T:
         if self._appender is None or self._appender.is_closed():
-            self._appender = await asyncpg.connect(self._dsn, **self._options)
-            await _init(self._appender)
+            connection = await asyncpg.connect(self._dsn, **self._options)
+            await _init(connection)
+            self._appender = connection
         try:
             return await work(self._appender)
         except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):

@@ -1,0 +1,90 @@
+"""At each door a hundred hostile or broken messages among good ones: each is dead or refused, and the good are answered."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+
+from tests.e2e.hostile import Hostile, at_control, at_requests
+from tests.edge.kafka_kit import put_raw
+from tests.house import RULE, House, envelope, until
+
+SLOW = {"text": "Implement a function that counts words."}  # a coder's: the scripted model takes five seconds for it
+LETTER_AT = "select data->>'topic', (data->>'partition')::int, (data->>'offset')::bigint, data->>'reason' from events where topic = 'dead-letters'"
+
+
+async def test_what_is_hostile_at_requests_is_dead_or_refused_and_the_good_between_are_answered(house: House) -> None:
+    tag = f"h{secrets.token_hex(3)}"
+    [answered] = await house.ask(RULE)
+    first = (await house.answered([answered]))[answered]
+    again = json.dumps(RULE).encode()
+    hostile = [one if one.name != "the request again" else Hostile(one.name, "silent", one.headers, again, one.workflow)
+               for one in at_requests(tag, answered, first.id)]  # fmt: skip
+    assert len(hostile) >= 100
+    await put_raw(house.settings, "requests", b"\xff\xfe\x00", b'{"text": "a header whose name is no text"}')
+    good = [f"{tag}-good-{n}" for n in range(len(hostile) // 5)]
+    limit = json.dumps(RULE).encode()
+    places = await among(house, "requests", hostile, good)
+    await house.put("requests", limit[:-1] + b" " * (256 * 1024 - len(limit)) + limit[-1:], envelope(f"{tag}-at-the-limit"))
+    await house.put("requests", limit, envelope(first.id, workflow=f"{tag}-by-the-id-of-an-event"))
+
+    results = await house.answered([*good, f"{tag}-at-the-limit", f"{tag}-by-the-id-of-an-event", *refused(hostile)])
+    wrong = [id_ for id_ in refused(hostile) if results[id_].kind != "hansard.results.refused.v1"]
+    assert wrong == []
+    assert {results[id_].kind for id_ in results if id_ not in set(wrong) and id_ not in set(refused(hostile))} == {
+        "hansard.results.completed.v1"
+    }
+    assert house.results[answered] == [first]
+    await dead(house, "requests", hostile, places)
+    await house.at_rest()
+    await house.is_whole()
+
+
+async def test_what_is_hostile_at_control_is_dead_or_changes_nothing_and_requests_are_answered(house: House) -> None:
+    tag = f"c{secrets.token_hex(3)}"
+    answered, running = await house.ask(RULE, SLOW)
+    first = (await house.answered([answered]))[answered]
+    hostile = list(at_control(tag, answered, running))
+    assert len(hostile) >= 100
+    good = [f"{tag}-good-{n}" for n in range(len(hostile) // 5)]
+    places = await among(house, "control", hostile, good)
+    results = await house.answered([*good, running])
+    assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
+    assert house.results[answered] == [first]
+    await dead(house, "control", hostile, places)
+    await house.at_rest()
+    await house.is_whole()
+    assert f"forged-{answered}" not in house.results
+
+
+async def among(house: House, topic: str, hostile: Sequence[Hostile], good: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Publishes these with good requests between them; where each stands."""
+    producer = await house.producer()
+    sent = []
+    for n, one in enumerate(hostile):
+        headers = one.headers if one.name != "a header twice" else [*one.headers, ("ce_id", b"a"), ("ce_id", b"b")]
+        sent.append(await producer.send(house.settings.topic_prefix + topic, one.body, key=one.key, headers=headers))
+        if n % 5 == 4:
+            await house.ask(RULE, ids=[good[n // 5]])
+    places = await asyncio.gather(*sent)
+    return [(topic, place.partition, place.offset) for place in places]
+
+
+def refused(hostile: Iterable[Hostile]) -> list[str]:
+    return [one.workflow for one in hostile if one.fate == "refused"]
+
+
+async def dead(house: House, topic: str, hostile: Sequence[Hostile], places: Sequence[tuple[str, int, int]]) -> None:
+    """Waits until each that must be dead is, and asserts that no silent one is."""
+    wanted = {place: one.name for place, one in zip(places, hostile, strict=True) if one.fate == "dead"}
+    letters: dict[tuple[str, int, int], list[str]] = {}
+
+    async def all_dead() -> bool:
+        letters.clear()
+        for *place, reason in await house.rows(LETTER_AT):
+            letters.setdefault((place[0], place[1], place[2]), []).append(reason)
+        return wanted.keys() <= letters.keys()
+
+    await until(all_dead, lambda: f"not dead: {[wanted[place] for place in wanted.keys() - letters.keys()]}", 30)
+    silent = [one.name for place, one in zip(places, hostile, strict=True) if one.fate == "silent" and place in letters]
+    assert silent == []
