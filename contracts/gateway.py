@@ -43,9 +43,7 @@ class CallModel(Command):
     model_class: ModelClass = "fast"
     api: Literal["chat", "responses"] = "chat"
     messages: tuple[ChatMessage, ...] = Field(min_length=1)
-    question: str = Field(
-        default="", description="what is asked, in short: for the cache, the extractive tier and the rules"
-    )
+    question: str = Field(default="", description="what is asked, in short: for the cache, the extractive tier and the rules")
     passages: tuple[Passage, ...] = ()
     tools: tuple[dict[str, Json], ...] = ()
     response_schema: dict[str, Json] | None = Field(default=None, description="JSON Schema of a structured output")
@@ -98,12 +96,8 @@ class AttemptFailed(Event):
     cost: Money = Field(default=0, validate_default=True)
     input_tokens: int = 0
     output_tokens: int = 0
-    retry_at: AwareDatetime | None = Field(
-        default=None, description="not before then: backoff, or the provider's Retry-After"
-    )
-    resume_at: AwareDatetime | None = Field(
-        default=None, description="when the call goes on, at whatever tier; none: at once"
-    )
+    retry_at: AwareDatetime | None = Field(default=None, description="not before then: backoff, or the provider's Retry-After")
+    resume_at: AwareDatetime | None = Field(default=None, description="when the call goes on, at whatever tier; none: at once")
     estimated: bool = Field(default=False, description="the cost is an estimate, or not known")
     circuit_open_until: AwareDatetime | None = None
 

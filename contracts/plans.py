@@ -11,24 +11,17 @@ class Step(Value):
     """One piece of work for one worker."""
 
     id: Name
-    worker: Name = Field(
-        description="who does it: a role of the specialists (research, analyst, writer, coder, …) or a service"
-    )
+    worker: Name = Field(description="who does it: a role of the specialists (research, analyst, writer, coder, …) or a service")
     instructions: str = Field(default="", description="what to do; empty: the goal of the workflow itself")
     needs: tuple[Name, ...] = Field(default=(), description="steps whose answers this one is given, and must wait for")
     input: Json = Field(
-        default=None, description="data for the worker. In an object, `facts` must not be contradicted, `passages` are to be cited"
+        default=None,
+        description="data for the worker. In an object, `facts` must not be contradicted, `passages` are to be cited",
     )
     verify: Literal["code", "judge", "none"] = Field(default="code", description="how its answer is checked")
-    retries: Annotated[int, Field(ge=0, le=20)] = Field(
-        default=2, description="further attempts after a failed check or task"
-    )
-    timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(
-        default=None, description="seconds for one attempt"
-    )
-    optional: bool = Field(
-        default=False, description="its failure does not fail the workflow; what needs it is skipped"
-    )
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(default=2, description="further attempts after a failed check or task")
+    timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(default=None, description="seconds for one attempt")
+    optional: bool = Field(default=False, description="its failure does not fail the workflow; what needs it is skipped")
 
 
 class Plan(Value):
@@ -36,9 +29,7 @@ class Plan(Value):
 
     name: Name = "unnamed"
     version: str = "1"
-    architecture: str = Field(
-        default="", description="the architecture of the reference that this plan is an instance of"
-    )
+    architecture: str = Field(default="", description="the architecture of the reference that this plan is an instance of")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=5000)
     answer: tuple[Name, ...] = Field(
         default=(), description="steps whose answers make the result; empty: those that nothing needs"

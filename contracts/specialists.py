@@ -21,9 +21,7 @@ class Given(Value):
 class PerformTask(Command):
     kind = "hansard.specialists.perform.v1"
     task: Path = Field(description="step and attempt: `draft.1`")
-    service: Name = Field(
-        default="specialists", description="the service that does it: its topic of commands gets this"
-    )
+    service: Name = Field(default="specialists", description="the service that does it: its topic of commands gets this")
     role: Name
     goal: str = Field(description="what the caller asked for")
     instructions: str = Field(default="", description="this task's part in it")

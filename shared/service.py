@@ -54,9 +54,7 @@ class Service(Generic[State]):
     @cached_property
     def code(self) -> str:
         """Version of the code that decides: the hash of its source."""
-        return hashlib.sha256(
-            inspect.getsource(inspect.getmodule(self.decider.decide) or type(self)).encode()
-        ).hexdigest()[:12]
+        return hashlib.sha256(inspect.getsource(inspect.getmodule(self.decider.decide) or type(self)).encode()).hexdigest()[:12]
 
     def decider_of(self, policy: str) -> Decider[State] | None:
         return self.decider if policy == self.decider.policy else self.policies.get(policy)

@@ -21,9 +21,7 @@ class Settings(BaseSettings):
     kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     kafka_username: str = ""
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca: Path | None = Field(
-        default=None, description="PEM file of the authority that signed the brokers' certificates"
-    )
+    kafka_ca: Path | None = Field(default=None, description="PEM file of the authority that signed the brokers' certificates")
     kafka_cert: Path | None = None
     kafka_key: Path | None = None
     topic_prefix: str = Field(default="", description="put before every topic and consumer group")
@@ -38,14 +36,10 @@ class Settings(BaseSettings):
     postgres: SecretStr = Field(default=SecretStr(""), description="DSN; empty: a server of our own on this machine")
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1)
-    postgres_pooler: bool = Field(
-        default=False, description="a transaction pooler stands between: no prepared statements"
-    )
+    postgres_pooler: bool = Field(default=False, description="a transaction pooler stands between: no prepared statements")
 
     # The model
-    model_url: str = Field(
-        default="", description="OpenAI-compatible address; empty: a small model of our own on this machine"
-    )
+    model_url: str = Field(default="", description="OpenAI-compatible address; empty: a small model of our own on this machine")
     model_name: str = ""
     model_key: SecretStr = SecretStr("")
     gateway: Path | None = Field(
@@ -59,15 +53,11 @@ class Settings(BaseSettings):
 
     # A process
     home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
-    instance: str = Field(
-        default="", description="name of this process among those of its service: stable over a restart"
-    )
+    instance: str = Field(default="", description="name of this process among those of its service: stable over a restart")
     http: str = Field(default="", description="host:port for /health, /ready and /metrics; empty: not served")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
-    log_payloads: bool = Field(
-        default=False, description="write message bodies to the log; they may hold personal data"
-    )
+    log_payloads: bool = Field(default=False, description="write message bodies to the log; they may hold personal data")
     otlp: str = Field(default="", description="OTLP/HTTP address for traces; empty: not traced")
 
     # Limits
@@ -76,12 +66,8 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="body of a message of ours")
     workflow_seconds: float = Field(default=600, gt=0, description="a workflow's deadline where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="folded states that a process keeps")
-    lease_seconds: float = Field(
-        default=15, gt=0, description="a performer that falls silent for so long is taken over"
-    )
-    crash_attempts: int = Field(
-        default=3, ge=1, description="a message during which the process ended so often is a dead letter"
-    )
+    lease_seconds: float = Field(default=15, gt=0, description="a performer that falls silent for so long is taken over")
+    crash_attempts: int = Field(default=3, ge=1, description="a message during which the process ended so often is a dead letter")
 
     @field_validator("home")
     @classmethod

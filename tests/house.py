@@ -263,14 +263,14 @@ class House:
             await self._producer.start()
         return self._producer
 
-    async def put(
-        self, topic: str, body: bytes | None, headers: Iterable[tuple[str, bytes]], key: bytes | None = None
-    ) -> None:
+    async def put(self, topic: str, body: bytes | None, headers: Iterable[tuple[str, bytes]], key: bytes | None = None) -> None:
         """These bytes, as they are."""
         producer = await self.producer()
         await producer.send_and_wait(self.settings.topic_prefix + topic, body, key=key, headers=list(headers))
 
-    async def ask(self, *bodies: Json, ids: Sequence[str] = (), topic: str = "requests", kind: str = SubmitRequest.kind) -> list[str]:
+    async def ask(
+        self, *bodies: Json, ids: Sequence[str] = (), topic: str = "requests", kind: str = SubmitRequest.kind
+    ) -> list[str]:
         """Publishes requests, in order; their ids."""
         producer = await self.producer()
         ids = ids or [f"w-{secrets.token_hex(6)}" for _ in bodies]
@@ -309,9 +309,7 @@ class House:
         try:
             async for record in consumer:
                 headers = {name: value.decode() for name, value in record.headers}
-                self.heard.append(
-                    Said(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value)
-                )
+                self.heard.append(Said(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value))
         finally:
             await consumer.stop()
 
@@ -333,7 +331,9 @@ class House:
         """The one result of each, when they are all there."""
         await self.listen()
         wanted = set(ids)
-        await until(lambda: wanted <= self.results.keys(), lambda: f"no result for {sorted(wanted - self.results.keys())[:5]}", seconds)
+        await until(
+            lambda: wanted <= self.results.keys(), lambda: f"no result for {sorted(wanted - self.results.keys())[:5]}", seconds
+        )
         results = self.results
         assert [w for w in wanted if len(results[w]) != 1] == [], "more than one result"
         return {workflow: results[workflow][0] for workflow in wanted}
@@ -342,7 +342,9 @@ class House:
 
     async def store(self) -> PostgresStore:
         if self._store is None:
-            self._store = await PostgresStore.open(self.settings.postgres.get_secret_value(), schema=self.settings.postgres_schema)
+            self._store = await PostgresStore.open(
+                self.settings.postgres.get_secret_value(), schema=self.settings.postgres_schema
+            )
         return self._store
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
@@ -443,9 +445,15 @@ def in_order(heard: Iterable[Said]) -> list[str]:
     return wrong
 
 
-def envelope(id_: str, kind: str = SubmitRequest.kind, *, workflow: str = "", source: str = "/test", **more: str) -> list[tuple[str, bytes]]:
+def envelope(
+    id_: str, kind: str = SubmitRequest.kind, *, workflow: str = "", source: str = "/test", **more: str
+) -> list[tuple[str, bytes]]:
     """CloudEvents headers in binary mode."""
-    named = {"specversion": "1.0", "id": id_, "source": source, "type": kind} | ({"correlationid": workflow} if workflow else {}) | more
+    named = (
+        {"specversion": "1.0", "id": id_, "source": source, "type": kind}
+        | ({"correlationid": workflow} if workflow else {})
+        | more
+    )
     return [(f"ce_{name}", value.encode()) for name, value in named.items()]
 
 
@@ -471,7 +479,10 @@ def _endpoints(url: str, name: str, script: str, capable: str) -> list[Json]:
     one = known | {"name": "scripted", "model": f"{script}#{name}"}
     if not capable:
         return [one]
-    return [one | {"classes": ["fast"]}, known | {"name": "scripted-capable", "model": f"{capable}#{name}", "classes": ["capable"]}]
+    return [
+        one | {"classes": ["fast"]},
+        known | {"name": "scripted-capable", "model": f"{capable}#{name}", "classes": ["capable"]},
+    ]
 
 
 @contextlib.contextmanager

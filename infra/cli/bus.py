@@ -140,14 +140,10 @@ class Bus:
         try:
             await _started(consumer, self.settings)
             first = {self.full(topic) for topic in beginning}
-            partitions = consumer.assignment()
-            early = [tp for tp in partitions if start == "beginning" or tp.topic in first]
-            late = [tp for tp in partitions if tp not in set(early)]
-            if early:
-                await consumer.seek_to_beginning(*early)
-            if late:
-                await consumer.seek_to_end(*late)
-                await asyncio.gather(*(consumer.position(tp) for tp in late))
+            late = [tp for tp in consumer.assignment() if start == "end" and tp.topic not in first]
+            await asyncio.gather(*(consumer.position(tp) for tp in late))  # a place that is not settled yet would win
+            for tp, end in (await consumer.end_offsets(late)).items() if late else ():
+                consumer.seek(tp, end)
             yield Listener(consumer, self.settings)
         finally:
             await consumer.stop()

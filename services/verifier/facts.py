@@ -97,7 +97,7 @@ def _value(fact: JsonValue) -> Value | None:
     if isinstance(fact, bool):
         return fact
     if isinstance(fact, int | float):
-        return Decimal(str(fact))
+        return Decimal(fact) if isinstance(fact, int) else Decimal(str(fact))
     if not isinstance(fact, str):
         return None
     text = fact.strip()

@@ -19,7 +19,6 @@ from shared.kafka.record import Record
 from shared.service import Service
 from shared.store.record import NAMESPACE, Door, Stream, uuid5
 
-
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 

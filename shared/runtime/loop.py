@@ -138,7 +138,10 @@ class Loop:
         return []
 
     async def _alone(self, heard: Heard) -> None:
-        left, last = [heard], bare(heard, Dead("refused-by-store", "the store refused the dead letter too: read it at its origin"))
+        left, last = (
+            [heard],
+            bare(heard, Dead("refused-by-store", "the store refused the dead letter too: read it at its origin")),
+        )
         while left:
             try:
                 left = await self._together(left)

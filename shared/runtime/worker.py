@@ -165,4 +165,3 @@ async def patiently(work: Any, what: str) -> Any:
             log.warning("waiting", trouble=f"{what} is away: {away}")
             await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
             tries += 1
-

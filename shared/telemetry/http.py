@@ -37,7 +37,9 @@ async def serve_http(address: str, parts: Sequence[Healthy]) -> AsyncIterator[No
         yield
         return
     host, _, port = address.rpartition(":")
-    config = uvicorn.Config(_app(parts), host=host or "127.0.0.1", port=int(port), log_level="warning", lifespan="off", access_log=False)
+    config = uvicorn.Config(
+        _app(parts), host=host or "127.0.0.1", port=int(port), log_level="warning", lifespan="off", access_log=False
+    )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
     try:

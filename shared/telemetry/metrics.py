@@ -10,7 +10,9 @@ from contracts.gateway import ModelReplied
 FINE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 append_seconds = Histogram("hansard_append_seconds", "One append, round trip.", buckets=FINE)
-hop_seconds = Histogram("hansard_hop_seconds", "From the recorded time of what was heard to its hearing.", ["service"], buckets=FINE)
+hop_seconds = Histogram(
+    "hansard_hop_seconds", "From the recorded time of what was heard to its hearing.", ["service"], buckets=FINE
+)
 hearings = Counter("hansard_hearings_total", "Hearings on the record.", ["service", "kind", "fate"])
 events = Counter("hansard_events_total", "Events said.", ["service", "kind"])
 lag = Gauge("hansard_consumer_lag_messages", "Messages not yet heard.", ["service", "topic"])

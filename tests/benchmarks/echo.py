@@ -1,6 +1,5 @@
 """The floor of a hop: bare aiokafka from one topic to another, with what every honest consumer does. `… IN OUT GROUP`."""
 
-import asyncio
 import sys
 
 import uvloop
@@ -8,7 +7,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 
 async def main(kafka: str, into: str, out: str) -> None:
-    consumer = AIOKafkaConsumer(into, bootstrap_servers=kafka, group_id=f"echo-{into}", auto_offset_reset="earliest", enable_auto_commit=True)
+    consumer = AIOKafkaConsumer(
+        into, bootstrap_servers=kafka, group_id=f"echo-{into}", auto_offset_reset="earliest", enable_auto_commit=True
+    )
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=0)
     await consumer.start()
     await producer.start()

@@ -24,17 +24,22 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
                 yield kafka
                 postgres = await _postgres(addresses, concurrency, count)
                 yield postgres
-                hop = await measured("hop", "typed request, one process", it, caller, REQUEST, concurrency, count, partitions=partitions)
+                hop = await measured(
+                    "hop", "typed request, one process", it, caller, REQUEST, concurrency, count, partitions=partitions
+                )
                 yield hop
                 floor = kafka.p50_ms + postgres.p50_ms
-                yield Measured("hop over floors", "p50 / (kafka p50 + append p50)", concurrency, more={"ratio": hop.p50_ms / floor})
+                yield Measured(
+                    "hop over floors", "p50 / (kafka p50 + append p50)", concurrency, more={"ratio": hop.p50_ms / floor}
+                )
 
 
 async def _kafka(it: House, concurrency: int, count: int) -> Measured:
     """The same bodies through a process that only passes them on."""
     prefix = it.settings.topic_prefix
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.echo", it.settings.kafka, f"{prefix}router.events", f"{prefix}planner.events"], cwd=ROOT
+        [sys.executable, "-m", "tests.benchmarks.echo", it.settings.kafka, f"{prefix}router.events", f"{prefix}planner.events"],
+        cwd=ROOT,
     )
     try:
         async with Caller(it, "router.events", "planner.events") as caller:
@@ -43,7 +48,9 @@ async def _kafka(it: House, concurrency: int, count: int) -> Measured:
     finally:
         process.terminate()
         process.wait(10)
-    return Measured("floor: kafka hop", "bare aiokafka", concurrency, rate, *spread(seconds), more={"partitions": it.settings.partitions})
+    return Measured(
+        "floor: kafka hop", "bare aiokafka", concurrency, rate, *spread(seconds), more={"partitions": it.settings.partitions}
+    )
 
 
 async def _postgres(addresses: Addresses, concurrency: int, count: int) -> Measured:

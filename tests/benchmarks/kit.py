@@ -63,11 +63,21 @@ class Book:
 
     def table(self) -> str:
         """Markdown."""
-        rows = ["| what | workload | at once | per second | p50 ms | p99 ms | CPU ms | more |", "|---|---|---:|---:|---:|---:|---:|---|"]
+        rows = [
+            "| what | workload | at once | per second | p50 ms | p99 ms | CPU ms | more |",
+            "|---|---|---:|---:|---:|---:|---:|---|",
+        ]
         for m in self.all:
             more = ", ".join(f"{k} {round(v, 2) if isinstance(v, float) else v}" for k, v in m.more.items())
-            cells = [m.rate and f"{m.rate:,.0f}", m.p50_ms and f"{m.p50_ms:.1f}", m.p99_ms and f"{m.p99_ms:.1f}", m.cpu_ms and f"{m.cpu_ms:.2f}"]
-            rows.append(f"| {m.name} | {m.workload} | {m.concurrency or ''} | {' | '.join(str(c or '') for c in cells)} | {more} |")
+            cells = [
+                m.rate and f"{m.rate:,.0f}",
+                m.p50_ms and f"{m.p50_ms:.1f}",
+                m.p99_ms and f"{m.p99_ms:.1f}",
+                m.cpu_ms and f"{m.cpu_ms:.2f}",
+            ]
+            rows.append(
+                f"| {m.name} | {m.workload} | {m.concurrency or ''} | {' | '.join(str(c or '') for c in cells)} | {more} |"
+            )
         return "\n".join(rows)
 
     def show(self) -> None:

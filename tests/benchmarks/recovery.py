@@ -37,4 +37,3 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
             "recovery", f"kill -9 of the router at half of {COUNT:,} requests", AT_ONCE, before,
             more={"first_result_s": after[0] - killed, "rate_before_s": back - killed, "results": len(caller.results) - 1},
         )  # fmt: skip
-

@@ -87,7 +87,9 @@ async def _size(it: House) -> tuple[int, int, int]:
     connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
     schema = it.settings.postgres_schema
     try:
-        events, hearings = [await connection.fetchval(f"select count(*) from {schema}.{table}") for table in ("events", "hearings")]
+        events, hearings = [
+            await connection.fetchval(f"select count(*) from {schema}.{table}") for table in ("events", "hearings")
+        ]
         size = await connection.fetchval(
             "select sum(pg_total_relation_size(c.oid))::bigint from pg_class c join pg_namespace n on n.oid = relnamespace"
             " where nspname = $1 and relkind = 'r'",

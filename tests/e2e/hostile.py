@@ -118,7 +118,7 @@ class Hostile:
     headers: Headers
     body: bytes | None
     workflow: str = ""
-    key: bytes | None = None
+    key: bytes | None = b"k"
 
 
 def _changed(headers: Headers, changes: dict[str, bytes | None]) -> Headers:
@@ -131,7 +131,9 @@ def _broken(kind: str, good: bytes, readable: Fate, tag: str) -> Iterator[Hostil
 
     def one(name: str, fate: Fate, body: bytes | None, **changes: bytes | None) -> Hostile:
         id_ = f"{tag}-{name.replace(' ', '-').replace(',', '')}"
-        return Hostile(name, fate, _changed(envelope(id_, kind), {k.replace("__", "-"): v for k, v in changes.items()}), body, id_)
+        return Hostile(
+            name, fate, _changed(envelope(id_, kind), {k.replace("__", "-"): v for k, v in changes.items()}), body, id_
+        )
 
     for name, body in NO_JSON.items():
         yield one(name, readable, body)
@@ -151,8 +153,18 @@ def _broken(kind: str, good: bytes, readable: Fate, tag: str) -> Iterator[Hostil
     yield Hostile("no headers, no body", "dead", [], None)
     yield Hostile("garbage", "dead", [("\x00", b"\x00"), ("", b"")], b"\x00" * 100)
     yield Hostile("half a structured event", "dead", [], b'{"specversion": "1.0", "id": "x", "source": "/t", "type": "')
-    yield Hostile("a structured event without data", "dead", [], json.dumps({"specversion": "1.0", "id": "x", "source": "/t", "type": kind}).encode())
-    yield Hostile("a structured event with a number for an id", "dead", [], b'{"specversion": "1.0", "id": 7, "source": "/t", "type": "t", "data": {}}')
+    yield Hostile(
+        "a structured event without data",
+        "dead",
+        [],
+        json.dumps({"specversion": "1.0", "id": "x", "source": "/t", "type": kind}).encode(),
+    )
+    yield Hostile(
+        "a structured event with a number for an id",
+        "dead",
+        [],
+        b'{"specversion": "1.0", "id": 7, "source": "/t", "type": "t", "data": {}}',
+    )
 
 
 def at_requests(tag: str, answered: str, event: str) -> Iterator[Hostile]:
@@ -163,12 +175,24 @@ def at_requests(tag: str, answered: str, event: str) -> Iterator[Hostile]:
         id_ = f"{tag}-f-{name.replace(' ', '-').replace(',', '')}"
         yield Hostile(name, "refused", envelope(id_), json.dumps(body).encode(), id_)
     for name, text in {"NaN": b"NaN", "Infinity": b"-Infinity", "1e999": b"1e999"}.items():
-        yield Hostile(name, "refused", envelope(f"{tag}-{name}"), b'{"type": "calculate_tax", "data": {"amount": ' + text + b"}}", f"{tag}-{name}")
+        yield Hostile(
+            name,
+            "refused",
+            envelope(f"{tag}-{name}"),
+            b'{"type": "calculate_tax", "data": {"amount": ' + text + b"}}",
+            f"{tag}-{name}",
+        )
     yield Hostile("another's correlation", "dead", envelope(f"{tag}-thief", workflow=answered), good, answered)
     yield Hostile("another's correlation, by an event's id", "dead", envelope(event, workflow=answered), good, answered)
     yield Hostile("another's request id with another body", "dead", envelope(answered), b'{"text": "not what I said"}', answered)
     yield Hostile("a cancel at the wrong door", "dead", envelope(f"{tag}-wrong", CancelWorkflow.kind), b"{}", f"{tag}-wrong")
-    yield Hostile("NUL as an escape", "dead or answered", envelope(f"{tag}-nul"), b'{"type": "calculate_tax", "data": {"amount": "1", "note": "\\u0000"}}', f"{tag}-nul")
+    yield Hostile(
+        "NUL as an escape",
+        "dead or answered",
+        envelope(f"{tag}-nul"),
+        b'{"type": "calculate_tax", "data": {"amount": "1", "note": "\\u0000"}}',
+        f"{tag}-nul",
+    )
     yield Hostile("the request again", "silent", envelope(answered), None, answered)  # its body is the caller's to fill in
 
 
@@ -181,12 +205,19 @@ def at_control(tag: str, answered: str, running: str) -> Iterator[Hostile]:
     for name, body in {"by is a number": {"by": 7}, "reason is a list": {"reason": []}, "by is null": {"by": None}}.items():
         yield Hostile(name, "dead", envelope(f"{tag}-{name.replace(' ', '-')}", kind), json.dumps(body).encode())
     yield Hostile("a request at the wrong door", "dead", envelope(f"{tag}-wrong"), b'{"text": "a"}')
-    yield Hostile("a cancel of another tenant's workflow", "silent", envelope(f"{tag}-t", kind, workflow=running, tenant="mallory"), good)
+    yield Hostile(
+        "a cancel of another tenant's workflow", "silent", envelope(f"{tag}-t", kind, workflow=running, tenant="mallory"), good
+    )
     yield Hostile("a cancel of nobody's workflow", "silent", envelope(f"{tag}-n", kind, workflow=f"{tag}-nobody"), good)
     yield Hostile("a cancel of what is over", "silent", envelope(f"{tag}-o", kind, workflow=answered), good)
     for name, changes, fate in _redrives(answered):
         body = json.dumps(_redrive(answered) | changes).encode()
-        yield Hostile(f"redrive: {name}", fate, envelope(f"{tag}-r-{name.replace(' ', '-')}", RedriveDeadLetter.kind, workflow=answered), body)
+        yield Hostile(
+            f"redrive: {name}",
+            fate,
+            envelope(f"{tag}-r-{name.replace(' ', '-')}", RedriveDeadLetter.kind, workflow=answered),
+            body,
+        )
 
 
 def _redrive(answered: str) -> dict[str, Any]:
@@ -209,10 +240,15 @@ def _redrives(answered: str) -> Iterator[tuple[str, dict[str, Any], Fate]]:
 
     yield "of what was never dead", {}, "silent"
     yield "into another's workflow", headers(*envelope("forged", workflow=answered)), "silent"
-    yield "of a plan of one's own", headers(*envelope("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11", "hansard.planner.run-plan.v1", workflow=answered)) | {
-        "service": "planner",
-        "topic": "planner.commands",
-    }, "silent"
+    yield (
+        "of a plan of one's own",
+        headers(*envelope("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11", "hansard.planner.run-plan.v1", workflow=answered))
+        | {
+            "service": "planner",
+            "topic": "planner.commands",
+        },
+        "silent",
+    )
     yield "of nothing", {"headers": [], "body": None}, "silent"
     yield "of a redrive", headers(*envelope("forged-r", RedriveDeadLetter.kind)) | {"topic": "control"}, "silent"
     yield "at the end of time", {"timestamp": 10**30}, "dead"

@@ -1,6 +1,5 @@
 """Requests go in at `requests` and come out at `results`, through six processes."""
 
-from infra.servers import Servers
 from tests.house import QUESTION, RULE, House
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -267,6 +267,21 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresStore, raw: as
 # Rule 6: doors
 
 
+@asynccontextmanager
+async def nobody_sees_anothers(raw: asyncpg.Connection, workflow: str, cause: UUID) -> AsyncIterator[None]:
+    """Whoever brings this door in the meantime looks, sees none, and waits; then all go on at once."""
+    doubtful = raw.transaction()
+    await doubtful.start()
+    await raw.execute(
+        'insert into doors (at, broker_at, "offset", cause, partition, tenant, workflow, topic, headers)'
+        " values (now(), now(), 0, $1, 0, 'default', $2, 'requests', '[]')",
+        cause,
+        workflow,
+    )
+    yield
+    await doubtful.rollback()
+
+
 async def test_racing_hearers_bring_a_door_once(
     postgres_dsn: str, schema: str, raw: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,8 +290,7 @@ async def test_racing_hearers_bring_a_door_once(
     streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner", "router", "timers")]
     heard = door(streams[0], cause)
     async with several(postgres_dsn, schema, 4) as stores:
-        async with raw.transaction():
-            await raw.execute("lock table doors in share row exclusive mode")  # so that nobody sees another's door
+        async with nobody_sees_anothers(raw, workflow, cause):
             all_hear = [
                 asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[heard])]))
                 for store, s in zip(stores, streams, strict=True)
@@ -293,8 +307,7 @@ async def test_racing_hearers_with_two_bodies_under_one_id_are_not_both_heard(
     workflow, cause = f"wf-{uuid4()}", uuid4()
     streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner")]
     async with several(postgres_dsn, schema, 2) as stores:
-        async with raw.transaction():
-            await raw.execute("lock table doors in share row exclusive mode")
+        async with nobody_sees_anothers(raw, workflow, cause):
             both = [
                 asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[door(s, cause, body)])]))
                 for store, s, body in zip(stores, streams, (b"1", b"2"), strict=True)

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from contracts.gateway import CallModel, ModelFailed, ModelReplied
@@ -330,3 +332,25 @@ def test_its_stream_is_the_check() -> None:
     service = build(Settings())
     assert service.stream(claim("x")) == service.stream(replied(None)) == "verifier/draft.1"
     assert service.stream(replied(None, call="specialists/draft.1/1")) is None
+
+
+words = st.lists(
+    st.sampled_from(["total", "is", "1,300", "8%", "not", "error", "[1]", "2026-13-45", "\n", "“", "n't", ":"])
+    | st.text(max_size=9)
+)
+facts = st.dictionaries(
+    st.sampled_from(["total", "", "a.b*", "x" * 50]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["1e999999", "NaN", "31 feb 2026", "8%"]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(words.map(" ".join), words.map(" ".join), facts)
+def test_whatever_a_model_writes_there_is_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
+    (said,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
+    assert isinstance(said, ClaimPassed | ClaimRejected)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from contracts.envelope import Envelope, headers
 from contracts.gateway import AttemptStarted
 from contracts.message import Message
+from contracts.requests import SubmitRequest
 from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.verify import Difference, differences, verify, workflows
@@ -19,15 +20,20 @@ from shared.decider import Context
 from shared.kafka.record import Record
 from shared.service import Service
 from shared.store.memory import MemoryStore
-from shared.store.record import Hearing, History, Said, Stream
+from shared.store.record import Hearing, History, Said, Store, Stream
 from tests.unit.toy import NOON, Count, ear, floor, request, service, topics
 
+S = TypeVar("S", bound=Store)
 STREAM = Stream("default", "w1", "router")
 
 
-async def recorded(*records: Record, to: MemoryStore | None = None) -> MemoryStore:
+async def recorded(*records: Record) -> MemoryStore:
     """What the toy says to these, on the record, one append each."""
-    store = to or MemoryStore(lambda: NOON)
+    return await record(MemoryStore(lambda: NOON), *records)
+
+
+async def record(store: S, *records: Record) -> S:
+    """The same, in a store of one's choice."""
     for record in records:
         heard = ear.hear(record)
         assert heard is not None
@@ -194,7 +200,7 @@ async def test_what_was_heard_again_after_a_redrive_holds() -> None:
     assert difference.sequence == 2
 
 
-HELLO = ear.hear(request("hello")).message  # type: ignore[union-attr]
+HELLO = SubmitRequest(text="hello")
 
 
 async def test_every_workflow_is_looked_at_and_only_those_since_then() -> None:

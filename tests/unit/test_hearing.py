@@ -105,8 +105,9 @@ def test_a_redrive_is_for_the_service_that_failed_alone() -> None:
 
 
 def test_a_redrive_that_is_not_base64_is_dead() -> None:
-    broken = request(ce_type=RedriveDeadLetter.kind, body=encode(
-        RedriveDeadLetter(service="router", topic="requests", partition=0, offset=0, timestamp=0, body="%%%é")
-    ))._replace(topic="control")
+    broken = request(
+        ce_type=RedriveDeadLetter.kind,
+        body=encode(RedriveDeadLetter(service="router", topic="requests", partition=0, offset=0, timestamp=0, body="%%%é")),
+    )._replace(topic="control")
     dead = heard(broken).dead
     assert dead is not None and dead.reason == "invalid"

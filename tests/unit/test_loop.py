@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from contracts.gateway import AttemptReturned, AttemptStarted, CallAccepted, CallCancelled, CancelCall, ReplyDiscarded
-from contracts.gateway import CallModel, ChatMessage
+from contracts.gateway import (
+    AttemptReturned,
+    AttemptStarted,
+    CallAccepted,
+    CallCancelled,
+    CallModel,
+    CancelCall,
+    ChatMessage,
+    ReplyDiscarded,
+)
 from contracts.message import Message
 from shared.decider import Context, Decider, Woken
 from shared.kafka.record import Record
