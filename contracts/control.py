@@ -19,9 +19,9 @@ class RedriveDeadLetter(Command):
     kind = "hansard.control.redrive.v1"
     service: str = Field(description="the service that failed: no other hears it again")
     topic: str = Field(description="where the dead message was heard")
-    partition: int
-    offset: int
-    timestamp: int = Field(description="milliseconds since the epoch, as the broker had it")
+    partition: int = Field(ge=0, lt=2**31)
+    offset: int = Field(ge=0, lt=2**63)
+    timestamp: int = Field(ge=-1, lt=2**63, description="milliseconds since the epoch, as the broker had it")
     key: str | None = Field(default=None, description="base64")
     headers: tuple[tuple[str, str], ...] = Field(default=(), description="name, base64 value")
     body: str | None = Field(default=None, description="base64")

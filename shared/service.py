@@ -11,23 +11,23 @@ from contracts.message import Intent, Message, Outcome
 from shared.decider import Decider, State, Woken
 
 S = TypeVar("S", contravariant=True)
-I = TypeVar("I", bound=Intent, contravariant=True)
+Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
-class Perform(Protocol[S, I]):
+class Perform(Protocol[S, Attempt]):
     """Makes one attempt, within the intent's deadline. Never raises for what the outside does: that is an outcome too."""
 
-    async def __call__(self, state: S, intent: I) -> Outcome: ...
+    async def __call__(self, state: S, intent: Attempt) -> Outcome: ...
 
 
 @dataclass(frozen=True)
-class Performer(Generic[State, I]):
+class Performer(Generic[State, Attempt]):
     """How a service reaches outside. `open` is entered once a process (clients, connections) and yields what performs.
 
     `limit` calls run at once in a process; a slow one delays no other.
     """
 
-    intent: type[I]
+    intent: type[Attempt]
     open: Callable[[], Any]  # () -> AbstractAsyncContextManager[Perform]
     limit: int = 64
 

@@ -64,7 +64,7 @@ class Gathered:
         if cause in self.doors:
             self.repeats += 1
             return
-        at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
+        at = record.at
         headers = tuple(
             (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
             for name, value in record.headers

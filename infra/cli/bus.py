@@ -73,7 +73,7 @@ class Heard:
     @property
     def at(self) -> datetime:
         told = self.envelope.time if self.envelope and not self.door else None
-        return told or datetime.fromtimestamp(max(self.record.timestamp, 0) / 1000, UTC)
+        return told or self.record.at
 
 
 def door_cause(topic: str, envelope: Envelope) -> UUID:

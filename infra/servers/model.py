@@ -47,14 +47,15 @@ def ready(address: str) -> bool:
         return False
 
 
-def serve(port: int) -> None:
+def serve(port: int, host: str = "127.0.0.1") -> None:
     """Answer until stopped."""
     import xllamacpp
 
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # as the first process of a container it would not hear it
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(weights())
     wanted.model_alias = {NAME}
-    wanted.hostnames = ["127.0.0.1"]
+    wanted.hostnames = [host]
     wanted.port = port
     wanted.n_parallel = SLOTS
     wanted.n_ctx = SLOTS * CONTEXT
@@ -69,4 +70,4 @@ def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), *sys.argv[2:3])

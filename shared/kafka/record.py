@@ -1,6 +1,9 @@
 """A Kafka record as it was heard: bytes, undecoded."""
 
+from datetime import UTC, datetime
 from typing import NamedTuple
+
+LAST = 253_402_300_799_999  # milliseconds at the end of the calendar; a client may write any number
 
 
 class Record(NamedTuple):
@@ -18,3 +21,8 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str | bytes, bytes | None], ...] = ()
     fault: str = ""
+
+    @property
+    def at(self) -> datetime:
+        """The timestamp as a time; one that is on no calendar is the nearest that is."""
+        return datetime.fromtimestamp(min(max(self.timestamp, 0), LAST) / 1000, UTC)

@@ -69,7 +69,7 @@ class Ear:
             return self._nameless(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
         context = Context(
             id=cause,
-            at=_millis(record.timestamp) if topic.door or envelope.time is None else envelope.time,
+            at=record.at if topic.door or envelope.time is None else envelope.time,
             workflow=envelope.correlationid,
             tenant=envelope.tenant,
             source=envelope.source,
@@ -103,7 +103,7 @@ class Ear:
         except Invalid as invalid:
             return self._first(topic, heard, Dead("invalid", str(invalid)))
         if isinstance(message, RedriveDeadLetter):
-            return self._redriven(message, heard)
+            return self._redriven(message, heard, topic)
         name = self.service.stream(message)
         if name is None:
             return None
@@ -119,7 +119,7 @@ class Ear:
         place = f"{record.topic}.{record.partition}.{record.offset}"
         context = Context(
             id=uuid5(NAMESPACE, place),
-            at=_millis(record.timestamp),
+            at=record.at,
             workflow=place,
             tenant=TENANT,
             message_id=why.known.get("ce_id", "")[:512],
@@ -134,9 +134,13 @@ class Ear:
         )
         return self._first(topic, heard, Dead("unreadable", str(why)))
 
-    def _redriven(self, asked: RedriveDeadLetter, heard: Heard) -> Heard | None:
+    def _redriven(self, asked: RedriveDeadLetter, heard: Heard, topic: Topic) -> Heard | None:
         """The dead message itself, heard as it was; whether it may be heard again is for the stream to know."""
-        if asked.service != self.service.name or asked.topic not in self.topics.by_name:
+        origin = self.topics.by_name.get(asked.topic)
+        if origin is None or asked.service not in origin.hearers or asked.service not in topic.hearers:
+            what = f"no service {asked.service[:80]!r} hears a topic {asked.topic[:80]!r}"
+            return self._first(topic, heard, Dead("invalid", what))
+        if asked.service != self.service.name:
             return None
         try:
             key, body = _bytes(asked.key), _bytes(asked.body)
@@ -196,7 +200,7 @@ def _door(record: Record, context: Context) -> Door:
         record.topic,
         record.partition,
         record.offset,
-        _millis(record.timestamp),
+        record.at,
         record.key,
         tuple(_raw(record)),
         record.value,
@@ -206,10 +210,6 @@ def _door(record: Record, context: Context) -> Door:
 def _raw(record: Record) -> Iterator[tuple[str, bytes]]:
     for name, value in record.headers:
         yield (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")), value or b""
-
-
-def _millis(timestamp: int) -> datetime:
-    return datetime.fromtimestamp(max(timestamp, 0) / 1000, UTC)
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -35,6 +35,9 @@ class Hands(Protocol):
     def holds(self, stream: Stream) -> bool: ...
 
 
+FAR = datetime.max.replace(tzinfo=UTC)
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 
@@ -58,7 +61,7 @@ class Loop:
     healthy: bool = True
     trouble: str = ""
     next_due: asyncio.Event = field(default_factory=asyncio.Event)
-    soonest: datetime = datetime.max.replace(tzinfo=UTC)  # when the waker looks again by itself
+    soonest: datetime = FAR  # when the waker looks again by itself
     _lives: OrderedDict[Stream, Live[Any]] = field(default_factory=OrderedDict)
     _waiting: "list[_Brought]" = field(default_factory=list)
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)

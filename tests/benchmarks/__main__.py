@@ -23,7 +23,8 @@ async def main(parts: list[str]) -> None:
                 book.note(measured)
     book.show()
     if "--write" in sys.argv:
-        head = f"# Benchmarks\n\nThe latest run of `make bench`, of {datetime.now(UTC):%Y-%m-%d}, commit {kit.commit()}, on {kit.machine()}.\n"
+        when = f"of {datetime.now(UTC):%Y-%m-%d}, commit {kit.commit()}, on {kit.machine()}"
+        head = f"# Benchmarks\n\nThe latest run of `make bench --write`, {when}.\n"
         RESULTS.write_text(f"{head}Everything (broker, database, load, services) shares these cores.\n\n{book.table()}\n")
 
 

@@ -20,16 +20,19 @@ from contracts.topics import SERVICES
 from infra.servers import Addresses
 from tests.benchmarks.kit import ROOT, Caller, House, Measured, house, measured
 
-WORKER = {"worker": "retriever", "verify": "none"}
-W1 = [{"id": "retrieve", **WORKER}, {"id": "answer", "worker": "research", "needs": ["retrieve"], "verify": "code"}]
-W2 = [
+WORKER: dict[str, Any] = {"worker": "retriever", "verify": "none"}
+W1: list[dict[str, Any]] = [
+    {"id": "retrieve", **WORKER},
+    {"id": "answer", "worker": "research", "needs": ["retrieve"], "verify": "code"},
+]
+W2: list[dict[str, Any]] = [
     {"id": "plan", **WORKER},
     *({"id": f"s{n}", "needs": ["plan"], **WORKER} for n in range(16)),
     {"id": "join", "needs": [f"s{n}" for n in range(16)], **WORKER},
 ]
-FAN = [{"id": f"s{n}", **WORKER} for n in range(1000)] + [{"id": "join", "needs": ["s0"], **WORKER}]
-CHAIN = [{"id": f"s{n}", "needs": [f"s{n - 1}"] if n else [], **WORKER} for n in range(200)]
-PLANS = {"w1": W1, "w2": W2, "fan": FAN, "chain": CHAIN}
+FAN: list[dict[str, Any]] = [{"id": f"s{n}", **WORKER} for n in range(1000)] + [{"id": "join", "needs": ["s0"], **WORKER}]
+CHAIN: list[dict[str, Any]] = [{"id": f"s{n}", "needs": [f"s{n - 1}"] if n else [], **WORKER} for n in range(200)]
+PLANS: dict[str, list[dict[str, Any]]] = {"w1": W1, "w2": W2, "fan": FAN, "chain": CHAIN}
 LOADS = {1: 60, 32: 600, 256: 2000, 1024: 3000}
 
 
@@ -72,7 +75,7 @@ def stack(addresses: Addresses, model: str, script: str) -> Any:
     """Every service, and the benchmark's own worker."""
     plans = Path(tempfile.mkdtemp(prefix="hansard-plans-"))
     for name, steps in PLANS.items():
-        (plans / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "steps": list(steps)}))
+        (plans / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "steps": steps}))
     settings: Mapping[str, str] = {
         "plans": str(plans),
         "workers": '["retriever"]',

@@ -46,7 +46,34 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-COMMANDS = ["demo", "up", "down", "status", "serve", "ask", "submit", "watch", "results", "cancel", "init", "plans validate", "plans run", "audit show", "audit verify", "audit rebuild", "audit compare", "replay", "stats", "effects", "doctor", "migrate", "topics", "dead-letters list", "dead-letters show", "dead-letters redrive"]
+COMMANDS = [
+    "demo",
+    "up",
+    "down",
+    "status",
+    "serve",
+    "ask",
+    "submit",
+    "watch",
+    "results",
+    "cancel",
+    "init",
+    "plans validate",
+    "plans run",
+    "audit show",
+    "audit verify",
+    "audit rebuild",
+    "audit compare",
+    "replay",
+    "stats",
+    "effects",
+    "doctor",
+    "migrate",
+    "topics",
+    "dead-letters list",
+    "dead-letters show",
+    "dead-letters redrive",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -207,8 +207,8 @@ def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
             yield CallAccepted(request=it, at=context.at)
         case Woken() if not call.over:
             yield AttemptStarted(
-                attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at, call="t/1", tier="one", provider="", model="",
-                endpoint="",
+                attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at, call="t/1",
+                tier="one", provider="", model="", endpoint="",
             )  # fmt: skip
         case AttemptReturned(attempt=attempt) if not call.over and attempt == call.attempt:
             yield CallCancelled(call="t/1")
