@@ -1,5 +1,6 @@
 """Settings, from the environment: `HANSARD_KAFKA=broker:9092 HANSARD_POSTGRES=postgresql://… hansard serve router`."""
 
+import socket
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -53,7 +54,11 @@ class Settings(BaseSettings):
 
     # A process
     home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
-    instance: str = Field(default="", description="name of this process among those of its service: stable over a restart")
+    instance: str = Field(
+        default="",
+        description="name of this process among those of its service, stable over a restart: it goes on where it was at once;"
+        " `@host`: the host's name; empty: a new member of its group each time",
+    )
     http: str = Field(default="", description="host:port for /health, /ready and /metrics; empty: not served")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
@@ -73,6 +78,11 @@ class Settings(BaseSettings):
     @classmethod
     def _whole(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @property
+    def member(self) -> str:
+        """The name of this process among those of its service; no two that run may have the same."""
+        return socket.gethostname() if self.instance == "@host" else self.instance
 
     @cached_property
     def topics(self) -> Topics:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from infra.cli import audit, demo, doctor, operate, requests, running, starters
+from infra.cli import audit, demo, doctor, operate, requests, running, starters, submitting
 from infra.cli.base import Problem
 from infra.servers import ServerError
 
@@ -26,7 +26,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
-        "submit": requests.submit,
+        "submit": submitting.submit,
         "watch": requests.watch,
         "results": requests.results,
         "cancel": requests.cancel,

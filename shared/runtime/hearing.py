@@ -213,4 +213,4 @@ def _raw(record: Record) -> Iterator[tuple[str, bytes]]:
 
 
 def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
+    return None if text is None else base64.b64decode(text, validate=True)

@@ -1,6 +1,7 @@
 """One service in this process: its feed, its loop, its hands, its waker, its outbox."""
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ class Worker:
             name,
             topics,
             hear=self._hear,
-            instance=self._instance,
+            instance=self.settings.member,
             on_assigned=self._rebalanced,
             on_revoked=self._rebalanced,
         )
@@ -108,7 +109,8 @@ class Worker:
 
     @property
     def _instance(self) -> str:
-        return self.settings.instance or "1"
+        """The name under which a clean end is noted: stable over a restart, if anything is."""
+        return self.settings.member or socket.gethostname()
 
     async def _hands(self) -> Performing | None:
         performer = self.service.performer
@@ -118,7 +120,8 @@ class Worker:
         return Performing(perform, performer.limit, self.store, self.settings.lease_seconds, self.loop.hear)
 
     async def _hear(self, records: list[Record]) -> None:
-        for group, before in await patiently(lambda: self.suspects.sort(records), "the event store"):
+        for group in await patiently(lambda: self.suspects.sort(records), "the event store"):
+            before = await patiently(lambda group=group: self.suspects.before(group), "the event store")
             heards = [heard for heard in map(self.ear.hear, group) if heard is not None]
             await self.loop.hear([self._tried(heard, before) for heard in heards])
             self.feed.done({(record.topic, record.partition): record.offset + 1 for record in group})

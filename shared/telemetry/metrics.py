@@ -1,6 +1,7 @@
 """Prometheus metrics. Names end in their unit."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -27,12 +28,18 @@ healthy = Gauge("hansard_healthy", "1 where the part works.", ["service", "part"
 def heard(service: str, work: Any, at: datetime) -> None:
     """Counts one stream's turn that is on the record."""
     for hearing in work.turn.hearings:
-        hearings.labels(service, hearing.kind, "dead" if hearing.dead else "heard").inc()
-        hop_seconds.labels(service).observe(max(0.0, (at - hearing.heard_at).total_seconds()))
+        _of(hearings, service, hearing.kind, "dead" if hearing.dead else "heard").inc()
+    _of(hop_seconds, service).observe(max(0.0, (at - work.turn.hearings[-1].heard_at).total_seconds()))
     for message in work.messages:
-        events.labels(service, message.kind).inc()
+        _of(events, service, message.kind).inc()
         if isinstance(message, ModelReplied):
             calls.labels(message.tier, message.model).inc()
             cost.labels(message.tier, message.model).inc(float(message.cost))
             tokens.labels(message.tier, message.model, "input").inc(message.input_tokens)
             tokens.labels(message.tier, message.model, "output").inc(message.output_tokens)
+
+
+@lru_cache(maxsize=4096)
+def _of(metric: Any, *labels: str) -> Any:
+    """The metric for these labels: looking it up costs more than counting."""
+    return metric.labels(*labels)

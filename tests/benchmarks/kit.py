@@ -84,7 +84,8 @@ class Book:
         table = Table("what", "workload", "at once", "per second", "p50 ms", "p99 ms", "CPU ms", "more")
         for m in self.all:
             table.add_row(
-                m.name, m.workload, str(m.concurrency or ""), f"{m.rate:,.0f}", f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", f"{m.cpu_ms:.2f}",
+                m.name, m.workload, str(m.concurrency or ""),
+                f"{m.rate:,.0f}", f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", f"{m.cpu_ms:.2f}",
                 ", ".join(f"{k} {round(v, 2) if isinstance(v, float) else v}" for k, v in m.more.items()),
             )  # fmt: skip
         Console(width=180).print(table)
@@ -160,6 +161,7 @@ async def house(addresses: Addresses, *serves: str, **settings: str) -> AsyncIte
         "HANSARD_TOPIC_PREFIX": f"bench-{mark}.",
         "HANSARD_HOME": home,
         "HANSARD_LOG_LEVEL": "WARNING",
+        "HANSARD_INSTANCE": "1",
         **{f"HANSARD_{name.upper()}": value for name, value in settings.items()},
     }
     os.environ.update(given)

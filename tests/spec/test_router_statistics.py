@@ -8,6 +8,8 @@ from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
 from services.router.decider import router
 from services.router.policy import Policy
+from services.router.rules.choice import Keywords, route_by_keyword
+from services.router.rules.rule import Rule
 from services.router.statistics import cases, patterns, prices, rule_for, summary
 from tests.told import told
 
@@ -73,6 +75,12 @@ def test_without_the_request_nobody_can_say_whether_it_was_wasteful() -> None:
 )
 def test_the_rule_that_would_have_answered(asked: SubmitRequest, rule: str | None) -> None:
     assert rule_for(asked) == rule
+
+
+def test_a_handler_that_needs_a_model_is_never_a_waste() -> None:
+    near = Rule("text_routing", Keywords, route_by_keyword, lambda d: d["route"])
+    assert rule_for(typed("summarize_text", text="hello"), {near.name: near}) is None
+    assert rule_for(typed("some_text", text="hello"), {near.name: near}) == near.name
 
 
 def test_requests_of_one_shape_are_a_pattern_that_could_become_a_rule() -> None:

@@ -334,23 +334,24 @@ def test_its_stream_is_the_check() -> None:
     assert service.stream(replied(None, call="specialists/draft.1/1")) is None
 
 
-words = st.lists(
-    st.sampled_from(["total", "is", "1,300", "8%", "not", "error", "[1]", "2026-13-45", "\n", "“", "n't", ":"])
-    | st.text(max_size=9)
-)
-facts = st.dictionaries(
-    st.sampled_from(["total", "", "a.b*", "x" * 50]),
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=12)
-    | st.sampled_from(["1e999999", "NaN", "31 feb 2026", "8%"]),
-)
+ODD = ["total", "is", "1,300", "8%", "not", "error", "[1]", "2026-13-45", "\n", "“", "n't", ":"]
+words = st.lists(st.sampled_from(ODD) | st.text(max_size=9)).map(" ".join)
+values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
+odd_values = st.sampled_from(["1e999999", "NaN", "31 feb 2026", "8%"])
+some_facts = st.dictionaries(st.sampled_from(["total", "", "a.b*", "x" * 50]), values | odd_values)
 
 
 @settings(max_examples=300, deadline=None)
-@given(words.map(" ".join), words.map(" ".join), facts)
+@given(words, words, some_facts)
 def test_whatever_a_model_writes_there_is_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
     (said,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
     assert isinstance(said, ClaimPassed | ClaimRejected)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text", ["total is" + " " * 200_000, "total is " + "1," * 100_000, "not " * 50_000, "n't" * 60_000, "[" * 200_000]
+)
+def test_no_text_is_long_to_check(text: str) -> None:
+    given = {"total": 1, "due": "2026-01-01", "code": "AB1"}
+    assert told(verifier, [], claim(text, facts=given, passages=GIVEN))

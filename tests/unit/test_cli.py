@@ -25,8 +25,9 @@ from infra.cli import app, doctor, told
 from infra.cli.base import Problem
 from infra.cli.demo import Course, Told, pieces
 from infra.cli.operate import chosen
-from infra.cli.requests import asked, concerns, is_end, lines
+from infra.cli.requests import asked, concerns, is_end
 from infra.cli.running import ended_by_signal, load
+from infra.cli.submitting import lines
 from infra.servers import ServerError, process
 from services.planner.app import workers_of
 from services.router import plans

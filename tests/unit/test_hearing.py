@@ -101,7 +101,7 @@ def test_a_redrive_is_the_dead_message_itself_under_its_own_cause_id() -> None:
 
 
 def test_a_redrive_is_for_the_service_that_failed_alone() -> None:
-    assert ear.hear(redrive(request("poison"), service="planner")) is None
+    assert ear.hear(redrive(request("poison")._replace(topic="control"), service="planner")) is None
 
 
 def test_a_redrive_that_is_not_base64_is_dead() -> None:

@@ -1,5 +1,6 @@
 """What each rule answers."""
 
+from decimal import localcontext
 from typing import Any
 
 import pytest
@@ -163,6 +164,11 @@ def test_missing_is_what_is_absent_or_blank_but_not_zero() -> None:
 def test_units_are_converted_in_decimal(value: Any, source: str, target: str, converted: str) -> None:
     given = answer("convert_units", value=value, **{"from": source, "to": target})
     assert given["converted"] == converted
+
+
+def test_a_conversion_does_not_depend_on_who_calls() -> None:
+    with localcontext(prec=4):
+        assert answer("convert_units", value="12345.678", **{"from": "km", "to": "m"})["converted"] == "12345678"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def convert_units(given: Measure) -> Data:
     return {
         "value": plain(given.value),
         "from": str(units[given.source]),
-        "converted": plain(_SHOWN.create_decimal(magnitude).normalize(_SHOWN)),
+        "converted": plain(_SHOWN.normalize(magnitude)),
         "to": str(units[given.target]),
         "method": "unit_definition",
     }

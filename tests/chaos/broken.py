@@ -1,0 +1,85 @@
+"""Services that are broken on purpose, for `hansard serve tests.chaos.broken:NAME`."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from contracts.message import Message
+from contracts.planner import RunPlan
+from contracts.requests import SubmitRequest
+from contracts.topics import Topics
+from services.planner.app import build as build_planner
+from services.router.app import build as build_router
+from services.router.decider import router as router_decider
+from services.router.policy import Policy
+from shared.decider import Context
+from shared.service import Service
+from shared.settings import Settings
+
+Decide = Callable[[Any, Message, Context], Iterable[Message]]
+
+
+def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> Service[Any]:
+    decider = service.decider
+
+    def decide(state: Any, heard: Message, context: Context) -> Iterable[Message]:
+        before(heard, context)
+        return decider.decide(state, heard, context)
+
+    return replace(service, decider=replace(decider, decide=decide))
+
+
+def poisoned_planner(settings: Settings) -> Service[Any]:
+    """Its decision fails for a plan whose goal says so."""
+
+    def fail(heard: Message, context: Context) -> None:
+        if isinstance(heard, RunPlan) and "poison" in heard.goal:
+            raise ZeroDivisionError("one of those days")
+
+    return _with(build_planner(settings), fail)
+
+
+def crashing_router(settings: Settings) -> Service[Any]:
+    """A request that says so ends the process."""
+
+    def crash(heard: Message, context: Context) -> None:
+        if isinstance(heard, SubmitRequest) and "crash" in (heard.text or ""):
+            os._exit(3)
+
+    return _with(build_router(settings), crash)
+
+
+def sleeping_planner(settings: Settings) -> Service[Any]:
+    """Falls asleep once, between a decision and its append, for a plan whose goal says so."""
+    asleep = Path(settings.home) / "asleep"
+
+    def sleep(heard: Message, context: Context) -> None:
+        if isinstance(heard, RunPlan) and "sleep" in heard.goal and not asleep.exists():
+            asleep.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    return _with(build_planner(settings), sleep)
+
+
+def changed_router(settings: Settings) -> Service[Any]:
+    """The next version: it gives a workflow half the time."""
+    service = build_router(settings)
+    policy = Policy(plans=_plans(), within=timedelta(seconds=settings.workflow_seconds / 2))
+    return replace(service, decider=router_decider(policy))
+
+
+def _plans() -> Any:
+    from services.router import plans
+
+    return plans.load(plans.SHIPPED)
+
+
+def ignorant_router(settings: Settings) -> Service[Any]:
+    """An old version, from before there were requests of this kind."""
+    known = Topics.kinds.func(settings.topics)  # type: ignore[attr-defined]
+    vars(settings.topics)["kinds"] = {name: kind for name, kind in known.items() if kind is not SubmitRequest}
+    return build_router(settings)
