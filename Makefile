@@ -39,7 +39,7 @@ contracts: setup ## write schemas and AsyncAPI anew from the tables
 	@$(BIN)/python -m contracts.generate
 
 up: setup .venv/.warm ## start the servers and leave them running
-	@$(BIN)/hansard up
+	@$(BIN)/hansard up --detach
 
 down: ## stop the servers that `make up` left running
 	@if [ -x $(BIN)/hansard ]; then $(BIN)/hansard down; fi

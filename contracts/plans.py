@@ -16,7 +16,7 @@ class Step(Value):
     needs: tuple[Name, ...] = Field(default=(), description="steps whose answers this one is given, and must wait for")
     input: Json = Field(
         default=None,
-        description="data for the worker. In an object, `facts` must not be contradicted, `passages` (source and text each) are to"
+        description="data for the worker. In an object, `facts` must not be contradicted, `passages` (source and text) are to"
         " be cited, and the answer is of the form `response_schema`",
     )
     verify: Literal["code", "judge", "none"] = Field(default="code", description="how its answer is checked")

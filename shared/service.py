@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from contracts.message import Intent, Message, Outcome
@@ -53,8 +54,10 @@ class Service(Generic[State]):
 
     @cached_property
     def code(self) -> str:
-        """Version of the code that decides: the hash of its source."""
-        return hashlib.sha256(inspect.getsource(inspect.getmodule(self.decider.decide) or type(self)).encode()).hexdigest()[:12]
+        """Version of the code that decides: the hash of the sources beside its decider."""
+        folder = Path(inspect.getfile(self.decider.decide)).parent
+        sources = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
+        return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
     def decider_of(self, policy: str) -> Decider[State] | None:
         return self.decider if policy == self.decider.policy else self.policies.get(policy)

@@ -338,6 +338,11 @@ class House:
         assert [w for w in wanted if len(results[w]) != 1] == [], "more than one result"
         return {workflow: results[workflow][0] for workflow in wanted}
 
+    async def answered_so_far(self, count: int, seconds: float = LONG) -> None:
+        """Until so many workflows have a result."""
+        await self.listen()
+        await until(lambda: len(self.results) >= count, lambda: f"{len(self.results)} results of {count}", seconds)
+
     # its record
 
     async def store(self) -> PostgresStore:

@@ -38,7 +38,9 @@ async def test_a_decision_that_fails_is_dead_and_heard_again_by_that_service_alo
         assert (await house.verified()).differences == []
 
 
-async def test_a_kind_that_is_not_known_yet_waits_for_the_upgrade_and_is_answered_after_it(servers: Servers, scripted: str) -> None:
+async def test_a_kind_that_is_not_known_yet_waits_for_the_upgrade_and_is_answered_after_it(
+    servers: Servers, scripted: str
+) -> None:
     async with House.open(servers, scripted) as house:
         house.serve(f"{BROKEN}:ignorant_router", key="router/1")
         await house.ready()

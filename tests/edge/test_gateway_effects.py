@@ -141,7 +141,7 @@ TOOL = {
 
 
 async def until(so: Callable[[], bool]) -> None:
-    while not so():  # noqa: ASYNC110
+    while not so():
         await asyncio.sleep(0.01)
 
 

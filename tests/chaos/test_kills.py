@@ -1,0 +1,85 @@
+"""A thousand requests, and everything that carries them is killed meanwhile: services, then the database, then the broker."""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+from collections.abc import Sequence
+
+import pytest
+
+from contracts.topics import SERVICES
+from infra.servers import Servers
+from tests.house import House, Json, envelope
+
+own_servers = pytest.mark.skipif(
+    bool(os.environ.get("HANSARD_KAFKA") or os.environ.get("HANSARD_POSTGRES")), reason="servers of yours are not killed"
+)
+
+THOUSAND = 1000
+KILLS = 8
+
+
+def mixed(n: int) -> Json:
+    """Of ten: six by rule, two free, one refused by its rule, one that is no request."""
+    match n % 10:
+        case 0 | 1:
+            return {"text": f"What is the meaning of motion {n}?"}
+        case 2:
+            return {"type": "calculate_tax", "data": {"amount": "a lot"}}
+        case 3:
+            return {"text": n}
+        case _:
+            return {"type": "calculate_tax", "data": {"amount": str(n)}}
+
+
+EXPECTED = {0: "completed", 1: "completed", 2: "refused", 3: "refused"}
+
+
+@own_servers
+async def test_of_a_thousand_requests_each_has_one_result_whatever_is_killed(servers: Servers, scripted: str) -> None:
+    chance = random.Random(20260105)
+    async with House.open(servers, scripted, HANSARD_LEASE_SECONDS="2") as house:
+        house.serve_all()
+        await house.ready()
+        await house.listen()
+        ids = [f"k-{secrets.token_hex(6)}" for _ in range(THOUSAND)]
+        asking = asyncio.create_task(ask(house, ids))
+
+        for n in range(KILLS):
+            await house.answered_so_far((n + 1) * THOUSAND // 12)
+            key = f"{chance.choice(SERVICES)}/1"
+            await house.kill(key)
+            house.again(key)
+        await house.answered_so_far(THOUSAND * 9 // 12)
+        await asyncio.to_thread(servers.restart_postgres, kill=True)
+        await house.answered_so_far(THOUSAND * 10 // 12)
+        await asyncio.to_thread(servers.stop_broker, 1, kill=True)
+        await asyncio.to_thread(servers.start_broker, 1)
+
+        await asking
+        results = await house.answered(ids, 180)
+        told = {id_: result.kind.split(".")[2] for id_, result in results.items()}
+        assert told == {id_: EXPECTED.get(n % 10, "completed") for n, id_ in enumerate(ids)}
+        await house.at_rest()
+        await house.is_whole()
+        report = await house.verified()
+        assert report.differences == []
+        assert report.strangers == []
+        assert await house.rows("select count(distinct workflow) from events") == [(THOUSAND,)]
+
+
+async def ask(house: House, ids: Sequence[str]) -> None:
+    """Keeps at most 150 unanswered; every seventh request is sent twice, the second time later."""
+    producer, topic = await house.producer(), house.settings.topic_prefix + "requests"
+    again: list[int] = []
+    for n, id_ in enumerate(ids):
+        while n - len(house.results) > 150:
+            await asyncio.sleep(0.05)
+        await producer.send(topic, json.dumps(mixed(n)).encode(), key=id_.encode(), headers=envelope(id_))
+        again += [n] * (n % 7 == 0)
+        if len(again) > 10:
+            m = again.pop(0)
+            await producer.send(topic, json.dumps(mixed(m)).encode(), key=ids[m].encode(), headers=envelope(ids[m]))
+    await producer.flush()
