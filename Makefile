@@ -44,10 +44,13 @@ up: setup .venv/.warm ## start the servers and leave them running
 down: ## stop the servers that `make up` left running
 	@if [ -x $(BIN)/hansard ]; then $(BIN)/hansard down; fi
 
-lock: ## choose the newest versions allowed and write requirements.lock (needs uv)
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
+
+lock: ## choose the newest versions allowed and write requirements.lock, and its part for the image (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
-	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
+	@$(LOCK) --all-extras --upgrade -o requirements.lock
+	@$(LOCK) --constraints requirements.lock -o infra/services.lock
 
 clean: ## stop the servers, forget their data and the environment
 	@if [ -e .venv/.project ]; then HANSARD_HOME= $(BIN)/python -m infra.servers erase; fi

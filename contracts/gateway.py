@@ -102,6 +102,16 @@ class AttemptFailed(Event):
     circuit_open_until: AwareDatetime | None = None
 
 
+class Learned(Value):
+    """The event on the record whose answer was used again."""
+
+    event: str
+    workflow: str
+    stream: str
+    tier: str
+    at: AwareDatetime
+
+
 class ModelReplied(Event):
     """The answer, whoever gave it, and why the better tiers did not."""
 
@@ -125,6 +135,7 @@ class ModelReplied(Event):
     output_tokens: int = 0
     estimated: bool = Field(default=False, description="the cost is an estimate: no price or no usage was told")
     policy: str = ""
+    learned: Learned | None = Field(default=None, description="where the cache has the answer from; none for a known answer")
 
 
 class ModelFailed(Event):
@@ -161,3 +172,92 @@ class AttemptReturned(Outcome):
     call: Path
     reply: ModelReplied | None = None
     failure: AttemptFailed | None = None
+
+
+class EndpointFact(Outcome):
+    """What a performer noticed of an endpoint, or wants of it. Never published: the endpoint's stream says what follows."""
+
+    endpoint: Name
+
+
+class EndpointFailed(EndpointFact):
+    """`attempt` numbers the change of the circuit that it asks for, here and below: the first to ask for it is heard."""
+
+    kind = "hansard.gateway.endpoint-failed.v1"
+    failures: int = Field(ge=1)
+    of: int = Field(ge=1, description="calls that were looked at")
+    reason: FallReason
+    detail: str = ""
+    not_before: AwareDatetime | None = Field(default=None, description="when the provider wants to be asked again")
+
+
+class ProbeAsked(EndpointFact):
+    kind = "hansard.gateway.probe-asked.v1"
+    by: str = Field(description="the call that would be the probe, and its attempt")
+    until: AwareDatetime = Field(description="after that it is lost")
+
+
+class ProbeReturned(EndpointFact):
+    kind = "hansard.gateway.probe-returned.v1"
+    by: str
+    good: bool
+    reason: FallReason | None = None
+    detail: str = ""
+    not_before: AwareDatetime | None = None
+
+
+class RetriesAsked(EndpointFact):
+    kind = "hansard.gateway.retries-asked.v1"
+    by: str = Field(description="the process that asks")
+    calls: int = Field(ge=0, description="first attempts that it made there since it last asked")
+
+
+class CircuitOpened(Event):
+    """No process calls this endpoint until then; after that one call is its probe."""
+
+    kind = "hansard.gateway.circuit-opened.v1"
+    endpoint: Name
+    change: int = Field(ge=1, description="numbers the changes of this circuit")
+    until: AwareDatetime
+    failures: int = Field(ge=0)
+    of: int = Field(ge=0)
+    probes: int = Field(default=0, ge=0, description="that failed since it opened first")
+    reason: FallReason
+    detail: str = ""
+
+
+class ProbeGranted(Event):
+    kind = "hansard.gateway.probe-granted.v1"
+    endpoint: Name
+    change: int = Field(ge=1)
+    by: str
+    until: AwareDatetime
+
+
+class CircuitClosed(Event):
+    kind = "hansard.gateway.circuit-closed.v1"
+    endpoint: Name
+    change: int = Field(ge=1)
+    by: str
+
+
+class RetriesGranted(Event):
+    """So many retries may be made by this process at this endpoint; 0 where the budget is spent."""
+
+    kind = "hansard.gateway.retries-granted.v1"
+    endpoint: Name
+    by: str
+    calls: int = Field(ge=0)
+    granted: int = Field(ge=0)
+    left: float = Field(ge=0, allow_inf_nan=False, description="retries that are left for whoever asks next")
+
+
+class TokensStreamed(Event):
+    """A piece of an answer while it is being written: for watching, never on the record, never for deciding."""
+
+    kind = "hansard.gateway.tokens-streamed.v1"
+    call: Path
+    attempt: int = Field(ge=1)
+    tier: str
+    piece: int = Field(ge=1, description="numbers the pieces of one attempt")
+    text: str

@@ -6,6 +6,7 @@ from contracts import control, dead_letters, gateway, planner, requests, results
 from contracts.message import Message
 
 _DEADLINE = "2026-01-05T09:05:00Z"
+_PROBE = "default/order-77/gateway/specialists/draft.1/1#1"
 _QUESTION = "What is an event log?"
 _ANSWER = "An event log keeps what happened, in order, for good."
 _PASSAGE = {"source": "kafka.apache.org", "text": "A log is a sequence of records, ordered by time."}
@@ -263,6 +264,13 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         **_SPENT,
         "estimated": True,
         "policy": "1",
+        "learned": {
+            "event": "0e1c1f6e-7d2b-5b0e-9a1c-2f6b7c1d3e4f",
+            "workflow": "order-12",
+            "stream": "gateway/specialists/draft.1/1",
+            "tier": "primary",
+            "at": "2026-01-05T08:00:00Z",
+        },
     },
     gateway.ModelFailed: {
         "call": "specialists/draft.1/1",
@@ -273,6 +281,20 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
     },
     gateway.CallCancelled: {"call": "specialists/draft.1/1"},
     gateway.ReplyDiscarded: {"call": "specialists/draft.1/1", "attempt": 1, "because": "cancelled", **_SPENT},
+    gateway.CircuitOpened: {
+        "endpoint": "primary",
+        "change": 1,
+        "until": _DEADLINE,
+        "failures": 5,
+        "of": 5,
+        "probes": 1,
+        "reason": "error",
+        "detail": "scripted 500",
+    },
+    gateway.ProbeGranted: {"endpoint": "primary", "change": 2, "by": _PROBE, "until": _DEADLINE},
+    gateway.CircuitClosed: {"endpoint": "primary", "change": 3, "by": _PROBE},
+    gateway.RetriesGranted: {"endpoint": "primary", "by": "1f0b6f7a", "calls": 20, "granted": 2, "left": 0.5},
+    gateway.TokensStreamed: {"call": "specialists/draft.1/1", "attempt": 1, "tier": "primary", "piece": 1, "text": "It is "},
     timers.SetTimer: {"timer": "planner/deadline", "at": _DEADLINE},
     timers.CancelTimer: {"timer": "planner/deadline"},
     timers.TimerSet: {"timer": "planner/deadline", "at": _DEADLINE},

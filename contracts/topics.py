@@ -1,7 +1,7 @@
 """Every topic, once. Provisioning, AsyncAPI, access rules, the runtime and the tests read this table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from contracts import (
@@ -33,6 +33,11 @@ class Topic:
     hearers: tuple[str, ...] = ()
     door: bool = False  # open to the outside: the broker stamps its time, and a claim is only a claim
     retention_ms: int = -1
+
+    @property
+    def recorded(self) -> bool:
+        """Whether what is said here is on the record. What is not is kept for a while, and is not for deciding."""
+        return self.retention_ms < 0
 
 
 _TASK_COMMANDS: tuple[Kind, ...] = (specialists.PerformTask, specialists.CancelTask)
@@ -126,9 +131,21 @@ _TOPICS = (
             gateway.ModelFailed,
             gateway.CallCancelled,
             gateway.ReplyDiscarded,
+            gateway.CircuitOpened,
+            gateway.ProbeGranted,
+            gateway.CircuitClosed,
+            gateway.RetriesGranted,
         ),
         ("gateway",),
         ("specialists", "verifier", "console"),
+    ),
+    Topic(
+        "tokens",
+        "Answers while they are being written: for watching, gone after minutes, never on the record.",
+        (gateway.TokensStreamed,),
+        ("gateway",),
+        ("console",),
+        retention_ms=10 * 60_000,
     ),
     Topic(
         "timers.commands",
@@ -163,13 +180,10 @@ class Topics:
     def all(self) -> tuple[Topic, ...]:
         own = tuple(topic for name in self.workers for topic in _worker(name))
         hears_all = tuple(
-            Topic(
-                t.name,
-                t.about,
-                t.kinds,
-                t.speakers + self.workers * (t.name == "dead-letters"),
-                t.hearers + self.workers * (t.name == "control"),
-                t.door,
+            replace(
+                t,
+                speakers=t.speakers + self.workers * (t.name == "dead-letters"),
+                hearers=t.hearers + self.workers * (t.name == "control"),
             )
             for t in _TOPICS
         )
@@ -187,7 +201,7 @@ class Topics:
     @cached_property
     def _spoken(self) -> dict[tuple[str, Kind], tuple[str, ...]]:
         spoken: dict[tuple[str, Kind], tuple[str, ...]] = {}
-        for topic in self.all:
+        for topic in filter(lambda topic: topic.recorded, self.all):
             for speaker in topic.speakers:
                 for kind in topic.kinds:
                     spoken[speaker, kind] = (*spoken.get((speaker, kind), ()), topic.name)
@@ -199,7 +213,7 @@ class Topics:
     def for_message(self, speaker: str, message: Message) -> str:
         """The topic on which `speaker` says this. Where several carry the kind, the message names the service it is for.
 
-        Raises LookupError where the table does not let this speaker say it.
+        Raises LookupError where the table does not let this speaker say it on the record.
         """
         names = self._spoken.get((speaker, type(message)), ())
         if len(names) > 1:

@@ -1,4 +1,7 @@
-"""Real servers for the tests that need them. An address in the environment wins over starting one."""
+"""Real servers for the tests that need them. An address in the environment wins over starting one.
+
+With HANSARD_TEST_CONTAINERS=1 Kafka and Postgres are those of docker-compose.yml, in containers, by testcontainers.
+"""
 
 import secrets
 import shutil
@@ -12,6 +15,7 @@ import pytest
 from infra.migrations import migrate
 from infra.servers import Servers
 from shared.store.postgres import PostgresStore
+from tests import containers
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +23,7 @@ def servers() -> Iterator[Servers]:
     """Starts nothing by itself. Its home lies in a short path that an unprivileged Postgres can enter."""
     home = Path(tempfile.mkdtemp(prefix="hansard-tests-"))
     home.chmod(0o711)
-    with Servers(home) as servers:
+    with containers.given(), Servers(home) as servers:
         yield servers
     shutil.rmtree(home, ignore_errors=True)
 

@@ -27,6 +27,7 @@ from aiokafka.errors import KafkaError
 from contracts.requests import SubmitRequest
 from contracts.topics import SERVICES
 from infra.audit.verify import Report, verify, workflows
+from infra.cli.bus import lag
 from infra.cli.running import services
 from infra.migrations import migrate
 from infra.servers import Servers, process
@@ -363,7 +364,7 @@ class House:
             await connection.close()
 
     async def at_rest(self, seconds: float = LONG) -> None:
-        """Until all that was said is published and nothing is overdue."""
+        """Until all that was said is published and heard, and nothing is overdue."""
 
         async def quiet() -> bool:
             [(waiting, overdue)] = await self.rows(
@@ -371,7 +372,10 @@ class House:
             )
             return not waiting and not overdue
 
-        await until(quiet, "the outbox is empty and nothing is overdue", seconds)
+        async def still() -> bool:
+            return await quiet() and not any(await asyncio.gather(*(lag(self.settings, name) for name in SERVICES))) and await quiet()
+
+        await until(still, "all is published and heard, and nothing is overdue", seconds, every=0.2)
 
     async def verified(self) -> Report:
         """All workflows decided again, as one report."""
@@ -394,14 +398,14 @@ class House:
         assert await self.rows(ONE_EFFECT) == []
         assert await self.rows(TWO_IDS) == []
         await self.listen()
+        heard = {one.id for one in self.heard}
         recorded = {str(id_): (topic, stream, version) for id_, topic, stream, version in await self.rows(EVENTS)}
+        assert heard - recorded.keys() == set(), "published, and not on the record"
         await until(
             lambda: recorded.keys() <= {one.id for one in self.heard},
             lambda: f"not published: {[recorded[i] for i in recorded.keys() - {one.id for one in self.heard}][:5]}",
         )
         assert in_order(self.heard) == []
-        strange = [one for one in self.heard if one.id not in recorded]
-        assert strange == [], "published, and not on the record"
 
     async def close(self) -> None:
         """Ends what lives in this event loop: the ear, the producer, the connections."""

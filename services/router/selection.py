@@ -145,6 +145,7 @@ def _signs_of(agents: tuple[str, ...]) -> Iterable[str]:
 def arrange(architecture: Architecture, agents: tuple[str, ...]) -> Plan:
     """These agents as a plan. Pipeline: one after the other. Else gatherers at once, then at once those who rest on them."""
     gatherers = tuple(agent for agent in agents if agent in GATHERERS)
+    parts = PARTS if len(agents) > 1 else {}  # one agent alone is asked what was asked
 
     def needs(place: int, agent: str) -> tuple[str, ...]:
         if architecture == "pipeline":
@@ -155,7 +156,7 @@ def arrange(architecture: Architecture, agents: tuple[str, ...]) -> Plan:
         name="-".join((architecture, *agents)),
         architecture=architecture,
         steps=tuple(
-            Step(id=agent, worker=agent, instructions=PARTS[agent], needs=needs(place, agent))
+            Step(id=agent, worker=agent, instructions=parts.get(agent, ""), needs=needs(place, agent))
             for place, agent in enumerate(agents)
         ),
     )

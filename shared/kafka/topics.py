@@ -127,8 +127,10 @@ def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str
         "max.message.bytes": str(max(1 << 20, settings.max_message_bytes + (1 << 17))),
         "min.insync.replicas": "2" if replication >= 3 else "1",
     }
-    if topic.retention_ms < 0:
+    if topic.recorded:
         wanted["retention.bytes"] = "-1"
+    else:
+        wanted["segment.ms"] = str(topic.retention_ms)  # only what is in a segment that is closed is ever deleted
     if topic.door:
         wanted["message.timestamp.type"] = LOG_APPEND_TIME
         # The broker unpacks what senders compress: no codec that we lack, no bomb that inflates in our memory

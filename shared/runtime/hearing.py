@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +48,7 @@ class Heard:
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ear:
     """Hears for one service."""
 
@@ -55,11 +56,22 @@ class Ear:
     topics: Topics
     max_request_bytes: int
 
+    @cached_property
+    def deaf(self) -> dict[str, frozenset[bytes]]:
+        """By internal topic, the types of messages of ours that are there for others: most of what comes, and not read."""
+        return {
+            topic.name: frozenset(kind.kind.encode() for kind in topic.kinds if kind not in self.service.hears)
+            for topic in self.topics.heard_by(self.service.name)
+            if not topic.door
+        }
+
     def hear(self, record: Record) -> Heard | None:
         """What a stream of this service hears in this record; None where the record is not for this service."""
         topic = self.topics.by_name[record.topic]
         if record.fault:
             return self._nameless(topic, record, Unreadable(record.fault))
+        if (deaf := self.deaf.get(record.topic)) and any(name == "ce_type" and kind in deaf for name, kind in record.headers):
+            return None
         try:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:

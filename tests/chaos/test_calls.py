@@ -1,0 +1,59 @@
+"""Model calls, when the gateway that makes them leaves or dies."""
+
+import json
+
+from infra.servers import Servers
+from tests.house import House, until
+
+SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
+REST = ("router", "planner", "specialists", "verifier", "timers")
+ATTEMPTS = "select data->>'attempt' from events where kind = 'hansard.gateway.attempt-started.v1' and workflow = $1 order by 1"
+
+
+async def test_a_gateway_that_is_told_to_leave_finishes_what_is_short_and_hands_over_what_is_long(servers: Servers, scripted: str) -> None:
+    async with House.open(servers, scripted, script="ok@3s", capable="ok@60s+ok") as house:
+        house.serve("gateway", instance="1", key="leaving")
+        house.serve(*REST, key="rest")
+        await house.ready()
+        short, long = await house.ask({"text": "What is a quorum?"}, SLOW)
+        await house.listen()
+        await until(lambda: calling(house, short) and calling(house, long), "both calls are on their way")
+        house.serve("gateway", instance="2", key="staying")
+        await house.ready("staying")
+        await house.leave("leaving")
+        results = await house.answered([short, long], 30)
+        assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
+        assert await house.rows(ATTEMPTS, short) == [("1",)]
+        assert await house.rows(ATTEMPTS, long) == [("1",), ("2",)]
+        assert await house.rows("select ended is not null from instances where service = 'gateway' and instance = '1'") == [(True,)]
+        again = house.again("leaving")
+        await house.ready("leaving")
+        assert '"unclean": false' in again.said
+        await house.at_rest()
+        await house.is_whole()
+
+
+async def test_when_a_gateway_is_killed_another_takes_its_calls_over_and_the_lost_ones_are_listed(servers: Servers, scripted: str) -> None:
+    async with House.open(servers, scripted, capable="ok@60s+ok", HANSARD_LEASE_SECONDS="3") as house:
+        house.serve("gateway", instance="1", key="killed")
+        house.serve(*REST, key="rest")
+        await house.ready()
+        [id_] = await house.ask(SLOW)
+        await house.listen()
+        await until(lambda: calling(house, id_), "the call is on its way")
+        house.serve("gateway", instance="2", key="other")
+        await house.ready("other")
+        await house.kill("killed")
+        result = (await house.answered([id_], 30))[id_]
+        assert result.kind == "hansard.results.completed.v1"
+        assert await house.rows(ATTEMPTS, id_) == [("1",), ("2",)]
+        listed = [json.loads(line) for line in (await house.hansard("effects", "--in-doubt", "--json")).splitlines()]
+        assert [(one["intent"]["attempt"], one["status"]) for one in listed] == [(1, "in doubt")]
+        assert id_ in listed[0]["stream"]
+        await house.at_rest()
+        await house.is_whole()
+        assert (await house.verified()).differences == []
+
+
+def calling(house: House, workflow: str) -> bool:
+    return any(one.kind == "hansard.gateway.attempt-started.v1" and one.workflow == workflow for one in house.heard)

@@ -1,0 +1,80 @@
+"""Kafka and Postgres in containers, for tests: what docker-compose.yml starts, by testcontainers.
+
+Asked for with HANSARD_TEST_CONTAINERS=1; needs a Docker engine. Ports are on 127.0.0.1, and nothing is left behind.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.servers import Addresses
+from infra.servers.kafka import ready as kafka_ready
+from infra.servers.postgres import ready as postgres_ready
+from infra.servers.process import free_port, wait_for
+
+COMPOSE = Path(__file__).parents[1] / "docker-compose.yml"
+PATIENCE = 120.0  # seconds from a container's start to its first answer
+
+
+def wanted() -> bool:
+    """Whether the person who runs the tests asked for containers."""
+    return os.environ.get("HANSARD_TEST_CONTAINERS", "0") not in ("", "0")
+
+
+@contextlib.contextmanager
+def given() -> Iterator[None]:
+    """Containers for the addresses that the environment does not give, and these given there; nothing unless `wanted`."""
+    if not wanted():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, address in _started(stack, Addresses.from_environment()).environment().items():
+            patch.setenv(name, address)
+        yield
+
+
+def _started(stack: contextlib.ExitStack, there: Addresses) -> Addresses:
+    """Starts them side by side; the stack removes them. Those that are there already are not started."""
+    kafka, postgres, password = free_port(), free_port(), secrets.token_hex(16)
+    given = {"KAFKA_PORT": str(kafka), "POSTGRES_PORT": str(postgres), "POSTGRES_PASSWORD": password}
+    started = Addresses(
+        kafka="" if there.kafka else f"127.0.0.1:{kafka}",
+        postgres="" if there.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
+    )
+    asked: list[tuple[str, str, Callable[[str], bool]]] = [
+        ("kafka", started.kafka, kafka_ready),
+        ("postgres", started.postgres, postgres_ready),
+    ]
+    running = [(stack.enter_context(_container(name, given)), at, ready) for name, at, ready in asked if at]
+    for container, at, ready in running:
+        if not wait_for(partial(ready, at), seconds=PATIENCE):
+            said = b"".join(container.get_logs()).decode(errors="replace")
+            raise AssertionError(f"{container.image} does not answer after {PATIENCE:.0f} s\n{said[-2000:]}")
+    return there | started
+
+
+def _container(name: str, given: dict[str, str]) -> Any:
+    """This service of the compose file, its `${NAME:-default}` filled in; `with` starts and removes it."""
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # `with` removes them; a container for that is one more
+    from testcontainers.core.container import DockerContainer
+
+    service = yaml.safe_load(COMPOSE.read_text())["services"][name]
+
+    def filled(value: object) -> str:
+        return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), str(value))
+
+    container: Any = DockerContainer(filled(service["image"]))
+    container.env = {key: filled(value) for key, value in service["environment"].items()}
+    for published in service["ports"]:
+        host, outer, inner = filled(published).split(":")
+        container.ports[f"{inner}/tcp"] = (host, int(outer))
+    return container
