@@ -2,23 +2,50 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from contracts.message import Intent, Message, Outcome
 from shared.decider import Decider, State, Woken
+from shared.store.record import Said, Stream
 
 S = TypeVar("S", contravariant=True)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
 class Perform(Protocol[S, Attempt]):
-    """Makes one attempt, within the intent's deadline. Never raises for what the outside does: that is an outcome too."""
+    """Makes one attempt for a stream, within the intent's deadline. Never raises for what the outside does: that is an
+    outcome too."""
 
-    async def __call__(self, state: S, intent: Attempt) -> Outcome: ...
+    async def __call__(self, state: S, intent: Attempt, stream: Stream) -> Outcome: ...
+
+
+class Desk(Protocol):
+    """What a performer may use of the house. Raises Unavailable where the store is away, unless it waits."""
+
+    async def bring(self, stream: Stream, fact: Outcome, name: str) -> Any:
+        """A stream of this service hears a fact, once under this name for good; then its state. Waits for the store."""
+        ...
+
+    async def look(self, streams: Sequence[Stream]) -> list[Any]:
+        """The states of streams of this service as they are on the record now, whoever wrote them."""
+        ...
+
+    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+        """See Store."""
+        ...
+
+    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+        """See Store."""
+        ...
+
+    def whisper(self, stream: Stream, message: Message, id: UUID) -> None:
+        """Publishes what is not on the record to its topic, or drops it. Never waits, never fails."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +56,7 @@ class Performer(Generic[State, Attempt]):
     """
 
     intent: type[Attempt]
-    open: Callable[[], Any]  # () -> AbstractAsyncContextManager[Perform]
+    open: Callable[[Desk], Any]  # -> AbstractAsyncContextManager[Perform]
     limit: int = 64
 
 
@@ -71,4 +98,4 @@ def mine(prefix: str, path: str) -> str | None:
     return rest.rpartition("/")[0]
 
 
-__all__ = ["Perform", "Performer", "Service", "Woken", "mine"]
+__all__ = ["Desk", "Perform", "Performer", "Service", "Woken", "mine"]

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         default=None, description="YAML file with the tiers of the gateway; overrides the model settings"
     )
 
+    stream_tokens: bool = Field(default=False, description="answers go to whoever watches while they are being written")
+
     # What users add
     roles: Path | None = Field(default=None, description="folder with further roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with further plans (YAML)")

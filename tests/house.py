@@ -114,7 +114,7 @@ class Process:
         """HTTP status, 0 where nobody answers; and its words."""
         try:
             with urllib.request.urlopen(f"http://{self.http}/{path}", timeout=2) as answer:
-                return answer.status, answer.read(4000).decode()
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as unwell:
             return unwell.code, unwell.read(4000).decode()
         except OSError:
@@ -188,8 +188,9 @@ class House:
         try:
             yield house
         finally:
-            await house.close()
             house.end()
+            await house.forget()
+            await house.close()
 
     # its processes
 
@@ -254,6 +255,14 @@ class House:
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()
 
+    async def forget(self) -> None:
+        """Drops its schema, where the database is not ours and outlives the tests."""
+        if self.settings.postgres.get_secret_value() == os.environ.get("HANSARD_POSTGRES"):
+            schema = self.settings.postgres_schema
+            await self.rows(f"drop schema {schema} cascade")
+            await self.rows(f"drop owned by {schema}_writer")
+            await self.rows(f"drop role {schema}_writer")
+
     # its topics
 
     async def producer(self) -> AIOKafkaProducer:
@@ -297,7 +306,7 @@ class House:
 
     async def _listen(self) -> None:
         prefix = self.settings.topic_prefix
-        names = [prefix + topic.name for topic in self.settings.topics.all if not topic.door]
+        names = [prefix + topic.name for topic in self.settings.topics.all if not topic.door and topic.recorded]
         options: Json = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "fetch_max_wait_ms": 100}
         consumer = AIOKafkaConsumer(*names, bootstrap_servers=self.settings.kafka, **options)
         while True:
@@ -373,7 +382,11 @@ class House:
             return not waiting and not overdue
 
         async def still() -> bool:
-            return await quiet() and not any(await asyncio.gather(*(lag(self.settings, name) for name in SERVICES))) and await quiet()
+            return (
+                await quiet()
+                and not sum(await asyncio.gather(*(lag(self.settings, name) for name in SERVICES)))
+                and await quiet()
+            )
 
         await until(still, "all is published and heard, and nothing is overdue", seconds, every=0.2)
 

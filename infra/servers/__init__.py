@@ -29,6 +29,7 @@ __all__ = ["MODEL_NAME", "Addresses", "ServerError", "ServerStatus", "Servers"]
 MODEL_NAME = _model.NAME
 PATIENCE = 90.0  # seconds a server may take to answer
 REASONS = {
+    r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1",
     r"Address already in use|Failed to init server": "Another program took its port: try again.",
     r"Failed to acquire lock on file": "A Kafka that we lost sight of holds its data folder: stop it first.",
     r"No space left on device": "The disk is full.",

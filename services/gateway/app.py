@@ -4,10 +4,19 @@ import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from contracts.gateway import AttemptReturned, AttemptStarted, CallModel, CancelCall
+from contracts.gateway import (
+    AttemptReturned,
+    AttemptStarted,
+    CallModel,
+    CancelCall,
+    EndpointFailed,
+    ProbeAsked,
+    ProbeReturned,
+    RetriesAsked,
+)
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import Call, gateway
-from shared.service import Performer, Service
+from shared.service import Desk, Performer, Service
 from shared.settings import Settings
 
 
@@ -15,10 +24,11 @@ def build(settings: Settings) -> Service[Call]:
     """Raises ValueError or OSError where the tiers' file cannot be read."""
     tiers = chain(settings)
 
-    def open_endpoints() -> AbstractAsyncContextManager[Any]:
-        from services.gateway.effects import endpoints  # the SDK loads for most of a second: only where calls are made
+    def open_endpoints(desk: Desk) -> AbstractAsyncContextManager[Any]:
+        from services.gateway.performer import performer  # the SDK loads for most of a second: only where calls are made
 
-        return endpoints(tiers, keys(tiers, settings), largest=settings.max_message_bytes // 3)  # text, data and falls
+        largest = settings.max_message_bytes // 3  # text, data and falls
+        return performer(tiers, keys(tiers, settings), desk, largest, settings.stream_tokens)
 
     return Service(
         name="gateway",
@@ -27,6 +37,7 @@ def build(settings: Settings) -> Service[Call]:
             CallModel: lambda m: m.call,
             CancelCall: lambda m: m.call,
             AttemptReturned: lambda m: m.call,
+            **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # from within
         },
         performer=Performer(intent=AttemptStarted, open=open_endpoints, limit=tiers.concurrency),
     )

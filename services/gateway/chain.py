@@ -10,6 +10,7 @@ from contracts.gateway import AttemptFailed, CallModel, Fall, FallReason
 from services.gateway.config import LOCAL_TIERS, Chain, Endpoint
 from services.gateway.extractive import extract
 
+STAYED: frozenset[FallReason] = frozenset({"circuit-open", "retry-budget", "miss"})  # nothing left the house
 PASSING: frozenset[FallReason] = frozenset({"error", "rate-limit", "lost"})  # the same endpoint may do better later
 DOUBTFUL: frozenset[FallReason] = frozenset({"error", "timeout", "lost"})  # the endpoint may have acted all the same
 _WORD = re.compile(r"[^\W_]+")
@@ -39,9 +40,20 @@ def resume_at(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -
     """
     waits = [not_before or at for _, not_before in _open(chain, call, receipts)]
     soon = next((wait for wait in waits if wait <= at + timedelta(seconds=chain.patience)), None)
-    if soon is None and waits and known(chain, call) is None:
+    if soon is None and waits and known(chain, call) is None and not seeks(chain, call, receipts, None, at):
         soon = min(waits)
     return soon if soon is not None and at < soon < call.deadline else None
+
+
+def seeks(chain: Chain, call: CallModel, receipts: Receipts, endpoint: Endpoint | None, at: datetime) -> bool:
+    """Whether what was learned is looked up now, before this endpoint or where none is left: once, in the cache's place."""
+    if not chain.learns or at >= call.deadline or any(receipt.fall.tier == "cache" for receipt in receipts):
+        return False
+    before = chain.order[: chain.order.index(endpoint.name)] if endpoint else chain.order
+    places = [tier for tier in before if tier in LOCAL_TIERS]
+    if "cache" not in places:
+        return False
+    return not any(answered(chain, tier, call) for tier in places[: places.index("cache") + 1])
 
 
 def _open(chain: Chain, call: CallModel, receipts: Receipts) -> Iterator[tuple[Endpoint, datetime | None]]:
@@ -67,7 +79,7 @@ def local(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -> tu
                 falls.append(unasked(endpoint))
         elif answer := answered(chain, tier, call):
             return answer, tuple(falls)
-        else:
+        elif tier not in tried:
             falls.append(missed(tier))
     return None, tuple(falls)
 
@@ -75,7 +87,9 @@ def local(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -> tu
 def before(chain: Chain, call: CallModel, receipts: Receipts, tier: str) -> tuple[Fall, ...]:
     """The falls of a call that this endpoint answered: attempts that failed, and tiers without a model placed before it."""
     places = chain.order[: chain.order.index(tier)] if tier in chain.order else ()
-    return (*(receipt.fall for receipt in receipts), *(missed(place) for place in places if place in LOCAL_TIERS))
+    falls = tuple(receipt.fall for receipt in receipts)
+    tried = {fall.tier for fall in falls}
+    return (*falls, *(missed(place) for place in places if place in LOCAL_TIERS and place not in tried))
 
 
 def ahead(chain: Chain, call: CallModel, endpoint: Endpoint) -> Local | None:

@@ -17,7 +17,7 @@ from contracts.gateway import ModelClass
 from contracts.message import Confidence, Money, Name, Safety
 from shared.settings import Settings
 
-RULES = "1"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
+RULES = "2"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
 LOCAL_TIERS = ("cache", "extractive", "rules")
 MODEL_KEY = "HANSARD_MODEL_KEY"
 ANSWERS = Path(__file__).with_name("answers.yaml")
@@ -128,6 +128,32 @@ class Answers(Config):
     fixed: tuple[Fixed, ...] = ()
 
 
+class Circuits(Config):
+    """When an endpoint is left alone, by all processes. Failures are errors, rate limits and silence."""
+
+    failures: int = Field(default=5, ge=1, description="among the last calls of one process, at least")
+    share: float = Field(default=0.5, gt=0, le=1, description="of the last calls that failed, at least")
+    window: int = Field(default=20, ge=1, description="the last calls: so many")
+    seconds: float = Field(default=30, gt=0, description="and none older than this")
+    slow: float = Field(default=5, gt=0, description="seconds of silence that are a failure, where a call had so long")
+    cooldown: float = Field(default=5, gt=0, description="seconds until the first probe; each that fails doubles them")
+    longest: float = Field(default=60, gt=0, description="seconds between probes at most")
+
+
+class Retries(Config):
+    """Retries after errors and rate limits at one endpoint, of all processes together, in an hour."""
+
+    share: float = Field(default=0.1, ge=0, le=1, description="of the first attempts there")
+    reserve: int = Field(default=10, ge=0, description="beyond that, so that the first failure of a quiet hour is retried")
+
+
+class Learning(Config):
+    """Which answers of models the cache uses again."""
+
+    hours: float = Field(default=24, ge=0, description="that an answer is good for; 0: nothing is learned")
+    confidence: Confidence = Field(default=0.7, description="at least")
+
+
 class Chain(Config):
     """All tiers. `order` names endpoints and `cache`, `extractive`, `rules`, best first."""
 
@@ -140,6 +166,9 @@ class Chain(Config):
     support: float = Field(default=0.5, ge=0, le=1, description="share of the question's weight that a sentence must hold")
     unknown_price: Price = Price(input=Decimal(5), output=Decimal(25))
     concurrency: int = Field(default=256, ge=1, description="attempts at once in a process, of all endpoints")
+    circuits: Circuits = Circuits()
+    retries: Retries = Retries()
+    learning: Learning = Learning()
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +196,10 @@ class Chain(Config):
     @cached_property
     def by_name(self) -> dict[str, Endpoint]:
         return {endpoint.name: endpoint for endpoint in self.endpoints}
+
+    @cached_property
+    def learns(self) -> bool:
+        return bool(self.endpoints and self.learning.hours and "cache" in self.order)
 
     @cached_property
     def _classed(self) -> dict[ModelClass, tuple[Endpoint, ...]]:

@@ -1,4 +1,4 @@
-"""One stream a call: attempt after attempt, until one answer counts or none is left."""
+"""One stream a call: attempt after attempt, until one answer counts or none is left. One a circuit: see steering."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,16 +15,19 @@ from contracts.gateway import (
     CallCancelled,
     CallModel,
     CancelCall,
+    EndpointFact,
     Fall,
     ModelFailed,
     ModelReplied,
     ReplyDiscarded,
 )
 from contracts.message import Message
-from services.gateway.chain import DOUBTFUL, Receipts, ahead, before, endpoint_at, local, resume_at
+from services.gateway.chain import DOUBTFUL, STAYED, Receipts, ahead, before, endpoint_at, local, resume_at, seeks
 from services.gateway.config import Chain, Endpoint
+from services.gateway.steering import Budget, Circuit, Steering, steer, steered
 from shared.decider import Context, Decider, Woken
 
+LOOKUP = timedelta(seconds=2)  # for what was learned
 NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its lease
 KEYS = uuid.UUID("1f6b0c1e-8f0e-5c38-9a55-0b7a6b6d9f52")
 
@@ -60,7 +63,7 @@ class Settled:
     cancelled: bool = False
 
 
-Call = Unasked | Ready | Flying | Settled
+Call = Unasked | Ready | Flying | Settled | Circuit | Budget
 
 
 def gateway(chain: Chain) -> Decider[Call]:
@@ -68,6 +71,9 @@ def gateway(chain: Chain) -> Decider[Call]:
 
     def decide(state: Call, heard: Message, context: Context) -> Iterable[Message]:
         match state:
+            case _ if isinstance(heard, EndpointFact):
+                yield from steer(chain, state, heard, context)
+
             case Unasked():
                 match heard:
                     case CallModel():
@@ -113,12 +119,18 @@ def gateway(chain: Chain) -> Decider[Call]:
                     case _:
                         pass
 
+            case Circuit() | Budget():
+                pass
+
             case _:
                 assert_never(state)
 
     def go_on(state: Ready, context: Context) -> Iterator[Message]:
         call, receipts = state.call, state.receipts
         endpoint = endpoint_at(chain, call, receipts, context.at)
+        if seeks(chain, call, receipts, endpoint, context.at):
+            yield lookup(state, context)
+            return
         if endpoint and not ahead(chain, call, endpoint):
             yield attempt(state, endpoint, context)
             return
@@ -164,7 +176,8 @@ def gateway(chain: Chain) -> Decider[Call]:
         )
 
     def fell(state: Ready, out: AttemptStarted, failure: AttemptFailed, at: datetime) -> Iterator[Message]:
-        fall = failure.fall.model_copy(update={"tier": out.tier, "attempt": out.attempt})
+        number = 0 if failure.fall.reason in STAYED else out.attempt
+        fall = failure.fall.model_copy(update={"tier": out.tier, "attempt": number})
         receipt = failure.model_copy(update={"call": state.call.call, "fall": fall})
         receipts = (*state.receipts, receipt)
         yield receipt.model_copy(update={"resume_at": resume_at(chain, state.call, receipts, at)})
@@ -176,6 +189,8 @@ def gateway(chain: Chain) -> Decider[Call]:
 
 
 def evolve(state: Call, said: Message) -> Call:
+    if isinstance(said, Steering):
+        return steered(state, said)
     match state, said:
         case Unasked(), CallAccepted(request=call, at=at):
             return Ready(call, due=at)
@@ -234,6 +249,22 @@ def attempt(state: Ready, endpoint: Endpoint, context: Context) -> AttemptStarte
         provider=endpoint.provider,
         model=endpoint.model,
         endpoint=endpoint.name,
+    )
+
+
+def lookup(state: Ready, context: Context) -> AttemptStarted:
+    """What the cache has learned comes as a receipt too: only so is it on the record what was found, and when."""
+    call = state.call
+    return AttemptStarted(
+        attempt=state.attempts + 1,
+        safety="safe",
+        key="",
+        deadline=min(call.deadline, context.at + LOOKUP),
+        call=call.call,
+        tier="cache",
+        provider="hansard",
+        model="cache",
+        endpoint="cache",
     )
 
 

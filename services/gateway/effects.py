@@ -3,13 +3,15 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from math import isfinite
+from typing import Protocol
 
 import genai_prices
 import httpx2
@@ -28,8 +30,12 @@ from contracts.gateway import (
 )
 from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import Flying
-from services.gateway.wire import PATHS, Answer, Api, Unusable, body, clean, confidence, read
+from services.gateway.streaming import Pieces, streaming
+from services.gateway.wire import PATHS, Answer, Api, Json, Unusable, body, clean, confidence, read
 
+Gate = Callable[[], None]
+Tell = Callable[[str], None]
+NO_SLOT = "no slot was free in time"
 LARGEST = 256 * 1024  # bytes of an answer
 DETAIL = 300  # characters
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 8.0  # seconds; each failure doubles it, and half of it is chance
@@ -55,17 +61,23 @@ class Tried:
 
     began: float = field(default_factory=time.perf_counter)
     sent: bool = False
-    response: httpx2.Response | None = None
 
     @property
     def latency_ms(self) -> float:
         return round((time.perf_counter() - self.began) * 1000, 3)
 
 
+class Ask(Protocol):
+    """Makes an attempt. `gate` is asked right before it leaves the house, and raises Unusable where it must not; `tell`
+    is given the text as it comes, where the answer is to be streamed."""
+
+    async def __call__(
+        self, state: Flying, intent: AttemptStarted, gate: Gate | None = None, tell: Tell | None = None
+    ) -> AttemptReturned: ...
+
+
 @asynccontextmanager
-async def endpoints(
-    chain: Chain, keys: Mapping[str, str], largest: int = LARGEST
-) -> AsyncIterator[Callable[[Flying, AttemptStarted], Coroutine[None, None, AttemptReturned]]]:
+async def endpoints(chain: Chain, keys: Mapping[str, str], largest: int = LARGEST) -> AsyncIterator[Ask]:
     """Opens a client for every endpoint and yields what makes an attempt. `keys`: API keys by name of the endpoint."""
     async with AsyncExitStack() as stack:
         clients: dict[str, Client] = {}
@@ -81,10 +93,12 @@ async def endpoints(
             await stack.enter_async_context(sdk)
             clients[endpoint.name] = Client(endpoint, sdk, asyncio.Semaphore(endpoint.concurrency), key, endpoint.model)
 
-        async def perform(state: Flying, intent: AttemptStarted) -> AttemptReturned:
-            return await attempt(chain, clients.get(intent.endpoint), state, intent, largest)
+        async def ask(
+            state: Flying, intent: AttemptStarted, gate: Gate | None = None, tell: Tell | None = None
+        ) -> AttemptReturned:
+            return await attempt(chain, clients.get(intent.endpoint), state, intent, largest, gate, tell)
 
-        yield perform
+        yield ask
 
 
 def _http_client() -> httpx2.AsyncClient:
@@ -97,7 +111,15 @@ def _http_client() -> httpx2.AsyncClient:
     raise RuntimeError("the openai package brings no HTTP client")
 
 
-async def attempt(chain: Chain, client: Client | None, state: Flying, intent: AttemptStarted, largest: int) -> AttemptReturned:
+async def attempt(
+    chain: Chain,
+    client: Client | None,
+    state: Flying,
+    intent: AttemptStarted,
+    largest: int,
+    gate: Gate | None = None,
+    tell: Tell | None = None,
+) -> AttemptReturned:
     """What one attempt brought back, at the latest at its deadline. Raises nothing but its own cancellation."""
     call, tried = state.since.call, Tried()
     if client is None:
@@ -110,9 +132,9 @@ async def attempt(chain: Chain, client: Client | None, state: Flying, intent: At
             async with asyncio.timeout(left):
                 async with client.slots:
                     tried.began = time.perf_counter()
-                    answer = await _ask(client, state, intent, tried, largest)
+                    answer = await _ask(client, state, intent, tried, largest, gate, tell)
         except TimeoutError:
-            waited = "no answer in time" if tried.sent else "no slot was free in time"
+            waited = "no answer in time" if tried.sent else NO_SLOT
             returned = _failed(intent, tried, "timeout", waited, estimated=tried.sent and not endpoint.free)
         except Unusable as error:
             returned = _unusable(chain, endpoint, state, intent, tried, error)
@@ -153,8 +175,12 @@ async def attempt(chain: Chain, client: Client | None, state: Flying, intent: At
     return returned
 
 
-async def _ask(client: Client, state: Flying, intent: AttemptStarted, tried: Tried, largest: int) -> Answer:
+async def _ask(
+    client: Client, state: Flying, intent: AttemptStarted, tried: Tried, largest: int, gate: Gate | None, tell: Tell | None
+) -> Answer:
     call, endpoint = state.since.call, client.endpoint
+    if gate is not None:
+        gate()
     if not client.model:
         listed = await client.sdk.models.list()
         if not listed.data:
@@ -165,12 +191,35 @@ async def _ask(client: Client, state: Flying, intent: AttemptStarted, tried: Tri
     propagate.inject(headers)
     asked = body(call, endpoint, api, client.model, _repair(state, intent))
     tried.sent = True
+    if tell is not None:
+        return read(api, await _streamed(client, api, asked, headers, tell, largest), call)
     # The resource classes would build their pydantic tree of every answer, for more CPU than all the rest.
     response = await client.sdk.post(PATHS[api], cast_to=httpx2.Response, body=asked, options={"headers": headers})
-    tried.response = response
     if len(response.content) > largest:
         raise Unusable("invalid-output", f"the answer is larger than {largest} bytes")
     return read(api, response.content, call)
+
+
+async def _streamed(client: Client, api: Api, asked: Json, headers: Json, tell: Tell, largest: int) -> bytes:
+    """The body that the answer would have had in one piece."""
+    stream = await client.sdk.post(
+        PATHS[api],
+        cast_to=object,
+        body={**asked, **streaming(api)},
+        options={"headers": headers},
+        stream=True,
+        stream_cls=openai.AsyncStream[object],
+    )
+    pieces = Pieces(api)
+    async with stream:
+        if "event-stream" not in stream.response.headers.get("content-type", ""):
+            return await stream.response.aread()
+        async for event in stream:
+            if text := pieces.add(event):
+                tell(text)
+            if pieces.size > largest:
+                raise Unusable("invalid-output", f"the answer is larger than {largest} bytes")
+    return pieces.body()
 
 
 def _repair(state: Flying, intent: AttemptStarted) -> str:
@@ -302,15 +351,23 @@ def _cost(chain: Chain, endpoint: Endpoint, call: CallModel, answer: Answer) -> 
         return Decimal(0), False
     if price is None or isinstance(price, str):
         usage = genai_prices.Usage(input_tokens=given, cache_read_tokens=cached, output_tokens=said)
-        for model in dict.fromkeys((endpoint.model, answer.model)):
-            for address in (endpoint.url, None):
-                try:
-                    listed = genai_prices.calc_price(usage, model, provider_api_url=address)
-                except (LookupError, ValueError):
-                    continue
-                return listed.total_price, guessed
+        if listed := _listed(endpoint.url, endpoint.model, answer.model):
+            return genai_prices.calc_price(usage, listed[0], provider_api_url=listed[1]).total_price, guessed
         guessed, price = True, chain.unknown_price
     return (given * price.input + said * price.output) / _MILLION, guessed
+
+
+@lru_cache(1024)  # a model that is not listed takes a long search
+def _listed(url: str, *models: str) -> tuple[str, str | None] | None:
+    """Under which model and address a price is listed."""
+    for model in dict.fromkeys(models):
+        for address in (url, None):
+            try:
+                genai_prices.calc_price(genai_prices.Usage(input_tokens=1, output_tokens=1), model, provider_api_url=address)
+            except (LookupError, ValueError):
+                continue
+            return model, address
+    return None
 
 
 def _span(endpoint: Endpoint, call: CallModel, intent: AttemptStarted):  # type: ignore[no-untyped-def]

@@ -175,6 +175,11 @@ def returned(stream: Stream, outcome: Outcome, at: datetime) -> Heard:
     return _within(stream, outcome, f"attempt/{outcome.attempt}", at)
 
 
+def brought(stream: Stream, fact: Outcome, name: str, at: datetime) -> Heard:
+    """What a performer brings to a stream of its service that made no attempt. Once under one name: the first is heard."""
+    return _within(stream, fact, name, at)
+
+
 def _within(stream: Stream, message: Message, name: str, at: datetime) -> Heard:
     cause = uuid5(NAMESPACE, f"{stream}/{name}")
     context = Context(cause, at, stream.workflow, stream.tenant, f"/hansard/{stream.service}", str(cause))

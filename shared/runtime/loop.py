@@ -96,6 +96,10 @@ class Loop:
             heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]
         await self.hear(heards)
 
+    def known(self, stream: Stream) -> Live[Any] | None:
+        """The stream as this process knows it: never ahead of the record, perhaps behind."""
+        return self._lives.get(stream)
+
     async def _hear(self, heards: Sequence[Heard]) -> None:
         left, rounds, tries = list(heards), 0, 0
         while left:

@@ -18,7 +18,7 @@ Key = tuple[Stream, int]
 class Performing:
     """Starts an attempt when its intent is on the record. Its lease is renewed while it runs."""
 
-    perform: Callable[[Any, Any], Awaitable[Outcome]]
+    perform: Callable[[Any, Any, Stream], Awaitable[Outcome]]
     limit: int
     store: Store
     lease: float
@@ -41,7 +41,7 @@ class Performing:
 
     async def _attempt(self, stream: Stream, state: Any, intent: Intent) -> None:
         try:
-            outcome = await self.perform(state, intent)
+            outcome = await self.perform(state, intent, stream)
         except Exception:  # its contract forbids it; the lease ends, and the attempt is found to be lost
             log.exception("an attempt raised", stream=str(stream), attempt=intent.attempt)
             return

@@ -28,12 +28,13 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
     leave = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, leave.set)
-    store = await _unless(leave, _store(settings))
-    if store is None:
-        return
-    workers = [Worker(service, settings, store) for service in services]
-    started: list[Worker] = []
+    workers: list[Worker] = []
     async with serve_http(settings.http, workers):
+        store = await _unless(leave, _store(settings))
+        if store is None:
+            return
+        workers += [Worker(service, settings, store) for service in services]
+        started: list[Worker] = []
         try:
             await _unless(leave, check_doors(settings))
             for worker in workers:

@@ -9,6 +9,8 @@ from typing import Any
 from shared.kafka.feed import Feed
 from shared.kafka.record import Record
 from shared.kafka.speaker import Speaker
+from shared.kafka.whisperer import Whisperer
+from shared.runtime.desk import Desk
 from shared.runtime.hearing import Dead, Ear, Heard
 from shared.runtime.loop import PATIENCE, Loop
 from shared.runtime.outbox import Outbox
@@ -116,7 +118,9 @@ class Worker:
         performer = self.service.performer
         if performer is None:
             return None
-        perform = await self._stack.enter_async_context(performer.open())
+        whisperer = await self._stack.enter_async_context(Whisperer(self.settings))
+        desk = Desk(self.loop, self.store, self.settings.topics, whisperer)
+        perform = await self._stack.enter_async_context(performer.open(desk))
         return Performing(perform, performer.limit, self.store, self.settings.lease_seconds, self.loop.hear)
 
     async def _hear(self, records: list[Record]) -> None:

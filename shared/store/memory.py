@@ -46,6 +46,7 @@ class MemoryStore:
         self._due: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, wanted at
         self._attempts: dict[tuple[str, str, int, int], int] = {}
         self._instances: dict[tuple[str, str], bool] = {}  # ended
+        self._answers: dict[tuple[str, bytes], tuple[datetime, Stream]] = {}
 
     # writing
 
@@ -205,6 +206,17 @@ class MemoryStore:
     async def outbox_age(self, service: str) -> float:
         waiting = await self.unpublished(service, 0)
         return max(((self._clock() - said.at).total_seconds() for said in waiting if said.at), default=0.0)
+
+    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+        now = self._clock()
+        oldest = now - timedelta(seconds=keep)
+        self._answers = {known: value for known, value in self._answers.items() if value[0] >= oldest}
+        self._answers |= {(stream.tenant, key): (now, stream) for key, stream in answers}
+
+    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+        _, stream = self._answers.get((tenant, key), (None, None))
+        said = self._said.get(stream, []) if stream else []
+        return next((one for one in reversed(said) if one.kind == kind), None)
 
     async def ping(self) -> None: ...
 

@@ -280,6 +280,16 @@ class PostgresStore:
     async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]:
         return {said.id: said for said in map(_said, await self._fetch(self._sql["events"], list(ids)))}
 
+    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+        last = {(stream.tenant, key): stream for key, stream in answers}
+        if last:
+            rows = ((tenant, key, stream.workflow, stream.name) for (tenant, key), stream in last.items())
+            await self._fetch(self._sql["remember"], *(list(column) for column in zip(*rows, strict=True)), keep)
+
+    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+        rows = await self._fetch(self._sql["remembered"], tenant, key, kind)
+        return _said(rows[0]) if rows else None
+
     async def cursor(self) -> Cursor:
         epoch, _ = await self._settled()
         return Cursor(epoch)

@@ -220,6 +220,17 @@ class Store(Protocol):
         """Seconds since the beginning of the oldest transaction that keeps `everything` waiting; 0 where there is none."""
         ...
 
+    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+        """Notes that what these keys stand for was answered in these streams, for their tenants; the last one counts.
+
+        No part of the record: it may be lost. What is older than `keep` seconds is forgotten by and by.
+        """
+        ...
+
+    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+        """The last event of this kind in the stream that this tenant's key was noted for."""
+        ...
+
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...

@@ -60,7 +60,9 @@ def _app(parts: Sequence[Healthy]) -> Any:
                     metrics.healthy.labels(part.name, name).set(not trouble)
             await exposed(scope, receive, send)
         elif path in ("/health", "/ready"):
-            ok = all(part.alive and (path == "/health" or not any(part.health.values())) for part in parts)
+            ok = all(part.alive for part in parts)
+            if path == "/ready":
+                ok = ok and len(parts) > 0 and not any(any(part.health.values()) for part in parts)
             await _answer(send, 200 if ok else 503, {part.name: {"alive": part.alive} | part.health for part in parts})
         else:
             await _answer(send, 404, {"try": ["/health", "/ready", "/metrics"]})

@@ -1,4 +1,4 @@
-"""What the chaos tests share: the scripted model. Each has a house of its own."""
+"""What the chaos tests share: the scripted model, and servers that may be killed. Each has a house of its own."""
 
 from collections.abc import Iterator
 
@@ -14,3 +14,11 @@ def scripted(servers: Servers) -> Iterator[str]:
     running = houses.model(servers)
     yield running.address
     process.stop(running)
+
+
+@pytest.fixture
+def own(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
+    """Servers that we start ourselves, whatever addresses were given: those of others are not killed."""
+    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES"):
+        monkeypatch.delenv(name, raising=False)
+    return servers

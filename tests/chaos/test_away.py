@@ -5,25 +5,18 @@ import json
 import os
 import signal
 
-import pytest
-
 from infra.servers import Servers
 from tests.house import QUESTION, RULE, House, Process, until
 
-own_servers = pytest.mark.skipif(
-    bool(os.environ.get("HANSARD_KAFKA") or os.environ.get("HANSARD_POSTGRES")), reason="servers of yours are not stopped"
-)
 
-
-@own_servers
-async def test_postgres_is_away_for_a_while(servers: Servers, scripted: str) -> None:
-    async with House.open(servers, scripted) as house:
+async def test_postgres_is_away_for_a_while(own: Servers, scripted: str) -> None:
+    async with House.open(own, scripted) as house:
         house.serve("router", key="router")
         rest = house.serve("planner", "specialists", "gateway", "verifier", "timers", key="rest")
         await house.ready()
         before = await house.ask(*[QUESTION, RULE] * 10)
         await house.answered_so_far(5)
-        await asyncio.to_thread(servers.stop, "postgres")
+        await asyncio.to_thread(own.stop, "postgres")
         try:
             during = await house.ask(*[QUESTION, RULE] * 10)
             router = house.processes["router"]
@@ -31,19 +24,18 @@ async def test_postgres_is_away_for_a_while(servers: Servers, scripted: str) -> 
             assert "the event store is away" in json.loads(router.health()[1])["router"]["store"]
             assert router.health("health")[0] == 200, "it is alive all the same"
         finally:
-            await asyncio.to_thread(servers.start, "postgres")
+            await asyncio.to_thread(own.start, "postgres")
         await goes_on(house, [*before, *during], router, rest)
 
 
-@own_servers
-async def test_kafka_is_away_for_a_while(servers: Servers, scripted: str) -> None:
-    async with House.open(servers, scripted) as house:
+async def test_kafka_is_away_for_a_while(own: Servers, scripted: str) -> None:
+    async with House.open(own, scripted) as house:
         router = house.serve("router", key="router")
         rest = house.serve("planner", "specialists", "gateway", "verifier", "timers", key="rest")
         await house.ready()
         ids = await house.ask(*[QUESTION, RULE] * 20)
         await house.answered_so_far(5)
-        [broker] = [one.pid for one in servers.status() if one.name == "kafka-1"]
+        [broker] = [one.pid for one in own.status() if one.name == "kafka-1"]
         os.kill(broker, signal.SIGSTOP)
         try:
             await until(lambda: router.health()[0] == 503, "the router says that it is not ready")

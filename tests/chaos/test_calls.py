@@ -2,15 +2,17 @@
 
 import json
 
+from contracts.gateway import AttemptStarted
 from infra.servers import Servers
 from tests.house import House, until
 
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
 REST = ("router", "planner", "specialists", "verifier", "timers")
-ATTEMPTS = "select data->>'attempt' from events where kind = 'hansard.gateway.attempt-started.v1' and workflow = $1 order by 1"
+ATTEMPTS = f"select data->>'attempt' from events where kind = '{AttemptStarted.kind}' and workflow = $1 order by 1"
+ENDED = "select ended is not null from instances where service = 'gateway' and instance = '1'"
 
 
-async def test_a_gateway_that_is_told_to_leave_finishes_what_is_short_and_hands_over_what_is_long(servers: Servers, scripted: str) -> None:
+async def test_a_gateway_that_leaves_finishes_short_calls_and_hands_over_long_ones(servers: Servers, scripted: str) -> None:
     async with House.open(servers, scripted, script="ok@3s", capable="ok@60s+ok") as house:
         house.serve("gateway", instance="1", key="leaving")
         house.serve(*REST, key="rest")
@@ -25,7 +27,7 @@ async def test_a_gateway_that_is_told_to_leave_finishes_what_is_short_and_hands_
         assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
         assert await house.rows(ATTEMPTS, short) == [("1",)]
         assert await house.rows(ATTEMPTS, long) == [("1",), ("2",)]
-        assert await house.rows("select ended is not null from instances where service = 'gateway' and instance = '1'") == [(True,)]
+        assert await house.rows(ENDED) == [(True,)]
         again = house.again("leaving")
         await house.ready("leaving")
         assert '"unclean": false' in again.said
@@ -33,7 +35,7 @@ async def test_a_gateway_that_is_told_to_leave_finishes_what_is_short_and_hands_
         await house.is_whole()
 
 
-async def test_when_a_gateway_is_killed_another_takes_its_calls_over_and_the_lost_ones_are_listed(servers: Servers, scripted: str) -> None:
+async def test_a_killed_gateways_calls_are_taken_over_and_the_lost_attempts_are_listed(servers: Servers, scripted: str) -> None:
     async with House.open(servers, scripted, capable="ok@60s+ok", HANSARD_LEASE_SECONDS="3") as house:
         house.serve("gateway", instance="1", key="killed")
         house.serve(*REST, key="rest")
@@ -56,4 +58,4 @@ async def test_when_a_gateway_is_killed_another_takes_its_calls_over_and_the_los
 
 
 def calling(house: House, workflow: str) -> bool:
-    return any(one.kind == "hansard.gateway.attempt-started.v1" and one.workflow == workflow for one in house.heard)
+    return any(one.kind == AttemptStarted.kind and one.workflow == workflow for one in house.heard)

@@ -1,12 +1,15 @@
 """Several instances of a service: they come, they go, they fall asleep, and nothing is lost or doubled."""
 
+import re
 import signal
 from pathlib import Path
 
+from contracts.planner import RunPlan
 from infra.servers import Servers
 from tests.house import QUESTION, RULE, House, until
 
 TWO = ("router", "planner", "gateway")
+SAID = "select id from events where stream = 'planner'"
 HEARD_TWICE = "select workflow, stream, cause from hearings group by tenant, workflow, stream, cause having count(*) > 1"
 
 
@@ -43,14 +46,18 @@ async def test_a_planner_that_slept_through_its_session_comes_back_and_changes_n
         house.serve("planner", instance="2", key="other")
         later = await house.ask(QUESTION)
         await house.answered([*ids, *later])  # the session of the sleeper is over: the other one heard all of it
-        before = await house.rows("select id from events where stream = 'planner' order by id")
+        before = await house.rows(SAID + " order by id")
 
         sleeper.signal(signal.SIGCONT)
         await house.ready("sleeper")
         await house.answered(await house.ask(QUESTION, QUESTION))
         await house.at_rest()
-        after = await house.rows("select id from events where stream = 'planner' and workflow = any($1) order by id", [*warm, *ids, *later])
+        after = await house.rows(SAID + " and workflow = any($1) order by id", [*warm, *ids, *later])
         assert after == before
+        heard = re.findall(
+            rf'^hansard_hearings_total{{.*kind="{RunPlan.kind}".*}} (\S+)$', sleeper.health("metrics")[1], re.MULTILINE
+        )
+        assert sum(map(float, heard)) <= 1, "what it had decided in its sleep was not taken"
         assert await house.rows(HEARD_TWICE) == []
         await house.is_whole()
         assert (await house.verified()).differences == []

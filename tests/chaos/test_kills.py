@@ -2,20 +2,13 @@
 
 import asyncio
 import json
-import os
 import random
 import secrets
 from collections.abc import Sequence
 
-import pytest
-
 from contracts.topics import SERVICES
 from infra.servers import Servers
 from tests.house import House, Json, envelope
-
-own_servers = pytest.mark.skipif(
-    bool(os.environ.get("HANSARD_KAFKA") or os.environ.get("HANSARD_POSTGRES")), reason="servers of yours are not killed"
-)
 
 THOUSAND = 1000
 KILLS = 8
@@ -37,10 +30,9 @@ def mixed(n: int) -> Json:
 EXPECTED = {0: "completed", 1: "completed", 2: "refused", 3: "refused"}
 
 
-@own_servers
-async def test_of_a_thousand_requests_each_has_one_result_whatever_is_killed(servers: Servers, scripted: str) -> None:
+async def test_of_a_thousand_requests_each_has_one_result_whatever_is_killed(own: Servers, scripted: str) -> None:
     chance = random.Random(20260105)
-    async with House.open(servers, scripted, HANSARD_LEASE_SECONDS="2") as house:
+    async with House.open(own, scripted, HANSARD_LEASE_SECONDS="2") as house:
         house.serve_all()
         await house.ready()
         await house.listen()
@@ -53,10 +45,10 @@ async def test_of_a_thousand_requests_each_has_one_result_whatever_is_killed(ser
             await house.kill(key)
             house.again(key)
         await house.answered_so_far(THOUSAND * 9 // 12)
-        await asyncio.to_thread(servers.restart_postgres, kill=True)
+        await asyncio.to_thread(own.restart_postgres, kill=True)
         await house.answered_so_far(THOUSAND * 10 // 12)
-        await asyncio.to_thread(servers.stop_broker, 1, kill=True)
-        await asyncio.to_thread(servers.start_broker, 1)
+        await asyncio.to_thread(own.stop_broker, 1, kill=True)
+        await asyncio.to_thread(own.start_broker, 1)
 
         await asking
         results = await house.answered(ids, 180)

@@ -30,6 +30,7 @@ def e2e_house(servers: Servers) -> Iterator[House]:
         yield house
     finally:
         house.end()
+        in_own_loop(house.forget())
         process.stop(model)
 
 

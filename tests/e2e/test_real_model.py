@@ -14,7 +14,7 @@ async def test_the_small_local_model_answers_under_its_own_name(servers: Servers
         replies = [one.data for one in house.heard if one.kind == "hansard.gateway.model-replied.v1"]
         assert replies
         assert all(reply["model"] == MODEL_NAME and reply["output_tokens"] > 0 for reply in replies)
-        parts = result.data.get("contributions") or result.data.get("partial")
+        parts = result.data.get("contributions", []) + result.data.get("partial", [])
         assert result.kind in ("hansard.results.completed.v1", "hansard.results.failed.v1")
         assert all(part["model"] == MODEL_NAME for part in parts)
         await house.at_rest()

@@ -451,3 +451,34 @@ class StoreSuite:
 async def only(answer: Awaitable[Sequence[T]]) -> T:
     [one] = await answer
     return one
+
+    async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: Store) -> None:
+        stream, key = a_stream("gateway/a/1"), uuid4().bytes
+        await store.append([turn(stream, b'{"n": 1}', b'{"n": 2}')])
+        await store.remember([(key, stream)], 60)
+        found = await store.remembered("default", key, "hansard.test.said.v1")
+        assert found == (await current(store, stream)).said[-1]
+        assert await store.remembered("acme", key, "hansard.test.said.v1") is None
+        assert await store.remembered("default", key, "hansard.test.other.v1") is None
+        assert await store.remembered("default", uuid4().bytes, "hansard.test.said.v1") is None
+
+    async def test_the_last_that_was_remembered_counts_and_what_is_not_on_the_record_does_not(self, store: Store) -> None:
+        first, second, key = a_stream("gateway/a/1"), a_stream("gateway/b/1"), uuid4().bytes
+        await store.append([turn(first, b"{}"), turn(second, b"{}")])
+        await store.remember([(key, second), (key, first)], 60)
+        await store.remember([(key, second)], 60)
+        found = await store.remembered("default", key, "hansard.test.said.v1")
+        assert found is not None and found.stream == second
+        await store.remember([(key, a_stream("gateway/c/1"))], 60)
+        assert await store.remembered("default", key, "hansard.test.said.v1") is None
+
+    async def test_what_is_older_than_it_is_kept_is_forgotten(self, store: Store) -> None:
+        stream, key = a_stream("gateway/a/1"), uuid4().bytes
+        await store.append([turn(stream, b"{}")])
+        await store.remember([(key, stream)], 60)
+
+        async def gone() -> bool:
+            await store.remember([(uuid4().bytes, stream)], 0)
+            return await store.remembered("default", key, "hansard.test.said.v1") is None
+
+        await until(gone)

@@ -65,7 +65,7 @@ def at(server: Scripted, script: str, **more: Any) -> Endpoint:
 
 
 def tiers(*endpoints: Endpoint, **more: Any) -> Chain:
-    return Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS, **more})
+    return Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS, "learning": {"hours": 0}, **more})
 
 
 def asks(question: str = "Why is the sky blue?", seconds: float = 30, **more: Any) -> CallModel:

@@ -43,7 +43,7 @@ SECOND = Endpoint(name="second", url="http://127.0.0.1:1/v1", model="small", tim
 
 
 def tiers(*endpoints: Endpoint, **more: Any) -> Chain:
-    return Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS, **more})
+    return Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS, "learning": {"hours": 0}, **more})
 
 
 both = gateway(tiers(FIRST, SECOND))

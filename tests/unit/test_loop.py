@@ -263,7 +263,7 @@ def hands(store: MemoryStore, perform: Any, limit: int = 2) -> tuple[Loop, Perfo
 async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Unsteady) -> None:
     seen: list[list[str]] = []
 
-    async def perform(state: Call, intent: AttemptStarted) -> AttemptReturned:
+    async def perform(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         seen.append(await kinds(store))
         return AttemptReturned(call="t/1", attempt=intent.attempt)
 
@@ -285,7 +285,7 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease
     at = [datetime.now(UTC)]
     store = MemoryStore(lambda: at[0])
 
-    async def silent(state: Call, intent: AttemptStarted) -> AttemptReturned:
+    async def silent(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -1,0 +1,420 @@
+"""Several processes of the gateway on one record: circuits, the budget of retries, and what the cache has learned."""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from contracts.codec import decode
+from contracts.gateway import (
+    AttemptStarted,
+    CallModel,
+    ChatMessage,
+    CircuitClosed,
+    CircuitOpened,
+    ModelReplied,
+    ProbeGranted,
+    RetriesGranted,
+)
+from contracts.message import Message
+from contracts.topics import Topics
+from infra.audit.verify import verify
+from services.gateway.app import build
+from services.gateway.config import Chain, Endpoint
+from services.gateway.decider import gateway
+from services.gateway.performer import performer
+from services.gateway.steering import circuit_stream
+from shared.decider import Context
+from shared.runtime.desk import Desk
+from shared.runtime.hearing import Heard
+from shared.runtime.loop import Loop
+from shared.runtime.performer import Performing
+from shared.runtime.turns import Floor
+from shared.runtime.waker import Waker
+from shared.service import Service
+from shared.settings import Settings
+from shared.store.memory import MemoryStore
+from shared.store.record import Said, Store, Stream
+from tests.scripted import Scripted
+
+TOPICS = Topics()
+ANSWERS: dict[str, Any] = {"notice": "No model answered:", "fixed": [{"answer": "ask a person."}]}
+QUICK = {"failures": 5, "share": 0.5, "cooldown": 0.2, "longest": 0.4}
+NEVER = {"failures": 10**6}
+
+
+@dataclass
+class Silent:
+    """A voice that nobody hears, and the pieces that were whispered."""
+
+    pieces: list[Said] = field(default_factory=list)
+
+    async def say(self, said: Sequence[Said]) -> None: ...
+    def acknowledged(self) -> list[tuple[Stream, int]]:
+        return []
+
+    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def whisper(self, topic: str, said: Said) -> None:
+        self.pieces.append(said)
+
+
+@dataclass
+class Process:
+    """One process of the gateway, without Kafka."""
+
+    loop: Loop
+    store: Store
+    voice: Silent
+
+    async def call(self, question: str = "Why is the sky blue?", tenant: str = "default", seconds: float = 30) -> ModelReplied:
+        workflow = uuid4().hex
+        stream = Stream(tenant, workflow, "gateway/specialists/draft.1/1")
+        now = datetime.now(UTC)
+        call = CallModel(
+            call="specialists/draft.1/1",
+            messages=(ChatMessage(role="user", content=question),),
+            deadline=now + timedelta(seconds=seconds),
+        )
+        context = Context(uuid4(), now, workflow, tenant, "/test", "1")
+        await self.loop.hear([Heard(stream, context, CallModel.kind, hashlib.sha256(workflow.encode()).digest(), call)])
+
+        async def answer() -> ModelReplied | None:
+            return next((m for m in await said(self.store, stream) if isinstance(m, ModelReplied)), None)
+
+        found = await until(answer)
+        assert found is not None
+        return found
+
+
+async def said(store: Store, stream: Stream) -> list[Message]:
+    history = (await store.load([stream]))[stream]
+    return [decode(TOPICS.kinds[one.kind], one.data) for one in history.said]
+
+
+async def all_said(store: Store) -> list[Message]:
+    return [decode(TOPICS.kinds[one.kind], one.data) async for batch in store.everything() for one in batch]
+
+
+async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
+    async with asyncio.timeout(seconds):
+        while not (found := await ask()):
+            await asyncio.sleep(0.005)
+    return found
+
+
+def service(chain: Chain) -> Service[Any]:
+    made = build(Settings(model_url="http://127.0.0.1:1/v1"))
+    return Service("gateway", gateway(chain), made.hears)
+
+
+@asynccontextmanager
+async def process(chain: Chain, store: Store, stream_tokens: bool = False) -> AsyncIterator[Process]:
+    async with AsyncExitStack() as stack:
+        voice = Silent()
+        loop = Loop(Floor(service(chain), TOPICS, 900_000), store, voice)
+        desk = Desk(loop, store, TOPICS, voice)
+        perform = await stack.enter_async_context(performer(chain, {}, desk, 200_000, stream_tokens))
+        loop.hands = hands = Performing(perform, 64, store, 15, loop.hear)
+        waker = asyncio.create_task(Waker("gateway", store, loop, 15, hands).run())
+        try:
+            yield Process(loop, store, voice)
+        finally:
+            waker.cancel()
+            await asyncio.gather(waker, return_exceptions=True)
+            await hands.drain(1)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Scripted]:
+    async with Scripted() as server:
+        server.keep = 1000
+        yield server
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    return MemoryStore() if request.param == "memory" else request.getfixturevalue("store")
+
+
+def chain(server: Scripted, script: str, **more: Any) -> Chain:
+    given = {"max_retries": 0, "timeout": 20, "concurrency": 64} | more.pop("endpoint", {})
+    endpoint = Endpoint(name="first", url=server.url, model=script, **given)
+    return Chain.model_validate({"endpoints": [endpoint], "answers": ANSWERS, "learning": {"hours": 0}, **more})
+
+
+async def opened(store: Store) -> bool:
+    return any(isinstance(one, CircuitOpened) for one in await said(store, circuit_stream("first", datetime.now(UTC))))
+
+
+# Circuits
+
+
+async def test_an_endpoint_that_is_down_gets_probes_only_whichever_process_asks(server: Scripted, any_store: Store) -> None:
+    table = chain(server, "500", circuits=QUICK)
+    async with process(table, any_store) as one, process(table, any_store) as other:
+        for _ in range(5):
+            assert (await one.call()).tier == "rules"
+        await until(lambda: opened(any_store))
+        before = server.calls["500"]
+        end = time.monotonic() + 2
+        answers: list[ModelReplied] = []
+        while time.monotonic() < end:
+            answers += await asyncio.gather(*(each.call() for each in (one, other) for _ in range(5)))
+        probes = sum(isinstance(message, ProbeGranted) for message in await all_said(any_store))
+        assert len(answers) > 50
+        assert 2 <= probes <= 10  # at 0.2, 0.4, 0.4 … seconds
+        assert server.calls["500"] - before == probes
+        assert server.peak == 1
+        falls = Counter(answer.falls[0].reason for answer in answers)
+        assert falls["circuit-open"] == len(answers) - probes
+        assert {answer.tier for answer in answers} == {"rules"}
+
+
+async def test_a_process_that_has_just_begun_knows_what_is_on_the_record(server: Scripted, any_store: Store) -> None:
+    table = chain(server, "500", circuits=QUICK | {"cooldown": 60, "longest": 60})
+    async with process(table, any_store) as one:
+        for _ in range(5):
+            await one.call()
+        await until(lambda: opened(any_store))
+    before = server.calls["500"]
+    async with process(table, any_store) as other:
+        (fall, *_) = (await other.call()).falls
+        assert (fall.reason, fall.attempt) == ("circuit-open", 0)
+        assert "5 of 5 calls failed (error)" in fall.detail
+    assert server.calls["500"] == before
+
+
+async def test_one_of_many_calls_is_the_probe_and_a_good_one_closes_the_circuit_for_all(server: Scripted) -> None:
+    script = "500+500+500+500+500+ok@300ms"
+    store = MemoryStore()
+    table = chain(server, script, circuits=QUICK)
+    async with process(table, store) as one, process(table, store) as other:
+        for _ in range(5):
+            await one.call()
+        await until(lambda: opened(store))
+        await other.call()
+        circuit = (await all_said(store))[-1]
+        tiers: Counter[str] = Counter()
+        while not tiers["first"]:
+            tiers += Counter(a.tier for a in await asyncio.gather(*(each.call() for each in (one, other) for _ in range(10))))
+        assert tiers["first"] == 1, circuit
+        assert server.calls[script] == 6
+
+        async def closed() -> bool:
+            return all([(await each.call()).tier == "first" for each in (one, other)])
+
+        await until(closed)
+        kinds = [type(message) for message in await said(store, circuit_stream("first", datetime.now(UTC)))]
+        assert kinds == [CircuitOpened, ProbeGranted, CircuitClosed]
+
+
+async def test_a_probe_whose_process_died_is_followed_by_another(server: Scripted) -> None:
+    store = MemoryStore()
+    table = chain(server, "500+500+500+500+500+timeout+ok", circuits=QUICK, endpoint={"timeout": 1})
+    async with process(table, store) as one:
+        for _ in range(5):
+            await one.call()
+        await until(lambda: opened(store))
+
+        async def probing() -> bool:
+            await asyncio.wait_for(one.loop.hear([]), 5)
+            return any(isinstance(m, ProbeGranted) for m in await all_said(store))
+
+        lost = [asyncio.create_task(one.call()) for _ in range(1)]
+        while not await probing():
+            lost.append(asyncio.create_task(one.call()))
+            await asyncio.sleep(0.05)
+    for task in lost:
+        task.cancel()
+    async with process(table, store) as other:
+
+        async def answered() -> bool:
+            return (await other.call()).tier == "first"
+
+        await until(answered)
+    assert sum(isinstance(message, ProbeGranted) for message in await all_said(store)) == 2
+
+
+async def test_slow_calls_of_impatient_callers_do_not_open_a_circuit(server: Scripted) -> None:
+    store = MemoryStore()
+    table = chain(server, "ok@2s", circuits=QUICK)
+    async with process(table, store) as one:
+        await asyncio.gather(*(one.call(seconds=0.1) for _ in range(10)))
+    assert not await opened(store)
+
+
+async def test_answers_that_cannot_be_used_do_not_open_a_circuit(server: Scripted) -> None:
+    store = MemoryStore()
+    async with process(chain(server, "400", circuits=QUICK), store) as one:
+        for _ in range(10):
+            assert (await one.call()).falls[0].reason == "refused"
+    assert not await opened(store)
+
+
+async def test_what_waits_for_a_slot_does_not_go_out_when_the_circuit_opens(server: Scripted) -> None:
+    store = MemoryStore()
+    table = chain(server, "500@100ms", circuits=QUICK | {"cooldown": 60, "longest": 60}, endpoint={"concurrency": 1})
+    async with process(table, store) as one:
+        answers = await asyncio.gather(*(one.call() for _ in range(30)))
+    assert server.calls["500@100ms"] <= 7
+    assert Counter(answer.falls[0].reason for answer in answers)["circuit-open"] >= 23
+
+
+# Retries
+
+
+async def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(server: Scripted, any_store: Store) -> None:
+    table = chain(server, "500", circuits=NEVER, retries={"reserve": 3}, endpoint={"max_retries": 1})
+    async with process(table, any_store) as one, process(table, any_store) as other:
+        answers = await asyncio.gather(*(each.call(f"{n}?") for each in (one, other) for n in range(40)))
+        await asyncio.sleep(1.1)
+        answers += await asyncio.gather(*(each.call(f"{n}!") for each in (one, other) for n in range(40)))
+        messages = await all_said(any_store)
+    retries = server.calls["500"] - 160
+    granted = sum(message.granted for message in messages if isinstance(message, RetriesGranted))
+    assert 3 < retries <= granted <= 3 + 16
+    reasons = Counter(fall.reason for answer in answers for fall in answer.falls)
+    assert reasons["error"] == server.calls["500"]
+    assert reasons["retry-budget"] == 160 - retries
+    assert all(fall.detail for answer in answers for fall in answer.falls)
+
+
+async def test_a_quiet_hours_first_failure_is_retried(server: Scripted) -> None:
+    store = MemoryStore()
+    async with process(chain(server, "500+ok", endpoint={"max_retries": 1}), store) as one:
+        assert (await one.call()).tier == "first"
+
+
+# The cache
+
+LEARNS = {"learning": {"hours": 1}, "circuits": NEVER}
+
+
+async def test_a_good_answer_is_used_again_when_no_endpoint_answers_and_says_whose_it_is(
+    server: Scripted, any_store: Store
+) -> None:
+    table = chain(server, "ok+500", **LEARNS)
+    async with process(table, any_store) as one:
+        first = await one.call("What is a quorum?")
+        assert first.tier == "first"
+    async with process(table, any_store) as other:
+        again = await other.call("what is a QUORUM")
+        assert (again.tier, again.text, again.cost, again.model) == ("cache", first.text, 0, first.model)
+        assert again.confidence == first.confidence
+        assert [fall.reason for fall in again.falls] == ["error"]
+        assert again.learned is not None
+        source = (await any_store.events([UUID(again.learned.event)]))[UUID(again.learned.event)]
+        assert decode(ModelReplied, source.data) == first
+        assert again.learned.at == source.at
+        other_question = await other.call("What is a majority?")
+        assert (other_question.tier, other_question.learned) == ("rules", None)
+
+
+async def test_one_tenant_never_sees_anothers_answer(server: Scripted, any_store: Store) -> None:
+    table = chain(server, "ok+500", **LEARNS)
+    async with process(table, any_store) as one:
+        await one.call("What is a quorum?", tenant="acme")
+    async with process(table, any_store) as one:
+        assert (await one.call("What is a quorum?", tenant="other")).tier == "rules"
+        assert (await one.call("What is a quorum?", tenant="acme")).tier == "cache"
+
+
+async def test_an_answer_that_is_too_old_is_not_used(server: Scripted) -> None:
+    at = [datetime.now(UTC) - timedelta(hours=2)]
+    store = MemoryStore(lambda: at[0])
+    table = chain(server, "ok+500", **LEARNS)
+    async with process(table, store) as one:
+        await one.call("What is a quorum?", seconds=10**6)
+    at[0] = datetime.now(UTC)
+    async with process(table, store) as one:
+        answer = await one.call("What is a quorum?")
+        assert answer.tier == "rules"
+        assert "too old" in answer.falls[1].detail
+
+
+@pytest.mark.parametrize("script", ["cut+500", "empty+500"])
+async def test_an_answer_that_is_cut_off_or_none_is_not_learned(server: Scripted, script: str) -> None:
+    store = MemoryStore()
+    table = chain(server, script, **LEARNS | {"repairs": 0})
+    for _ in range(2):
+        async with process(table, store) as one:
+            last = await one.call("What is a quorum?")
+    assert last.tier == "rules"
+
+
+async def test_an_answer_that_nobody_is_sure_of_is_not_learned(server: Scripted) -> None:
+    store = MemoryStore()
+    table = chain(server, "ok+500", **LEARNS, endpoint={"confidence": 0.3})
+    for _ in range(2):
+        async with process(table, store) as one:
+            last = await one.call("What is a quorum?")
+    assert last.tier == "rules"
+
+
+# The record
+
+
+async def test_an_audit_finds_every_decision_as_it_was(server: Scripted) -> None:
+    store = MemoryStore()
+    table = chain(server, "ok+500", circuits=QUICK, learning={"hours": 1}, endpoint={"max_retries": 1})
+    async with process(table, store) as one, process(table, store) as other:
+        await one.call("first")
+        await asyncio.sleep(0.6)
+        for _ in range(6):
+            await asyncio.gather(one.call("first"), other.call("second"))
+        await asyncio.sleep(0.3)
+        await asyncio.gather(one.call("first"), other.call("second"))
+    workflows = {one.stream[:2] for batch in [b async for b in store.everything()] for one in batch}
+    assert ("default", "endpoint.first") in workflows
+    for tenant, workflow in workflows:
+        report = await verify(store, {"gateway": service(table)}, TOPICS, tenant, workflow)
+        # the calls themselves were heard from this test, which is not on the record
+        found = [d for d in report.differences if "it was heard, and it is not on the record" not in d.what]
+        assert found == []
+        assert report.strangers == []
+
+
+# Streaming
+
+
+async def test_who_watches_sees_the_answer_as_it_is_written_and_the_record_holds_it_whole(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.performer.PIECE", 0)
+    store = MemoryStore()
+    async with process(chain(server, "ok"), store, stream_tokens=True) as one:
+        answer = await one.call("Why is the sky blue?")
+        pieces = [decode(TOPICS.kinds[piece.kind], piece.data) for piece in one.voice.pieces]
+    assert len(pieces) > 3
+    assert "".join(piece.text for piece in pieces) == answer.text == "Scripted answer to: Why is the sky blue?"  # type: ignore[attr-defined]
+    assert [piece.piece for piece in pieces] == list(range(1, len(pieces) + 1))  # type: ignore[attr-defined]
+    assert {piece.topic for piece in one.voice.pieces} == {"tokens"}
+    assert (answer.input_tokens > 0, answer.output_tokens > 0, answer.estimated) == (True, True, False)
+    assert not [message for message in await all_said(store) if type(message).kind.endswith("tokens-streamed.v1")]
+
+
+async def test_the_record_has_no_topic_for_what_is_streamed() -> None:
+    from contracts.gateway import TokensStreamed
+
+    with pytest.raises(LookupError):
+        TOPICS.for_message("gateway", TokensStreamed(call="a/1", attempt=1, tier="first", piece=1, text="x"))
+
+
+async def test_a_stream_is_as_bound_to_its_deadline_and_its_errors_as_an_answer_in_one_piece(server: Scripted) -> None:
+    store = MemoryStore()
+    for script, reason in (("500", "error"), ("429", "rate-limit"), ("timeout", "timeout"), ("garbage", "error"), ("half", "error")):
+        table = chain(server, script, circuits=NEVER, endpoint={"timeout": 0.3})
+        async with process(table, store, stream_tokens=True) as one:
+            began = time.monotonic()
+            assert [fall.reason for fall in (await one.call()).falls][0] == reason, script
+            assert time.monotonic() - began < 5
+    assert not any(isinstance(message, AttemptStarted) and message.tier == "cache" for message in await all_said(store))
