@@ -382,11 +382,8 @@ class House:
             return not waiting and not overdue
 
         async def still() -> bool:
-            return (
-                await quiet()
-                and not sum(await asyncio.gather(*(lag(self.settings, name) for name in SERVICES)))
-                and await quiet()
-            )
+            unheard = await asyncio.gather(*(lag(self.settings, name) for name in SERVICES))
+            return not any(unheard) and await quiet()
 
         await until(still, "all is published and heard, and nothing is overdue", seconds, every=0.2)
 

@@ -37,6 +37,8 @@ class Gathered:
         """One record of a topic."""
         self.records += 1
         topic = self.topics.by_name[record.topic]
+        if not topic.recorded:
+            return
         try:
             envelope = read(record.value, record.headers)
         except Unreadable:

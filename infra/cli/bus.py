@@ -222,6 +222,8 @@ async def lag(settings: Settings, service: str) -> int:
     await admin.start()
     try:
         committed = await admin.list_consumer_group_offsets(group_name(settings, service))
+        if not committed:  # aiokafka raises CancelledError where a consumer is stopped right after its start
+            return 0
         await consumer.start()
         ends = await consumer.end_offsets(list(committed))
         return sum(max(ends[tp] - max(known.offset, 0), 0) for tp, known in committed.items())

@@ -294,7 +294,7 @@ def stats(json_: Json = False) -> None:
     settings = base.running(postgres=True)
     totals, extra = base.run(_totals(settings))
     if json_:
-        print(screen.as_json(totals.as_json() | {"router": extra}))
+        print(screen.as_json(totals.as_json() | extra))
         return
     told = totals.as_json()
     first = [
@@ -305,7 +305,7 @@ def stats(json_: Json = False) -> None:
         *((f"results: {name}", count) for name, count in sorted(told["results"].items())),
         *((f"path: {name}", count) for name, count in sorted(told["paths"].items())),
         *((f"dead letters: {name}", count) for name, count in sorted(told["dead_letters"].items())),
-        *((f"router: {name}", _shown(value)) for name, value in extra.items()),
+        *((f"{whose}: {name}", _shown(value)) for whose, known in extra.items() for name, value in known.items()),
     ]
     screen.out.print(screen.table(("", ""), first))
     tiers = [
@@ -343,18 +343,22 @@ JUDGED = 2000  # workflows of which the request itself is read, the latest
 
 
 async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any]]:
-    totals = projections.Totals()
+    from services.gateway.statistics import Statistics
+
+    totals, calls = projections.Totals(), Statistics()
     told: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
         async for batch in store.everything():
             for said in batch:
                 message = projections.read(said, settings.topics)
                 totals.add(said, message)
+                if message is not None:
+                    calls.add(message)
                 if isinstance(message, RequestRouted | Result):
                     told.append(((said.stream.tenant, said.stream.workflow), message))
         for workflow in list(dict.fromkeys(key for key, _ in told))[-JUDGED:]:
             told.extend((workflow, one) for one in _requests((await store.doors(*workflow)).values()))
-    return totals, router_statistics(told)
+    return totals, {"router": router_statistics(told), "gateway": calls.as_json()}
 
 
 def _requests(doors: Iterable[Door]) -> Iterator[SubmitRequest]:

@@ -25,7 +25,7 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import hop
 
-CLEAR_EVERY = 0.05  # seconds; an append clears what was acknowledged before it, this is for the rest
+CLEAR_EVERY = 0.25  # seconds; an append clears what was acknowledged before it, this is for the rest
 SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
 MEASURE_EVERY = 5.0
 

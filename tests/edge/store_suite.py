@@ -447,11 +447,6 @@ class StoreSuite:
     async def test_it_answers(self, store: Store) -> None:
         await store.ping()
 
-
-async def only(answer: Awaitable[Sequence[T]]) -> T:
-    [one] = await answer
-    return one
-
     async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: Store) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b'{"n": 1}', b'{"n": 2}')])
@@ -482,3 +477,8 @@ async def only(answer: Awaitable[Sequence[T]]) -> T:
             return await store.remembered("default", key, "hansard.test.said.v1") is None
 
         await until(gone)
+
+
+async def only(answer: Awaitable[Sequence[T]]) -> T:
+    [one] = await answer
+    return one

@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contracts.codec import decode
 from contracts.gateway import (
@@ -47,6 +50,7 @@ from tests.scripted import Scripted
 
 TOPICS = Topics()
 ANSWERS: dict[str, Any] = {"notice": "No model answered:", "fixed": [{"answer": "ask a person."}]}
+TICK = 1.0  # seconds on a busy machine
 QUICK = {"failures": 5, "share": 0.5, "cooldown": 0.2, "longest": 0.4}
 NEVER = {"failures": 10**6}
 
@@ -91,7 +95,7 @@ class Process:
             return next((m for m in await said(self.store, stream) if isinstance(m, ModelReplied)), None)
 
         found = await until(answer)
-        assert found is not None
+        assert isinstance(found, ModelReplied)
         return found
 
 
@@ -308,7 +312,7 @@ async def test_a_good_answer_is_used_again_when_no_endpoint_answers_and_says_who
         assert first.tier == "first"
     async with process(table, any_store) as other:
         again = await other.call("what is a QUORUM")
-        assert (again.tier, again.text, again.cost, again.model) == ("cache", first.text, 0, first.model)
+        assert (again.tier, again.text, again.cost, again.model) == ("cache", first.text, Decimal(0), first.model)
         assert again.confidence == first.confidence
         assert [fall.reason for fall in again.falls] == ["error"]
         assert again.learned is not None
@@ -358,6 +362,35 @@ async def test_an_answer_that_nobody_is_sure_of_is_not_learned(server: Scripted)
         async with process(table, store) as one:
             last = await one.call("What is a quorum?")
     assert last.tier == "rules"
+
+
+# The promise
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    scripts=st.lists(
+        st.sampled_from(["ok", "ok@2s", "500", "429@9s", "timeout", "reset", "half", "garbage", "empty", "drip@50ms"])
+    ),
+    seconds=st.floats(0.05, 0.8),
+    stream_tokens=st.booleans(),
+)
+def test_a_caller_has_an_answer_within_the_deadline_and_a_tick(scripts: list[str], seconds: float, stream_tokens: bool) -> None:
+    async def call() -> None:
+        async with Scripted() as server:
+            script = "+".join([*scripts, "500"])
+            endpoints = [
+                {"name": name, "url": server.url, "model": f"{script}#{name}", "max_retries": 2} for name in ("first", "second")
+            ]
+            table = Chain.model_validate({"endpoints": endpoints, "answers": ANSWERS})
+            async with process(table, MemoryStore(), stream_tokens) as one:
+                await one.call(seconds=0.3)  # the SDK's first call takes longer than all others
+                began = time.monotonic()
+                answer = await one.call("And now?", seconds=seconds)
+                assert time.monotonic() - began < seconds + TICK
+        assert all(fall.reason and fall.detail for fall in answer.falls)
+
+    asyncio.run(call())
 
 
 # The record
@@ -411,10 +444,16 @@ async def test_the_record_has_no_topic_for_what_is_streamed() -> None:
 
 async def test_a_stream_is_as_bound_to_its_deadline_and_its_errors_as_an_answer_in_one_piece(server: Scripted) -> None:
     store = MemoryStore()
-    for script, reason in (("500", "error"), ("429", "rate-limit"), ("timeout", "timeout"), ("garbage", "error"), ("half", "error")):
+    for script, reason in (
+        ("500", "error"),
+        ("429", "rate-limit"),
+        ("timeout", "timeout"),
+        ("garbage", "error"),
+        ("half", "error"),
+    ):
         table = chain(server, script, circuits=NEVER, endpoint={"timeout": 0.3})
         async with process(table, store, stream_tokens=True) as one:
             began = time.monotonic()
-            assert [fall.reason for fall in (await one.call()).falls][0] == reason, script
+            assert (await one.call()).falls[0].reason == reason, script
             assert time.monotonic() - began < 5
     assert not any(isinstance(message, AttemptStarted) and message.tier == "cache" for message in await all_said(store))

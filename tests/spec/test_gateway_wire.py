@@ -8,7 +8,8 @@ import pytest
 
 from contracts.gateway import CallModel, ChatMessage
 from services.gateway.config import Endpoint
-from services.gateway.wire import Unusable, body, confidence, read
+from services.gateway.streaming import Pieces
+from services.gateway.wire import Answer, Api, Unusable, body, confidence, read
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SCHEMA = {
@@ -169,3 +170,76 @@ def test_tools_are_written_as_each_interface_writes_them() -> None:
     call, endpoint = asks(tools=({"type": "function", "function": function},)), Endpoint(name="e", url="http://x/v1")
     assert body(call, endpoint, "chat", "m")["tools"] == [{"type": "function", "function": function}]
     assert body(call, endpoint, "responses", "m")["tools"] == [{"type": "function", **function}]
+
+
+# Pieces of a streamed answer
+
+
+def chat_event(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"id": "c1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def gathered(api: Api, *events: Any) -> tuple[list[str], Answer]:
+    pieces = Pieces(api)
+    texts = [text for event in events if (text := pieces.add(event))]
+    return texts, read(api, pieces.body(), asks())
+
+
+def test_a_streamed_answer_of_chat_completions_reads_as_one_in_one_piece() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    events = [
+        chat_event(role="assistant", content=""),
+        chat_event(content="Ray"),
+        chat_event(content="leigh."),
+        chat_event("stop"),
+    ]
+    texts, answer = gathered("chat", *events, usage)
+    assert texts == ["Ray", "leigh."]
+    assert (answer.text, answer.finish_reason, answer.model, answer.id, answer.tokens) == (
+        "Rayleigh.",
+        "stop",
+        "m",
+        "c1",
+        (3, 0, 2),
+    )
+
+
+def test_tool_calls_that_come_in_pieces_are_whole() -> None:
+    def piece(index: int, name: str = "", arguments: str = "", **more: str) -> dict[str, Any]:
+        return chat_event(tool_calls=[{"index": index, **more, "function": {"name": name, "arguments": arguments}}])
+
+    events = [piece(0, "weather", id="x"), piece(1, "time", "{}", id="y"), piece(0, "", '{"town":'), piece(0, "", '"Rome"}')]
+    _, answer = gathered("chat", *events, chat_event("tool_calls"))
+    assert [(c.id, c.name, c.arguments) for c in answer.tool_calls] == [("x", "weather", '{"town":"Rome"}'), ("y", "time", "{}")]
+
+
+def test_a_streamed_answer_of_responses_is_its_last_event() -> None:
+    whole = {
+        "id": "r1",
+        "model": "m",
+        "status": "completed",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "Rayleigh."}]}],
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    }
+    deltas = [{"type": "response.output_text.delta", "delta": piece} for piece in ("Ray", "leigh.")]
+    texts, answer = gathered(
+        "responses", {"type": "response.created"}, *deltas, {"type": "response.completed", "response": whole}
+    )
+    assert (texts, answer.text, answer.tokens) == (["Ray", "leigh."], "Rayleigh.", (3, 0, 2))
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_stream_that_ends_before_its_answer_is_an_error(api: Api) -> None:
+    pieces = Pieces(api)
+    pieces.add(chat_event(content="Ray") if api == "chat" else {"type": "response.output_text.delta", "delta": "Ray"})
+    with pytest.raises(Unusable, match="ended before") as ended:
+        pieces.body()
+    assert ended.value.reason == "error"
+
+
+@pytest.mark.parametrize(
+    "event", [None, [], "x", {}, {"choices": 1}, {"choices": [1]}, chat_event(content=7), chat_event(tool_calls=[1])]
+)
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_events_that_make_no_sense_are_passed_over(api: Api, event: Any) -> None:
+    assert Pieces(api).add(event) == ""
