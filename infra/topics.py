@@ -1,5 +1,27 @@
-"""What `hansard topics` does: the topics of the table, made and kept as the table wants them."""
+"""What `hansard topics` does: the topics of the table, made and kept as the table wants them, and who may use them."""
 
+from collections.abc import Iterator
+
+from shared.kafka.connection import group_name, topic_name
 from shared.kafka.topics import Change, DoorError, apply, check_doors, plan
+from shared.settings import Settings
 
-__all__ = ["Change", "DoorError", "apply", "check_doors", "plan"]
+__all__ = ["Change", "DoorError", "acls", "apply", "check_doors", "plan"]
+
+ADD = 'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal'
+
+
+def acls(settings: Settings) -> Iterator[str]:
+    """The table as access rules: each service says only what is its to say. Who may use the doors is yours to say.
+
+    One shell line a rule, for Kafka's own kafka-acls.sh. A service is the principal `User:hansard-NAME`; only the console
+    reads everything.
+    """
+    rules: dict[tuple[str, str, str], None] = {}
+    for topic in settings.topics.all:
+        name = topic_name(settings, topic.name)
+        rules.update({(service, "Write", f"--topic {name}"): None for service in topic.speakers})
+        rules.update({(service, "Read", f"--topic {name}"): None for service in (*topic.hearers, "console")})
+        rules.update({(service, "Read", f"--group {group_name(settings, service)}"): None for service in topic.hearers})
+    for service, operation, resource in rules:
+        yield f"{ADD} User:hansard-{service} --operation {operation} {resource}"

@@ -62,13 +62,19 @@ async def make_topics(settings: Settings) -> int:
 
 def topics(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="Print the access rules of the table, for kafka-acls.sh.")] = False,
 ) -> None:
     """Make every topic of the table that is not there yet, and set what is not as it should be.
 
-    Example: hansard topics --dry-run
+    Example: hansard topics --dry-run    ·    hansard topics --acls | sh
     """
+    from infra.topics import acls as rules
     from infra.topics import apply
 
+    if acls:
+        for rule in rules(Settings()):
+            typer.echo(rule)
+        return
     settings = base.running(kafka=True)
     done = base.run(reached(settings, apply(settings, dry_run=dry_run)))
     for change in done:

@@ -31,7 +31,7 @@ class Hands(Protocol):
 
     @property
     def free(self) -> int: ...
-    def start(self, stream: Stream, state: Any, intent: Intent) -> None: ...
+    def start(self, stream: Stream, state: Any, intent: Intent, trace: str) -> None: ...
     def holds(self, stream: Stream) -> bool: ...
 
 
@@ -224,7 +224,7 @@ class Loop:
             for stream, work in works.items():
                 if stream in appended.accepted:
                     for intent in work.intents:
-                        self.hands.start(stream, work.state, intent)
+                        self.hands.start(stream, work.state, intent, work.trace)
         while len(self._lives) > self.keep:
             self._lives.popitem(last=False)
         return left

@@ -10,6 +10,7 @@ from shared.runtime.hearing import Heard, returned
 from shared.runtime.loop import now
 from shared.store.record import Store, Stream, Unavailable
 from shared.telemetry.logs import log
+from shared.telemetry.traces import under
 
 Key = tuple[Stream, int]
 
@@ -33,15 +34,16 @@ class Performing:
     def holds(self, stream: Stream) -> bool:
         return any(mine == stream for mine, _ in self._tasks)
 
-    def start(self, stream: Stream, state: Any, intent: Intent) -> None:
+    def start(self, stream: Stream, state: Any, intent: Intent, trace: str = "") -> None:
         key = (stream, intent.attempt)
-        task = asyncio.create_task(self._attempt(stream, state, intent), name=f"{stream.name}#{intent.attempt}")
+        task = asyncio.create_task(self._attempt(stream, state, intent, trace), name=f"{stream.name}#{intent.attempt}")
         self._tasks[key] = task
         task.add_done_callback(lambda _: self._released(key))
 
-    async def _attempt(self, stream: Stream, state: Any, intent: Intent) -> None:
+    async def _attempt(self, stream: Stream, state: Any, intent: Intent, trace: str) -> None:
         try:
-            outcome = await self.perform(state, intent, stream)
+            with under(trace):
+                outcome = await self.perform(state, intent, stream)
         except Exception:  # its contract forbids it; the lease ends, and the attempt is found to be lost
             log.exception("an attempt raised", stream=str(stream), attempt=intent.attempt)
             return

@@ -30,6 +30,7 @@ class Live(Generic[State]):
     heard: int = 0
     version: int = 0
     causes: dict[UUID, Hearing] = field(default_factory=dict)
+    trace: str = ""  # W3C traceparent of what was said last: what comes from within goes on from there
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Work(Generic[State]):
     causes: dict[UUID, Hearing] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     woken: bool = False
+    trace: str = ""
 
     @property
     def intents(self) -> list[Intent]:
@@ -57,6 +59,7 @@ class Work(Generic[State]):
         live.heard += len(self.turn.hearings)
         live.version += len(self.turn.said)
         live.causes.update(self.causes)
+        live.trace = self.trace
         return live
 
 
@@ -73,10 +76,11 @@ class Floor(Generic[State]):
         """The fold of what the store has."""
         kinds = self.topics.kinds
         said = (decode(kinds[s.kind], s.data) for s in history.said)
-        return Live(self.service.decider.fold(said), history.heard, history.version, dict(history.causes))
+        trace = history.said[-1].traceparent if history.said else ""
+        return Live(self.service.decider.fold(said), history.heard, history.version, dict(history.causes), trace)
 
     def begin(self, stream: Stream, live: Live[State]) -> Work[State]:
-        return Work(live, Turn(stream, live.heard, live.version), live.state)
+        return Work(live, Turn(stream, live.heard, live.version), live.state, trace=live.trace)
 
     def hear(self, work: Work[State], heard: Heard, arrival: Live[State] | None = None) -> bool:
         """Adds this hearing, and what is said to it, to the turn. False where it counts no more: nothing is added."""
@@ -92,6 +96,8 @@ class Floor(Generic[State]):
             return False
         attempt = 1 if known is None else known.attempt + 1
         turn = work.turn
+        if heard.record is None:
+            heard.traceparent = work.trace
         said, state = self._decide(work, heard, attempt)
         hearing = Hearing(
             cause=heard.context.id,
@@ -113,6 +119,8 @@ class Floor(Generic[State]):
         work.causes[hearing.cause] = hearing
         work.woken = work.woken or isinstance(heard.message, Woken)
         work.messages.extend(message for message, _ in said)
+        if said:
+            work.trace = said[-1][1].traceparent
         work.state = state
         return True
 

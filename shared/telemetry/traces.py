@@ -1,8 +1,11 @@
 """W3C trace context through every hop. Costs nothing where tracing is off: the caller's traceparent is passed on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -51,3 +54,16 @@ def hop(heard: Any) -> str:
     _propagator.inject(carrier, trace.set_span_in_context(span))
     span.end()
     return carrier.get("traceparent", given)
+
+
+@contextmanager
+def under(traceparent: str) -> Iterator[None]:
+    """What is traced within is a part of that trace."""
+    if _tracer is None or not traceparent:
+        yield
+        return
+    token = attach(_propagator.extract({"traceparent": traceparent}))
+    try:
+        yield
+    finally:
+        detach(token)

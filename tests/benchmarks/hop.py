@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 
 from infra.servers import Addresses
-from tests.benchmarks.kit import ROOT, Caller, House, Measured, closed, house, measured, spread
+from tests.benchmarks.kit import ROOT, Caller, House, Measured, closed, house, measured, spread, warm
 
 CONCURRENCY = {1: 300, 32: 6000, 256: 12000}
 REQUEST = {"type": "calculate_tax", "data": {"amount": "99.99"}}
@@ -19,6 +19,7 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
     async with house(addresses, "router") as it:
         partitions = it.settings.partitions
         async with Caller(it) as caller:
+            await warm(caller, REQUEST, 5000)
             for concurrency, count in CONCURRENCY.items():
                 kafka = await _kafka(it, concurrency, count)
                 yield kafka

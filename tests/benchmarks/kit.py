@@ -239,6 +239,11 @@ async def closed(call: Callable[[], Any], concurrency: int, count: int) -> tuple
     return count / (time.perf_counter() - began), taken
 
 
+async def warm(caller: Caller, body: Mapping[str, Any], count: int) -> None:
+    """A broker, a database and seven processes that have just started are slower than they will be."""
+    await closed(lambda: caller.call(body), 64, count)
+
+
 async def measured(
     name: str, workload: str, it: House, caller: Caller, body: Mapping[str, Any], concurrency: int, count: int, **more: Any
 ) -> Measured:

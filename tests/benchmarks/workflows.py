@@ -18,7 +18,7 @@ import yaml
 
 from contracts.topics import SERVICES
 from infra.servers import Addresses
-from tests.benchmarks.kit import ROOT, Caller, House, Measured, house, measured
+from tests.benchmarks.kit import ROOT, Caller, House, Measured, house, measured, warm
 
 WORKER: dict[str, Any] = {"worker": "retriever", "verify": "none"}
 W1: list[dict[str, Any]] = [
@@ -40,6 +40,7 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
     for latency in (0, 50):
         with scripted() as url:
             async with stack(addresses, url, f"ok@{latency}ms" if latency else "ok") as it, Caller(it) as caller:
+                await warm(caller, {"text": "Why is the record verbatim?", "plan": "w1"}, 1000)
                 for concurrency, count in LOADS.items():
                     yield await run(it, caller, "w1", f"model {latency} ms", concurrency, count)
                 if latency == 0:

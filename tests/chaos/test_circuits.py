@@ -75,6 +75,9 @@ async def test_a_provider_that_is_down_gets_probes_only_and_every_caller_an_answ
         assert 2 <= probes <= 8  # at 1, 3, 7, 11, 15 seconds, …
         assert received - probes <= 3 * WAVE  # what was on its way when it went down, and the retries of that
         assert falls["circuit-open"] >= len(ids) - received
+        counted = json.loads(await house.hansard("stats", "--json"))["gateway"]
+        assert (counted["calls"], counted["tiers"], counted["primary_success_rate"]) == (len(ids), {"rules": 1.0}, 0.0)
+        assert (counted["probes"], counted["circuits_opened"]) == ({"scripted": probes}, {"scripted": openings - probes})
         assert [it for it in (await house.verified()).differences if it.stream.workflow.startswith("endpoint.")] == []
 
 
