@@ -33,7 +33,7 @@ W2: list[dict[str, Any]] = [
 FAN: list[dict[str, Any]] = [{"id": f"s{n}", **WORKER} for n in range(1000)] + [{"id": "join", "needs": ["s0"], **WORKER}]
 CHAIN: list[dict[str, Any]] = [{"id": f"s{n}", "needs": [f"s{n - 1}"] if n else [], **WORKER} for n in range(200)]
 PLANS: dict[str, list[dict[str, Any]]] = {"w1": W1, "w2": W2, "fan": FAN, "chain": CHAIN}
-LOADS = {1: 60, 32: 600, 256: 2000, 1024: 3000}
+LOADS = {1: 60, 32: 400, 256: 1500, 1024: 2048}
 
 
 async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
