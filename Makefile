@@ -32,8 +32,8 @@ fix: setup ## let ruff put right what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: setup .venv/.warm ## measure, print a table, add to .hansard/bench.jsonl
-	@$(BIN)/python -m tests.benchmarks
+bench: setup .venv/.warm ## measure, print a table, add to .hansard/bench.jsonl, write tests/benchmarks/RESULTS.md
+	@$(BIN)/python -m tests.benchmarks --write
 
 contracts: setup ## write schemas and AsyncAPI anew from the tables
 	@$(BIN)/python -m contracts.generate

@@ -49,8 +49,6 @@ log = logging.getLogger(__name__)
 SESSION = 10.0  # seconds of silence after which the group goes on without this process
 REBALANCE = 45.0  # seconds that the group waits for its members to come to a rebalance
 PATIENCE = 20.0  # of these, seconds that a running `hear` gets to end
-BUSY = 3  # records in a batch from which on more are on their way
-BREATH = 0.025  # seconds at most that a busy service lets them gather: a batch costs as much as ten of its records
 COMMIT_EVERY = 0.25  # seconds between two commits beside the path
 PULSE = 1.0  # seconds between two looks at the broker
 
@@ -205,7 +203,6 @@ class Feed:
             first.setdefault(partition, record.offset)
             self._read[partition] = record.offset + 1
         self._idle.clear()
-        began = time.monotonic()
         try:
             await self._hear(given)
         except Exception:
@@ -217,8 +214,6 @@ class Feed:
             self._backoff.reset()
         finally:
             self._idle.set()
-        if len(records) >= BUSY:
-            await asyncio.sleep(min(BREATH, 2 * (time.monotonic() - began)))
 
     def _again(self, first: Mapping[TopicPartition, int]) -> None:
         consumer = self._subscriber.consumer

@@ -24,7 +24,7 @@ async def main(parts: list[str]) -> None:
     book.show()
     if "--write" in sys.argv:
         when = f"of {datetime.now(UTC):%Y-%m-%d}, commit {kit.commit()}, on {kit.machine()}"
-        head = f"# Benchmarks\n\nThe latest run of `make bench --write`, {when}.\n"
+        head = f"# Benchmarks\n\nThe latest run of `make bench`, {when}.\n"
         RESULTS.write_text(f"{head}Everything (broker, database, load, services) shares these cores.\n\n{book.table()}\n")
 
 
