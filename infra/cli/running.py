@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,17 +188,18 @@ class ended_by_signal:
 
 
 def hints() -> Any:
-    """What to type next."""
+    """What to type next, as it can be typed here."""
+    me = "hansard" if shutil.which("hansard") else sys.argv[0]
     return screen.table(
         ("", ""),
         [
-            ('hansard ask "Why do parliaments keep a verbatim record?"', "ask, and watch it being answered"),
-            ("""hansard ask --type calculate_tax --data '{"amount": "120.50"}'""", "a typed request"),
-            ("hansard watch", "who says what, as it is said"),
-            ("hansard audit show ID", "the whole story of one workflow"),
-            ("hansard audit verify", "decide everything on the record again"),
-            ("hansard status", "processes, health, lag"),
-            ("hansard down", "stop everything"),
+            (f'{me} ask "Why do parliaments keep a verbatim record?"', "ask, and watch it being answered"),
+            (f"""{me} ask --type calculate_tax --data '{{"amount": "120.50"}}'""", "a typed request"),
+            (f"{me} watch", "who says what, as it is said"),
+            (f"{me} audit show ID", "the whole story of one workflow"),
+            (f"{me} audit verify", "decide everything on the record again"),
+            (f"{me} status", "processes, health, lag"),
+            (f"{me} down", "stop everything"),
         ],
         title="In another terminal:",
     )

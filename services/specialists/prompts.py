@@ -54,8 +54,6 @@ def prompt(task: PerformTask, role: Role) -> tuple[tuple[Passage, ...], str]:
 def _parts(
     task: PerformTask, goal: str, instructions: str, data: str, earlier: list[str], passages: tuple[Passage, ...]
 ) -> Iterator[str]:
-    if instructions:
-        yield f"The whole request, for orientation:\n{goal}"
     for given, text in zip(task.context, earlier, strict=True):
         yield f"From step {given.step} ({given.worker}):\n{text}"
     if passages:
@@ -63,7 +61,7 @@ def _parts(
         yield from (f"[{passage.source}]\n{passage.text}" for passage in passages)
     if data:
         yield f"Data:\n{data}"
-    yield f"Your task:\n{instructions}" if instructions else goal
+    yield f"{instructions}\n\n{goal}" if instructions else goal
     if task.feedback:
         yield "Your last answer was not accepted:\n" + "\n".join(f"- {reason}" for reason in task.feedback)
 
