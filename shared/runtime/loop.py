@@ -32,7 +32,6 @@ class Hands(Protocol):
     @property
     def free(self) -> int: ...
     def start(self, stream: Stream, state: Any, intent: Intent, trace: str) -> None: ...
-    def holds(self, stream: Stream) -> bool: ...
 
 
 FAR = datetime.max.replace(tzinfo=UTC)
@@ -193,12 +192,11 @@ class Loop:
 
     async def _recall(self, streams: Iterable[Stream]) -> None:
         streams = list(dict.fromkeys(streams))
-        missing = [stream for stream in streams if stream not in self._lives]
-        if missing:
+        while missing := [stream for stream in streams if stream not in self._lives]:  # a rebalance may forget meanwhile
             histories = await self.store.load(missing)
+            await self.voice.say([said for stream in missing for said in histories[stream].unpublished])
             for stream in missing:
                 self._lives[stream] = self.floor.recall(histories[stream])
-            await self.voice.say([said for stream in missing for said in histories[stream].unpublished])
         for stream in streams:
             self._lives.move_to_end(stream)
 

@@ -141,6 +141,23 @@ async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(loop: Lo
     assert words((await store.workflow("default", "w1"))[STREAM].said) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
 
 
+async def test_a_rebalance_in_the_middle_of_a_batch_only_has_it_loaded_again(
+    loop: Loop, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await loop.hear(heard(request("a", id="1")))
+    say, left = voice.say, [None]
+
+    async def interrupted(said: Sequence[Said]) -> None:
+        await say(said)
+        if left:
+            left.pop()
+            loop.forget()
+
+    monkeypatch.setattr(voice, "say", interrupted)
+    await loop.hear(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
+    assert sorted(words(voice.said)) == ["a 0 12:00", "b 1 12:00", "c 0 12:00"]
+
+
 async def test_one_stale_stream_does_not_stop_the_others_of_its_batch(loop: Loop, store: Unsteady) -> None:
     await loop.hear(heard(request("a", id="1")))
     await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
