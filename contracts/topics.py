@@ -1,6 +1,6 @@
 """Every topic, once. Provisioning, AsyncAPI, access rules, the runtime and the tests read this table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -221,6 +221,3 @@ class Topics:
         if len(names) != 1:
             raise LookupError(f"{speaker} has no topic on which to say {type(message).kind}")
         return names[0]
-
-
-TOPICS: Sequence[Topic] = Topics().all

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from contracts.message import Intent, Message, Outcome
-from shared.decider import Decider, State, Woken
+from shared.decider import Decider, State
 from shared.store.record import Said, Stream
 
 S = TypeVar("S", contravariant=True)
@@ -98,4 +98,4 @@ def mine(prefix: str, path: str) -> str | None:
     return rest.rpartition("/")[0]
 
 
-__all__ = ["Desk", "Perform", "Performer", "Service", "Woken", "mine"]
+__all__ = ["Desk", "Perform", "Performer", "Service", "mine"]

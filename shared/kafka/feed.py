@@ -38,7 +38,7 @@ from faststream.kafka.subscriber.config import KafkaSubscriberConfig, KafkaSubsc
 from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
 from faststream.kafka.subscriber.usecase import BatchSubscriber, LogicSubscriber
 
-from shared.kafka.backoff import Backoff
+from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, group_name, topic_name
 from shared.kafka.record import Record
 from shared.kafka.records import survive_any_record

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from contracts.envelope import rfc3339
-from shared.kafka.backoff import Backoff
+from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, topic_name
 from shared.settings import Settings
 from shared.store.record import Said, Stream

@@ -15,7 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.topics import Topic
-from shared.kafka.backoff import Backoff
+from shared.backoff import Backoff
 from shared.kafka.connection import connection, topic_name
 from shared.settings import Settings
 

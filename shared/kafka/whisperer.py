@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from shared.kafka.backoff import Backoff
+from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, topic_name
 from shared.kafka.speaker import headers
 from shared.settings import Settings

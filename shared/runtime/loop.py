@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from contracts.message import Intent
+from shared.backoff import Backoff
 from shared.runtime.hearing import Dead, Heard, woken
 from shared.runtime.turns import Floor, Live, Work, bare, marked
 from shared.store.record import Appended, Due, Refused, Said, Store, Stream, Unavailable
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
-
-PATIENCE = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds between tries while a server is away
 
 
 class Voice(Protocol):
@@ -60,6 +59,7 @@ class Loop:
     healthy: bool = True
     trouble: str = ""
     next_due: asyncio.Event = field(default_factory=asyncio.Event)
+    backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is away
     soonest: datetime = FAR  # when the waker looks again by itself
     _lives: OrderedDict[Stream, Live[Any]] = field(default_factory=OrderedDict)
     _waiting: "list[_Brought]" = field(default_factory=list)
@@ -100,7 +100,7 @@ class Loop:
         return self._lives.get(stream)
 
     async def _hear(self, heards: Sequence[Heard]) -> None:
-        left, rounds, tries = list(heards), 0, 0
+        left, rounds = list(heards), 0
         while left:
             try:
                 left = await (self._together(left) if rounds < 2 else self._each(left))
@@ -110,9 +110,9 @@ class Loop:
             except Unavailable as away:
                 self.forget()
                 self._ail(f"the event store is away: {away}")
-                await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
-                tries += 1
+                await self.backoff.wait()
             else:
+                self.backoff.reset()
                 self._recover()
 
     async def _together(self, heards: Sequence[Heard]) -> list[Heard]:

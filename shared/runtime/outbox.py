@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.runtime.loop import PATIENCE
+from shared.backoff import Backoff
 from shared.store.record import Said, Store, Stream, Unavailable
 
 PAGE = 1000
+LOOK = 0.1  # seconds between looks at whether the speaker is well
 Key = tuple[Stream, int]
 
 
@@ -80,23 +81,22 @@ class Outbox:
 
     async def keep_up(self, every: float, age: float) -> None:
         """Says what was left: at once after a failure, and whatever has lain for `age` seconds, whoever recorded it."""
-        tries = 0
+        backoff = Backoff(most=2.0)
         while True:
             try:
                 if self._behind.is_set():
-                    await self._catch_up(0)
+                    await self._catch_up()
                 await self._sweep(age)
-                tries = 0
+                backoff.reset()
                 await _until(self._behind, every)
             except Unavailable:
-                await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
-                tries += 1
+                await backoff.wait()
 
-    async def _catch_up(self, age: float) -> None:
+    async def _catch_up(self) -> None:
         while not self.speaker.healthy:
-            await asyncio.sleep(PATIENCE[0])
+            await asyncio.sleep(LOOK)
         self._behind.clear()
-        await self._sweep(age)
+        await self._sweep(0)
 
     async def _sweep(self, age: float) -> None:
         left = await self.store.unpublished(self.service, age, PAGE)
@@ -110,7 +110,7 @@ class Outbox:
     async def _drained(self) -> None:
         """Waits until what was said is acknowledged and cleared, so that the next page of the outbox is a new one."""
         while self.speaker.in_flight and not self._behind.is_set():
-            await asyncio.sleep(PATIENCE[0] / 10)
+            await asyncio.sleep(LOOK / 10)
         await self.clear()
 
 

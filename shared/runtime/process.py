@@ -3,15 +3,14 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from shared.kafka.topics import check_doors
-from shared.runtime.worker import Worker
+from shared.runtime.worker import Worker, patiently
 from shared.service import Service
 from shared.settings import Settings
 from shared.store.postgres import PostgresStore
-from shared.store.record import Unavailable
 from shared.telemetry import logs, traces
 from shared.telemetry.http import serve_http
 from shared.telemetry.logs import log
@@ -50,19 +49,16 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
 
 
 async def _store(settings: Settings) -> PostgresStore:
-    wait = 0.1
-    while True:
-        try:
-            return await PostgresStore.open(
-                settings.postgres.get_secret_value(),
-                schema=settings.postgres_schema,
-                pool=settings.postgres_pool,
-                pooler=settings.postgres_pooler,
-            )
-        except Unavailable as away:
-            log.warning("waiting", trouble=f"the event store is away: {away}")
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 5)
+    def opened() -> Awaitable[PostgresStore]:
+        return PostgresStore.open(
+            settings.postgres.get_secret_value(),
+            schema=settings.postgres_schema,
+            pool=settings.postgres_pool,
+            pooler=settings.postgres_pooler,
+        )
+
+    store: PostgresStore = await patiently(opened, "the event store")
+    return store
 
 
 async def _unless(leave: asyncio.Event, work: Any) -> Any:

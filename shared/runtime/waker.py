@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.runtime.loop import PATIENCE, Loop, now
+from shared.backoff import Backoff
+from shared.runtime.loop import Loop, now
 from shared.runtime.performer import Performing
 from shared.store.record import Store, Unavailable
 
@@ -21,14 +22,13 @@ class Waker:
     hands: Performing | None = None
 
     async def run(self) -> None:
-        tries = 0
+        backoff = Backoff(most=2.0)
         while True:
             try:
                 await self._once()
-                tries = 0
+                backoff.reset()
             except Unavailable:
-                await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
-                tries += 1
+                await backoff.wait()
 
     async def _once(self) -> None:
         self.loop.next_due.clear()

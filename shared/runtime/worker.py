@@ -6,13 +6,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.backoff import Backoff
 from shared.kafka.feed import Feed
 from shared.kafka.record import Record
 from shared.kafka.speaker import Speaker
 from shared.kafka.whisperer import Whisperer
 from shared.runtime.desk import Desk
 from shared.runtime.hearing import Dead, Ear, Heard
-from shared.runtime.loop import PATIENCE, Loop
+from shared.runtime.loop import Loop
 from shared.runtime.outbox import Outbox
 from shared.runtime.performer import Performing
 from shared.runtime.suspects import Suspects
@@ -164,11 +165,10 @@ class Worker:
 
 async def patiently(work: Any, what: str) -> Any:
     """Tries until the store answers."""
-    tries = 0
+    backoff = Backoff(most=2.0)
     while True:
         try:
             return await work()
         except Unavailable as away:
             log.warning("waiting", trouble=f"{what} is away: {away}")
-            await asyncio.sleep(PATIENCE[min(tries, len(PATIENCE) - 1)])
-            tries += 1
+            await backoff.wait()

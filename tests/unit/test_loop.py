@@ -20,6 +20,7 @@ from contracts.gateway import (
     ReplyDiscarded,
 )
 from contracts.message import Message
+from shared.backoff import Backoff
 from shared.decider import Context, Decider, Woken
 from shared.kafka.record import Record
 from shared.runtime.hearing import Ear, Heard, returned
@@ -88,9 +89,8 @@ def voice(store: Unsteady) -> Voice:
 
 
 @pytest.fixture
-def loop(store: Unsteady, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> Loop:
-    monkeypatch.setattr("shared.runtime.loop.PATIENCE", (0.001,))
-    return Loop(floor, store, voice)
+def loop(store: Unsteady, voice: Voice) -> Loop:
+    return Loop(floor, store, voice, backoff=Backoff(0.001, 0.001))
 
 
 def words(said: Iterable[Said]) -> list[str]:
