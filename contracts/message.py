@@ -81,8 +81,8 @@ def refuse_infinite(value: JsonValue) -> JsonValue:
 
 Money = Annotated[
     Decimal,
-    BeforeValidator(refuse_float),
     Field(ge=0, le=10**12, max_digits=60, allow_inf_nan=False, description="US dollars"),
+    BeforeValidator(refuse_float),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?$"}),
 ]
 Json = Annotated[JsonValue, AfterValidator(refuse_infinite)]

@@ -34,6 +34,8 @@ class PlanRejected(Event):
 
 
 class StepStarted(Event):
+    """Said by earlier versions. Now the task says it: a step is under way when its worker has been asked."""
+
     kind = "hansard.planner.step-started.v1"
     step: Name
     attempt: int
@@ -41,7 +43,8 @@ class StepStarted(Event):
 
 
 class StepAnswered(Event):
-    """A worker's answer as the planner heard it: the steps that need it are given this text."""
+    """A worker's answer as the planner heard it: the steps that need it are given this text. What is not checked has
+    passed with it; otherwise the verdict follows."""
 
     kind = "hansard.planner.step-answered.v1"
     step: Name
@@ -56,6 +59,7 @@ class StepAnswered(Event):
     cost: Money
     input_tokens: int = 0
     output_tokens: int = 0
+    passed: bool = Field(default=False, description="nobody was asked to check it, so the step has passed")
 
 
 class StepPassed(Event):

@@ -153,6 +153,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "passages": [_PASSAGE],
         **_SPOKE,
         **_SPENT,
+        "passed": True,
     },
     planner.StepPassed: {
         "step": "draft",

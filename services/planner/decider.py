@@ -19,7 +19,6 @@ from contracts.planner import (
     StepPassed,
     StepRetried,
     StepSkipped,
-    StepStarted,
 )
 from contracts.plans import Step
 from contracts.results import FailReason, Result, WorkflowCancelled, WorkflowFailed
@@ -29,8 +28,8 @@ from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner import synthesis
 from services.planner.dead import DEADLINE, ends_unheard, task_of, told
 from services.planner.graph import problems
-from services.planner.state import UNDER_WAY, CancelledAhead, Case, Ended, Running, Unasked, Work, evolve
-from services.planner.tasks import claim, name_of, parts_of, task
+from services.planner.state import UNDER_WAY, CancelledAhead, Case, Ended, Running, Unasked, Work, evolve, name_of, parts_of
+from services.planner.tasks import claim, task
 from shared.decider import Context, Decider
 from shared.service import mine
 from shared.shortening import shortened
@@ -174,7 +173,6 @@ class Turn:
             self.end("budget", "budget", detail)
             return
         asked = task(self.case, self.workers[step.worker], step, attempt, feedback, self.at)
-        self.say(StepStarted(step=step.id, attempt=attempt, worker=step.worker))
         self.say(asked)
         if step.timeout:
             self.say(SetTimer(timer=f"planner/{asked.task}", at=self.at + timedelta(seconds=step.timeout)))
@@ -193,14 +191,15 @@ class Turn:
             cost=heard.cost,
             input_tokens=heard.input_tokens,
             output_tokens=heard.output_tokens,
+            passed=step.verify == "none",
         )
-        self.say(answer)
-        if step.verify == "none":
-            self.passed(step, StepPassed(step=step.id, attempt=work.attempt))
+        if answer.passed:
+            self.passed(step, answer)
         else:
+            self.say(answer)
             self.say(claim(self.case, step, answer))
 
-    def passed(self, step: Step, passed: StepPassed) -> None:
+    def passed(self, step: Step, passed: StepPassed | StepAnswered) -> None:
         self.say(passed)
         self.call_off(step, passed.attempt)
         for name in self.case.graph.needed_by[step.id]:

@@ -28,6 +28,7 @@ from contracts.planner import (
 )
 from contracts.plans import Step
 from contracts.results import Result
+from contracts.specialists import PerformTask
 from services.planner.graph import Graph, graph_of
 
 Phase = Literal["working", "checking", "resting", "passed", "failed", "skipped", "cancelled"]
@@ -86,8 +87,21 @@ class Ended: ...
 Case = Unasked | CancelledAhead | Running | Ended
 
 
+def name_of(step: str, attempt: int) -> str:
+    """The task, and the check, of one attempt."""
+    return f"{step}.{attempt}"
+
+
+def parts_of(task: str) -> tuple[str, int]:
+    """Step and attempt; attempt 0, which no step ever has, where the name is not of ours."""
+    step, _, attempt = task.rpartition(".")
+    return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
+
+
 def evolve(case: Case, said: Message) -> Case:
     match said:
+        case PerformTask(task=task) if isinstance(case, Running):
+            return begun(case, *parts_of(task))
         case Command():
             return case
         case PlanCancelNoted(by=by, reason=reason):
@@ -106,13 +120,26 @@ def started(said: PlanStarted) -> Running:
     return Running(said, graph, HashTrieMap(), unmet, open=len(graph.steps))
 
 
+def begun(case: Running, step: str, attempt: int) -> Running:
+    return case._replace(works=case.works.insert(step, Work("working", attempt)))
+
+
+def met(case: Running, step: str) -> HashTrieMap[str, int]:
+    unmet = case.unmet
+    for needing in case.graph.needed_by[step]:
+        unmet = unmet.insert(needing, unmet[needing] - 1)
+    return unmet
+
+
 def advanced(case: Running, said: Message) -> Running:
     match said:
         case StepStarted(step=step, attempt=attempt):
-            return case._replace(works=case.works.insert(step, Work("working", attempt)))
+            return begun(case, step, attempt)
         case StepAnswered(step=step, attempt=attempt):
             return case._replace(
-                works=case.works.insert(step, Work("checking", attempt, said, said.confidence)),
+                works=case.works.insert(step, Work("passed" if said.passed else "checking", attempt, said, said.confidence)),
+                unmet=met(case, step) if said.passed else case.unmet,
+                open=case.open - said.passed,
                 spent=case.spent + said.cost,
                 input_tokens=case.input_tokens + said.input_tokens,
                 output_tokens=case.output_tokens + said.output_tokens,
@@ -120,12 +147,9 @@ def advanced(case: Running, said: Message) -> Running:
         case StepPassed(step=step):
             work = case.works[step]
             confidence = min((c for c in (work.confidence, said.confidence) if c is not None), default=None)
-            unmet = case.unmet
-            for needing in case.graph.needed_by[step]:
-                unmet = unmet.insert(needing, unmet[needing] - 1)
             return case._replace(
                 works=case.works.insert(step, work._replace(phase="passed", confidence=confidence)),
-                unmet=unmet,
+                unmet=met(case, step),
                 open=case.open - 1,
                 spent=case.spent + said.cost,
             )

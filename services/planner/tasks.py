@@ -10,23 +10,13 @@ from contracts.planner import StepAnswered
 from contracts.plans import Step
 from contracts.specialists import Given, PerformTask
 from contracts.verifier import CheckClaim, Passage
-from services.planner.state import Running
+from services.planner.state import Running, name_of
 from shared.shortening import fitted, shortened
 
 CONTEXT = 120_000  # characters of earlier answers in one task
 PASSAGES = 60_000
 QUESTION = 20_000
 CLAIM = 200_000
-
-
-def name_of(step: str, attempt: int) -> str:
-    return f"{step}.{attempt}"
-
-
-def parts_of(task: str) -> tuple[str, int]:
-    """Step and attempt; attempt 0, which no step ever has, where the name is not of ours."""
-    step, _, attempt = task.rpartition(".")
-    return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
 def task(case: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:

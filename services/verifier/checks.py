@@ -6,6 +6,7 @@ nobody. Phrases are English.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from contracts.verifier import CheckClaim
 from services.verifier.facts import contradiction
@@ -13,6 +14,7 @@ from shared.citations import citations
 
 Check = Callable[[CheckClaim], str | None]
 
+_SMEARED = re.compile(r"([^\W_])\1{29,}")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _REFUSAL = re.compile(
@@ -29,6 +31,7 @@ _FAILURES = {  # families of words: a question that holds one of a family asks a
     "mismatch": r"mismatch(?:es|ed)?",
 }
 _ANY_FAILURE = "|".join(_FAILURES.values())
+_SPEAKS_OF_FAILURE = re.compile(rf"\b(?:{_ANY_FAILURE})\b", re.IGNORECASE)
 _VERDICT = re.compile(
     rf"\W*(?:(?:the )?(?:status|result|outcome|verdict)\W{{1,4}})?({_ANY_FAILURE})\b\s*(?:[:!.—-]|\(most recent|$)", re.IGNORECASE
 )
@@ -69,6 +72,8 @@ def refusal(asked: CheckClaim) -> str | None:
 
 def failure(asked: CheckClaim) -> str | None:
     """Whether the claim *is* a report of failure. One that speaks of failures because it was asked about them is none."""
+    if not _SPEAKS_OF_FAILURE.search(asked.claim):
+        return None
     claim = _DENIED.sub(" ", _plain(asked.claim.strip()))
     found = _VERDICT.match(claim.partition("\n")[0])
     if found is None and len(_WORD.findall(claim)) <= REPORT and not _WHETHER.search(asked.question):
@@ -85,7 +90,7 @@ def repetition(asked: CheckClaim) -> str | None:
     words = _words(text)
     triples = list(zip(words, words[1:], words[2:], strict=False))
     looping = len(words) >= 50 and len(set(triples)) < 0.4 * len(triples)
-    smeared = re.search(r"([^\W_])\1{29,}", text)
+    smeared = max(map(len, words), default=0) >= 30 and _SMEARED.search(text)
     lines = [line for line in map(str.strip, text.splitlines()) if len(line) > 20]
     stuck = len(lines) >= 4 and len(set(lines)) * 2 < len(lines)
     if not (looping or smeared or stuck):
@@ -132,8 +137,9 @@ def _plain(text: str) -> str:
     return text.replace("’", "'").replace("‘", "'")
 
 
-def _words(text: str) -> list[str]:
-    return [word.casefold() for word in _WORD.findall(text)]
+@lru_cache(4)  # several checks look at the words of one claim
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(text.casefold()))
 
 
 def _is_asked_about(word: str, question: str) -> bool:

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 SESSION = 10.0  # seconds of silence after which the group goes on without this process
 REBALANCE = 45.0  # seconds that the group waits for its members to come to a rebalance
 PATIENCE = 20.0  # of these, seconds that a running `hear` gets to end
-COMMIT_EVERY = 0.25  # seconds between two commits beside the path
+COMMIT_EVERY = 0.5  # seconds between two commits beside the path
 PULSE = 1.0  # seconds between two looks at the broker
 
 Partition = tuple[str, int]

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -19,8 +19,6 @@ from shared.decider import Context, Woken
 from shared.kafka.record import Record
 from shared.service import Service
 from shared.store.record import NAMESPACE, Door, Stream, uuid5
-
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,16 @@ class Ear:
 
 def woken(stream: Stream, heard: int, at: datetime) -> Heard:
     """The stream's waking, as its hearing number `heard` + 1."""
-    return _within(stream, Woken(), f"woken/{heard + 1}", at)
+    return _within(stream, Woken(), _waking(heard), at)
+
+
+def waking(stream: Stream, heard: int) -> UUID:
+    """The cause id of that waking."""
+    return _cause_within(stream, _waking(heard))
+
+
+def _waking(heard: int) -> str:
+    return f"woken/{heard + 1}"
 
 
 def returned(stream: Stream, outcome: Outcome, at: datetime) -> Heard:
@@ -181,9 +188,13 @@ def brought(stream: Stream, fact: Outcome, name: str, at: datetime) -> Heard:
 
 
 def _within(stream: Stream, message: Message, name: str, at: datetime) -> Heard:
-    cause = uuid5(NAMESPACE, f"{stream}/{name}")
+    cause = _cause_within(stream, name)
     context = Context(cause, at, stream.workflow, stream.tenant, f"/hansard/{stream.service}", str(cause))
     return Heard(stream, context, message.kind, hashlib.sha256(name.encode()).digest(), message)
+
+
+def _cause_within(stream: Stream, name: str) -> UUID:
+    return uuid5(NAMESPACE, f"{stream}/{name}")
 
 
 def another(heard: Heard) -> Heard:

@@ -13,7 +13,7 @@ from contracts.dead_letters import DeadLettered
 from contracts.message import Intent, Message
 from contracts.topics import Topics
 from shared.decider import State, TurnedAway, Woken, never
-from shared.runtime.hearing import EPOCH, Dead, Heard, another, woken
+from shared.runtime.hearing import Dead, Heard, another, waking
 from shared.service import Service
 from shared.store.record import NAMESPACE, Hearing, History, Said, Stream, Turn, uuid5
 
@@ -128,7 +128,7 @@ class Floor(Generic[State]):
     def _waking(work: Work[State]) -> UUID:
         """A waking belongs to the count of hearings for which it was made: another came first, and this one is stale."""
         turn = work.turn
-        return woken(turn.stream, turn.heard + len(turn.hearings), EPOCH).context.id
+        return waking(turn.stream, turn.heard + len(turn.hearings))
 
     def due(self, work: Work[State]) -> datetime | None:
         return self.service.decider.due(work.state)

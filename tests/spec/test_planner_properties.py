@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from contracts.control import CancelWorkflow
 from contracts.message import Message
-from contracts.planner import RunPlan, StepCancelled, StepFailed, StepPassed, StepSkipped, StepStarted
+from contracts.planner import RunPlan, StepAnswered, StepCancelled, StepFailed, StepPassed, StepSkipped
 from contracts.plans import Plan, Step
 from contracts.results import Result, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
@@ -24,7 +24,7 @@ from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.graph import problems
-from services.planner.state import Case
+from services.planner.state import Case, parts_of
 from tests.told import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}
@@ -144,12 +144,13 @@ def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random,
     attempts: dict[str, int] = {}
     for said in story.said:
         match said:
-            case StepStarted(step=step, attempt=attempt):
+            case PerformTask(task=task):
+                step, attempt = parts_of(task)
                 assert needs[step] <= passed
                 assert attempt == attempts.get(step, 0) + 1
                 assert step not in settled
                 attempts[step] = attempt
-            case StepPassed(step=step):
+            case StepPassed(step=step) | StepAnswered(step=step, passed=True):
                 passed.add(step)
                 settled.append(step)
             case StepFailed(step=step) | StepSkipped(step=step) | StepCancelled(step=step):
@@ -209,7 +210,7 @@ def test_a_plan_runs_or_is_refused_with_reasons_and_never_in_between(steps: list
     said = story.hear(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
     refused = [one for one in said if isinstance(one, WorkflowFailed)]
     assert bool(refused) == bool(problems(plan, WORKERS))
-    assert refused or any(isinstance(one, StepStarted) for one in said)
+    assert refused or any(isinstance(one, PerformTask) for one in said)
 
 
 # Cost
