@@ -51,11 +51,22 @@ class CallModel(Command):
     temperature: float | None = Field(default=None, ge=0, le=2)
     minimum_confidence: Confidence | None = None
     deadline: AwareDatetime
+    judges: Path | None = Field(
+        default=None, exclude_if=lambda call: call is None, description="where a judge is asked: the call whose answer it judges"
+    )
 
 
 class CancelCall(Command):
     kind = "hansard.gateway.cancel.v1"
     call: Path
+
+
+class RejectReply(Command):
+    """The answer of this call did not hold: it is not to be used again."""
+
+    kind = "hansard.gateway.reject-reply.v1"
+    call: Path
+    reasons: tuple[str, ...] = Field(min_length=1)
 
 
 class Fall(Value):
@@ -163,6 +174,14 @@ class ReplyDiscarded(Event):
     cost: Money
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+class ReplyRejected(Event):
+    """The reply stays on the record, and is not used again."""
+
+    kind = "hansard.gateway.reply-rejected.v1"
+    call: Path
+    reasons: tuple[str, ...] = Field(min_length=1)
 
 
 class AttemptReturned(Outcome):

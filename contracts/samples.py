@@ -59,6 +59,7 @@ _CALL = {
     "temperature": 0.2,
     "minimum_confidence": 0.7,
     "deadline": _DEADLINE,
+    "judges": "specialists/research.1/1",
 }
 _ATTEMPT_FAILED = {
     "call": "specialists/draft.1/1",
@@ -200,6 +201,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "provider": "local",
         **_SPOKE,
         **_SPENT,
+        "call": "specialists/draft.1/1",
     },
     specialists.TaskFailed: {
         "task": "draft.1",
@@ -219,6 +221,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "judge": True,
         "deadline": _DEADLINE,
         "tier": "primary",
+        "call": "specialists/draft.1/1",
     },
     verifier.ClaimPassed: {
         "check": "draft.1",
@@ -236,6 +239,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
     },
     gateway.CallModel: _CALL,
     gateway.CancelCall: {"call": "specialists/draft.1/1"},
+    gateway.RejectReply: {"call": "specialists/draft.1/1", "reasons": ["It cites nothing."]},
     gateway.CallAccepted: {"request": _CALL, "at": "2026-01-05T09:00:00Z"},
     gateway.AttemptStarted: {
         "attempt": 1,
@@ -282,6 +286,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
     },
     gateway.CallCancelled: {"call": "specialists/draft.1/1"},
     gateway.ReplyDiscarded: {"call": "specialists/draft.1/1", "attempt": 1, "because": "cancelled", **_SPENT},
+    gateway.ReplyRejected: {"call": "specialists/draft.1/1", "reasons": ["It cites nothing."]},
     gateway.CircuitOpened: {
         "endpoint": "primary",
         "change": 1,

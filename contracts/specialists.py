@@ -55,6 +55,7 @@ class TaskAnswered(Event):
     cost: Money
     input_tokens: int = 0
     output_tokens: int = 0
+    call: Path | None = Field(default=None, description="the gateway's call that gave this answer")
 
 
 class TaskFailed(Event):

@@ -115,8 +115,8 @@ _TOPICS = (
     ),
     Topic(
         "gateway.commands",
-        "Model calls to make.",
-        (gateway.CallModel, gateway.CancelCall),
+        "Model calls to make, and replies that did not hold.",
+        (gateway.CallModel, gateway.CancelCall, gateway.RejectReply),
         ("specialists", "verifier"),
         ("gateway",),
     ),
@@ -131,6 +131,7 @@ _TOPICS = (
             gateway.ModelFailed,
             gateway.CallCancelled,
             gateway.ReplyDiscarded,
+            gateway.ReplyRejected,
             gateway.CircuitOpened,
             gateway.ProbeGranted,
             gateway.CircuitClosed,

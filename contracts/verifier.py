@@ -22,6 +22,7 @@ class CheckClaim(Command):
     facts: dict[str, Json] = Field(default_factory=dict, description="facts that it must not contradict")
     judge: bool = Field(default=False, description="after the checks by code, ask a judge model")
     tier: str = Field(default="", description="which tier of the gateway gave the claim")
+    call: Path | None = Field(default=None, description="the gateway's call that gave the claim: told where it does not hold")
     deadline: AwareDatetime | None = Field(default=None, description="of the workflow: a judge is not waited for longer")
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -11,7 +11,8 @@ from uuid import UUID
 
 from contracts.message import Intent, Message, Outcome
 from shared.decider import Decider, State
-from shared.store.record import Said, Stream
+from shared.policy import Basis, canonical, is_behind
+from shared.store.record import Said, Store, Stream
 
 S = TypeVar("S", contravariant=True)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
@@ -39,7 +40,7 @@ class Desk(Protocol):
         """See Store."""
         ...
 
-    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
         """See Store."""
         ...
 
@@ -64,14 +65,21 @@ class Performer(Generic[State, Attempt]):
 class Service(Generic[State]):
     """`hears` says for each kind, in one line, how its stream is found: the part after the service's own name.
 
-    "" is the service's one stream of that workflow; None: not meant for this service.
+    "" is the service's one stream of that workflow; None: not meant for this service. `basis`: the data of its policy, put
+    on the record when it starts; None: code alone decides. `informed`: the same service, made of what the record tells when
+    a process starts, before it hears anything. Raises ValueError where the policy's version is not drawn from its basis.
     """
 
     name: str
     decider: Decider[State]
     hears: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[State, Any] | None = None
-    policies: Mapping[str, Decider[State]] = field(default_factory=dict)  # of then, for audits: by version
+    basis: Basis[State] | None = None
+    informed: "Callable[[Store], Awaitable[Service[State]]] | None" = None
+
+    def __post_init__(self) -> None:
+        if self.basis is not None and not is_behind(canonical(self.basis.data), self.decider.policy):
+            raise ValueError(f"{self.name}: the policy {self.decider.policy!r} is not named after its data: see `version_of`")
 
     def stream(self, message: Message) -> str | None:
         """The name of the stream that hears this: `planner`, `specialists/draft.1`; None where none does."""
@@ -85,9 +93,6 @@ class Service(Generic[State]):
         folder = Path(inspect.getfile(self.decider.decide)).parent
         sources = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
         return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-
-    def decider_of(self, policy: str) -> Decider[State] | None:
-        return self.decider if policy == self.decider.policy else self.policies.get(policy)
 
 
 def mine(prefix: str, path: str) -> str | None:

@@ -1,7 +1,7 @@
 """The store rebuilt from Kafka's topics alone, and two stores compared, stream by stream, hash for hash.
 
 What Kafka does not carry cannot come back: hearings that said nothing, and those parts of a hearing that no message
-tells (versions of code and policy). Everything that was said comes back, byte for byte.
+tells (versions of code and policy, and what stood behind them). Everything that was said comes back, byte for byte.
 """
 
 import hashlib

@@ -13,6 +13,7 @@ from contracts.dead_letters import DeadLettered
 from contracts.envelope import Unreadable, read
 from contracts.message import Message, Outcome
 from contracts.topics import Topics
+from infra.audit.policies import Deciders, Policies, missing
 from shared.decider import Context, Woken
 from shared.runtime.hearing import Heard
 from shared.runtime.turns import Floor, Live
@@ -53,13 +54,15 @@ def differences(
     hearings: Sequence[Hearing],
     heard: HeardMessages,
     topics: Topics | None = None,
+    deciders: Deciders | None = None,
 ) -> list[Difference]:
     """Everything about one stream that does not hold, in the order of its hearings.
 
     `hearings` are all of the stream, every attempt, in order; `heard` is what was heard, by cause id: of what came from
-    within (a waking, an outcome) nothing is needed. Never raises for what is in the record.
+    within (a waking, an outcome) nothing is needed. `deciders` are those of the policies that hearings name; where one is
+    not in there, only today's is known. Never raises for what is in the record.
     """
-    topics = topics or Topics()
+    topics, deciders = topics or Topics(), deciders or {}
     found = list(_broken(history, hearings))
     if found:
         return found
@@ -69,7 +72,10 @@ def differences(
     for hearing, said in _spoken(history, hearings):
         before = {hearing.cause: causes[hearing.cause]} if hearing.cause in causes else {}
         live = Live(state, hearing.sequence - 1, hearing.before, before)
-        found.extend(_one(service, floors, topics, history.stream, live, hearing, said, heard))
+        floor = floors.get(hearing.policy) or _floor(service, hearing.policy, topics, deciders)
+        if isinstance(floor, Floor):
+            floors[hearing.policy] = floor
+        found.extend(_one(service, floor, history.stream, live, hearing, said, heard))
         causes[hearing.cause] = hearing
         try:
             state = service.decider.fold((decode(topics.kinds[one.kind], one.data) for one in said), state)
@@ -118,8 +124,7 @@ def _spoken(history: History, hearings: Sequence[Hearing]) -> Iterator[tuple[Hea
 
 def _one(
     service: Service[Any],
-    floors: dict[str, Floor[Any]],
-    topics: Topics,
+    floor: Floor[Any] | str,
     stream: Stream,
     live: Live[Any],
     hearing: Hearing,
@@ -144,11 +149,9 @@ def _one(
     if message is None:
         yield differs("it was heard, and it is not on the record", str(hearing.cause))
         return
-    floor = floors.get(hearing.policy) or _floor(service, hearing.policy, topics)
-    if floor is None:
-        yield differs(f"this code does not have policy {hearing.policy!r} any more", hearing.policy, service.decider.policy)
+    if isinstance(floor, str):
+        yield differs(floor, hearing.policy, service.decider.policy)
         return
-    floors[hearing.policy] = floor
     work = floor.begin(stream, live)
     floor.hear(work, replace(message, redrive=hearing.attempt > 1))
     yield from _compared(differs, said, work.turn.said)
@@ -183,9 +186,11 @@ def _message(stream: Stream, hearing: Hearing, heard: HeardMessages) -> Heard | 
     return Heard(stream, replace(context, at=hearing.heard_at), hearing.kind, hearing.hash, message)
 
 
-def _floor(service: Service[Any], policy: str, topics: Topics) -> Floor[Any] | None:
-    decider = service.decider_of(policy)
-    return None if decider is None else Floor(replace(service, decider=decider), topics, _ANY_SIZE)
+def _floor(service: Service[Any], policy: str, topics: Topics, deciders: Deciders) -> Floor[Any] | str:
+    """Where this policy decides; or why it cannot."""
+    today = service.decider if policy == service.decider.policy else missing(service, policy)
+    decider = deciders.get(policy, today)
+    return decider if isinstance(decider, str) else Floor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
 
 
 def is_outcome(service: Service[Any], kind: str) -> bool:
@@ -218,9 +223,19 @@ async def hearings_of(store: Store, history: History) -> list[Hearing]:
     return await store.hearings(history.stream)
 
 
-async def verify(store: Store, services: Mapping[str, Service[Any]], topics: Topics, tenant: str, workflow: str) -> Report:
-    """One workflow, all of its streams. Streams of services that this process does not have are only checked for gaps."""
-    report = Report(tenant, workflow)
+async def verify(
+    store: Store,
+    services: Mapping[str, Service[Any]],
+    topics: Topics,
+    tenant: str,
+    workflow: str,
+    policies: Policies | None = None,
+) -> Report:
+    """One workflow, all of its streams. Streams of services that this process does not have are only checked for gaps.
+
+    `policies` of the same store save reading them again for every workflow.
+    """
+    report, policies = Report(tenant, workflow), policies or Policies(store)
     histories = await store.workflow(tenant, workflow)
     hearings = {stream: await hearings_of(store, history) for stream, history in histories.items()}
     doors = await store.doors(tenant, workflow)
@@ -235,7 +250,8 @@ async def verify(store: Store, services: Mapping[str, Service[Any]], topics: Top
             report.trusted += len(mine)
             continue
         heard = dict(_heard(stream, mine, spoken, doors, topics, report))
-        report.differences.extend(differences(service, history, mine, heard, topics))
+        deciders = await policies.of(service, (hearing.policy for hearing in mine))
+        report.differences.extend(differences(service, history, mine, heard, topics, deciders))
         trusted = sum(hearing.dead or is_outcome(service, hearing.kind) for hearing in mine)
         report.trusted += trusted
         report.decided += len(mine) - trusted

@@ -143,6 +143,10 @@ def _replied(d: Data) -> str:
     return _join(f"“{d.get('text', '')}”", _speaker(d), took, fell and f"fell from {fell}")
 
 
+def _rejected(d: Data) -> str:
+    return _join(d.get("call"), _reasons(d))
+
+
 def _ended(d: Data) -> str:
     return _join(d.get("reason"), d.get("detail"), d.get("by") and f"by {d['by']}")
 
@@ -173,6 +177,8 @@ _GISTS: Mapping[str, Callable[[Data], str]] = {
     "hansard.gateway.attempt-failed": _fall,
     "hansard.gateway.model-replied": _replied,
     "hansard.gateway.model-failed": _ended,
+    "hansard.gateway.reject-reply": _rejected,
+    "hansard.gateway.reply-rejected": _rejected,
     "hansard.gateway.tokens-streamed": lambda d: f"“{d.get('text', '')}”",
     "hansard.gateway.circuit-opened": lambda d: _join(d.get("endpoint"), f"until {d.get('until')}", _ended(d)),
     "hansard.gateway.probe-granted": lambda d: _join(d.get("endpoint"), d.get("by")),

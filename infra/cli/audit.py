@@ -17,6 +17,7 @@ from infra.audit import rebuild as rebuilding
 from infra.audit import replay as replaying
 from infra.audit import show as showing
 from infra.audit import verify as verifying
+from infra.audit.policies import Policies
 from infra.audit.words import Minutes, dollars, one_line
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -114,7 +115,8 @@ def verify(
 ) -> None:
     """Decide every recorded hearing again and compare: the same words, the same ids, the same bytes, and no gap anywhere.
 
-    Exits 1 on any difference. A performer's outcomes are trusted: they came from outside.
+    Today's code decides, by the policy of then. Exits 1 on any difference. A performer's outcomes are trusted: they came
+    from outside.
 
     Example: hansard audit verify    ·    hansard audit verify --workflow ask-1f0b6f7a9c11
     """
@@ -160,12 +162,12 @@ async def _verify(settings: Settings, since: datetime | None, only: tuple[str, s
     known = services(settings)
     async with base.record(settings) as store:
         wanted = [only] if only else list(await verifying.workflows(store, since))
-        slots = asyncio.Semaphore(AT_ONCE)
+        slots, policies = asyncio.Semaphore(AT_ONCE), Policies(store)
         with bar("verifying", len(wanted)) as advance:
 
             async def one(tenant: str, workflow: str) -> verifying.Report:
                 async with slots:
-                    report = await verifying.verify(store, known, settings.topics, tenant, workflow)
+                    report = await verifying.verify(store, known, settings.topics, tenant, workflow, policies)
                     advance()
                     return report
 

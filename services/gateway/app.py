@@ -12,10 +12,12 @@ from contracts.gateway import (
     EndpointFailed,
     ProbeAsked,
     ProbeReturned,
+    RejectReply,
     RetriesAsked,
 )
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import Call, gateway
+from shared.policy import Basis
 from shared.service import Desk, Performer, Service
 from shared.settings import Settings
 
@@ -36,10 +38,12 @@ def build(settings: Settings) -> Service[Call]:
         hears={
             CallModel: lambda m: m.call,
             CancelCall: lambda m: m.call,
+            RejectReply: lambda m: m.call,
             AttemptReturned: lambda m: m.call,
             **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # from within
         },
         performer=Performer(intent=AttemptStarted, open=open_endpoints, limit=tiers.concurrency),
+        basis=Basis(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
     )
 
 

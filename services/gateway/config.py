@@ -1,9 +1,7 @@
 """The tiers as data: endpoints in order, then what answers without a model."""
 
-import hashlib
 import ipaddress
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +9,18 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 from contracts.gateway import ModelClass
 from contracts.message import Confidence, Money, Name, Safety
+from shared.policy import version_of
 from shared.settings import Settings
 
 RULES = "2"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
 LOCAL_TIERS = ("cache", "extractive", "rules")
 MODEL_KEY = "HANSARD_MODEL_KEY"
 ANSWERS = Path(__file__).with_name("answers.yaml")
+NOWHERE = "http://then.invalid/v1"
 
 # gen_ai.provider.name of OpenTelemetry, by the end of the host
 PROVIDERS = {
@@ -78,6 +78,14 @@ class Endpoint(Config):
         default=None, description="none: as listed, and free where the endpoint is one's own"
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = ""
+    provider: str = Field(default="", description="as OpenTelemetry names it; empty: told by the address")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _provided(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("url"), str) and not given.get("provider"):
+            given = given | {"provider": provider_at(given["url"])}
+        return given
 
     @field_validator("name")
     @classmethod
@@ -88,24 +96,34 @@ class Endpoint(Config):
 
     @cached_property
     def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
+        return host_of(self.url)
 
     @cached_property
     def own(self) -> bool:
-        """On this machine or in a network of one's own: a loopback or private address, a name without a public domain."""
-        try:
-            return ipaddress.ip_address(self.host).is_private
-        except ValueError:
-            return "." not in self.host or self.host.endswith((".local", ".internal", ".localhost", ".svc"))
-
-    @cached_property
-    def provider(self) -> str:
-        known = (name for end, name in PROVIDERS.items() if self.host == end or self.host.endswith(f".{end}"))
-        return next(known, "local" if self.own else self.host)
+        return is_own(self.host)
 
     @cached_property
     def free(self) -> bool:
         return self.price == "free" or (self.price is None and self.own)
+
+
+def host_of(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def is_own(host: str) -> bool:
+    """On this machine or in a network of one's own: a loopback or private address, a name without a public domain."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".local", ".internal", ".localhost", ".svc"))
+
+
+def provider_at(url: str) -> str:
+    """Raises ValueError for what is no address."""
+    host = host_of(url)
+    known = (name for end, name in PROVIDERS.items() if host == end or host.endswith(f".{end}"))
+    return next(known, "local" if is_own(host) else host)
 
 
 class Known(Config):
@@ -169,6 +187,7 @@ class Chain(Config):
     circuits: Circuits = Circuits()
     retries: Retries = Retries()
     learning: Learning = Learning()
+    _of_then: str = PrivateAttr("")
 
     @model_validator(mode="before")
     @classmethod
@@ -228,12 +247,24 @@ class Chain(Config):
         return self._priors.get(tier)
 
     @cached_property
-    def policy(self) -> str:
-        """Names the rules and all data that a decision rests on. An address is none of it, its provider is."""
+    def data(self) -> dict[str, JsonValue]:
+        """All that a decision rests on. An address is none of it, its provider is; priors stand in it as they are."""
         data = self.model_dump(mode="json", exclude={"endpoints": {"__all__": {"url", "key_env"}}, "unknown_price": True})
-        data["providers"] = [endpoint.provider for endpoint in self.endpoints]
-        data["tables"] = [PRIORS, MODEL_PRIORS]
-        return f"{RULES}-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]}"
+        data["endpoints"] = [endpoint | {"confidence": self.prior(endpoint["name"])} for endpoint in data["endpoints"]]
+        return data
+
+    @cached_property
+    def policy(self) -> str:
+        """Names the rules and the data."""
+        return self._of_then or version_of(RULES, self.data)
+
+    @classmethod
+    def of_then(cls, policy: str, data: Mapping[str, Any]) -> Self:
+        """From the `data` of that policy: nobody can be called with it. Raises ValueError for what is no chain today."""
+        endpoints = [{"url": NOWHERE} | endpoint for endpoint in data["endpoints"]]
+        chain = cls.model_validate({**data, "endpoints": endpoints})
+        chain._of_then = policy
+        return chain
 
 
 def chain(settings: Settings) -> Chain:

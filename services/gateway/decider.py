@@ -19,7 +19,9 @@ from contracts.gateway import (
     Fall,
     ModelFailed,
     ModelReplied,
+    RejectReply,
     ReplyDiscarded,
+    ReplyRejected,
 )
 from contracts.message import Message
 from services.gateway.chain import DOUBTFUL, STAYED, Receipts, ahead, before, endpoint_at, local, resume_at, seeks
@@ -57,10 +59,13 @@ class Flying:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Nothing counts any more; attempts that are still out may come back, and are paid for."""
+    """Nothing counts any more; attempts that are still out may come back, and are paid for.
+
+    A reply `stands` until it is rejected."""
 
     out: frozenset[int] = frozenset()
     cancelled: bool = False
+    stands: bool = False
 
 
 Call = Unasked | Ready | Flying | Settled | Circuit | Budget
@@ -116,6 +121,8 @@ def gateway(chain: Chain) -> Decider[Call]:
                 match heard:
                     case AttemptReturned(attempt=attempt) if attempt in state.out:
                         yield discarded(heard, "cancelled" if state.cancelled else "superseded")
+                    case RejectReply(call=call, reasons=reasons) if state.stands:
+                        yield ReplyRejected(call=call, reasons=reasons)
                     case _:
                         pass
 
@@ -211,15 +218,17 @@ def evolve(state: Call, said: Message) -> Call:
         case Flying(_, since), ReplyDiscarded(attempt=attempt):
             return replace(state, since=replace(since, doubtful=since.doubtful - {attempt}))
         case Ready(), ModelReplied() | ModelFailed():
-            return Settled(out=state.doubtful)
+            return Settled(out=state.doubtful, stands=isinstance(said, ModelReplied))
         case Flying(_, since), ModelReplied():
-            return Settled(out=since.doubtful)
+            return Settled(out=since.doubtful, stands=True)
         case Ready(), CallCancelled():
             return Settled(out=state.doubtful, cancelled=True)
         case Flying(out, since), CallCancelled():
             return Settled(out=since.doubtful | {out.attempt}, cancelled=True)
         case Settled(out), ReplyDiscarded(attempt=attempt):
             return replace(state, out=out - {attempt})
+        case Settled(), ReplyRejected():
+            return replace(state, stands=False)
         case _:
             return state
 

@@ -21,6 +21,7 @@ from contracts.gateway import (
     ModelReplied,
     ProbeAsked,
     ProbeReturned,
+    ReplyRejected,
     RetriesAsked,
     TokensStreamed,
 )
@@ -312,11 +313,12 @@ class Memory:
             self.new.append((key(stream.tenant, state.since.call), stream))
 
     async def look(self, state: Flying, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
-        """The answer that was learned, as a receipt; or that there is none, or none that is young and good enough."""
+        """The answer that was learned, as a receipt; or that there is none, or none that is young, good enough and stands."""
         call, began = state.since.call, time.perf_counter()
         try:
             async with asyncio.timeout((intent.deadline - _now()).total_seconds()):
-                said = await self.desk.remembered(stream.tenant, key(stream.tenant, call), ModelReplied.kind)
+                learned = key(stream.tenant, call)
+                said = await self.desk.remembered(stream.tenant, learned, ModelReplied.kind, ReplyRejected.kind)
         except (TimeoutError, Unavailable):
             return not_made(intent, "miss", "the cache did not answer in time")
         reply = used_again(self.chain, said, call) if said else None

@@ -1,7 +1,5 @@
 """What runs: the decider with the workers that it knows."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +12,11 @@ from contracts.topics import SERVICES
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.state import Case
+from shared.policy import Basis, version_of
 from shared.service import Service, mine
 from shared.settings import Settings
 
-VERSION = "1"  # of what the code decides: raise it with any change of what is said
+VERSION = "2"  # of what the code decides: raise it with any change of what is said
 ROLES = ("research", "analyst", "writer", "coder")  # shipped with the specialists
 
 
@@ -46,6 +45,7 @@ def build(settings: Settings) -> Service[Case]:
             CancelWorkflow: here,
             DeadLettered: lambda dead: None if dead.door else "",
         },
+        basis=Basis(dict(workers), lambda of_then, data: planner(data, of_then)),
     )
 
 
@@ -62,4 +62,4 @@ def workers_of(settings: Settings) -> dict[str, str]:
 
 def version(workers: Mapping[str, str]) -> str:
     """The code's version, and a hash of all that settings add to it."""
-    return f"{VERSION}-{hashlib.sha256(json.dumps(workers, sort_keys=True).encode()).hexdigest()[:12]}"
+    return version_of(VERSION, dict(workers))

@@ -4,6 +4,7 @@ import base64
 import json
 
 from contracts.dead_letters import DeadLettered
+from contracts.gateway import RejectReply
 from contracts.planner import RunPlan
 from shared.service import mine
 
@@ -25,6 +26,11 @@ def task_of(dead: DeadLettered) -> str | None:
     if isinstance(timer, str) and timer != DEADLINE and mine("planner", timer) is not None:
         return timer.rpartition("/")[2]
     return None
+
+
+def is_waited_for(dead: DeadLettered) -> bool:
+    """Whether a step may wait for what it would have led to."""
+    return not dead.door and dead.message_kind != RejectReply.kind
 
 
 def ends_unheard(dead: DeadLettered) -> bool:

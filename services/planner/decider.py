@@ -26,7 +26,7 @@ from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskF
 from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner import synthesis
-from services.planner.dead import DEADLINE, ends_unheard, task_of, told
+from services.planner.dead import DEADLINE, ends_unheard, is_waited_for, task_of, told
 from services.planner.graph import problems
 from services.planner.state import UNDER_WAY, CancelledAhead, Case, Ended, Running, Unasked, Work, evolve, name_of, parts_of
 from services.planner.tasks import claim, task
@@ -155,7 +155,7 @@ class Turn:
                 self.rang(timer)
             case CancelWorkflow(by=by, reason=reason):
                 self.stop("cancelled", synthesis.cancelled(self.case, by, reason))
-            case DeadLettered(door=False):
+            case DeadLettered() if is_waited_for(heard):
                 self.lost(heard)
             case _:
                 pass
@@ -197,7 +197,7 @@ class Turn:
             self.passed(step, answer)
         else:
             self.say(answer)
-            self.say(claim(self.case, step, answer))
+            self.say(claim(self.case, step, answer, heard.call))
 
     def passed(self, step: Step, passed: StepPassed | StepAnswered) -> None:
         self.say(passed)

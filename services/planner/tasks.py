@@ -50,7 +50,8 @@ def task(case: Running, service: str, step: Step, attempt: int, feedback: tuple[
     )
 
 
-def claim(case: Running, step: Step, answer: StepAnswered) -> CheckClaim:
+def claim(case: Running, step: Step, answer: StepAnswered, call: str | None) -> CheckClaim:
+    """`call` of the gateway, where one gave the answer."""
     goal = case.started.goal
     return CheckClaim(
         check=name_of(step.id, answer.attempt),
@@ -61,6 +62,7 @@ def claim(case: Running, step: Step, answer: StepAnswered) -> CheckClaim:
         facts=_facts(step.input),
         judge=step.verify == "judge",
         tier=answer.tier,
+        call=call,
         deadline=case.started.deadline,
     )
 

@@ -1,21 +1,32 @@
 """What runs: the decider with its rules, plans and prices."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from contracts.codec import Invalid, decode
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
+from contracts.message import Message
 from contracts.requests import SubmitRequest
+from contracts.results import WorkflowCompleted
+from contracts.router import RequestRouted
 from services.router import plans
 from services.router.decider import Case, ends, router
 from services.router.kinds import MODEL_KINDS
-from services.router.policy import Policy, Prices
+from services.router.policy import Policy, Prices, policy_of_then
 from services.router.rules import RULES, Rule
+from services.router.statistics import cases, prices
+from shared.policy import Basis
 from shared.service import Service
 from shared.settings import Settings
+from shared.store.record import Said, Store
+
+MEASURED = 50_000  # events at the end of the record that prices are measured by
+PRICED: tuple[type[Message], ...] = (RequestRouted, WorkflowCompleted)
 
 
 class BadRule(ValueError):
@@ -23,7 +34,7 @@ class BadRule(ValueError):
 
 
 def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> Service[Case]:
-    """`measured`: US dollars by handler, from `statistics.prices`. Raises BadPlan, BadRule, OSError."""
+    """`measured`: US dollars by handler; where a process starts, from the record. Raises BadPlan, BadRule, OSError."""
     known = plans.load(plans.SHIPPED) | (plans.load(settings.plans) if settings.plans else {})
     policy = Policy(
         rules=rules(entry_points(group="hansard.rules")),
@@ -31,6 +42,13 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
         prices=Prices(measured=measured or {}),
         within=timedelta(seconds=settings.workflow_seconds),
     )
+    return serving(policy)
+
+
+def serving(policy: Policy) -> Service[Case]:
+    async def informed(store: Store) -> Service[Case]:
+        return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
+
     return Service(
         name="router",
         decider=router(policy),
@@ -39,7 +57,23 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
             CancelWorkflow: lambda _: "",
             DeadLettered: lambda dead: "" if ends(dead) else None,
         },
+        basis=Basis(policy.data, lambda version, data: router(policy_of_then(version, data, policy.rules))),
+        informed=informed,
     )
+
+
+async def measured_in(store: Store, events: int = MEASURED) -> dict[str, Decimal]:
+    """US dollars for a request, by handler, from the last events of the record."""
+    said = await store.last([kind.kind for kind in PRICED], events)
+    return prices(cases((one.stream[:2], message) for one in said if (message := _read(one)) is not None))
+
+
+def _read(said: Said) -> Message | None:
+    """None for what an older code said and this one does not understand."""
+    try:
+        return decode(next(kind for kind in PRICED if kind.kind == said.kind), said.data)
+    except Invalid:
+        return None
 
 
 def rules(added: Iterable[EntryPoint]) -> dict[str, Rule[Any]]:

@@ -125,7 +125,7 @@ def planned(policy: Policy, plan: Plan, goal: str, handler: str, confidence: flo
         architecture=plan.architecture,
         agents=tuple(dict.fromkeys(step.worker for step in plan.steps)),
         confidence=confidence,
-        reasoning=reasoning,
+        reasoning=f"{reasoning}; {policy.prices.basis(handler)} cost",
         cost_estimate=policy.prices.of(handler, len(plan.steps), unknown=confidence == GUESS),
         policy=policy.version,
     )

@@ -6,9 +6,9 @@ for pattern in patterns(cases(events)): ...
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Literal
 
 from contracts.message import Message
@@ -19,6 +19,8 @@ from services.router.kinds import MODEL_KINDS
 from services.router.rules import RULES, Rule, Unfit
 from services.router.rules.exact import WIDE
 
+ROUGH = Context(prec=2)
+ENOUGH = 20  # requests that a price is measured by, at least
 Verdict = Literal["rule", "justified", "wasteful", "unknown"]
 
 
@@ -94,15 +96,18 @@ def summary(known: Iterable[Case], rules: Mapping[str, Rule[Any]] = RULES) -> St
     )
 
 
-def prices(known: Iterable[Case], enough: int = 20) -> dict[str, Decimal]:
+def prices(known: Iterable[Case], enough: int = ENOUGH) -> dict[str, Decimal]:
     """Measured US dollars for one request, by handler, where at least `enough` were completed by a model."""
     costs: dict[str, list[Decimal]] = defaultdict(list)
     for case in known:
         if case.routed and case.routed.path == "llm" and isinstance(case.result, WorkflowCompleted):
             costs[case.routed.handler].append(case.result.cost)
-    return {
-        handler: _ratio(sum(paid, Decimal(0)), len(paid), "0.000001") for handler, paid in costs.items() if len(paid) >= enough
-    }
+    return {handler: _mean(paid) for handler, paid in costs.items() if len(paid) >= enough}
+
+
+def _mean(paid: Sequence[Decimal]) -> Decimal:
+    """To two digits that count: an estimate, that does not change with every request."""
+    return ROUGH.plus(WIDE.divide(sum(paid, Decimal(0)), Decimal(len(paid))))
 
 
 def verdict(case: Case, rules: Mapping[str, Rule[Any]] = RULES) -> Verdict:

@@ -99,6 +99,7 @@ def answer(case: Waiting, reply: ModelReplied) -> TaskAnswered:
         cost=reply.cost,
         input_tokens=reply.input_tokens,
         output_tokens=reply.output_tokens,
+        call=reply.call,
     )
 
 

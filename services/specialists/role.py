@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from contracts.gateway import ModelClass
 from contracts.message import Name
@@ -59,3 +59,13 @@ def read(name: str, text: str, origin: str) -> Role:
     except ValidationError as bad:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in bad.errors(include_url=False))
         raise BadRole(f"{origin}: {problems}") from None
+
+
+def to_data(roles: Mapping[str, Role]) -> dict[str, JsonValue]:
+    """As they are kept on the record."""
+    return {name: role.model_dump(mode="json") for name, role in roles.items()}
+
+
+def of_data(data: Mapping[str, Any]) -> dict[str, Role]:
+    """Raises ValueError for what is no role today."""
+    return {name: Role.model_validate(role) for name, role in data.items()}

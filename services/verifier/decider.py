@@ -1,10 +1,10 @@
 """One stream a check: by code at once; where a judge is asked, its reply settles it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
-from contracts.gateway import CallModel, ModelFailed, ModelReplied
+from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
 from contracts.message import Message
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from services.verifier import judge
@@ -15,6 +15,7 @@ from shared.service import mine
 VERSION = "1"  # of the checks and the judge's prompt: raise it with any change of either
 BY_CODE = "code"
 UNJUDGED = "no-judge"
+UNLEARNED = judge.NO_JUDGE | {"cache"}  # tiers whose answers the gateway does not keep for use
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,10 @@ class Unasked: ...
 
 @dataclass(frozen=True, slots=True)
 class Judging:
-    """The checks by code have passed."""
+    """The checks by code have passed. `claimed` is the call that gave the claim, where the gateway learns from it."""
 
     call: str
+    claimed: str | None
 
     @property
     def check(self) -> str:
@@ -43,12 +45,12 @@ def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
     match case:
         case Unasked():
             if isinstance(heard, CheckClaim):
-                yield checked(heard, context)
+                yield from checked(heard, context)
 
         case Judging(call):
             match heard:
                 case ModelReplied() if heard.call == call:
-                    yield judged(case.check, heard)
+                    yield from judged(case, heard)
                 case ModelFailed() if heard.call == call:
                     yield ClaimPassed(check=case.check, by=(BY_CODE, UNJUDGED), cost=heard.cost, policy=VERSION)
                 case _:
@@ -63,34 +65,46 @@ def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
 
 def evolve(case: Case, said: Message) -> Case:
     match said:
-        case CallModel(call=call):
-            return Judging(call)
+        case CallModel(call=call, judges=claimed):
+            return Judging(call, claimed)
         case ClaimPassed() | ClaimRejected():
             return Settled()
         case _:
             return case
 
 
-def checked(asked: CheckClaim, context: Context) -> Message:
+def checked(asked: CheckClaim, context: Context) -> Iterator[Message]:
     checks = applying(asked)
     failed = {name: reason for name, check in checks.items() if (reason := check(asked)) is not None}
+    claimed = None if asked.tier in UNLEARNED else asked.call
     if failed:
-        return ClaimRejected(check=asked.check, reasons=tuple(failed.values()), failed=tuple(failed), policy=VERSION)
-    if asked.tier == "rules":
-        return ClaimPassed(check=asked.check, by=(*checks, "no-model"), policy=VERSION)
-    if asked.judge:
-        return judge.call(asked, f"verifier/{asked.check}/1", context.at)
-    return ClaimPassed(check=asked.check, by=tuple(checks), policy=VERSION)
+        reasons = tuple(failed.values())
+        yield ClaimRejected(check=asked.check, reasons=reasons, failed=tuple(failed), policy=VERSION)
+        yield from unlearned(claimed, reasons)
+    elif asked.tier == "rules":
+        yield ClaimPassed(check=asked.check, by=(*checks, "no-model"), policy=VERSION)
+    elif asked.judge:
+        yield judge.call(asked, f"verifier/{asked.check}/1", claimed, context.at)
+    else:
+        yield ClaimPassed(check=asked.check, by=tuple(checks), policy=VERSION)
 
 
-def judged(check: str, reply: ModelReplied) -> Message:
-    found = judge.verdict(reply)
+def judged(case: Judging, reply: ModelReplied) -> Iterator[Message]:
+    check, found = case.check, judge.verdict(reply)
     if found is None:
-        return ClaimPassed(check=check, by=(BY_CODE, UNJUDGED), cost=reply.cost, policy=VERSION)
-    if found.verdict == "fail":
+        yield ClaimPassed(check=check, by=(BY_CODE, UNJUDGED), cost=reply.cost, policy=VERSION)
+    elif found.verdict == "fail":
         reasons = tuple(filter(str.strip, found.reasons)) or ("A judge found that the answer does not do what was asked.",)
-        return ClaimRejected(check=check, reasons=reasons, failed=("judge",), cost=reply.cost, policy=VERSION)
-    return ClaimPassed(check=check, by=(BY_CODE, "judge"), confidence=found.confidence, cost=reply.cost, policy=VERSION)
+        yield ClaimRejected(check=check, reasons=reasons, failed=("judge",), cost=reply.cost, policy=VERSION)
+        yield from unlearned(case.claimed, reasons)
+    else:
+        yield ClaimPassed(check=check, by=(BY_CODE, "judge"), confidence=found.confidence, cost=reply.cost, policy=VERSION)
+
+
+def unlearned(claimed: str | None, reasons: tuple[str, ...]) -> Iterator[Message]:
+    """What did not hold is not answered again by the gateway's cache."""
+    if claimed is not None:
+        yield RejectReply(call=claimed, reasons=reasons)
 
 
 verifier: Decider[Case] = Decider(Unasked(), decide, evolve, policy=VERSION)

@@ -39,7 +39,7 @@ class Verdict(BaseModel):
     confidence: Confidence | None = None
 
 
-def call(asked: CheckClaim, name: str, at: datetime) -> CallModel:
+def call(asked: CheckClaim, name: str, judges: str | None, at: datetime) -> CallModel:
     latest = at + PATIENCE
     facts = json.dumps(asked.facts, ensure_ascii=False) if asked.facts else ""
     passages = [f"[{passage.source}]\n{passage.text}" for passage in asked.passages]
@@ -54,6 +54,7 @@ def call(asked: CheckClaim, name: str, at: datetime) -> CallModel:
         max_output_tokens=300,
         temperature=0,
         deadline=min(latest, asked.deadline) if asked.deadline else latest,
+        judges=judges,
     )
 
 

@@ -40,8 +40,8 @@ class Desk:
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         await self.store.remember(answers, keep)
 
-    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
-        return await self.store.remembered(tenant, key, kind)
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
+        return await self.store.remembered(tenant, key, kind, unless)
 
     def whisper(self, stream: Stream, message: Message, id: UUID) -> None:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)

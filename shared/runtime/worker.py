@@ -11,6 +11,7 @@ from shared.kafka.feed import Feed
 from shared.kafka.record import Record
 from shared.kafka.speaker import Speaker
 from shared.kafka.whisperer import Whisperer
+from shared.policy import canonical
 from shared.runtime.desk import Desk
 from shared.runtime.hearing import Dead, Ear, Heard
 from shared.runtime.loop import Loop
@@ -26,7 +27,7 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import hop
 
-CLEAR_EVERY = 0.25  # seconds; an append clears what was acknowledged before it, this is for the rest
+CLEAR_EVERY = 0.5  # seconds; an append clears what was acknowledged before it, this is for the rest
 SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
 MEASURE_EVERY = 5.0
 
@@ -43,6 +44,9 @@ class Worker:
 
     async def start(self) -> None:
         name, settings, store = self.service.name, self.settings, self.store
+        if (informed := self.service.informed) is not None:
+            self.service = await patiently(lambda: informed(store), "the event store")
+        await patiently(lambda: keep_policy(store, self.service), "the event store")
         unclean = await patiently(lambda: store.began(name, self._instance), "the event store")
         self.suspects = Suspects(store, name, settings.batch, settings.crash_attempts) if unclean else Suspects.none(store, name)
         self.ear = Ear(self.service, settings.topics, settings.max_request_bytes)
@@ -161,6 +165,12 @@ class Worker:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:
             log.error("a part of the service ended", service=self.service.name, exc_info=task.exception())
+
+
+async def keep_policy(store: Store, service: Service[Any]) -> None:
+    """Before a hearing names a policy, what stands behind it is on the record."""
+    if service.basis is not None:
+        await store.keep_policy(service.name, service.decider.policy, canonical(service.basis.data))
 
 
 async def patiently(work: Any, what: str) -> Any:

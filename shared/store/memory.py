@@ -47,6 +47,7 @@ class MemoryStore:
         self._attempts: dict[tuple[str, str, int, int], int] = {}
         self._instances: dict[tuple[str, str], bool] = {}  # ended
         self._answers: dict[tuple[str, bytes], tuple[datetime, Stream]] = {}
+        self._policies: dict[tuple[str, str], bytes] = {}
 
     # writing
 
@@ -200,6 +201,18 @@ class MemoryStore:
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
 
+    async def last(self, kinds: Sequence[str], events: int) -> list[Said]:
+        return [said for said in self._log[max(0, len(self._log) - events) :] if said.kind in kinds]
+
+    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
+        _refuse_text(service + version)
+        _refuse_json(data)
+        if self._policies.setdefault((service, version), data) != data:
+            raise Refused(f"other data stand behind the policy {version} of {service}")
+
+    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        return {one: self._policies[one] for one in wanted if one in self._policies}
+
     async def reader_lag(self) -> float:
         return 0.0
 
@@ -213,9 +226,11 @@ class MemoryStore:
         self._answers = {known: value for known, value in self._answers.items() if value[0] >= oldest}
         self._answers |= {(stream.tenant, key): (now, stream) for key, stream in answers}
 
-    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
         _, stream = self._answers.get((tenant, key), (None, None))
         said = self._said.get(stream, []) if stream else []
+        if any(one.kind == unless for one in said):
+            return None
         return next((one for one in reversed(said) if one.kind == kind), None)
 
     async def ping(self) -> None: ...

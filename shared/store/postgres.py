@@ -126,7 +126,7 @@ class PostgresStore:
     async def _check(self) -> None:
         [(version, encoding, migrated)] = await self._fetch(
             "select current_setting('server_version_num')::int, current_setting('server_encoding'), to_regclass($1) is not null",
-            f'"{self._schema}".epochs',
+            f'"{self._schema}".policies',  # what the last migration makes
         )
         if version < 150000:
             raise Unavailable(f"PostgreSQL 15 or later is needed; this is {version // 10000}")
@@ -280,14 +280,26 @@ class PostgresStore:
     async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]:
         return {said.id: said for said in map(_said, await self._fetch(self._sql["events"], list(ids)))}
 
+    async def last(self, kinds: Sequence[str], events: int) -> list[Said]:
+        return [_said(row) for row in await self._fetch(self._sql["last"], list(kinds), events)]
+
+    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
+        await self._fetch(self._sql["keep_policy"], service, version, data)
+        if await self.policies([(service, version)]) != {(service, version): data}:
+            raise Refused(f"other data stand behind the policy {version} of {service}")
+
+    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        services, versions = [service for service, _ in wanted], [version for _, version in wanted]
+        return {(row[0], row[1]): row[2] for row in await self._fetch(self._sql["policies"], services, versions)}
+
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         last = {(stream.tenant, key): stream for key, stream in answers}
         if last:
             rows = ((tenant, key, stream.workflow, stream.name) for (tenant, key), stream in last.items())
             await self._fetch(self._sql["remember"], *(list(column) for column in zip(*rows, strict=True)), keep)
 
-    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
-        rows = await self._fetch(self._sql["remembered"], tenant, key, kind)
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
+        rows = await self._fetch(self._sql["remembered"], tenant, key, kind, unless)
         return _said(rows[0]) if rows else None
 
     async def cursor(self) -> Cursor:

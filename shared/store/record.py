@@ -212,6 +212,21 @@ class Store(Protocol):
 
     async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]: ...
 
+    async def last(self, kinds: Sequence[str], events: int) -> list[Said]:
+        """Those of these kinds among the last `events` that were said by anyone, in order."""
+        ...
+
+    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
+        """Puts on the record what stands behind a policy's version: once, for good. Data are JSON, never a secret.
+
+        Raises Refused where other data stand behind that version already, or the store cannot hold them.
+        """
+        ...
+
+    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """The data of those of these (service, version) that are on the record."""
+        ...
+
     async def outbox_age(self, service: str) -> float:
         """Seconds since the oldest event was recorded that no broker has acknowledged; 0 where there is none."""
         ...
@@ -227,8 +242,9 @@ class Store(Protocol):
         """
         ...
 
-    async def remembered(self, tenant: str, key: bytes, kind: str) -> Said | None:
-        """The last event of this kind in the stream that this tenant's key was noted for."""
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
+        """The last event of this kind in the stream that this tenant's key was noted for; None where that stream has also
+        said something of the kind `unless`."""
         ...
 
     async def ping(self) -> None: ...

@@ -1,6 +1,8 @@
 -- name: published
+-- Waits for no disk: what a crash brings back is only said again.
+with hurried as materialized (select set_config('synchronous_commit', 'off', true))
 delete from :schema.outbox o
- using unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version)
+ using unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version), hurried
  where o.tenant = a.tenant and o.workflow = a.workflow and o.stream = a.stream and o.version = a.version
 
 -- name: claim
@@ -72,6 +74,19 @@ select tenant, workflow, cause, topic, partition, "offset", broker_at, key, head
 -- name: events
 select :said from :schema.events e where id = any($1::uuid[])
 
+-- name: last
+select :said
+  from (select * from :schema.events order by xact desc, position desc limit $2) e
+ where e.kind = any($1::text[])
+ order by e.xact, e.position
+
+-- name: keep_policy
+insert into :schema.policies (service, version, data) values ($1, $2, $3) on conflict (service, version) do nothing
+
+-- name: policies
+select p.service, p.version, p.data
+  from :schema.policies p join unnest($1::text[], $2::text[]) as w(service, version) using (service, version)
+
 -- name: settled
 select (select epoch from :schema.epochs order by number desc limit 1),
        pg_snapshot_xmin(pg_current_snapshot()),
@@ -113,5 +128,7 @@ select :said
   from :schema.answers a
   join :schema.events e on e.tenant = a.tenant and e.workflow = a.workflow and e.stream = a.stream
  where a.tenant = $1 and a.key = $2 and e.kind = $3
+   and not exists (select from :schema.events u
+                    where u.tenant = a.tenant and u.workflow = a.workflow and u.stream = a.stream and u.kind = $4)
  order by e.version desc
  limit 1

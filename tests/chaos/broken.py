@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from contracts.requests import SubmitRequest
 from contracts.topics import Topics
 from services.planner.app import build as build_planner
 from services.router.app import build as build_router
-from services.router.decider import router as router_decider
-from services.router.policy import Policy
 from shared.decider import Context
 from shared.service import Service
 from shared.settings import Settings
@@ -30,7 +27,7 @@ def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> 
         before(heard, context)
         return decider.decide(state, heard, context)
 
-    return replace(service, decider=replace(decider, decide=decide))
+    return replace(service, decider=replace(decider, decide=decide), informed=None)
 
 
 def poisoned_planner(settings: Settings) -> Service[Any]:
@@ -67,15 +64,7 @@ def sleeping_planner(settings: Settings) -> Service[Any]:
 
 def changed_router(settings: Settings) -> Service[Any]:
     """The next version: it gives a workflow half the time."""
-    service = build_router(settings)
-    policy = Policy(plans=_plans(), within=timedelta(seconds=settings.workflow_seconds / 2))
-    return replace(service, decider=router_decider(policy))
-
-
-def _plans() -> Any:
-    from services.router import plans
-
-    return plans.load(plans.SHIPPED)
+    return build_router(settings.model_copy(update={"workflow_seconds": settings.workflow_seconds / 2}))
 
 
 def ignorant_router(settings: Settings) -> Service[Any]:

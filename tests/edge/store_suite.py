@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
@@ -447,6 +448,39 @@ class StoreSuite:
     async def test_it_answers(self, store: Store) -> None:
         await store.ping()
 
+    async def test_what_stands_behind_a_policy_is_kept_once_byte_for_byte(self, store: Store) -> None:
+        service, data = f"router-{uuid4().hex[:8]}", '{"b": [1.50, "ä"],  "a": null}'.encode()
+        await store.keep_policy(service, "1-abc", data)
+        await store.keep_policy(service, "1-abc", data)
+        await store.keep_policy(service, "2-abc", b"{}")
+        other = f"{service}-other"
+        await store.keep_policy(other, "1-abc", b"[]")
+        wanted = [(service, "1-abc"), (other, "1-abc"), (service, "nobody"), ("nobody", "2-abc")]
+        assert await store.policies(wanted) == {(service, "1-abc"): data, (other, "1-abc"): b"[]"}
+        assert await store.policies([]) == {}
+
+    async def test_other_data_behind_a_version_are_refused_and_the_first_stand(self, store: Store) -> None:
+        one = (f"router-{uuid4().hex[:8]}", "1-abc")
+        await store.keep_policy(*one, b'{"price": 1}')
+        for other in (b'{"price": 2}', b'{"price":1}'):
+            with pytest.raises(Refused, match="other data"):
+                await store.keep_policy(*one, other)
+        with pytest.raises(Refused):
+            await store.keep_policy(one[0], "2-abc", b"no JSON")
+        assert await store.policies([one, (one[0], "2-abc")]) == {one: b'{"price": 1}'}
+
+    async def test_the_last_of_some_kinds_are_read_and_nothing_before_them(self, store: Store) -> None:
+        streams = [a_stream() for _ in range(3)]
+        for n, stream in enumerate(streams):
+            spoken = turn(stream, str(n).encode(), b"{}")
+            await store.append([replace(spoken, said=[replace(spoken.said[0], kind="hansard.test.other.v1"), spoken.said[1]])])
+        found = await store.last(["hansard.test.other.v1"], 4)
+        assert [said.data for said in found] == [b"1", b"2"]
+        said = await said_in(store)
+        assert found == [said[2], said[4]]
+        assert await store.last(["hansard.test.other.v1", "hansard.test.said.v1"], 1000) == said
+        assert await store.last(["hansard.test.nothing.v1"], 1000) == await store.last([], 1000) == []
+
     async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: Store) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b'{"n": 1}', b'{"n": 2}')])
@@ -466,6 +500,19 @@ class StoreSuite:
         assert found is not None and found.stream == second
         await store.remember([(key, a_stream("gateway/c/1"))], 60)
         assert await store.remembered("default", key, "hansard.test.said.v1") is None
+
+    async def test_what_its_own_stream_took_back_is_not_remembered(self, store: Store) -> None:
+        taken, key = a_stream("gateway/a/1"), uuid4().bytes
+        beside, elsewhere = taken._replace(name="gateway/b/1"), taken._replace(tenant="acme")
+        await store.append([turn(stream, b"{}") for stream in (taken, beside, elsewhere)])
+        await store.remember([(key, taken), (key[::-1], beside), (key, elsewhere)], 60)
+        back = turn(await current(store, taken), b"{}")
+        await store.append([replace(back, said=[replace(one, kind="hansard.test.back.v1") for one in back.said])])
+        asked = ("hansard.test.said.v1", "hansard.test.back.v1")
+        assert await store.remembered("default", key, *asked) is None
+        others = await store.remembered("default", key[::-1], *asked), await store.remembered("acme", key, *asked)
+        assert [one and one.stream for one in others] == [beside, elsewhere]
+        assert await store.remembered("default", key, "hansard.test.said.v1") is not None
 
     async def test_what_is_older_than_it_is_kept_is_forgotten(self, store: Store) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes

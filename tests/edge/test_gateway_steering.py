@@ -25,6 +25,8 @@ from contracts.gateway import (
     CircuitOpened,
     ModelReplied,
     ProbeGranted,
+    RejectReply,
+    ReplyRejected,
     RetriesGranted,
 )
 from contracts.message import Message
@@ -78,6 +80,7 @@ class Process:
     loop: Loop
     store: Store
     voice: Silent
+    last: Stream = field(init=False)
 
     async def call(self, question: str = "Why is the sky blue?", tenant: str = "default", seconds: float = 30) -> ModelReplied:
         workflow = uuid4().hex
@@ -96,7 +99,16 @@ class Process:
 
         found = await until(answer)
         assert isinstance(found, ModelReplied)
+        self.last = stream
         return found
+
+    async def reject_last(self) -> None:
+        """What the verifier says where the last answer did not hold; twice, as it may come."""
+        reject = RejectReply(call="specialists/draft.1/1", reasons=("It is a refusal.",))
+        for _ in range(2):
+            context = Context(uuid4(), datetime.now(UTC), self.last.workflow, self.last.tenant, "/hansard/verifier", "2")
+            heard = Heard(self.last, context, RejectReply.kind, hashlib.sha256(context.id.bytes).digest(), reject)
+            await self.loop.hear([heard])
 
 
 async def said(store: Store, stream: Stream) -> list[Message]:
@@ -330,6 +342,26 @@ async def test_one_tenant_never_sees_anothers_answer(server: Scripted, any_store
     async with process(table, any_store) as one:
         assert (await one.call("What is a quorum?", tenant="other")).tier == "rules"
         assert (await one.call("What is a quorum?", tenant="acme")).tier == "cache"
+
+
+async def test_an_answer_that_was_rejected_is_not_used_again_and_the_next_good_one_is(server: Scripted, any_store: Store) -> None:
+    table = chain(server, "ok+ok+500+ok+500", **LEARNS)
+    async with process(table, any_store) as one:
+        good = await one.call("What is a quorum?")
+        await one.call("What is a majority?")
+        await one.reject_last()
+        marks = [message for message in await said(any_store, one.last) if isinstance(message, ReplyRejected)]
+        assert [mark.reasons for mark in marks] == [("It is a refusal.",)]
+    async with process(table, any_store) as other:
+        assert (await other.call("What is a majority?")).tier == "rules"
+        better = await other.call("What is a majority?")
+        assert better.tier == "first"
+    async with process(table, any_store) as third:
+        again, kept = await third.call("What is a majority?"), await third.call("What is a quorum?")
+        assert [answer.tier for answer in (again, kept)] == ["cache", "cache"]
+        assert (again.text, kept.text) == (better.text, good.text)
+        assert again.learned is not None
+        assert again.learned.workflow == other.last.workflow
 
 
 async def test_an_answer_that_is_too_old_is_not_used(server: Scripted) -> None:

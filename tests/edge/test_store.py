@@ -33,6 +33,7 @@ from shared.store.record import (  # noqa: E402
     Turn,
     Unavailable,
 )
+from tests.conftest import _drop  # noqa: E402
 from tests.edge.store_suite import (  # noqa: E402
     EARLIER,
     FAR,
@@ -338,6 +339,14 @@ async def test_what_is_recorded_is_never_changed(store: PostgresStore, raw: asyn
     assert (await current(store, stream)).version == 1
 
 
+@pytest.mark.parametrize("change", ["update policies set data = '{}'", "delete from policies", "truncate policies"])
+async def test_what_stood_behind_a_policy_is_never_changed(store: PostgresStore, raw: asyncpg.Connection, change: str) -> None:
+    await store.keep_policy("router", "1-abc", b"[1]")
+    with pytest.raises(asyncpg.PostgresError, match="append-only"):
+        await raw.execute(change)
+    assert await store.policies([("router", "1-abc")]) == {("router", "1-abc"): b"[1]"}
+
+
 # Rule 12: readers of everything
 
 
@@ -397,6 +406,16 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
     ours, naive = await readers
     assert sorted(said.position for said in ours) == sorted(written), "0 skipped, 0 doubled"
     assert len(naive) < len(written), "this run would not have shown the danger"
+
+
+async def test_only_the_outbox_is_cleared_without_waiting_for_the_disk(postgres_dsn: str, schema: str) -> None:
+    store = await PostgresStore.open(postgres_dsn, schema=schema, pool=1)
+    asked = "select current_setting('synchronous_commit')"
+    [(before,)] = await store._fetch(asked)
+    await store.published([(a_stream(), 1)])
+    [(after,)] = await store._fetch(asked)
+    await store.close()
+    assert before == after != "off"
 
 
 async def test_readers_go_by_transaction_and_then_position(store: PostgresStore, raw: asyncpg.Connection) -> None:
@@ -582,6 +601,18 @@ async def test_a_schema_that_is_not_there_is_said_so(postgres_dsn: str) -> None:
         await PostgresStore.open(postgres_dsn, schema="never_made")
     with pytest.raises(ValueError, match="schema"):
         await PostgresStore.open(postgres_dsn, schema='x"; drop table heads; --')
+
+
+async def test_a_schema_of_an_earlier_version_is_said_to_be_not_whole(postgres_dsn: str) -> None:
+    name = f"test_{uuid4().hex[:12]}"
+    await migrate(postgres_dsn, name, to="0003_answers")
+    try:
+        with pytest.raises(Unavailable, match="hansard migrate"):
+            await PostgresStore.open(postgres_dsn, schema=name)
+        assert "0004_policies" in await migrate(postgres_dsn, name)
+        await (await PostgresStore.open(postgres_dsn, schema=name)).close()
+    finally:
+        await _drop(postgres_dsn, name)
 
 
 async def test_nobody_there_is_unavailable() -> None:

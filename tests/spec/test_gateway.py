@@ -22,7 +22,9 @@ from contracts.gateway import (
     FallReason,
     ModelFailed,
     ModelReplied,
+    RejectReply,
     ReplyDiscarded,
+    ReplyRejected,
 )
 from contracts.message import Message
 from contracts.verifier import Passage
@@ -466,6 +468,53 @@ def test_a_failure_after_the_cancel_is_paid_for_too() -> None:
     ]
 
 
+# Replies that did not hold
+
+rejects = RejectReply(call=CALL, reasons=("It is a refusal.",))
+rejected = ReplyRejected(call=CALL, reasons=("It is a refusal.",))
+
+
+def test_a_reply_that_did_not_hold_is_marked_once_and_with_the_reasons() -> None:
+    replied_to = [accepted(), started(), replied()]
+    assert told(both, replied_to, rejects, at(2)) == [rejected]
+    assert told(both, [*replied_to, rejected], rejects, at(3)) == []
+
+
+def test_a_reply_without_an_attempt_can_be_marked_too() -> None:
+    said = told(gateway(tiers()), [accepted()], Woken(), at())
+    assert told(gateway(tiers()), [accepted(), *said], rejects, at(2)) == [rejected]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [accepted()],
+        [accepted(), started()],
+        [accepted(), CallCancelled(call=CALL)],
+        [accepted(), ModelFailed(call=CALL, reason="no-answer")],
+    ],
+)
+def test_where_there_is_no_reply_there_is_nothing_to_mark(before: list[Message]) -> None:
+    assert told(both, before, rejects, at()) == []
+
+
+def test_a_mark_changes_nothing_else() -> None:
+    late = [accepted(), started(), lost(), started(2), replied(2), rejected]
+    (paid,) = told(both, late, success(replied()), at(16))
+    assert isinstance(paid, ReplyDiscarded)
+    assert told(both, [*late, paid], success(replied()), at(16)) == []
+    assert both.due(both.fold(late)) is None
+    assert told(both, late, asks(), at(16)) == []
+
+
+def test_a_mark_is_not_lost_when_a_late_attempt_comes_back() -> None:
+    said: list[Message] = [accepted(), started(), lost(), started(2), replied(2)]
+    said += told(both, said, success(replied()), at(16))
+    assert told(both, said, rejects, at(17)) == [rejected]
+    assert told(both, [*said, rejected], rejects, at(18)) == []
+
+
 # Without a model
 
 
@@ -640,17 +689,19 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.integers(0, 8), max_size=12))
+@given(st.lists(st.integers(0, 9), max_size=12))
 def test_nothing_that_is_repeated_or_out_of_order_gives_a_second_answer(order: list[int]) -> None:
     words: list[Message] = [
         asks(), Woken(), success(replied()), failure(fell("error")), CancelCall(call=CALL), Woken(),
-        success(replied(2)), failure(fell("timeout", 2)), asks(),
+        success(replied(2)), failure(fell("timeout", 2)), asks(), rejects,
     ]  # fmt: skip
     said: list[Message] = []
     for place in order:
         said += told(both, said, words[place], at(1))
     ends = [m for m in said if isinstance(m, ModelReplied | ModelFailed | CallCancelled)]
     assert len(ends) <= 1
+    marks = [place for place, m in enumerate(said) if isinstance(m, ReplyRejected)]
+    assert len(marks) <= any(isinstance(m, ModelReplied) for m in said[: marks[0] if marks else 0])
     started_ones = [m.attempt for m in said if isinstance(m, AttemptStarted)]
     assert started_ones == list(range(1, len(started_ones) + 1))
 

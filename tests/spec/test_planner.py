@@ -14,6 +14,7 @@ import pytest
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
+from contracts.gateway import RejectReply
 from contracts.message import Message
 from contracts.planner import (
     PlanCancelNoted,
@@ -36,6 +37,7 @@ from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
 from services.planner.app import ROLES, BadWorker, build, workers_of
 from services.planner.decider import planner
 from services.planner.graph import problems
+from services.planner.state import Running
 from shared.settings import Settings
 from tests.told import HERE, NOON, told
 
@@ -191,6 +193,12 @@ def test_a_check_knows_what_the_answer_was_to_rest_on() -> None:
     assert (said.sources, said.judge, said.question) == (("rain.md",), True, "Write.\n\nRain.")
 
 
+def test_a_check_knows_which_call_gave_the_answer() -> None:
+    for call in ("specialists/draft.1/1", None):
+        said = then(one, [], answer("draft.1", call=call))[-1]
+        assert isinstance(said, CheckClaim) and said.call == call
+
+
 def test_a_step_without_a_check_passes_with_its_answer() -> None:
     said = then(run(step("draft", verify="none")), [], answer("draft.1"))
     assert isinstance(said[0], StepAnswered) and said[0].passed
@@ -209,7 +217,7 @@ def test_what_earlier_versions_said_of_a_step_still_means_the_same() -> None:
             case _:
                 then_.append(said)
     assert len(then_) == len(now) + 3
-    assert head.fold(then_)._replace(works=None) == head.fold(now)._replace(works=None)
+    assert [(c.open, c.spent) for c in map(head.fold, (then_, now)) if isinstance(c, Running)] == [(1, Decimal("0.1"))] * 2
     assert [told(head, said, answer("edit.1")) for said in (then_, now)] == [told(head, now, answer("edit.1"))] * 2
 
 
@@ -586,6 +594,11 @@ def test_what_cannot_be_heard_ends_the_workflow_that_waits_for_it(lost: DeadLett
     assert isinstance(result, WorkflowFailed) and result.reason == "dead-letter"
     assert "boom" in result.detail
     assert CancelTask(task="draft.1") in said
+
+
+def test_nobody_waits_for_what_was_said_about_an_answer_that_is_rejected() -> None:
+    lost = dead(RejectReply(call="specialists/draft.1/1", reasons=("Too dry.",)))
+    assert then(one, [answer("draft.1")], lost) == []
 
 
 @pytest.mark.parametrize("lost", [dead(CancelTask(task="draft.1")), dead(answer("draft.1")), dead(check("draft.1"))])

@@ -50,6 +50,7 @@ answered = TaskAnswered(
     cost=Decimal("0.002"),
     input_tokens=7,
     output_tokens=3,
+    call=CALL,
 )
 cancelled = TaskCancelled(task="draft.1")
 
@@ -72,6 +73,11 @@ def test_a_task_is_one_model_call_in_its_role() -> None:
 
 def test_the_reply_is_the_answer_with_all_that_it_cost() -> None:
     assert told(crew, [call()], replied()) == [answered]
+
+
+def test_an_answer_names_the_call_that_gave_it() -> None:
+    (said,) = told(crew, [call()], replied())
+    assert isinstance(said, TaskAnswered) and said.call == CALL
 
 
 def test_a_confidence_is_handed_on_and_never_made_up() -> None:

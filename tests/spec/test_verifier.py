@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from contracts.gateway import CallModel, ModelFailed, ModelReplied
+from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
 from contracts.message import Message
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
 from services.verifier.app import build
@@ -311,8 +311,53 @@ def test_a_judge_that_cannot_be_reached_decides_nothing() -> None:
     assert told(verifier, [asked_judge()], failed) == [unjudged]
 
 
+# What the gateway is told
+
+CLAIMED = "specialists/draft.1/1"
+FAIL: JsonValue = {"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}
+
+
+def test_the_gateway_is_told_that_an_answer_did_not_hold_and_why() -> None:
+    verdict, told_gateway = told(verifier, [], claim("", tier="primary", call=CLAIMED))
+    assert isinstance(verdict, ClaimRejected)
+    assert told_gateway == RejectReply(call=CLAIMED, reasons=verdict.reasons)
+
+
+def test_the_gateway_is_told_what_a_judge_turned_away() -> None:
+    verdict, told_gateway = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(FAIL))
+    assert isinstance(verdict, ClaimRejected)
+    assert told_gateway == RejectReply(call=CLAIMED, reasons=("Say why.",))
+
+
+def test_the_gateway_is_told_nothing_of_an_answer_that_holds_or_that_nobody_judged() -> None:
+    asked = claim("Rain is wet.", tier="primary", call=CLAIMED)
+    assert [type(said) for said in told(verifier, [], asked)] == [ClaimPassed]
+    judged: list[JsonValue] = [{"verdict": "pass", "reasons": []}, None]
+    for data in judged:
+        said = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
+        assert [type(one) for one in said] == [ClaimPassed]
+
+
+def test_a_claim_that_names_no_call_is_the_verifiers_own_affair() -> None:
+    assert [type(said) for said in told(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
+    assert [type(said) for said in told(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
+
+
+@pytest.mark.parametrize("tier", ["cache", "extractive", "rules"])
+def test_the_gateway_is_told_nothing_of_an_answer_that_it_does_not_learn(tier: str) -> None:
+    assert [type(said) for said in told(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
+    if tier != "rules":
+        said = told(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
+        assert [type(one) for one in said] == [ClaimRejected]
+
+
 passed = ClaimPassed(check="draft.1", by=(), policy="1")
 rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy="1")
+
+
+def test_the_gateway_is_told_once() -> None:
+    asked = claim("", tier="primary", call=CLAIMED)
+    assert told(verifier, told(verifier, [], asked), asked) == []
 
 
 @pytest.mark.parametrize("end", [passed, rejected])

@@ -15,9 +15,13 @@ from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
+from infra.audit.policies import Policies
 from infra.audit.verify import Difference, differences, verify, workflows
-from shared.decider import Context
+from shared.decider import Context, Decider
 from shared.kafka.record import Record
+from shared.policy import Basis, version_of
+from shared.runtime.turns import Floor
+from shared.runtime.worker import keep_policy
 from shared.service import Service
 from shared.store.memory import MemoryStore
 from shared.store.record import Hearing, History, Said, Store, Stream
@@ -80,12 +84,86 @@ async def test_something_said_where_there_was_silence_is_a_difference() -> None:
     assert difference.recorded == "(silence)"
 
 
+def ending_with(mark: str) -> Service[Count]:
+    """The toy under a policy: its words end with a mark."""
+
+    def made(version: str, data: dict[str, str]) -> Decider[Count]:
+        def decide(count: Count, heard: Message, context: Context) -> Iterable[Message]:
+            for said in service.decider.decide(count, heard, context):
+                yield said.model_copy(update={"reasoning": said.reasoning + data["mark"]})  # type: ignore[attr-defined]
+
+        return replace(service.decider, decide=decide, policy=version)
+
+    data = {"mark": mark}
+    return replace(service, decider=made(version_of("1", {**data}), data), basis=Basis({**data}, made))
+
+
+CALM, LOUD = ending_with("."), ending_with("!")
+
+
+async def of_two_policies(*, keep: bool = True) -> MemoryStore:
+    """Three hearings of one stream, under a policy, another, and the first again."""
+    store = MemoryStore(lambda: NOON)
+    for n, today in enumerate((CALM, LOUD, CALM)):
+        if keep:
+            await keep_policy(store, today)
+        heard = ear.hear(request("hello", id=f"r{n}", offset=n))
+        assert heard is not None
+        there = Floor(today, topics, max_message_bytes=4000)
+        work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]))
+        there.hear(work, heard)
+        assert (await store.append([work.turn])).accepted
+    return store
+
+
 async def test_the_policy_of_then_decides() -> None:
-    store = await recorded(request("hello"))
-    newer = with_decide(lambda *_: (), policy="2")
-    assert await audited(store, replace(newer, policies={"1": service.decider})) == []
-    (difference,) = await audited(store, newer)
-    assert "policy '1'" in difference.what
+    store = await of_two_policies()
+    for today in (CALM, LOUD, ending_with("?")):
+        assert await audited(store, today) == []
+
+
+async def test_a_policy_that_is_not_on_the_record_is_found_and_todays_own_holds_without() -> None:
+    store = await of_two_policies(keep=False)
+    (difference,) = await audited(store, CALM)
+    assert difference.sequence == 2
+    assert f"policy {LOUD.decider.policy!r} is not here any more" in difference.what
+    assert "not on the record" in difference.what
+    assert [one.sequence for one in await audited(store, LOUD)] == [1, 3]
+    (difference,) = await audited(await recorded(request("hello")), with_decide(lambda *_: (), policy="2"))
+    assert "policy '1' is not here any more: it was code alone" in difference.what
+
+
+async def test_what_was_forged_behind_a_policy_is_found_be_it_todays_own() -> None:
+    store = await of_two_policies()
+    store._policies["router", LOUD.decider.policy] = b'{"mark": "."}'
+    for today in (CALM, LOUD):
+        (difference,) = await audited(store, today)
+        assert difference.sequence == 2 and "not what it is named after" in difference.what
+
+
+async def test_a_policy_that_this_code_cannot_read_is_said_to_be_so() -> None:
+    def unwilling(version: str, data: Any) -> Decider[Count]:
+        raise KeyError("tone")
+
+    basis = ending_with("?").basis
+    assert basis is not None
+    today = replace(ending_with("?"), basis=replace(basis, decider=unwilling))
+    found = await audited(await of_two_policies(), today)
+    assert len(found) == 3 and all("this code cannot decide by policy" in one.what and "tone" in one.what for one in found)
+
+
+async def test_a_policy_is_read_and_made_once_for_all_workflows() -> None:
+    store, asked = await of_two_policies(), []
+    policies, read_ = Policies(store), store.policies
+
+    async def counted(wanted: Any) -> Any:
+        asked.append(wanted)
+        return await read_(wanted)
+
+    store.policies = counted  # type: ignore[method-assign]
+    for _ in range(3):
+        assert not (await verify(store, {"router": LOUD}, topics, "default", "w1", policies)).differences
+    assert len(asked) == 1
 
 
 async def test_a_hearing_is_decided_from_the_fold_up_to_it() -> None:

@@ -1,0 +1,187 @@
+"""What a service keeps of its policy is enough to decide by it again, and holds no secret."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from contracts.gateway import CallModel, ChatMessage
+from contracts.message import Message
+from contracts.planner import RunPlan
+from contracts.plans import Plan, Step
+from contracts.requests import SubmitRequest
+from contracts.router import RequestRouted
+from contracts.specialists import PerformTask
+from infra.cli.running import services
+from services.gateway import config
+from services.gateway.config import Chain, Price, chain
+from services.router import app as router_app
+from services.router.policy import Policy, Prices, policy_of_then
+from services.router.rules import RULES
+from shared.decider import Decider, Woken
+from shared.policy import canonical, is_behind, version_of
+from shared.service import Service
+from shared.settings import Settings
+from tests.told import HERE, NOON, told
+
+THEN = "1-of-then"
+LATER = NOON + timedelta(hours=1)
+ASKED: dict[str, list[Message]] = {
+    "router": [
+        SubmitRequest(text="Rain", plan="wet"),
+        SubmitRequest(text="Rain", plan="dry"),
+        SubmitRequest(text="Write a poem about rain"),
+        SubmitRequest(type="calculate_tax", data={"amount": 5}),
+    ],
+    "planner": [
+        RunPlan(request="r", goal="Rain", plan=Plan(steps=(Step(id="a", worker=worker),)), deadline=LATER)
+        for worker in ("writer", "own")
+    ],
+    "specialists": [PerformTask(task="a.1", role=role, goal="Rain", deadline=LATER) for role in ("writer", "poet")],
+}
+OVER = replace(HERE, at=LATER)
+CALL = CallModel(call="specialists/a.1/1", messages=(ChatMessage(role="user", content="Prices?"),), deadline=LATER)
+
+
+@pytest.fixture
+def then(tmp_path: Path) -> Settings:
+    """Everything that users can set."""
+    for folder in ("plans", "roles"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "plans" / "wet.yaml").write_text("name: wet\nsteps: [{id: a, worker: writer, input: {ä: [1.5, null]}}]")
+    (tmp_path / "roles" / "poet.yaml").write_text("prompt: You are a poet.\ntemperature: 0.7")
+    (tmp_path / "tiers.yaml").write_text(
+        "endpoints:\n"
+        " - {name: one, url: 'https://ada:hunter2@api.openai.com/v1', model: m, key_env: MY_KEY, price: {input: 1, output: 2}}\n"
+        " - {name: two, url: 'http://10.0.0.1/v1', model: smollm2-135m}\n"
+        "order: [rules, one, two]\nanswers: {fixed: [{words: [rain], answer: Wet.}]}\n"
+    )
+    return Settings(
+        plans=tmp_path / "plans",
+        roles=tmp_path / "roles",
+        gateway=tmp_path / "tiers.yaml",
+        workers=("own",),
+        workflow_seconds=7.5,
+        model_key=SecretStr("hunter2"),
+    )
+
+
+def again(service: Service[Any], version: str) -> Decider[Any]:
+    """From the bytes, as an audit does it."""
+    assert service.basis is not None
+    return service.basis.decider(version, json.loads(canonical(service.basis.data)))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_decider_made_of_what_is_kept_decides_as_it_did(then: Settings, name: str) -> None:
+    """Made by a service of other settings, which would have decided otherwise."""
+    old, new = services(then)[name], services(Settings())[name]
+    assert old.basis is not None and new.basis is not None
+    made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
+    assert made.policy == old.decider.policy != new.decider.policy
+
+    def says(decider: Decider[Any]) -> list[list[Message]]:
+        return [told(decider, [], heard) for heard in ASKED[name]]
+
+    assert says(made) == says(old.decider) != says(new.decider)
+
+
+def test_a_chain_made_of_what_is_kept_decides_as_it_did(then: Settings) -> None:
+    old, new = services(then)["gateway"], services(Settings(model_url="http://127.0.0.1:1/v1"))["gateway"]
+    assert old.basis is not None and new.basis is not None
+    made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
+    (accepted,) = told(old.decider, [], CALL)
+
+    def says(decider: Decider[Any]) -> list[Message]:
+        given = [*told(decider, [], CALL)]
+        return [*given, *told(decider, given, Woken())]
+
+    assert says(made) == says(old.decider) != says(new.decider)
+    assert says(made)[0] == accepted
+    tiers = Chain.of_then("then", old.basis.data)  # type: ignore[arg-type]
+    assert [(e.name, e.provider, e.model, tiers.prior(e.name)) for e in tiers.endpoints] == [
+        ("one", "openai", "m", 0.92),
+        ("two", "local", "smollm2-135m", 0.3),
+    ]
+    assert tiers.endpoints[0].price == Price(input=Decimal(1), output=Decimal(2))
+
+
+def test_a_later_table_of_priors_changes_nothing_of_then(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = chain(then).data
+    monkeypatch.setattr(config, "PRIORS", (0.5,))
+    monkeypatch.setattr(config, "MODEL_PRIORS", {})
+    assert [Chain.of_then("then", kept).prior(tier) for tier in ("one", "two")] == [0.92, 0.3]
+    assert [chain(then).prior(tier) for tier in ("one", "two")] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["router", "planner", "specialists", "gateway"])
+def test_what_is_said_names_the_policy_of_then_whatever_the_code_is_called_today(name: str) -> None:
+    service = services(Settings(model_url="http://127.0.0.1:1/v1"))[name]
+    decider = again(service, THEN)
+    assert decider.policy == THEN
+    given = told(decider, [], CALL) if name == "gateway" else []
+    said = [one for heard in ASKED.get(name, [Woken()]) for one in told(decider, given, heard, OVER if given else HERE)]
+    assert {one.policy for one in said if hasattr(one, "policy")} == ({THEN} if name != "specialists" else set())
+
+
+def test_nothing_secret_is_kept(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "hunter2")
+    for service in services(then).values():
+        kept = canonical(service.basis.data) if service.basis else b""
+        assert b"hunter2" not in kept and b"MY_KEY" not in kept and b"10.0.0.1" not in kept
+
+
+@pytest.mark.parametrize("name", ["verifier", "timers"])
+def test_where_code_alone_decides_nothing_is_kept(name: str) -> None:
+    assert services(Settings())[name].basis is None
+
+
+def test_a_version_is_drawn_from_its_data_and_no_service_has_another(then: Settings) -> None:
+    service = services(then)["router"]
+    assert service.basis is not None
+    assert is_behind(canonical(service.basis.data), service.decider.policy)
+    assert not is_behind(canonical([service.basis.data]), service.decider.policy)
+    with pytest.raises(ValueError, match="not named after its data"):
+        replace(service, decider=replace(service.decider, policy="2"))
+    assert version_of("1", {"a": 1, "b": 2}) == version_of("1", {"b": 2, "a": 1}) != version_of("1", {"a": 1})
+    with pytest.raises(ValueError):
+        canonical(float("nan"))
+
+
+def routed(policy: Policy, kept: Policy, rules: Mapping[str, Any]) -> RequestRouted:
+    made = router_app.serving(replace(policy, rules=rules)).basis
+    assert made is not None
+    decider = made.decider(kept.version, json.loads(canonical(kept.data)))
+    said, *_ = decider.decide(decider.initial, SubmitRequest(type="calculate_tax", data={"amount": 5}), HERE)
+    assert isinstance(said, RequestRouted)
+    return said
+
+
+def test_a_rule_that_was_added_since_answers_nothing_of_then() -> None:
+    without = Policy(rules={name: rule for name, rule in RULES.items() if name != "calculate_tax"})
+    assert routed(Policy(), without, RULES).path == "llm"
+    assert routed(without, Policy(), RULES).path == "deterministic"
+    assert routed(Policy(), Policy(), without.rules).path == "llm", "what a rule does is code: one that is gone answers no more"
+
+
+def test_measured_prices_are_part_of_the_policy() -> None:
+    measured = Policy(prices=Prices(measured={"generate_response": Decimal("0.0120")}))
+    without = Policy(rules={})
+    assert measured.version != Policy().version
+    kept = replace(measured, rules={})
+    assert routed(without, kept, {}).cost_estimate == Decimal("0.0120")
+    assert routed(without, kept, {}).reasoning.endswith("measured cost")
+    assert routed(without, without, {}).reasoning.endswith("expected cost")
+
+
+def test_times_of_then_are_exact() -> None:
+    odd = Policy(within=timedelta(days=3, microseconds=1), farthest=timedelta(days=9), hurry=timedelta(milliseconds=1))
+    made = policy_of_then("x", json.loads(canonical(odd.data)), RULES)
+    assert (made.within, made.farthest, made.hurry) == (odd.within, odd.farthest, odd.hurry)
+    assert replace(made, of_then="").version == odd.version
