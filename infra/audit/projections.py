@@ -12,7 +12,7 @@ from contracts.codec import Invalid, decode
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelReplied, ReplyDiscarded
 from contracts.message import Intent, Message
-from contracts.results import WorkflowCompleted
+from contracts.results import Result, WorkflowCompleted
 from contracts.router import RequestRouted
 from contracts.topics import Topics
 from shared.store.record import NAMESPACE, Said, Stream, uuid5
@@ -62,10 +62,11 @@ class Totals:
     def add(self, said: Said, message: Message | None) -> None:
         """One event more."""
         self.events += 1
-        self.workflows.add((said.stream.tenant, said.stream.workflow))
         self.kinds[said.kind] += 1
         self.services[said.stream.service] += 1
         self.first, self.last = self.first or said.at, said.at or self.last
+        if isinstance(message, RequestRouted | Result):
+            self.workflows.add((said.stream.tenant, said.stream.workflow))
         match message:
             case RequestRouted(path=path, handler=handler):
                 self.paths[path] += 1

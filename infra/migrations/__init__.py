@@ -90,6 +90,8 @@ async def _prepare(connection: Any, schema: str) -> None:
 
 
 async def _pending(connection: Any, schema: str, to: str | None) -> list[Migration]:
+    if (encoding := await connection.fetchval("select current_setting('server_encoding')")) != "UTF8":
+        raise MigrationError(f"the database keeps texts in {encoding}: make one with `create database … encoding 'UTF8'`")
     known = migrations()
     if to is not None:
         names = [migration.name for migration in known]

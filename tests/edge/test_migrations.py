@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -58,6 +59,21 @@ async def test_one_that_was_changed_after_it_was_applied_is_found(
     for ask in (migrate, pending):
         with pytest.raises(MigrationError, match="changed after"):
             await ask(postgres_dsn, name)
+
+
+async def test_a_database_that_keeps_no_utf8_is_refused_before_anything_is_made(postgres_dsn: str, name: str) -> None:
+    owner = await asyncpg.connect(postgres_dsn)
+    try:
+        await owner.execute(f"create database {name} template template0 encoding 'SQL_ASCII' locale 'C'")
+    except asyncpg.InsufficientPrivilegeError:
+        pytest.skip("no right to create a database")
+    try:
+        address = urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
+        with pytest.raises(MigrationError, match="SQL_ASCII.*UTF8"):
+            await migrate(address, name)
+    finally:
+        await owner.execute(f"drop database {name} with (force)")
+        await owner.close()
 
 
 async def test_names_that_cannot_be(postgres_dsn: str, name: str) -> None:

@@ -411,4 +411,13 @@ def test_totals_count_what_was_said() -> None:
     totals = projections.Totals()
     one = said(intent(1, deadline=NOON), 1, uuid4(), CALL)
     totals.add(one, projections.read(one, topics))
-    assert (totals.events, totals.tiers["local"].attempts, totals.as_json()["workflows"]) == (1, 1, 1)
+    assert (totals.events, totals.tiers["local"].attempts) == (1, 1)
+
+
+async def test_only_what_was_routed_or_ended_is_counted_as_a_workflow() -> None:
+    totals = projections.Totals()
+    store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
+    answered = [one async for batch in store.everything() for one in batch]
+    for one in [said(intent(1, deadline=NOON), 1, uuid4(), CALL), *answered]:
+        totals.add(one, projections.read(one, topics))
+    assert totals.as_json()["workflows"] == 2
