@@ -158,7 +158,7 @@ def looked_after(supervisor: processes.Supervisor) -> Any:
 async def play(settings: Settings, ended: Any = lambda: False) -> Course:
     """Sends the pieces and shows what is said, until each has its result or the patience ends."""
     run = uuid.uuid4().hex[:4]
-    course, printer = Course(), Printer()
+    course = Course()
     topics = [topic.name for topic in settings.topics.all]
     async with Bus(settings) as bus, bus.listen(topics) as listener:
         for piece in pieces(datetime.now(UTC)):
@@ -166,11 +166,12 @@ async def play(settings: Settings, ended: Any = lambda: False) -> Course:
             course.told[envelope.correlationid] = Told(piece, envelope, time.monotonic())
             await bus.say("requests", envelope)
         end = time.monotonic() + PATIENCE
-        while course.open and time.monotonic() < end and not ended():
-            for heard in await listener.batch():
-                said = word(heard)
-                if said is not None and course.hear(said, time.monotonic()):
-                    printer.show(said)
+        with Printer() as printer:
+            while course.open and time.monotonic() < end and not ended():
+                for heard in await listener.batch():
+                    said = word(heard)
+                    if said is not None and course.hear(said, time.monotonic()):
+                        printer.show(said)
     return course
 
 

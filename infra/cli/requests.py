@@ -3,11 +3,12 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 import yaml
@@ -16,11 +17,14 @@ from pydantic import ValidationError
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.envelope import TENANT, Envelope
+from contracts.gateway import TokensStreamed
+from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from infra.audit.words import Minutes, Word, text_of
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Heard, Listener, request
+from infra.cli.writing import Drafts
 from shared.settings import Settings
 
 RESULTS = "hansard.results."
@@ -45,7 +49,7 @@ def word(heard: Heard) -> Word | None:
         workflow=envelope.correlationid,
         stream=stream,
         kind=envelope.type,
-        cause="" if heard.door else envelope.causationid,
+        cause="" if heard.door or envelope.causationid == envelope.id else envelope.causationid,
         data=data,
         topic=heard.record.topic,
         tenant=envelope.tenant,
@@ -94,21 +98,63 @@ def asked(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", tenant:
 
 def problems(invalid: ValidationError) -> str:
     """What is wrong, in a sentence."""
+    found = [(".".join(str(part) for part in one["loc"] if not str(part).startswith("<")), one) for one in invalid.errors()]
+    places = [place for place, _ in found]
     return "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ").replace("Value error, ", "")
-        for one in invalid.errors()
+        f"{place}: {_wrong(one)}".removeprefix(": ")
+        for place, one in found
+        # a list whose items are wrong has too few, says pydantic too
+        if one["type"] != "too_short" or not any(other.startswith(f"{place}.") for other in places)
     )
 
 
+def _wrong(one: Any) -> str:
+    match one["type"]:
+        case "missing":
+            return "is missing"
+        case "too_short":
+            return f"at least {one['ctx']['min_length']} needed"
+        case _:
+            return str(one["msg"]).replace("Value error, ", "")
+
+
+HOW = "A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one to start from"
+
+
 def plan_of(text: str) -> Any:
-    """A plan's name as it is; a file with a plan in it (YAML or JSON) as data."""
+    """A plan's name as it is; a file with a plan in it (YAML or JSON) as data. Raises Problem for one that holds none."""
     path = Path(text)
+    if path.is_dir():
+        raise Problem(f"{text} is a folder: name a plan's file in it.", code=2)
     if path.suffix not in (".yaml", ".yml", ".json") and not path.is_file():
         return text
     try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as bad:
-        raise Problem(f"The plan {text} cannot be read: {bad}", code=2) from None
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Problem(f"There is no file {text}.", code=2) from None
+    except yaml.MarkedYAMLError as bad:
+        raise Problem(f"{text} is no YAML: {_marked(bad)}.", code=2) from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as bad:
+        raise Problem(f"{text} cannot be read as YAML: {' '.join(str(bad).split())}.", code=2) from None
+    if not isinstance(data, dict):
+        raise Problem(f"{text} {'is empty' if data is None else 'holds no plan'}. {HOW}.", code=2)
+    return data
+
+
+def _marked(bad: yaml.MarkedYAMLError) -> str:
+    where = f"line {bad.problem_mark.line + 1}, column {bad.problem_mark.column + 1}: " if bad.problem_mark else ""
+    return f"{where}{bad.problem or bad.context}"
+
+
+def strange(data: Mapping[Any, Any]) -> Iterator[str]:
+    """Fields that no plan has: misspellings, which a message would pass over."""
+    steps = data.get("steps")
+    parts = ((f"steps.{n}.", step, Step.model_fields) for n, step in enumerate(steps if isinstance(steps, list) else ()))
+    for place, given, known in (("", data, Plan.model_fields), *parts):
+        for name in given if isinstance(given, dict) else ():
+            if name not in known:
+                near = get_close_matches(str(name), known, 1)
+                yield f"{place}{name}: no such field{f', perhaps {near[0]}' if near else ''}"
 
 
 def ask(
@@ -134,7 +180,9 @@ def ask(
     if data:
         body["data"] = _object(data, "--data")
     if plan:
-        body["plan"] = plan_of(plan)
+        body["plan"] = given = plan_of(plan)
+        if wrong := "; ".join(strange(given) if isinstance(given, dict) else ()):
+            raise Problem(f"{plan} is no plan: {wrong}. {HOW}.", code=2)
     if architecture:
         body["architecture"] = architecture
     if deadline:
@@ -143,7 +191,12 @@ def ask(
         body["budget"] = budget
     put = asked(body, id_=id_, tenant=tenant)
     settings = base.running(kafka=True)
-    answer = base.run(_ask(settings, put, show=not (quiet or json_), known=bool(id_), seconds=deadline))
+    answer = base.run(put_and_watch(settings, put, show=not (quiet or json_), known=bool(id_), seconds=deadline))
+    conclude(put, answer, json_=json_)
+
+
+def conclude(put: Asked, answer: Answer, *, json_: bool) -> None:
+    """Shows what became of a request. Exits 1 where it was not answered."""
     if json_:
         told = {"workflow": put.workflow, "type": answer.kind, "seconds": round(answer.seconds, 3)}
         print(screen.as_json(told | {"data": answer.data}))
@@ -161,11 +214,16 @@ def _object(text: str, name: str) -> Any:
         raise Problem(f"{name} is not JSON: {bad}", code=2) from None
 
 
-async def _ask(settings: Settings, put: Asked, *, show: bool, known: bool, seconds: float) -> Answer:
+async def put_and_watch(settings: Settings, put: Asked, *, show: bool, known: bool, seconds: float) -> Answer:
+    """Publishes a request and waits for its result; `show`: what is said in between."""
+    with Printer(put.workflow) as printer:
+        return await _answered(settings, put, printer if show else None, known=known, seconds=seconds)
+
+
+async def _answered(settings: Settings, put: Asked, printer: "Printer | None", *, known: bool, seconds: float) -> Answer:
     topics = [topic.name for topic in settings.topics.all]
     early = ("results", "dead-letters") if known else ()
     async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
-        printer = Printer(put.workflow) if show else None
         began, asked_at = time.monotonic(), datetime.now(UTC)
         await bus.say("requests", put.envelope)
         end = began + (seconds or settings.workflow_seconds) + GRACE
@@ -224,22 +282,39 @@ def _dead_request(said: Word, put: Asked) -> bool:
 
 @dataclass
 class Printer:
-    """Prints messages as they go by."""
+    """Prints messages as they go by; on a terminal, under them the answers that are being written. Left, it tidies up."""
 
     workflow: str = ""
     minutes: Minutes = field(default_factory=Minutes)
     began: datetime | None = None
+    _drafts: Drafts = field(default_factory=Drafts)
+    _stage: screen.Stage = field(default_factory=screen.Stage)
     _seen: set[str] = field(default_factory=set)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stage.clear()
 
     def show(self, said: Word) -> None:
         """One line; a repeat of what was shown is not shown again."""
         if said.id in self._seen:
             return
+        self._drafts.hear(said)
+        changes = self._stage.can_change
+        if changes:
+            drafts = ((draft.word, draft.text) for draft in self._drafts)
+            self._stage.below([screen.writing(*one, self.began, workflow=not self.workflow) for one in drafts])
+        if said.kind != TokensStreamed.kind or not changes:
+            self._line(said)
+
+    def _line(self, said: Word) -> None:
         if not self._seen:
             self.began = said.at if self.workflow else None
-            screen.put(screen.heading(workflow=not self.workflow))
+            self._stage.put(screen.heading(workflow=not self.workflow))
         self._seen.add(said.id)
-        screen.put(screen.line(said, self.minutes, self.began, workflow=not self.workflow))
+        self._stage.put(screen.line(said, self.minutes, self.began, workflow=not self.workflow))
 
 
 def print_result(said: Word, *, json_: bool) -> None:
@@ -265,18 +340,22 @@ def watch(
 
 
 async def _watch(settings: Settings, workflow: str, start: Any, *, json_: bool) -> None:
-    printer = Printer(workflow)
     async with Bus(settings) as bus, bus.listen([t.name for t in settings.topics.all], start) as listener:
         screen.say("listening; Ctrl-C ends it")
-        while True:
-            for heard in await listener.batch():
-                said = word(heard)
-                if said is None or (workflow and said.workflow != workflow):
-                    continue
-                if json_:
-                    print(screen.as_json(_flat(said)), flush=True)
-                else:
-                    printer.show(said)
+        with Printer(workflow) as printer:
+            await _show(listener, printer, json_=json_)
+
+
+async def _show(listener: Listener, printer: Printer, *, json_: bool) -> None:
+    while True:
+        for heard in await listener.batch():
+            said = word(heard)
+            if said is None or (printer.workflow and said.workflow != printer.workflow):
+                continue
+            if json_:
+                print(screen.as_json(_flat(said)), flush=True)
+            else:
+                printer.show(said)
 
 
 def _flat(said: Word) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
@@ -54,14 +55,46 @@ out: Any = _Lazy(stderr=False)
 err: Any = _Lazy(stderr=True)
 
 
-def put(text: Text) -> None:
+def put(text: Text, console: Console | None = None) -> None:
     """One line: cut to the width of a terminal, whole where it goes elsewhere."""
-    console = _console()
+    console = console or _console()
     if console.is_terminal:
         text.truncate(console.width, overflow="ellipsis")
         console.print(text, no_wrap=True, crop=True)
     else:
         print(text.plain, flush=True)
+
+
+class Stage:
+    """Lines that stay and, on a terminal, under them what changes: `below`."""
+
+    def __init__(self) -> None:
+        self._live: Live | None = None
+
+    @property
+    def can_change(self) -> bool:
+        """Whether there is a terminal to show what changes."""
+        console = _console()
+        return bool(console.is_terminal and not console.is_dumb_terminal)
+
+    def put(self, text: Text) -> None:
+        put(text, self._live.console if self._live else None)
+
+    def below(self, lines: Sequence[Text]) -> None:
+        """These stand under all that was put, in place of those that stood there."""
+        if not lines:
+            self.clear()
+            return
+        if self._live is None:
+            self._live = Live(console=_console(), auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Group(*lines), refresh=True)
+
+    def clear(self) -> None:
+        """Nothing stands below."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
 
 
 def err_console() -> Console:
@@ -76,7 +109,23 @@ def say(text: str) -> None:
 
 def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflow: bool = False) -> Text:
     """`12  +0.431s gateway     model-replied    ← 9   “…”  $0.0001`."""
-    number = minutes.number(word)
+    text = _columns(str(minutes.number(word)), word, word.name, minutes.cause(word), began, workflow=workflow)
+    if word.spent:
+        text.append(f"{dollars(word.spent)} ", "bold green")
+    text.append(word.gist)
+    return text
+
+
+def writing(word: Word, so_far: str, began: datetime | None = None, *, workflow: bool = False) -> Text:
+    """What an answer that is being written says so far: its last words, on a line like those of `line`."""
+    text = _columns("", word, "writes", "", began, workflow=workflow)
+    room = max(_console().width - text.cell_len - 2, 10)
+    told = one_line(so_far, len(so_far) + 1)
+    text.append(f"“{told}" if len(told) <= room else f"…{told[1 - room :]}", "italic")
+    return text
+
+
+def _columns(number: str, word: Word, name: str, cause: str, began: datetime | None, *, workflow: bool) -> Text:
     clock = f"+{max((word.at - began).total_seconds(), 0):.3f}s" if began else f"{word.at.astimezone():%H:%M:%S.%f}"[:-3]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{number:>4} ", "dim")
@@ -84,11 +133,8 @@ def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflo
     if workflow:
         text.append(f"{word.workflow[-18:]:<19}", "dim")
     text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
-    text.append(f"{one_line(word.name, 17):<18}", "bold " + colour(word.service))
-    text.append(f"{minutes.cause(word):<9}", "dim")
-    if word.spent:
-        text.append(f"{dollars(word.spent)} ", "bold green")
-    text.append(word.gist)
+    text.append(f"{one_line(name, 17):<18}", "bold " + colour(word.service))
+    text.append(f"{cause:<9}", "dim")
     return text
 
 
@@ -121,12 +167,14 @@ def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> 
         cost(data),
         f"{seconds:.2f} s" if seconds is not None else "",
     ]
+    subtitle = Text(" · ".join(fact for fact in facts if fact), "dim")
+    longest = max(subtitle.cell_len, *(line.cell_len for line in body.split("\n", allow_blank=True)))
     return Panel(
         body,
         title=Text(name, "bold green" if good else "bold red"),
-        subtitle=Text(" · ".join(fact for fact in facts if fact), "dim"),
+        subtitle=subtitle,
         border_style="green" if good else "red",
-        expand=False,
+        width=min(longest + 6, _console().width),
     )
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from contracts.plans import Plan
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.requests import _ask, asked, plan_of
+from infra.cli.requests import HOW, Json, asked, conclude, plan_of, problems, put_and_watch, strange
 
 ROLE = """\
 # A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
@@ -77,51 +78,62 @@ def init(
 app = typer.Typer(help="Plans: check one, run one.", no_args_is_help=True)
 
 
-def read(file: str) -> tuple[Any, Plan]:
-    """A plan from a file, as it stands there and as it is understood. Raises Problem where the planner would refuse it."""
+def read(file: str) -> tuple[dict[str, Any], Plan]:
+    """A plan from a file, as it stands there and as it is understood. Raises Problem where it would be refused."""
     from services.planner.app import BadWorker, workers_of
-    from services.planner.graph import problems
-    from services.router.plans import BadPlan
-    from services.router.plans import read as understood
+    from services.planner.graph import problems as unmet
 
     data = plan_of(file)
     if not isinstance(data, dict):
-        raise Problem(f"{file} holds no plan.", code=2)
+        raise Problem(f'There is no file {file}. (`hansard ask "…" --plan {file}` runs a plan by its name.)', code=2)
+    wrong = list(strange(data))
     try:
-        plan = understood(Path(file).read_text(), file)
-        wrong = problems(plan, workers_of(base.local()))
-    except (BadPlan, BadWorker, OSError) as bad:
+        plan = Plan.model_validate(data)
+        wrong += unmet(plan, workers_of(base.local()))
+    except ValidationError as invalid:
+        raise Problem(f"{file} is no plan: {'; '.join([*wrong, problems(invalid)])}. {HOW}.", code=2) from None
+    except (BadWorker, OSError) as bad:
         raise Problem(str(bad), code=2) from None
+    if "name" not in data:
+        wrong.append("a plan in a file needs a `name`")
     if wrong:
         raise Problem(f"{file} cannot be run: {'; '.join(wrong)}.", code=2)
     return data, plan
 
 
 @app.command()
-def validate(file: Annotated[str, typer.Argument(metavar="FILE")]) -> None:
-    """Check a plan's file, without running anything.
+def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json = False) -> None:
+    """Check a plan's file, without running anything. Exits 2 when it cannot be run.
 
     Example: hansard plans validate plans/draft-and-proofread.yaml
     """
-    _, plan = read(file)
+    try:
+        _, plan = read(file)
+    except Problem as problem:
+        if json_:
+            print(screen.as_json({"file": file, "valid": False, "problem": str(problem)}))
+            raise typer.Exit(problem.code) from None
+        raise
+    if json_:
+        print(screen.as_json({"file": file, "valid": True, "plan": plan.model_dump(mode="json")}))
+        return
     rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
     screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
-    screen.say("It can be run.")
+    screen.say(f'It can be run: hansard plans run {file} "…"')
 
 
 @app.command("run")
 def run_plan(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     text: Annotated[str, typer.Argument(help="What is asked for.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
+    json_: Json = False,
 ) -> None:
-    """Run a plan from a file, and watch it.
+    """Run a plan from a file, and watch it. Exits 1 when it was not answered, 2 when it cannot be run.
 
     Example: hansard plans run plans/draft-and-proofread.yaml "A note about standing orders"
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
     put = asked({"text": text, "plan": data})
-    answer = base.run(_ask(settings, put, show=True, known=False, seconds=0))
-    screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
-    if not answer.good:
-        raise typer.Exit(1)
+    conclude(put, base.run(put_and_watch(settings, put, show=not (quiet or json_), known=False, seconds=0)), json_=json_)

@@ -144,8 +144,10 @@ async def attempt(
             again = _backoff(state, intent)
             detail = _detail(error.__cause__ or error, client.key)
             returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
-        except Exception as error:
-            returned = _failed(intent, tried, "error", _detail(error, client.key), _backoff(state, intent))
+        except Exception as error:  # an answer that broke on its way, or was none, is paid for all the same
+            again = _backoff(state, intent)
+            detail = _detail(error, client.key)
+            returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
         else:
             cost, estimated = _cost(chain, endpoint, call, answer)
             tokens = _tokens(call, answer)

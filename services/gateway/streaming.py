@@ -25,7 +25,10 @@ class Pieces:
     finish: str = ""
 
     def add(self, event: Any) -> str:
-        """One event more; the text in it. Events that say nothing of the answer are passed over."""
+        """One event more; the text in it. Events that say nothing of the answer are passed over.
+
+        Raises Unusable for one that says that the answer failed.
+        """
         if not isinstance(event, dict):
             return ""
         text = self._chat(event) if self.api == "chat" else self._responses(event)
@@ -73,6 +76,8 @@ class Pieces:
 
     def _responses(self, event: Json) -> str:
         kind, response = event.get("type"), event.get("response")
+        if kind == "error":
+            raise Unusable("error", f"the endpoint failed: {clean(_text(event.get('message')))}")
         if kind in ("response.completed", "response.incomplete", "response.failed") and isinstance(response, dict):
             self.whole = response
         return _text(event.get("delta")) if kind == "response.output_text.delta" else ""

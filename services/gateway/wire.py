@@ -194,6 +194,14 @@ class _ResponsesAnswer(BaseModel):
     id: str | None = None
 
 
+class _Error(BaseModel):
+    message: str
+
+
+class _Failed(BaseModel):
+    error: _Error
+
+
 def read(api: Api, raw: bytes, call: CallModel) -> Answer:
     """What the body of an answer says.
 
@@ -203,6 +211,8 @@ def read(api: Api, raw: bytes, call: CallModel) -> Answer:
     try:
         answer = _read_chat(raw) if api == "chat" else _read_responses(raw)
     except ValidationError as error:
+        if said := _trouble(raw):
+            raise Unusable("error", f"the endpoint failed: {said}") from None
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise Unusable("error", f"the body is no answer: {where} {first['msg']}".replace("  ", " ")) from None
@@ -234,6 +244,14 @@ def _read_chat(raw: bytes) -> Answer:
         tokens=_tokens(given.usage),
         refusal=clean(choice.message.refusal or "".join(part.refusal for part in parts)),
     )
+
+
+def _trouble(raw: bytes) -> str:
+    """What a body says of a failure where an answer should be, as some endpoints do under status 200."""
+    try:
+        return clean(_Failed.model_validate_json(raw).error.message)
+    except ValidationError:
+        return ""
 
 
 def _arguments(function: _Function) -> str:

@@ -1,39 +1,162 @@
-"""`kill -9` of a service half way through 2,000 requests, and its restart: how soon things go on."""
+"""`kill -9` of a service in the midst of the work, and its restart at once: how soon things go on, and what was done twice."""
 
 import asyncio
+import itertools
+import json
 import time
-from collections.abc import AsyncIterator
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import asyncpg
+
+from contracts.gateway import AttemptFailed, AttemptStarted, CallCancelled, ModelFailed, ModelReplied
+from contracts.results import WorkflowCompleted
+from contracts.specialists import TaskAnswered
 from infra.servers import Addresses
 from tests.benchmarks.hop import REQUEST
-from tests.benchmarks.kit import Caller, Measured, house
+from tests.benchmarks.kit import Caller, House, Measured, house, warm
+from tests.benchmarks.workflows import scripted, stack
 
-COUNT, AT_ONCE = 2000, 64
+AT_ONCE = 64
+MODEL, OUT = "ok@50ms", 8  # calls that are under way at the kill, at least
+# The services of W1 that are killed, and what each says of a workflow when its part in it is over.
+KILLED = {"gateway": ModelReplied.kind, "planner": WorkflowCompleted.kind, "specialists": TaskAnswered.kind}
+ENDS = [kind.kind for kind in (AttemptFailed, ModelReplied, ModelFailed, CallCancelled)]
+
+
+@dataclass(frozen=True)
+class Break:
+    """What was seen around a kill. Times in seconds of this process's clock."""
+
+    killed: float
+    back: float  # the restart
+    before: float  # results a second until the kill
+    after: list[tuple[float, str]]  # results since the restart: when, and of which workflow
+    noted: Any
+
+    def again(self) -> float:
+        """Seconds from the restart until as many results come as before (nine tenths of it)."""
+        few = max(20, len(self.after) // 10)
+        pairs = zip(self.after, self.after[few:], strict=False)
+        return (
+            next((at for (at, _), (later, _) in pairs if few / (later - at) >= self.before * 0.9), self.after[-1][0]) - self.back
+        )
 
 
 async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
     async with house(addresses, "router") as it, Caller(it) as caller:
         await caller.call(REQUEST)
-        slots, killed, back = asyncio.Semaphore(AT_ONCE), 0.0, 0.0
-
-        async def one() -> None:
-            async with slots:
-                await caller.call(REQUEST)
-
-        began = time.perf_counter()
-        calls = [asyncio.create_task(one()) for _ in range(COUNT)]
-        while len(caller.results) < COUNT // 2:
-            await asyncio.sleep(0.001)
-        it.processes["router"].kill()
-        it.processes["router"].wait()
-        killed = time.perf_counter()
-        it.serve("router")
-        await asyncio.gather(*calls)
-        arrivals = sorted(at for at, _ in caller.results.values())
-        before = COUNT / 2 / (killed - began)
-        after = [at for at in arrivals if at > killed + 0.05]
-        back = next((at for at, later in zip(after, after[100:], strict=False) if 100 / (later - at) >= before * 0.9), after[-1])
+        seen = await broken(it, caller, "router", 2000, lambda: REQUEST)
         yield Measured(
-            "recovery", f"kill -9 of the router at half of {COUNT:,} requests", AT_ONCE, before,
-            more={"first_result_s": after[0] - killed, "rate_before_s": back - killed, "results": len(caller.results) - 1},
+            "recovery", "kill -9 of the router at half of 2,000 requests", AT_ONCE, seen.before,
+            more={
+                "first_result_s": seen.after[0][0] - seen.back,
+                "rate_before_s": seen.again(),
+                "results": len(caller.results) - 1,
+            },
         )  # fmt: skip
+    with scripted() as url:
+        async with stack(addresses, url, MODEL) as it, Caller(it) as caller:
+            numbers = itertools.count()
+
+            def ask() -> Mapping[str, Any]:  # no question twice: a learned answer would hide a call
+                return {"text": f"Why is the record verbatim? {next(numbers)}", "plan": "w1"}
+
+            await warm(caller, ask(), 200)
+            for service in KILLED:
+                yield await one(it, caller, service, url, ask)
+
+
+async def one(
+    it: House, caller: Caller, service: str, url: str, ask: Callable[[], Mapping[str, Any]], count: int = 400
+) -> Measured:
+    """W1 with a model of 50 ms; `service` is killed when half of the results are there and calls are out."""
+    known, calls = set(caller.results), told(url)["calls"].get(MODEL, 0)
+    seen = await broken(
+        it, caller, service, count, ask, lambda: told(url)["now"] >= OUT, lambda: at_the_kill(it, KILLED[service])
+    )
+    over, out = seen.noted
+    mine = set(caller.results) - known
+    ended = [row for row in await results(it) if row[0] in mine]
+    good = sum(kind == WorkflowCompleted.kind and said == 1 for _, kind, said in ended)
+    return Measured(
+        "recovery", f"w1, model 50 ms: kill -9 of the {service} at half of {count}", AT_ONCE, seen.before,
+        more={
+            "first_new_result_s": next(at for at, name in seen.after if name not in over) - seen.back,
+            "rate_before_s": seen.again(),
+            "last_result_s": seen.after[-1][0] - seen.back,
+            "completed_once": good,
+            "of": count,
+            "calls_in_flight": out,
+            "extra_calls": told(url)["calls"][MODEL] - calls - count,
+        },
+    )  # fmt: skip
+
+
+async def broken(
+    it: House,
+    caller: Caller,
+    service: str,
+    count: int,
+    body: Callable[[], Mapping[str, Any]],
+    now: Callable[[], bool] = lambda: True,
+    note: Callable[[], Any] | None = None,
+) -> Break:
+    """`count` requests in a closed loop. Half way, and `now`, the service is killed, a `note` taken, and it starts again."""
+    slots, known = asyncio.Semaphore(AT_ONCE), len(caller.results)
+
+    async def request() -> None:
+        async with slots:
+            await caller.call(body())
+
+    began = time.perf_counter()
+    calls = [asyncio.create_task(request()) for _ in range(count)]
+    while len(caller.results) < known + count // 2 or not now():
+        await asyncio.sleep(0.001)
+    it.processes[service].kill()
+    it.processes[service].wait()
+    killed = time.perf_counter()
+    noting = asyncio.ensure_future(note()) if note else None
+    it.serve(service)
+    back = time.perf_counter()
+    await asyncio.gather(*calls)
+    after = sorted((at, name) for name, (at, _) in caller.results.items() if at > killed + 0.05)
+    done = sum(at < killed for at, _ in caller.results.values()) - known
+    return Break(killed, back, done / (killed - began), after, await noting if noting else None)
+
+
+def told(url: str) -> Any:
+    """What the scripted model tells of its calls."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/calls", timeout=10) as answer:
+        return json.load(answer)
+
+
+async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:
+    """The workflows in which the service's part was over (it had said `over`), and the attempts that were out."""
+    schema = it.settings.postgres_schema
+    ended = await rows(it, f"select distinct workflow from {schema}.events where kind = $1", over)
+    [(out,)] = await rows(
+        it,
+        f"select (count(*) filter (where kind = $1)) - (count(*) filter (where kind = any($2::text[])))"
+        f" from {schema}.events where stream like 'gateway/%'",
+        AttemptStarted.kind,
+        ENDS,
+    )
+    return {row[0] for row in ended}, out
+
+
+async def results(it: House) -> list[tuple[str, str, int]]:
+    """Of each workflow: its name, the kind of its result, how many results are on the record."""
+    return await rows(
+        it, f"select workflow, min(kind), count(*) from {it.settings.postgres_schema}.events where topic = 'results' group by 1"
+    )
+
+
+async def rows(it: House, sql: str, *given: Any) -> list[Any]:
+    connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
+    try:
+        return list(await connection.fetch(sql, *given))
+    finally:
+        await connection.close()

@@ -69,7 +69,7 @@ async def test_a_database_that_keeps_no_utf8_is_refused_before_anything_is_made(
         pytest.skip("no right to create a database")
     try:
         address = urlsplit(postgres_dsn)._replace(path=f"/{name}").geturl()
-        with pytest.raises(MigrationError, match="SQL_ASCII.*UTF8"):
+        with pytest.raises(MigrationError, match=r"SQL_ASCII.*UTF8"):
             await migrate(address, name)
     finally:
         await owner.execute(f"drop database {name} with (force)")

@@ -8,13 +8,15 @@ Steps are joined by `+`, one a call, the last one for good; what follows `#` onl
     invalid     answers with text that is no JSON            unsure      JSON with `"confidence": 0.2`
     empty       an answer without choices                    mute        a choice without content
     cut         stops for length                             filtered    stops for its content
+    loops       says the same few words again and again
     500, 401 …  that status                                  429@T       with Retry-After, in seconds
     date429@T   with Retry-After as a date                   garbage     200 and no JSON
     half        half of the body it promised                 drip@T      a byte every T
+    words@T     where it streams, a word every T             fails       says, half way where it streams, that it failed
     timeout     never answers                                reset       cuts the connection
     unpriced    an answer that does not tell its tokens
 
-`GET /calls` tells the calls by script, `connections` and `peak`, the most calls at once.
+`GET /calls` tells the calls by script, `connections`, the calls `now` under way and `peak`, the most at once.
 """
 
 import asyncio
@@ -30,11 +32,18 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
+from tests.scripted.streams import failing, half, streamed
+
 _STEP = re.compile(r"(?P<kind>[a-z]*)(?P<status>\d{3})?(?:@(?P<time>[\d.]+)(?P<unit>ms|s))?\Z")
 KINDS = frozenset(
-    re.findall(r"[a-z]+", "ok tool invalid unsure empty mute cut filtered date garbage half drip timeout reset unpriced status")
+    re.findall(
+        r"[a-z]+",
+        "ok tool invalid unsure empty mute cut filtered loops date garbage half drip words fails timeout reset unpriced status",
+    )
 )
 Json = dict[str, Any]
+FAILED: Json = {"error": {"code": "server_error", "type": "scripted", "message": "scripted failure in the midst"}}
+LAST = b"0\r\n\r\n"  # chunk of the transfer encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ class _Connection(asyncio.Protocol):
     def _hear(self, path: str, headers: dict[str, str], body: Json) -> None:
         server = self.server
         if path == "/calls":
-            counts = {"calls": server.calls, "connections": server.connections, "peak": server.peak}
+            counts = {"calls": server.calls, "connections": server.connections, "now": server.now, "peak": server.peak}
             return self._send(200, counts)
         if path == "/v1/models":
             return self._send(200, {"object": "list", "data": [{"id": "ok", "object": "model"}]})
@@ -148,6 +157,11 @@ class _Connection(asyncio.Protocol):
             case "garbage":
                 self._write(200, b"<html>I am no JSON</html>", b"text/html")
                 self._done()
+            case "half" | "drip" | "words" | "fails" if body.get("stream"):
+                self._stream(path, body, step)
+            case "fails" if not path.endswith("/responses"):
+                self._send(200, FAILED)
+                self._done()
             case "half" | "drip":
                 whole = _answer(path, body, step)
                 self.transport.write(_head(200, b"application/json", len(whole)))
@@ -156,18 +170,37 @@ class _Connection(asyncio.Protocol):
                     self._done()
                     self.transport.close()
                 else:
-                    self._drip(whole, 0, step.seconds or 0.05)
-            case _ if step.seconds:
+                    self._drip([whole[n : n + 1] for n in range(len(whole))], 0, step.seconds or 0.05)
+            case _ if step.seconds and step.kind != "words":
                 self.timer = loop.call_later(step.seconds, self._reply, path, body, step)
             case _:
                 self._reply(path, body, step)
 
     def _reply(self, path: str, body: Json, step: Step) -> None:
         if body.get("stream"):
-            self.transport.write(_stream(path, body, step))
-        else:
-            self._write(200, _answer(path, body, step), b"application/json")
+            return self._stream(path, body, step)
+        self._write(200, _answer(path, body, step), b"application/json")
         self._done()
+
+    def _stream(self, path: str, body: Json, step: Step) -> None:
+        """Server-sent events, in one chunk of the transfer encoding each."""
+        events = streamed(path, body, _whole(path, body, Step("ok") if step.kind == "fails" else step))
+        events = failing(path, events) if step.kind == "fails" else half(events) if step.kind == "half" else events
+        chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in events]
+        self.transport.write(b"HTTP/1.1 200 Scripted\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        match step.kind:
+            case "half":
+                self.transport.write(b"".join(chunks))
+                self._done()
+                self.transport.close()
+            case "drip":
+                whole = b"".join(chunks) + LAST
+                self._drip([whole[n : n + 1] for n in range(len(whole))], 0, step.seconds or 0.05)
+            case "words":
+                self._drip([*chunks, LAST], 0, step.seconds or 0.05)
+            case _:
+                self.transport.write(b"".join(chunks) + LAST)
+                self._done()
 
     def _refuse(self, step: Step) -> None:
         wait = str(step.seconds) if step.seconds % 1 else str(int(step.seconds))
@@ -178,11 +211,11 @@ class _Connection(asyncio.Protocol):
         self._write(step.status, json.dumps(error).encode(), b"application/json", extra)
         self._done()
 
-    def _drip(self, whole: bytes, sent: int, pause: float) -> None:
-        if self.transport.is_closing() or sent >= len(whole):
+    def _drip(self, pieces: list[bytes], sent: int, pause: float) -> None:
+        if self.transport.is_closing() or sent >= len(pieces):
             return self._done()
-        self.transport.write(whole[sent : sent + 1])
-        self.timer = asyncio.get_running_loop().call_later(pause, self._drip, whole, sent + 1, pause)
+        self.transport.write(pieces[sent])
+        self.timer = asyncio.get_running_loop().call_later(pause, self._drip, pieces, sent + 1, pause)
 
     def _reset(self) -> None:
         raw = self.transport.get_extra_info("socket")
@@ -211,8 +244,12 @@ def _head(status: int, kind: bytes, length: int, extra: bytes = b"") -> bytes:
 
 
 def _answer(path: str, body: Json, step: Step) -> bytes:
+    return json.dumps(_whole(path, body, step)).encode()
+
+
+def _whole(path: str, body: Json, step: Step) -> Json:
     said = _said(path, body, step)
-    return json.dumps(_responses(body, step, said) if path.endswith("/responses") else _chat(body, step, said)).encode()
+    return _responses(body, step, said) if path.endswith("/responses") else _chat(body, step, said)
 
 
 def _asked(path: str, body: Json) -> str:
@@ -226,6 +263,8 @@ def _said(path: str, body: Json, step: Step) -> str:
     asked = _asked(path, body)
     if step.kind in ("invalid", "mute", "empty"):
         return "This is no JSON." if step.kind == "invalid" else ""
+    if step.kind == "loops":
+        return "again and " * 60
     form = body.get("text" if path.endswith("/responses") else "response_format", {})
     form = form.get("format", form).get("json_schema", form.get("format", form))
     if schema := form.get("schema"):
@@ -319,25 +358,8 @@ def _responses(body: Json, step: Step, said: str) -> Json:
     if step.kind in ("cut", "filtered"):
         reason = "max_output_tokens" if step.kind == "cut" else "content_filter"
         answer["incomplete_details"] = {"reason": reason}
+    if step.kind == "fails":
+        answer |= {"status": "failed", "output": [], **FAILED}
     if step.kind == "unpriced":
         del answer["usage"]
     return answer
-
-
-def _stream(path: str, body: Json, step: Step) -> bytes:
-    """The answer as server-sent events, in one chunk of the transfer encoding each."""
-    said = _said(path, body, step)
-    head = {"id": "chatcmpl-scripted", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
-    words = re.findall(r"\S+\s*", said)
-    deltas: list[tuple[Json, str | None]] = [({"role": "assistant", "content": ""}, None)]
-    deltas += [({"content": word}, None) for word in words] + [({}, "stop")]
-    events = [head | {"choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas]
-    if body.get("stream_options", {}).get("include_usage"):
-        into, out = _tokens(path, body, said)
-        usage = {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
-        events.append(head | {"choices": [], "usage": usage})
-    lines = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events] + [b"data: [DONE]\n\n"]
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines)
-    return (
-        b"HTTP/1.1 200 Scripted\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    )

@@ -1,0 +1,100 @@
+"""`hansard plans` and `--plan`, as far as they go without a server: what is said teaches what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.cli import app
+from infra.cli.base import Problem
+
+runner = CliRunner()
+GOOD = "name: two\nsteps: [{id: a, worker: writer}, {id: b, worker: coder, needs: [a]}]"
+STEPS = "name: p\nsteps: [{id: a, worker: writer"
+BAD = {
+    "name: p\nsteps: [{id: a, worker: writer, needs: [b]}, {id: b, worker: writer, needs: [a]}]": "wait for each other",
+    "name: p\nsteps: [{id: a, worker: poet}]": "no worker is named 'poet'; there are analyst, coder, research, writer",
+    f"{STEPS}, needs: [z]}}]": "needs 'z', which is no step of this plan",
+    f"{STEPS}}}, {{id: a, worker: writer}}]": "two steps have the id 'a'",
+    "": "is empty. A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one",
+    "just words": "holds no plan. A plan is a `name` and `steps`",
+    "- a\n- b": "holds no plan.",
+    "name: [oops\n  steps: {{{": "is no YAML: line 2, column 8: expected ',' or ']', but got ':'",
+    "name: p\nstepz: []": "stepz: no such field, perhaps steps; steps: is missing",
+    f"{STEPS}, needs_: [a]}}]": "steps.0.needs_: no such field, perhaps needs",
+    "name: p\nsteps: []": "steps: at least 1 needed",
+    "name: p\nsteps: [{worker: writer}]": "steps.0.id: is missing. A plan",
+    f"{STEPS}, verify: sometimes}}]": "steps.0.verify: Input should be 'code', 'judge' or 'none'. A plan",
+    "steps: [{id: a, worker: writer}]": "a plan in a file needs a `name`",
+    "a: &a [*a]": "is no plan",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANSARD_HOME", str(tmp_path / "home"))
+    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_MODEL_URL", "HANSARD_ROLES", "HANSARD_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refused(*line: str) -> str:
+    """What is said of it, with the exit code of what a person can put right."""
+    done = runner.invoke(app, list(line))
+    assert isinstance(done.exception, Problem), done.output
+    assert done.exception.code == 2
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+@pytest.mark.parametrize(("text", "said"), BAD.items())
+def test_a_plan_that_cannot_be_run_says_why_and_what_to_do(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    for line in (("plans", "validate", str(file)), ("plans", "run", str(file), "x")):
+        assert said in refused(*line)
+        assert str(file) in refused(*line)
+
+
+def test_what_is_no_file_of_text_is_said_in_a_sentence(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as YAML" in refused("plans", "validate", str(binary))
+    assert refused("plans", "validate", str(tmp_path / "none.yaml")) == f"There is no file {tmp_path / 'none.yaml'}."
+    assert "is a folder" in refused("plans", "run", str(tmp_path), "x")
+    assert "--plan specialist` runs a plan by its name" in refused("plans", "run", "specialist", "x")
+
+
+def test_a_file_without_a_plan_is_never_taken_for_no_plan(tmp_path: Path) -> None:
+    for text, said in (("", "is empty"), ("words", "holds no plan"), ("name: p\nstep: []", "step: no such field, perhaps steps")):
+        file = tmp_path / "plan.yaml"
+        file.write_text(text)
+        assert said in refused("ask", "x", "--plan", str(file))
+    assert "is a folder" in refused("ask", "x", "--plan", str(tmp_path))
+
+
+def test_a_good_plan_is_shown_and_the_next_step_named(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(GOOD)
+    done = runner.invoke(app, ["plans", "validate", str(file)])
+    assert done.exit_code == 0
+    assert "coder" in done.output
+    assert f"hansard plans run {file}" in " ".join(done.output.split())
+
+
+def test_a_program_reads_whether_a_plan_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    for text, valid in ((GOOD, True), ("name: p\nsteps: []", False)):
+        file.write_text(text)
+        done = runner.invoke(app, ["plans", "validate", str(file), "--json"])
+        (told,) = map(json.loads, done.stdout.splitlines())
+        assert (done.exit_code, told["valid"]) == (0 if valid else 2, valid)
+        assert ("at least 1 needed" in told["problem"]) if not valid else (told["plan"]["steps"][1]["needs"] == ["a"])
+
+
+def test_a_good_plan_is_not_run_where_nothing_runs(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(GOOD)
+    done = runner.invoke(app, ["plans", "run", str(file), "x"])
+    assert isinstance(done.exception, Problem)
+    assert (done.exception.code, "hansard up" in str(done.exception)) == (1, True)
