@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from contracts.message import Intent
 from shared.backoff import Backoff
@@ -89,11 +90,24 @@ class Loop:
                 each.done = True
 
     async def wake(self, dues: Sequence[Due]) -> None:
-        """These are due, and leased to us."""
-        async with self._one:
-            await self._recall(due.stream for due in dues)
-            heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]
-        await self.hear(heards)
+        """These are due, and leased to us. Whom another process overtook is woken anew while it waits: the lease keeps
+        everyone else away."""
+        tried: dict[Stream, tuple[UUID, int]] = {}
+        while dues:
+            async with self._one:
+                await self._recall(due.stream for due in dues)
+                dues = [due for due in dues if due.stream not in tried or self._waits(due, *tried[due.stream])]
+                heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]
+                tried = {heard.stream: (heard.context.id, self._lives[heard.stream].version) for heard in heards}
+            await self.hear(heards)
+
+    def _waits(self, due: Due, waking: UUID, version: int) -> bool:
+        """Whether it was not woken, and whoever was faster left it waiting."""
+        live = self._lives[due.stream]
+        if waking in live.causes:
+            return False
+        at = self.floor.service.decider.due(live.state)
+        return live.version == version or (at is not None and at <= due.now)
 
     def known(self, stream: Stream) -> Live[Any] | None:
         """The stream as this process knows it: never ahead of the record, perhaps behind."""

@@ -261,6 +261,14 @@ def call_heard() -> list[Heard]:
     return [found]
 
 
+def cancel_heard() -> list[Heard]:
+    body = CancelCall(call="t/1").model_dump_json().encode()
+    record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000002", ce_type=CancelCall.kind, body=body)
+    found = Ear(gateway, topics, 2000).hear(record._replace(topic="gateway.commands"))
+    assert found is not None
+    return [found]
+
+
 async def until(true: Any) -> None:
     async with asyncio.timeout(10):
         while not true():
@@ -314,6 +322,57 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease
     dues, _ = await store.claim("gateway", 10, 15)
     await other.wake(dues)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
+
+
+@pytest.mark.parametrize("aloud", [False, True], ids=["silent", "aloud"])
+async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool) -> None:
+    """What is claimed is leased: were its waking dropped, nobody would look at it until the lease ends."""
+    late = returned(CALLS, AttemptReturned(call="t/1", attempt=7), NOON)
+    loop, _ = hands(store, None, limit=0)
+    other, _ = hands(store, None, limit=0)
+    await loop.hear(call_heard())
+    await other.hear([late] if aloud else cancel_heard())
+    loop.hands = other.hands = None
+    dues, _ = await store.claim("gateway", 10, 15)
+    await loop.wake(dues)
+    assert await kinds(store) == ["call-accepted", *["reply-discarded"] * aloud, "attempt-started"]
+
+
+async def test_whose_process_fell_silent_is_woken_though_something_was_heard_meanwhile() -> None:
+    at = [datetime.now(UTC)]
+    store = MemoryStore(lambda: at[0])
+    loop, _ = hands(store, None, limit=0)
+    other, _ = hands(store, None, limit=0)
+    loop.hands = other.hands = None
+    await loop.hear(call_heard())
+    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    await other.hear(cancel_heard())
+    at[0] += timedelta(minutes=1)
+    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
+
+
+async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady) -> None:
+    loop, _ = hands(store, None, limit=0)
+    loop.hands = None
+    await loop.hear(call_heard())
+    dues, _ = await store.claim("gateway", 10, 15)
+    await loop.wake(dues)
+    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1), NOON)])
+    async with asyncio.timeout(10):
+        await loop.wake(dues)
+    assert await kinds(store) == ["call-accepted", "attempt-started", "call-cancelled"]
+
+
+async def test_what_another_process_did_in_the_meantime_is_not_done_again(store: Unsteady) -> None:
+    loop, _ = hands(store, None, limit=0)
+    other, _ = hands(store, None, limit=0)
+    await loop.hear(call_heard())
+    loop.hands = other.hands = None
+    dues, _ = await store.claim("gateway", 10, 15)
+    await other.wake(dues)
+    await loop.wake(dues)
+    assert await kinds(store) == ["call-accepted", "attempt-started"]
 
 
 async def test_a_zombies_answer_is_recorded_and_never_wins() -> None:
