@@ -95,6 +95,9 @@ class Loop:
         tried: dict[Stream, tuple[UUID, int]] = {}
         while dues:
             async with self._one:
+                for due in dues:
+                    if due.stream in self._lives and self._lives[due.stream].heard < due.heard:
+                        del self._lives[due.stream]  # another process went on with it
                 await self._recall(due.stream for due in dues)
                 dues = [due for due in dues if due.stream not in tried or self._waits(due, *tried[due.stream])]
                 heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]

@@ -123,8 +123,8 @@ class MemoryStore:
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         now = self._clock()
         ready = sorted((at, stream) for stream, (at, _) in self._due.items() if stream.service == service and at <= now)
-        due = [Due(stream, self._due[stream][1], now) for _, stream in ready[:limit]]
-        for stream, wanted, _ in due:
+        due = [Due(stream, self._due[stream][1], now, self._heads[stream][0]) for _, stream in ready[:limit]]
+        for stream, wanted, *_ in due:
             self._due[stream] = now + timedelta(seconds=lease), wanted
         following = [at for stream, (at, _) in self._due.items() if stream.service == service]
         return due, max(0.0, (min(following) - now).total_seconds()) if following else inf

@@ -220,7 +220,7 @@ class PostgresStore:
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         rows = await self._fetch(self._sql["claim"], service, limit, lease)
         now, following, overdue = rows[0][:3]
-        due = [Due(Stream(*row[3:6]), row[6], now) for row in rows if row[3] is not None]
+        due = [Due(Stream(*row[3:6]), row[6], now, row[7]) for row in rows if row[3] is not None]
         if len(due) >= limit:
             return due, 0.0
         if overdue > len(due):

@@ -126,6 +126,7 @@ class Due(NamedTuple):
     stream: Stream
     at: datetime  # when it wanted to be woken
     now: datetime  # the store's clock at the claim: the recorded time of the waking
+    heard: int  # how many hearings it had then
 
 
 class Cursor(NamedTuple):

@@ -25,8 +25,8 @@ select now(),
        (select extract(epoch from at - now())::float8
           from :schema.due where service = $1 and at > now() order by at limit 1),
        (select count(*) from (select from :schema.due where service = $1 and at <= now() limit $2) as overdue),
-       leased.*
-  from (values (1)) as once left join leased on true
+       leased.*, h.heard
+  from (values (1)) as once left join leased on true left join :schema.heads h using (tenant, workflow, stream)
  order by leased.wanted
 
 -- name: renew

@@ -382,7 +382,7 @@ class StoreSuite:
             return (await store.claim("gateway", 10, 30))[0]
 
         [due] = await until(again)
-        assert due == (stream, EARLIER, due[2])  # type: ignore[index]
+        assert due == (stream, EARLIER, due[2], 1)  # type: ignore[index]
 
     async def test_a_lease_is_renewed(self, store: Store) -> None:
         stream = a_stream("gateway/x/1")

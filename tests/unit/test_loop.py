@@ -325,17 +325,32 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease
 
 
 @pytest.mark.parametrize("aloud", [False, True], ids=["silent", "aloud"])
-async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool) -> None:
+@pytest.mark.parametrize("claimed", [False, True], ids=["before the claim", "after it"])
+async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool, claimed: bool) -> None:
     """What is claimed is leased: were its waking dropped, nobody would look at it until the lease ends."""
     late = returned(CALLS, AttemptReturned(call="t/1", attempt=7), NOON)
     loop, _ = hands(store, None, limit=0)
     other, _ = hands(store, None, limit=0)
     await loop.hear(call_heard())
+    dues = (await store.claim("gateway", 10, 15))[0] if claimed else []
     await other.hear([late] if aloud else cancel_heard())
     loop.hands = other.hands = None
-    dues, _ = await store.claim("gateway", 10, 15)
-    await loop.wake(dues)
+    await loop.wake(dues or (await store.claim("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * aloud, "attempt-started"]
+
+
+async def test_who_was_woken_by_another_process_before_is_woken_again_when_due() -> None:
+    """The other's waking had the number that this one's memory would give to its own."""
+    at = [datetime.now(UTC)]
+    store = MemoryStore(lambda: at[0])
+    loop, _ = hands(store, None, limit=0)
+    other, _ = hands(store, None, limit=0)
+    loop.hands = other.hands = None
+    await loop.hear(call_heard())
+    await other.wake((await store.claim("gateway", 10, 15))[0])
+    at[0] += timedelta(minutes=1)
+    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
 async def test_whose_process_fell_silent_is_woken_though_something_was_heard_meanwhile() -> None:
@@ -346,9 +361,10 @@ async def test_whose_process_fell_silent_is_woken_though_something_was_heard_mea
     loop.hands = other.hands = None
     await loop.hear(call_heard())
     await loop.wake((await store.claim("gateway", 10, 15))[0])
-    await other.hear(cancel_heard())
     at[0] += timedelta(minutes=1)
-    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    dues, _ = await store.claim("gateway", 10, 15)
+    await other.hear(cancel_heard())
+    await loop.wake(dues)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
