@@ -18,7 +18,6 @@ from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.envelope import TENANT, Envelope
 from contracts.gateway import TokensStreamed
-from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from infra.audit.words import Minutes, Word, text_of
 from infra.cli import base, screen
@@ -146,15 +145,13 @@ def _marked(bad: yaml.MarkedYAMLError) -> str:
     return f"{where}{bad.problem or bad.context}"
 
 
-def strange(data: Mapping[Any, Any]) -> Iterator[str]:
-    """Fields that no plan has: misspellings, which a message would pass over."""
-    steps = data.get("steps")
-    parts = ((f"steps.{n}.", step, Step.model_fields) for n, step in enumerate(steps if isinstance(steps, list) else ()))
-    for place, given, known in (("", data, Plan.model_fields), *parts):
-        for name in given if isinstance(given, dict) else ():
-            if name not in known:
-                near = get_close_matches(str(name), known, 1)
-                yield f"{place}{name}: no such field{f', perhaps {near[0]}' if near else ''}"
+def misspelled(data: Mapping[Any, Any]) -> Iterator[str]:
+    """Fields that no plan has, which a message would pass over."""
+    from services.router.plans import strange
+
+    for place, name, shape in strange(data):
+        near = get_close_matches(name, shape.model_fields, 1)
+        yield f"{place}{name}: no such field{f', perhaps {near[0]}' if near else ''}"
 
 
 def ask(
@@ -181,7 +178,7 @@ def ask(
         body["data"] = _object(data, "--data")
     if plan:
         body["plan"] = given = plan_of(plan)
-        if wrong := "; ".join(strange(given) if isinstance(given, dict) else ()):
+        if wrong := "; ".join(misspelled(given) if isinstance(given, dict) else ()):
             raise Problem(f"{plan} is no plan: {wrong}. {HOW}.", code=2)
     if architecture:
         body["architecture"] = architecture

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from contracts.plans import Plan
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.requests import HOW, Json, asked, conclude, plan_of, problems, put_and_watch, strange
+from infra.cli.requests import HOW, Json, asked, conclude, misspelled, plan_of, problems, put_and_watch
 
 ROLE = """\
 # A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
@@ -86,7 +86,7 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
     data = plan_of(file)
     if not isinstance(data, dict):
         raise Problem(f'There is no file {file}. (`hansard ask "…" --plan {file}` runs a plan by its name.)', code=2)
-    wrong = list(strange(data))
+    wrong = list(misspelled(data))
     try:
         plan = Plan.model_validate(data)
         wrong += unmet(plan, workers_of(base.local()))

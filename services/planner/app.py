@@ -1,7 +1,8 @@
 """What runs: the decider with the workers that it knows."""
 
-from collections.abc import Mapping
 from typing import Any
+
+from pydantic import JsonValue
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
@@ -27,13 +28,14 @@ class BadWorker(ValueError):
 def build(settings: Settings) -> Service[Case]:
     """Raises BadWorker; OSError where the folder of further roles is not there."""
     workers = workers_of(settings)
+    data: JsonValue = dict(workers)
 
     def here(_: Any) -> str:
         return ""
 
     return Service(
         name="planner",
-        decider=planner(workers, version(workers)),
+        decider=planner(workers, version_of(VERSION, data)),
         hears={
             RunPlan: here,
             TaskAnswered: here,
@@ -45,7 +47,7 @@ def build(settings: Settings) -> Service[Case]:
             CancelWorkflow: here,
             DeadLettered: lambda dead: None if dead.door else "",
         },
-        basis=Basis(dict(workers), lambda of_then, data: planner(data, of_then)),
+        basis=Basis(data, lambda of_then, data: planner(data, of_then)),
     )
 
 
@@ -58,8 +60,3 @@ def workers_of(settings: Settings) -> dict[str, str]:
             raise BadWorker(f"HANSARD_WORKERS: {name!r} is the name of a {'role' if name in workers else 'service of ours'}")
         workers[name] = name
     return workers
-
-
-def version(workers: Mapping[str, str]) -> str:
-    """The code's version, and a hash of all that settings add to it."""
-    return version_of(VERSION, dict(workers))

@@ -5,7 +5,6 @@ calls it in latency's best case: one client, its connections kept, on the same t
 """
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,15 +53,8 @@ class Calls(Caller):
         envelope = Envelope(name, "/hansard/specialists", CallModel.kind, data, name)
         await self._producer.send(self.into, data, name.encode(), headers=headers(envelope))
 
-    async def _read(self) -> None:
-        while True:
-            for records in (await self._consumer.getmany(timeout_ms=1000)).values():
-                at = time.perf_counter()
-                for record in records:
-                    kind = next((value for name, value in record.headers if name == "ce_type"), b"")
-                    if kind in ENDS and (future := self._waiting.pop((record.key or b"").decode(), None)) and not future.done():
-                        self.results[uuid.uuid4().hex] = (at, kind.decode())
-                        future.set_result(at)
+    def ends(self, kind: bytes) -> bool:
+        return kind in ENDS
 
 
 async def _ours(it: House, calls: Calls, concurrency: int, count: int) -> Measured:

@@ -214,14 +214,20 @@ class Caller:
         envelope = Envelope(name, "/bench", "hansard.requests.submit.v1", data, name)
         await self._producer.send(self.into, data, name.encode(), headers=headers(envelope))
 
+    def ends(self, kind: bytes) -> bool:
+        """Whether a message of this kind is what a caller waits for."""
+        return True
+
     async def _read(self) -> None:
         while True:
             for records in (await self._consumer.getmany(timeout_ms=1000)).values():
                 at = time.perf_counter()
                 for record in records:
                     named = dict(record.headers)
-                    name = (named.get("ce_correlationid") or record.key or b"").decode()
-                    self.results.setdefault(name, (at, (named.get("ce_type") or b"").decode()))
+                    name, kind = (named.get("ce_correlationid") or record.key or b"").decode(), named.get("ce_type") or b""
+                    if not self.ends(kind):
+                        continue
+                    self.results.setdefault(name, (at, kind.decode()))
                     if (future := self._waiting.pop(name, None)) and not future.done():
                         future.set_result(at)
 

@@ -285,6 +285,13 @@ def hands(store: MemoryStore, perform: Any, limit: int = 2) -> tuple[Loop, Perfo
     return loop, loop.hands
 
 
+def two_processes(store: MemoryStore) -> tuple[Loop, Loop]:
+    """Of one service on one store. They perform nothing."""
+    (one, _), (other, _) = hands(store, None), hands(store, None)
+    one.hands = other.hands = None
+    return one, other
+
+
 async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Unsteady) -> None:
     seen: list[list[str]] = []
 
@@ -329,12 +336,10 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease
 async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool, claimed: bool) -> None:
     """What is claimed is leased: were its waking dropped, nobody would look at it until the lease ends."""
     late = returned(CALLS, AttemptReturned(call="t/1", attempt=7), NOON)
-    loop, _ = hands(store, None, limit=0)
-    other, _ = hands(store, None, limit=0)
+    loop, other = two_processes(store)
     await loop.hear(call_heard())
     dues = (await store.claim("gateway", 10, 15))[0] if claimed else []
     await other.hear([late] if aloud else cancel_heard())
-    loop.hands = other.hands = None
     await loop.wake(dues or (await store.claim("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * aloud, "attempt-started"]
 
@@ -343,9 +348,7 @@ async def test_who_was_woken_by_another_process_before_is_woken_again_when_due()
     """The other's waking had the number that this one's memory would give to its own."""
     at = [datetime.now(UTC)]
     store = MemoryStore(lambda: at[0])
-    loop, _ = hands(store, None, limit=0)
-    other, _ = hands(store, None, limit=0)
-    loop.hands = other.hands = None
+    loop, other = two_processes(store)
     await loop.hear(call_heard())
     await other.wake((await store.claim("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
@@ -356,9 +359,7 @@ async def test_who_was_woken_by_another_process_before_is_woken_again_when_due()
 async def test_whose_process_fell_silent_is_woken_though_something_was_heard_meanwhile() -> None:
     at = [datetime.now(UTC)]
     store = MemoryStore(lambda: at[0])
-    loop, _ = hands(store, None, limit=0)
-    other, _ = hands(store, None, limit=0)
-    loop.hands = other.hands = None
+    loop, other = two_processes(store)
     await loop.hear(call_heard())
     await loop.wake((await store.claim("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
@@ -381,10 +382,8 @@ async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady
 
 
 async def test_what_another_process_did_in_the_meantime_is_not_done_again(store: Unsteady) -> None:
-    loop, _ = hands(store, None, limit=0)
-    other, _ = hands(store, None, limit=0)
+    loop, other = two_processes(store)
     await loop.hear(call_heard())
-    loop.hands = other.hands = None
     dues, _ = await store.claim("gateway", 10, 15)
     await other.wake(dues)
     await loop.wake(dues)

@@ -1,6 +1,6 @@
 """Named plans: data, one YAML file each. Those here are shipped; a user's folder adds to them, and its names win."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from contracts.plans import Plan, Step
 
 SHIPPED = Path(__file__).parent
+Shape = type[Plan] | type[Step]
 
 
 class BadPlan(ValueError):
@@ -38,11 +39,17 @@ def read(text: str, origin: str) -> Plan:
         plan = Plan.model_validate(given)
     except (yaml.YAMLError, ValidationError, RecursionError) as bad:
         raise BadPlan(f"{origin}: {bad}") from None
-    strange = [*_strange(given, Plan), *(name for step in given["steps"] for name in _strange(step, Step))]
-    if strange:
-        raise BadPlan(f"{origin}: no plan has a field {', '.join(map(repr, strange))}")
+    if names := [name for _, name, _ in strange(given)]:
+        raise BadPlan(f"{origin}: no plan has a field {', '.join(map(repr, names))}")
     return plan
 
 
-def _strange(given: Mapping[Any, Any], shape: type[Plan] | type[Step]) -> list[str]:
-    return [str(name) for name in given if name not in shape.model_fields]
+def strange(given: Mapping[Any, Any]) -> Iterator[tuple[str, str, Shape]]:
+    """Fields that no plan has: the place (`steps.0.`), the name, and the shape that has no such field."""
+    steps = given.get("steps")
+    parts: list[tuple[str, Any, Shape]] = [("", given, Plan)]
+    parts += [(f"steps.{n}.", step, Step) for n, step in enumerate(steps if isinstance(steps, list) else ())]
+    for place, part, shape in parts:
+        for name in part if isinstance(part, Mapping) else ():
+            if name not in shape.model_fields:
+                yield place, str(name), shape
