@@ -18,11 +18,12 @@ class Context:
     """What a decision may know besides the message: recorded facts only, the same at every hearing."""
 
     id: UUID  # the cause id of this hearing
-    at: datetime  # recorded time of what is heard: the broker's at a door, the store's for a message of ours
+    at: datetime  # recorded time of this decision
     workflow: str
     tenant: str
     source: str = ""  # who says so: proven for a message of ours, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
+    may_perform: bool = True  # a slot is free: an intent that is said now is performed now. On record by what was said
 
 
 class TurnedAway(Exception):
@@ -48,14 +49,14 @@ def never(_: object) -> datetime | None:
 class Decider(Generic[State]):
     """`decide(state, heard, context) -> said`, `evolve(state, said) -> state`, both pure; `State` is immutable.
 
-    `due` tells from the state when this stream wants to hear `Woken` next (None: not at all).
+    `wake_at` tells from the state when this stream wants to hear `Woken` next (None: not at all).
     `policy` names the version of the rules; it goes on the record with every hearing.
     """
 
     initial: State
     decide: Callable[[State, Message, Context], Iterable[Message]]
     evolve: Callable[[State, Message], State]
-    due: Callable[[State], datetime | None] = never
+    wake_at: Callable[[State], datetime | None] = never
     policy: str = "1"
 
     def fold(self, said: Iterable[Message], state: State | None = None) -> State:

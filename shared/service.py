@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -27,6 +28,10 @@ class Perform(Protocol[S, Attempt]):
 
 class Desk(Protocol):
     """What a performer may use of the house. Raises Unavailable where the store is away, unless it waits."""
+
+    def now(self) -> datetime:
+        """The store's clock, as this process knows it: the only one that counts."""
+        ...
 
     async def bring(self, stream: Stream, fact: Outcome, name: str) -> Any:
         """A stream of this service hears a fact, once under this name for good; then its state. Waits for the store."""

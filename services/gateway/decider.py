@@ -191,7 +191,7 @@ def gateway(chain: Chain) -> Decider[Call]:
         if out.safety == "never-repeat" and fall.reason in DOUBTFUL:
             yield failed(replace(state, receipts=receipts), tuple(r.fall for r in receipts), "in-doubt")
 
-    decider: Decider[Call] = Decider(Unasked(), decide, evolve, due, policy=chain.policy)
+    decider: Decider[Call] = Decider(Unasked(), decide, evolve, wake_at, policy=chain.policy)
     return decider
 
 
@@ -233,7 +233,7 @@ def evolve(state: Call, said: Message) -> Call:
             return state
 
 
-def due(state: Call) -> datetime | None:
+def wake_at(state: Call) -> datetime | None:
     """When a call goes on. While an attempt is out its lease comes before this, which is the net under it."""
     match state:
         case Ready(due=at):

@@ -64,8 +64,8 @@ def evolve(timer: Timer, said: Message) -> Timer:
             return timer
 
 
-def due(timer: Timer) -> datetime | None:
+def wake_at(timer: Timer) -> datetime | None:
     return timer.at if isinstance(timer, Pending) else None
 
 
-timers: Decider[Timer] = Decider(Unset(), decide, evolve, due)
+timers: Decider[Timer] = Decider(Unset(), decide, evolve, wake_at)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -27,6 +28,9 @@ class Desk:
     store: Store
     topics: Topics
     voice: Whispers
+
+    def now(self) -> datetime:
+        return now()
 
     async def bring(self, stream: Stream, fact: Outcome, name: str) -> Any:
         await self.loop.hear([brought(stream, fact, name, now())])

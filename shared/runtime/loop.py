@@ -109,7 +109,7 @@ class Loop:
         live = self._lives[due.stream]
         if waking in live.causes:
             return False
-        at = self.floor.service.decider.due(live.state)
+        at = self.floor.service.decider.wake_at(live.state)
         return live.version == version or (at is not None and at <= due.now)
 
     def known(self, stream: Stream) -> Live[Any] | None:

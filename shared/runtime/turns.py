@@ -131,11 +131,11 @@ class Floor(Generic[State]):
         return waking(turn.stream, turn.heard + len(turn.hearings))
 
     def due(self, work: Work[State]) -> datetime | None:
-        return self.service.decider.due(work.state)
+        return self.service.decider.wake_at(work.state)
 
     @property
     def wakes(self) -> bool:
-        return self.service.decider.due is not never
+        return self.service.decider.wake_at is not never
 
     def _decide(self, work: Work[State], heard: Heard, attempt: int) -> tuple[list[tuple[Message, Said]], State]:
         trace = self.hop(heard)

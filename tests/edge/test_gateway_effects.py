@@ -103,7 +103,7 @@ async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = No
             if isinstance(state, Flying):
                 heard: Message = await perform(state, state.out)
             else:
-                due = decider.due(state)
+                due = decider.wake_at(state)
                 assert due is not None
                 heard, context = Woken(), Context(context.id, max(context.at, due), "w", "t")
             said += decider.decide(state, heard, context)

@@ -148,7 +148,7 @@ def test_a_call_is_accepted_as_it_was_heard() -> None:
 
 
 def test_an_accepted_call_is_due_at_once() -> None:
-    assert both.due(both.fold([accepted()])) == NOON
+    assert both.wake_at(both.fold([accepted()])) == NOON
 
 
 def test_a_call_that_was_heard_before_changes_nothing() -> None:
@@ -166,7 +166,7 @@ def test_no_attempt_may_outlive_the_call() -> None:
 
 
 def test_an_attempt_that_is_out_is_lost_some_time_after_its_deadline_whatever_became_of_its_lease() -> None:
-    due = both.due(both.fold([accepted(), started()]))
+    due = both.wake_at(both.fold([accepted(), started()]))
     assert due is not None
     assert due > started().deadline
 
@@ -237,7 +237,7 @@ def test_after_the_reply_nothing_is_said_any_more() -> None:
     done = [accepted(), started(), replied()]
     for heard in (asks(), CancelCall(call=CALL), Woken(), success(replied()), failure(fell("error"))):
         assert told(both, done, heard, at(1)) == []
-    assert both.due(both.fold(done)) is None
+    assert both.wake_at(both.fold(done)) is None
 
 
 # Confidence
@@ -274,7 +274,7 @@ def test_a_confidence_that_is_not_known_causes_no_fall() -> None:
 def test_what_another_attempt_would_not_change_falls_to_the_next_tier_at_once(reason: FallReason) -> None:
     failed = fell(reason)
     assert told(both, [accepted(), started()], failure(failed), at(1)) == [failed]
-    assert both.due(both.fold([accepted(), started(), failed])) == NOON
+    assert both.wake_at(both.fold([accepted(), started(), failed])) == NOON
     assert told(both, [accepted(), started(), failed], Woken(), at(1)) == [started(2, SECOND, 1)]
 
 
@@ -283,7 +283,7 @@ def test_what_passes_is_tried_again_at_the_same_tier_when_its_time_has_come(reas
     failed = fell(reason, retry_at=2)
     waiting = fell(reason, retry_at=2, resume_at=2)
     assert told(both, [accepted(), started()], failure(failed), at(1)) == [waiting]
-    assert both.due(both.fold([accepted(), started(), waiting])) == NOON + timedelta(seconds=2)
+    assert both.wake_at(both.fold([accepted(), started(), waiting])) == NOON + timedelta(seconds=2)
     assert told(both, [accepted(), started(), waiting], Woken(), at(2)) == [started(2, seconds=2)]
 
 
@@ -437,7 +437,7 @@ def test_a_cancelled_call_is_never_made() -> None:
     cancelled = CallCancelled(call=CALL)
     assert told(both, [accepted()], CancelCall(call=CALL), at()) == [cancelled]
     assert told(both, [accepted(), cancelled], Woken(), at()) == []
-    assert both.due(both.fold([accepted(), cancelled])) is None
+    assert both.wake_at(both.fold([accepted(), cancelled])) is None
 
 
 def test_a_cancel_that_overtakes_its_call_is_remembered() -> None:
@@ -504,7 +504,7 @@ def test_a_mark_changes_nothing_else() -> None:
     (paid,) = told(both, late, success(replied()), at(16))
     assert isinstance(paid, ReplyDiscarded)
     assert told(both, [*late, paid], success(replied()), at(16)) == []
-    assert both.due(both.fold(late)) is None
+    assert both.wake_at(both.fold(late)) is None
     assert told(both, late, asks(), at(16)) == []
 
 
@@ -658,7 +658,7 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
     now, attempts = 0.0, 0
     while not isinstance(state := decider.fold(said), Settled):
         if isinstance(state, Ready):
-            due = decider.due(state)
+            due = decider.wake_at(state)
             assert due is not None
             assert due < NOON + timedelta(seconds=60)
             now = max(now, (due - NOON).total_seconds())

@@ -197,7 +197,7 @@ def test_what_did_not_leave_the_house_is_a_fall_without_an_attempt_and_the_next_
     held = failure(fell(reason))
     (receipt,) = told(both, [accepted(), started()], held, at(1))
     assert receipt == fell(reason, attempt=0)
-    assert both.due(both.fold([accepted(), started(), receipt])) == NOON
+    assert both.wake_at(both.fold([accepted(), started(), receipt])) == NOON
     assert told(both, [accepted(), started(), receipt], Woken(), at(1)) == [started(2, SECOND, 1)]
 
 
@@ -258,7 +258,7 @@ def test_what_was_learned_is_looked_up_before_a_long_wait_for_an_endpoint_and_th
     given = [accepted(), started(), limited, looks(2, 1)]
     assert told(alone, given[:3], Woken(), at(1)) == [looks(2, 1)]
     (miss,) = told(alone, given, missing(2), at(1))
-    assert alone.due(alone.fold([*given, miss])) == time(30)
+    assert alone.wake_at(alone.fold([*given, miss])) == time(30)
 
 
 def test_a_cache_that_is_placed_first_is_asked_first_and_an_endpoint_after_it() -> None:
@@ -354,7 +354,7 @@ def test_a_call_is_answered_within_its_deadline_and_a_tick_and_no_fall_lacks_a_r
     while not isinstance(state := decider.fold(said), Settled):
         out = said[-1]
         if not isinstance(out, AttemptStarted):
-            due = decider.due(state)
+            due = decider.wake_at(state)
             assert due is not None and due <= time(span)
             now = max(now, (due - NOON).total_seconds())
             said += told(decider, said, Woken(), at(now))

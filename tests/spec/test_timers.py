@@ -26,10 +26,10 @@ def test_a_timer_asked_for_is_set() -> None:
 
 
 def test_only_a_timer_that_waits_wants_to_be_woken() -> None:
-    assert timers.due(timers.fold([])) is None
-    assert timers.due(timers.fold([set_])) == NOON
-    assert timers.due(timers.fold([set_, fired])) is None
-    assert timers.due(timers.fold([set_, called_off])) is None
+    assert timers.wake_at(timers.fold([])) is None
+    assert timers.wake_at(timers.fold([set_])) == NOON
+    assert timers.wake_at(timers.fold([set_, fired])) is None
+    assert timers.wake_at(timers.fold([set_, called_off])) is None
 
 
 def test_when_its_time_has_come_it_fires() -> None:

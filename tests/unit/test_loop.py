@@ -248,7 +248,7 @@ def performed(call: Call, said: Message) -> Call:
 
 gateway = Service(
     "gateway",
-    Decider(Call(), performs, performed, due=lambda call: call.ready),
+    Decider(Call(), performs, performed, wake_at=lambda call: call.ready),
     hears={CallModel: lambda m: m.call, CancelCall: lambda m: m.call},
 )
 CALLS = Stream("default", "w1", "gateway/t/1")
