@@ -1,5 +1,7 @@
 """Settings, from the environment: `HANSARD_KAFKA=broker:9092 HANSARD_POSTGRES=postgresql://… hansard serve router`."""
 
+import os
+import secrets
 import socket
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +28,12 @@ class Settings(BaseSettings):
     kafka_cert: Path | None = None
     kafka_key: Path | None = None
     topic_prefix: str = Field(default="", description="put before every topic and consumer group")
-    partitions: int = Field(default=6, ge=1, description="of each topic, when it is created")
+    partitions: int = Field(
+        default_factory=lambda: min(6, max(2, os.cpu_count() or 1)),
+        ge=1,
+        description="of each topic, when it is created; so many processes of a service share its work. Not given: as many as"
+        " this machine has processors, 2 to 6, or as many as the topics have that are there. Given: topics with fewer get more",
+    )
     replication: int = Field(
         default=0,
         ge=0,
@@ -73,7 +80,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="body of a message of ours")
     workflow_seconds: float = Field(default=600, gt=0, description="a workflow's deadline where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="folded states that a process keeps")
-    lease_seconds: float = Field(default=15, gt=0, description="a performer that falls silent for so long is taken over")
+    lease_seconds: float = Field(default=5, gt=0, description="a performer that falls silent for so long is taken over")
     crash_attempts: int = Field(default=3, ge=1, description="a message during which the process ended so often is a dead letter")
 
     @field_validator("home")
@@ -85,6 +92,11 @@ class Settings(BaseSettings):
     def member(self) -> str:
         """The name of this process among those of its service; no two that run may have the same."""
         return socket.gethostname() if self.instance == "@host" else self.instance
+
+    @cached_property
+    def process(self) -> str:
+        """The name of this run of this process, unlike any other's."""
+        return f"{self.member or socket.gethostname()}-{secrets.token_hex(6)}"
 
     @cached_property
     def topics(self) -> Topics:

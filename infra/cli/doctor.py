@@ -178,7 +178,7 @@ NEEDED = {
     "outbox": ("select", "insert", "delete"),
     "due": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
-    "instances": ("select", "insert", "update"),
+    "instances": ("select", "insert", "update", "delete"),
 }
 
 

@@ -15,10 +15,9 @@ create table heads (
     primary key (tenant, workflow, stream)
 ) with (fillfactor = 70);
 
--- That a stream heard something. A redrive is heard as the next attempt of the same cause.
+-- That a stream heard something; `at` is the one recorded time, that of all that was said to it. A redrive is heard as the next attempt of the same cause.
 create table hearings (
     at          timestamptz not null,
-    heard_at    timestamptz not null,
     cause       uuid not null,
     sequence    int not null,
     before      int not null,
@@ -83,7 +82,8 @@ create table doors (
     primary key (tenant, workflow, cause)
 );
 
--- Streams that want to be woken. `at`: when anyone may claim it, moved on by a lease; `wanted`: what the stream asked for.
+-- Streams that want to be woken. `at`: when anyone may claim it, moved on by a claim; `wanted`: what the stream asked for;
+-- `holder`: the process that works on it, or ''.
 create table due (
     at          timestamptz not null,
     wanted      timestamptz not null,
@@ -91,9 +91,11 @@ create table due (
     workflow    text collate "C" not null,
     stream      text collate "C" not null,
     service     text collate "C" not null,
+    holder      text collate "C" not null,
     primary key (tenant, workflow, stream)
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
 create index due_next on due (service, at);
+create index due_held on due (service, holder) where holder <> '';
 
 -- How often a message was tried, counted after an unclean end.
 create table attempts (
@@ -106,14 +108,16 @@ create table attempts (
     primary key (service, topic, partition, "offset")
 );
 
--- Processes. One that has no `ended` runs, or ended uncleanly.
+-- Processes. One that has no `ended` runs, or ended uncleanly; one that holds streams is `seen` every second or so.
 create table instances (
     began       timestamptz not null,
+    seen        timestamptz not null,
     ended       timestamptz,
     service     text collate "C" not null,
     instance    text collate "C" not null,
-    primary key (service, instance)
-);
+    process     text collate "C" not null,
+    primary key (service, process)
+) with (fillfactor = 50);
 
 -- A cursor over everything is good within one epoch. After a restore a new one begins.
 create table epochs (

@@ -16,8 +16,8 @@ begin
     end if;
     execute format('grant usage on schema %I to %I', current_schema(), writer);
     execute format('grant select, insert on events, hearings, doors to %I', writer);
-    execute format('grant select, insert, update on heads, attempts, instances to %I', writer);
+    execute format('grant select, insert, update on heads, attempts to %I', writer);
     execute format('grant select, insert, delete on outbox to %I', writer);
-    execute format('grant select, insert, update, delete on due to %I', writer);
+    execute format('grant select, insert, update, delete on due, instances to %I', writer);
     execute format('grant select on epochs, migrations to %I', writer);
 end $$;

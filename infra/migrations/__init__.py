@@ -105,7 +105,8 @@ async def _pending(connection: Any, schema: str, to: str | None) -> list[Migrati
         if applied.get(migration.name, migration.hash) != migration.hash:
             raise MigrationError(
                 f"migration {migration.name} was changed after it was applied to {schema}: "
-                "restore the file and put the change in a new one"
+                "restore the file and put the change in a new one; a schema of a version before 0.2.0 is begun anew "
+                "(`make clean`, or another HANSARD_POSTGRES_SCHEMA)"
             )
     return [migration for migration in known if migration.name not in applied]
 

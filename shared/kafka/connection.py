@@ -1,7 +1,10 @@
 """Settings as aiokafka wants them, and the names that things have in Kafka."""
 
 import ssl
+from functools import lru_cache
 from typing import Any
+
+from aiokafka.partitioner import murmur2
 
 from shared.settings import Settings
 
@@ -44,6 +47,16 @@ def group_name(settings: Settings, service: str) -> str:
     return f"{settings.topic_prefix}hansard.{service}"
 
 
-def client_name(service: str, instance: str) -> str:
-    """How broker logs, quotas and tools name this client."""
-    return ".".join(part for part in ("hansard", service, instance) if part)
+def client_name(settings: Settings, client: str, instance: str = "") -> str:
+    """How broker logs, quotas and tools name this client.
+
+    It begins with the process: groups share out partitions in the order of these names, so that a process has the same
+    partition numbers in each of its groups.
+    """
+    return f"{instance or settings.member or settings.process}.hansard.{client}"
+
+
+@lru_cache(1 << 16)
+def partition_of(workflow: str, partitions: int) -> int:
+    """Where a workflow lies on a topic: as Kafka's own clients choose it by the key."""
+    return int(murmur2(workflow.encode()) & 0x7FFFFFFF) % partitions

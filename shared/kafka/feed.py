@@ -114,7 +114,7 @@ class Feed:
             self._group,
             {
                 **self._connection,
-                "client_id": client_name(service, instance),
+                "client_id": client_name(settings, service, instance),
                 "group_instance_id": f"{service}-{instance}" if instance else None,
                 "partition_assignment_strategy": (RangePartitionAssignor,),
                 "auto_offset_reset": "earliest",

@@ -8,7 +8,6 @@ producer is replaced (its sequence numbers are of no more use) and the caller is
 import asyncio
 import logging
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from contracts.envelope import rfc3339
 from shared.backoff import Backoff
-from shared.kafka.connection import client_name, connection, topic_name
+from shared.kafka.connection import client_name, connection, partition_of, topic_name
 from shared.settings import Settings
 from shared.store.record import Said, Stream
 
@@ -61,7 +60,7 @@ class Speaker:
         self._settings, self._failed = settings, failed
         self._arguments = {
             **connection(settings),
-            "client_id": client_name("speaker", instance or settings.instance),
+            "client_id": client_name(settings, "speaker", instance),
             "acks": "all",
             "enable_idempotence": True,
             "linger_ms": 0,
@@ -140,7 +139,7 @@ class Speaker:
                 self._begin(self._learn(one.topic, self._epoch))
             waiting.append(one)
             return
-        place = one.topic, zlib.crc32(one.stream.workflow.encode()) % partitions
+        place = one.topic, partition_of(one.stream.workflow, partitions)
         lane = self._lanes.get(place)
         if lane is None:
             lane = self._lanes[place] = _Lane(topic_name(self._settings, one.topic), place[1])

@@ -153,17 +153,18 @@ async def _plan(admin: AIOKafkaAdminClient, settings: Settings) -> list[Change]:
     replication = settings.replication or min(3, brokers)
     table = {topic_name(settings, topic.name): topic for topic in settings.topics.all}
     found = await _find(admin, list(table))
+    partitions = _partitions(settings, found.values())
     changes: list[Change] = []
     for name, topic in table.items():
         if name in found:
-            changes += _differences(name, found[name], settings, topic)
+            changes += _differences(name, found[name], settings, topic, partitions)
         else:
             changes.append(
                 Change(
                     name,
                     "create",
-                    f"{settings.partitions} partitions, {replication} replicas",
-                    settings.partitions,
+                    f"{partitions} partitions, {replication} replicas",
+                    partitions,
                     replication,
                     configs(topic, settings, replication),
                 )
@@ -171,9 +172,16 @@ async def _plan(admin: AIOKafkaAdminClient, settings: Settings) -> list[Change]:
     return await _allowed(admin, changes)
 
 
-def _differences(name: str, found: _Found, settings: Settings, topic: Topic) -> Iterable[Change]:
-    if found.partitions < settings.partitions:
-        yield Change(name, "partitions", f"{found.partitions} → {settings.partitions}", settings.partitions)
+def _partitions(settings: Settings, found: Iterable[_Found]) -> int:
+    """As many on each topic: what was asked for, else what the largest of those has that are there."""
+    if "partitions" in settings.model_fields_set:
+        return settings.partitions
+    return max((each.partitions for each in found), default=settings.partitions)
+
+
+def _differences(name: str, found: _Found, settings: Settings, topic: Topic, partitions: int) -> Iterable[Change]:
+    if found.partitions < partitions:
+        yield Change(name, "partitions", f"{found.partitions} → {partitions}", partitions)
     if found.values is None:
         yield Change(name, "ask", "for its configuration", error=found.refusal)
         return

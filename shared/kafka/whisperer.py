@@ -46,7 +46,7 @@ class Whisperer:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        name = client_name("whisperer", self._settings.instance)
+        name = client_name(self._settings, "whisperer")
         while True:
             producer = AIOKafkaProducer(**connection(self._settings), client_id=name, acks=1, linger_ms=0)
             try:

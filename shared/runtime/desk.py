@@ -10,7 +10,7 @@ from contracts.codec import encode
 from contracts.message import Message, Outcome
 from contracts.topics import Topics
 from shared.runtime.hearing import brought
-from shared.runtime.loop import Loop, now
+from shared.runtime.loop import Loop
 from shared.store.record import Said, Store, Stream
 
 
@@ -30,10 +30,10 @@ class Desk:
     voice: Whispers
 
     def now(self) -> datetime:
-        return now()
+        return self.store.now()
 
     async def bring(self, stream: Stream, fact: Outcome, name: str) -> Any:
-        await self.loop.hear([brought(stream, fact, name, now())])
+        await self.loop.hear([brought(stream, fact, name)])
         live = self.loop.known(stream)
         return (await self.look([stream]))[0] if live is None else live.state
 
@@ -51,4 +51,4 @@ class Desk:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)
         if topic is None:
             raise LookupError(f"{message.kind} is of no topic that is beside the record")
-        self.voice.whisper(topic, Said(stream, 0, id, message.kind, topic, id, encode(message), b"", at=now()))
+        self.voice.whisper(topic, Said(stream, 0, id, message.kind, topic, id, encode(message), b"", at=self.now()))

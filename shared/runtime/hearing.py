@@ -35,15 +35,23 @@ class Heard:
     """What one stream hears. Without a `message` it is dead on arrival; `record` is None for what comes from within."""
 
     stream: Stream
-    context: Context
+    cause: UUID
     kind: str
     hash: bytes
+    source: str = ""
+    message_id: str = ""
+    at: datetime | None = None  # recorded time of a message of ours; the broker's time at a door counts for nothing
     message: Message | None = None
     record: Record | None = None
     door: Door | None = None
     dead: Dead | None = None
     redrive: bool = False
     traceparent: str = ""
+
+    def context(self, at: datetime, may_perform: bool = True) -> Context:
+        """As it is decided at this recorded time."""
+        stream = self.stream
+        return Context(self.cause, at, stream.workflow, stream.tenant, self.source, self.message_id, may_perform)
 
 
 @dataclass(frozen=True)
@@ -77,21 +85,17 @@ class Ear:
         cause = _cause(topic, envelope)
         if cause is None:
             return self._nameless(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
-        context = Context(
-            id=cause,
-            at=record.at if topic.door or envelope.time is None else envelope.time,
-            workflow=envelope.correlationid,
-            tenant=envelope.tenant,
-            source=envelope.source,
-            message_id=envelope.id,
-        )
+        stream = Stream(envelope.tenant, envelope.correlationid, self.service.name)
         heard = Heard(
-            stream=Stream(envelope.tenant, envelope.correlationid, self.service.name),
-            context=context,
+            stream=stream,
+            cause=cause,
             kind=envelope.type,
             hash=hashlib.sha256(envelope.data).digest(),
+            source=envelope.source,
+            message_id=envelope.id,
+            at=None if topic.door else envelope.time,
             record=record,
-            door=_door(record, context) if topic.door else None,
+            door=_door(record, stream, cause) if topic.door else None,
             traceparent=envelope.traceparent,
         )
         return self._understood(heard, topic, envelope)
@@ -127,20 +131,15 @@ class Ear:
 
     def _nameless(self, topic: Topic, record: Record, why: Unreadable) -> Heard | None:
         place = f"{record.topic}.{record.partition}.{record.offset}"
-        context = Context(
-            id=uuid5(NAMESPACE, place),
-            at=record.at,
-            workflow=place,
-            tenant=TENANT,
-            message_id=why.known.get("ce_id", "")[:512],
-        )
+        stream, cause = Stream(TENANT, place, self.service.name), uuid5(NAMESPACE, place)
         heard = Heard(
-            stream=Stream(TENANT, place, self.service.name),
-            context=context,
+            stream=stream,
+            cause=cause,
             kind=why.known.get("ce_type", "")[:512],
             hash=hashlib.sha256(record.value or b"").digest(),
+            message_id=why.known.get("ce_id", "")[:512],
             record=record,
-            door=_door(record, context),
+            door=_door(record, stream, cause),
         )
         return self._first(topic, heard, Dead("unreadable", str(why)))
 
@@ -163,9 +162,9 @@ class Ear:
         return again
 
 
-def woken(stream: Stream, heard: int, at: datetime) -> Heard:
+def woken(stream: Stream, heard: int) -> Heard:
     """The stream's waking, as its hearing number `heard` + 1."""
-    return _within(stream, Woken(), _waking(heard), at)
+    return _within(stream, Woken(), _waking(heard))
 
 
 def waking(stream: Stream, heard: int) -> UUID:
@@ -177,20 +176,19 @@ def _waking(heard: int) -> str:
     return f"woken/{heard + 1}"
 
 
-def returned(stream: Stream, outcome: Outcome, at: datetime) -> Heard:
+def returned(stream: Stream, outcome: Outcome) -> Heard:
     """What an attempt brought back."""
-    return _within(stream, outcome, f"attempt/{outcome.attempt}", at)
+    return brought(stream, outcome, f"attempt/{outcome.attempt}")
 
 
-def brought(stream: Stream, fact: Outcome, name: str, at: datetime) -> Heard:
+def brought(stream: Stream, fact: Outcome, name: str) -> Heard:
     """What a performer brings to a stream of its service that made no attempt. Once under one name: the first is heard."""
-    return _within(stream, fact, name, at)
+    return _within(stream, fact, name)
 
 
-def _within(stream: Stream, message: Message, name: str, at: datetime) -> Heard:
-    cause = _cause_within(stream, name)
-    context = Context(cause, at, stream.workflow, stream.tenant, f"/hansard/{stream.service}", str(cause))
-    return Heard(stream, context, message.kind, hashlib.sha256(name.encode()).digest(), message)
+def _within(stream: Stream, message: Message, name: str) -> Heard:
+    cause, digest = _cause_within(stream, name), hashlib.sha256(name.encode()).digest()
+    return Heard(stream, cause, message.kind, digest, f"/hansard/{stream.service}", str(cause), message=message)
 
 
 def _cause_within(stream: Stream, name: str) -> UUID:
@@ -199,11 +197,10 @@ def _cause_within(stream: Stream, name: str) -> UUID:
 
 def another(heard: Heard) -> Heard:
     """The same id with another body: a hearing of its own, dead from the start."""
-    cause = uuid5(heard.context.id, heard.hash.hex())
-    context = replace(heard.context, id=cause)
-    dead = Dead("id-reused", f"{heard.context.message_id} was heard before with another body; send this under a new id")
+    cause = uuid5(heard.cause, heard.hash.hex())
+    dead = Dead("id-reused", f"{heard.message_id} was heard before with another body; send this under a new id")
     door = replace(heard.door, cause=cause) if heard.door else None
-    return replace(heard, context=context, message=None, dead=dead, door=door)
+    return replace(heard, cause=cause, message=None, dead=dead, door=door)
 
 
 def _dead(heard: Heard, dead: Dead) -> Heard:
@@ -220,11 +217,11 @@ def _cause(topic: Topic, envelope: Envelope) -> UUID | None:
         return None
 
 
-def _door(record: Record, context: Context) -> Door:
+def _door(record: Record, stream: Stream, cause: UUID) -> Door:
     return Door(
-        context.tenant,
-        context.workflow,
-        context.id,
+        stream.tenant,
+        stream.workflow,
+        cause,
         record.topic,
         record.partition,
         record.offset,

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from contracts.message import Intent
+from contracts.message import Command, Intent, Outcome
 from shared.backoff import Backoff
+from shared.decider import Woken
 from shared.runtime.hearing import Dead, Heard, woken
 from shared.runtime.turns import Floor, Live, Work, bare, marked
 from shared.store.record import Appended, Due, Refused, Said, Store, Stream, Unavailable
@@ -37,10 +38,6 @@ class Hands(Protocol):
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(slots=True)
 class _Brought:
     heards: Sequence[Heard]
@@ -55,7 +52,7 @@ class Loop:
     store: Store
     voice: Voice
     hands: Hands | None = None
-    lease: float = 15.0
+    process: str = ""  # whose attempts are out, where one is
     keep: int = 20_000
     healthy: bool = True
     trouble: str = ""
@@ -100,8 +97,8 @@ class Loop:
                         del self._lives[due.stream]  # another process went on with it
                 await self._recall(due.stream for due in dues)
                 dues = [due for due in dues if due.stream not in tried or self._waits(due, *tried[due.stream])]
-                heards = [woken(due.stream, self._lives[due.stream].heard, due.now) for due in dues]
-                tried = {heard.stream: (heard.context.id, self._lives[heard.stream].version) for heard in heards}
+                heards = [woken(due.stream, self._lives[due.stream].heard) for due in dues]
+                tried = {heard.stream: (heard.cause, self._lives[heard.stream].version) for heard in heards}
             await self.hear(heards)
 
     def _waits(self, due: Due, waking: UUID, version: int) -> bool:
@@ -110,7 +107,7 @@ class Loop:
         if waking in live.causes:
             return False
         at = self.floor.service.decider.wake_at(live.state)
-        return live.version == version or (at is not None and at <= due.now)
+        return live.version == version or (at is not None and at <= self.store.now())
 
     def known(self, stream: Stream) -> Live[Any] | None:
         """The stream as this process knows it: never ahead of the record, perhaps behind."""
@@ -120,7 +117,7 @@ class Loop:
         left, rounds = list(heards), 0
         while left:
             try:
-                left = await (self._together(left) if rounds < 2 else self._each(left))
+                left = await (self._together(left, guess=rounds == 0) if rounds < 2 else self._each(left))
                 rounds += 1
             except Refused:
                 rounds = 2
@@ -132,9 +129,9 @@ class Loop:
                 self.backoff.reset()
                 self._recover()
 
-    async def _together(self, heards: Sequence[Heard]) -> list[Heard]:
+    async def _together(self, heards: Sequence[Heard], guess: bool = False) -> list[Heard]:
         """One append for the whole batch. Returns what was refused: to be loaded and decided again."""
-        works = await self._decide(heards)
+        works = await self._decide(heards, guess)
         turns = [work.turn for work in works.values() if work.turn.hearings]
         if not turns:
             return []
@@ -173,39 +170,30 @@ class Loop:
                     raise
                 left = [last if left[0].dead else marked(heard, Dead("refused-by-store", str(refused)))]
 
-    async def _decide(self, heards: Sequence[Heard]) -> dict[Stream, Work[Any]]:
+    async def _decide(self, heards: Sequence[Heard], guess: bool) -> dict[Stream, Work[Any]]:
+        """`guess`: a command opens the stream that this process does not know. Where that is wrong, the append refuses it."""
         by_stream = _by_stream(heards)
+        if guess:
+            for stream, mine in by_stream.items():
+                if stream not in self._lives and isinstance(mine[0].message, Command) and not mine[0].redrive:
+                    self._lives[stream] = self.floor.unheard()
         arrivals = {heard.stream: _arrival(heard.stream) for heard in heards if heard.redrive}
         await self._recall([*by_stream, *arrivals.values()])
         works: dict[Stream, Work[Any]] = {}
-        slots = self.hands.free if self.hands else 0
+        slots, now = self.hands.free if self.hands else 0, self.store.now()
         for stream, mine in by_stream.items():
-            work = works[stream] = self.floor.begin(stream, self._lives[stream])
+            live = self._lives[stream]
+            involved = max((heard.at for heard in mine if heard.at), default=live.at)
+            floor = max(live.at, involved)
+            work = works[stream] = self.floor.begin(stream, live, max(now, floor), floor)
             arrival = self._lives[arrivals[stream]] if stream in arrivals else None
             for heard in mine:
-                self.floor.hear(work, heard, arrival)
-            slots -= self._wake(work, slots)
-            self._wishes(work)
+                # an outcome leaves its slot, and who is woken was promised one
+                may_perform = slots > len(work.intents) or isinstance(heard.message, Outcome | Woken)
+                self.floor.hear(work, heard, arrival, may_perform)
+            slots -= len(work.intents)
+            self.floor.wait(work, self.process)
         return works
-
-    def _wake(self, work: Work[Any], slots: int) -> int:
-        """Wakes a performer's stream in the same append when it is due and a slot is free; the slots that this takes."""
-        if slots <= 0 or not work.turn.hearings:
-            return 0
-        due = self.floor.due(work)
-        at = now()
-        if due is not None and due <= at:
-            self.floor.hear(work, woken(work.turn.stream, work.turn.heard + len(work.turn.hearings), at))
-        return len(work.intents)
-
-    def _wishes(self, work: Work[Any]) -> None:
-        turn = work.turn
-        if not self.floor.wakes or not (turn.said or work.woken):
-            turn.keep = True
-        elif work.intents:
-            turn.lease = self.lease
-        else:
-            turn.due = self.floor.due(work)
 
     async def _recall(self, streams: Iterable[Stream]) -> None:
         streams = list(dict.fromkeys(streams))
@@ -228,13 +216,11 @@ class Loop:
                 left.extend(work.heards)
                 continue
             self._lives[stream] = work.confirm()
-            for event in work.turn.said:
-                event.at = appended.at
             said.extend(work.turn.said)
-            metrics.heard(self.floor.service.name, work, appended.at)
             if work.turn.due is not None and work.turn.due < self.soonest:
                 self.next_due.set()
         await self.voice.say(said)
+        metrics.heard(self.floor.service.name, [works[stream] for stream in appended.accepted])
         if self.hands is not None:
             for stream, work in works.items():
                 if stream in appended.accepted:

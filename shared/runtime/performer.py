@@ -1,13 +1,13 @@
 """The hands: what is performed in this process, and what it brings back. No slow call delays another."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.message import Intent, Outcome
 from shared.runtime.hearing import Heard, returned
-from shared.runtime.loop import now
 from shared.store.record import Store, Stream, Unavailable
 from shared.telemetry.logs import log
 from shared.telemetry.traces import under
@@ -17,12 +17,11 @@ Key = tuple[Stream, int]
 
 @dataclass
 class Performing:
-    """Starts an attempt when its intent is on the record. Its lease is renewed while it runs."""
+    """Starts an attempt when its intent is on the record. While it runs, its stream is this process's, as long as that gives
+    signs of life."""
 
     perform: Callable[[Any, Any, Stream], Awaitable[Outcome]]
     limit: int
-    store: Store
-    lease: float
     hear: Callable[[Sequence[Heard]], Awaitable[None]]
     freed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
@@ -44,33 +43,34 @@ class Performing:
         try:
             with under(trace):
                 outcome = await self.perform(state, intent, stream)
-        except Exception:  # its contract forbids it; the lease ends, and the attempt is found to be lost
+        except Exception:  # its contract forbids it; the stream is woken in its time, and the attempt is found to be lost
             log.exception("an attempt raised", stream=str(stream), attempt=intent.attempt)
             return
-        await self.hear([returned(stream, outcome, now())])
+        await self.hear([returned(stream, outcome)])
 
     def _released(self, key: Key) -> None:
         self._tasks.pop(key, None)
         self.freed.set()
 
-    async def keep_leases(self) -> None:
-        while True:
-            await asyncio.sleep(self.lease / 3)
-            if streams := list({stream for stream, _ in self._tasks}):
-                try:
-                    await self.store.renew(streams, self.lease)
-                except Unavailable:
-                    log.warning("leases not renewed: the event store is away", streams=len(streams))
-
     async def drain(self, seconds: float) -> None:
-        """Waits for what runs; what is left after that is handed over at once."""
+        """Waits for what runs; what is left after that is called off."""
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
-        left = list({stream for stream, _ in self._tasks})
         for task in list(self._tasks.values()):
             task.cancel()
-        if left:
-            try:
-                await self.store.renew(left, 0)
-            except Unavailable:
-                log.warning("not handed over: the leases must end by themselves", streams=len(left))
+
+
+async def keep_alive(store: Store, service: str, process: str, silence: float) -> None:
+    """Gives signs of life, and takes what they hold from those that gave none for `silence` seconds.
+
+    Whoever comes back from a silence of its own takes nothing: the others may have been kept from it by the same cause.
+    """
+    last = -silence
+    while True:
+        late = time.monotonic() - last > silence / 2
+        try:
+            await store.alive(service, process, None if late else silence)
+            last = time.monotonic()
+        except Unavailable:
+            log.warning("no sign of life: the event store is away", service=service)
+        await asyncio.sleep(silence / 5)

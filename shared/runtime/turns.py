@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic
@@ -15,7 +15,7 @@ from contracts.topics import Topics
 from shared.decider import State, TurnedAway, Woken, never
 from shared.runtime.hearing import Dead, Heard, another, waking
 from shared.service import Service
-from shared.store.record import NAMESPACE, Hearing, History, Said, Stream, Turn, uuid5
+from shared.store.record import LONG_AGO, NAMESPACE, Hearing, History, Said, Stream, Turn, uuid5
 
 CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; larger ones are read at their origin
 
@@ -29,6 +29,7 @@ class Live(Generic[State]):
     state: State
     heard: int = 0
     version: int = 0
+    at: datetime = LONG_AGO  # recorded time of what it heard last
     causes: dict[UUID, Hearing] = field(default_factory=dict)
     trace: str = ""  # W3C traceparent of what was said last: what comes from within goes on from there
 
@@ -43,12 +44,10 @@ class Work(Generic[State]):
     heards: list[Heard] = field(default_factory=list)
     causes: dict[UUID, Hearing] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    intents: list[Intent] = field(default_factory=list)
     woken: bool = False
+    stuck: bool = False  # its last waking is dead: it is not woken for that again
     trace: str = ""
-
-    @property
-    def intents(self) -> list[Intent]:
-        return [message for message in self.messages if isinstance(message, Intent)]
 
     def known(self, cause: UUID) -> Hearing | None:
         return self.causes.get(cause) or self.live.causes.get(cause)
@@ -58,6 +57,7 @@ class Work(Generic[State]):
         live.state = self.state
         live.heard += len(self.turn.hearings)
         live.version += len(self.turn.said)
+        live.at = self.turn.at
         live.causes.update(self.causes)
         live.trace = self.trace
         return live
@@ -77,19 +77,24 @@ class Floor(Generic[State]):
         kinds = self.topics.kinds
         said = (decode(kinds[s.kind], s.data) for s in history.said)
         trace = history.said[-1].traceparent if history.said else ""
-        return Live(self.service.decider.fold(said), history.heard, history.version, dict(history.causes), trace)
+        return Live(self.service.decider.fold(said), history.heard, history.version, history.at, dict(history.causes), trace)
 
-    def begin(self, stream: Stream, live: Live[State]) -> Work[State]:
-        return Work(live, Turn(stream, live.heard, live.version), live.state, trace=live.trace)
+    def unheard(self) -> Live[State]:
+        """A stream that heard nothing yet."""
+        return Live(self.service.decider.initial)
 
-    def hear(self, work: Work[State], heard: Heard, arrival: Live[State] | None = None) -> bool:
+    def begin(self, stream: Stream, live: Live[State], at: datetime, floor: datetime = LONG_AGO) -> Work[State]:
+        """A turn at this recorded time. `floor`: the latest recorded time of what is involved."""
+        return Work(live, Turn(stream, live.heard, live.version, at, floor), live.state, trace=live.trace)
+
+    def hear(self, work: Work[State], heard: Heard, arrival: Live[State] | None = None, may_perform: bool = True) -> bool:
         """Adds this hearing, and what is said to it, to the turn. False where it counts no more: nothing is added."""
-        if isinstance(heard.message, Woken) and heard.context.id != self._waking(work):
+        if isinstance(heard.message, Woken) and heard.cause != self._waking(work):
             return False
-        known = work.known(heard.context.id)
+        known = work.known(heard.cause)
         if known is not None and known.hash != heard.hash:
             heard = another(heard)
-            known = work.known(heard.context.id)
+            known = work.known(heard.cause)
         if known is None and heard.redrive and not _died_on(arrival, heard):
             return False
         if known is not None and not (heard.redrive and known.dead):
@@ -98,13 +103,13 @@ class Floor(Generic[State]):
         turn = work.turn
         if heard.record is None:
             heard.traceparent = work.trace
-        said, state = self._decide(work, heard, attempt)
+        said, state = self._decide(work, heard, attempt, may_perform)
         hearing = Hearing(
-            cause=heard.context.id,
+            cause=heard.cause,
             sequence=turn.heard + len(turn.hearings) + 1,
             before=turn.version + len(turn.said),
             kind=heard.kind,
-            heard_at=heard.context.at,
+            at=turn.at,
             hash=heard.hash,
             code=self.service.code,
             policy=self.service.decider.policy,
@@ -117,8 +122,10 @@ class Floor(Generic[State]):
             turn.doors.append(heard.door)
         work.heards.append(heard)
         work.causes[hearing.cause] = hearing
-        work.woken = work.woken or isinstance(heard.message, Woken)
+        if isinstance(heard.message, Woken):
+            work.woken, work.stuck = True, hearing.dead
         work.messages.extend(message for message, _ in said)
+        work.intents.extend(message for message, _ in said if isinstance(message, Intent))
         if said:
             work.trace = said[-1][1].traceparent
         work.state = state
@@ -130,21 +137,31 @@ class Floor(Generic[State]):
         turn = work.turn
         return waking(turn.stream, turn.heard + len(turn.hearings))
 
-    def due(self, work: Work[State]) -> datetime | None:
-        return self.service.decider.wake_at(work.state)
-
     @property
     def wakes(self) -> bool:
         return self.service.decider.wake_at is not never
 
-    def _decide(self, work: Work[State], heard: Heard, attempt: int) -> tuple[list[tuple[Message, Said]], State]:
+    def wait(self, work: Work[State], process: str) -> None:
+        """Says in the turn when the stream is woken next, where that has changed; while an attempt is out, whose it is."""
+        turn, wake_at = work.turn, self.service.decider.wake_at
+        before, after = wake_at(work.live.state), wake_at(work.state)
+        turn.keep = after == before and not work.woken and not work.intents
+        turn.due = None if work.stuck and after is not None and after <= turn.at else after
+        turn.holder = process if work.intents else ""
+
+    def _decide(
+        self, work: Work[State], heard: Heard, attempt: int, may_perform: bool
+    ) -> tuple[list[tuple[Message, Said]], State]:
         trace = self.hop(heard)
         dead = heard.dead
         if dead is None and heard.message is not None:
             try:
-                messages = list(self.service.decider.decide(work.state, heard.message, heard.context))
+                context = heard.context(work.turn.at, may_perform)
+                messages = list(self.service.decider.decide(work.state, heard.message, context))
                 said = list(self._said(work, heard, messages, trace, f"{work.turn.stream}"))
-                return said, self.service.decider.fold(messages, work.state)
+                state = self.service.decider.fold(messages, work.state)
+                self._check_waiting(heard.message, messages, state, work.turn.at)
+                return said, state
             except TurnedAway as away:
                 dead = Dead(away.reason, away.detail)
             except _TooLarge as large:
@@ -155,10 +172,21 @@ class Floor(Generic[State]):
         said = list(self._said(work, heard, [letter], trace, f"{work.turn.stream}/dead/{attempt}"))
         return said, self.service.decider.fold([letter], work.state)
 
+    def _check_waiting(self, heard: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
+        """Raises ValueError where a stream would be woken for ever, or an attempt could be lost and nobody would notice."""
+        intends = any(isinstance(message, Intent) for message in messages)
+        if not intends and not isinstance(heard, Woken):
+            return
+        again = self.service.decider.wake_at(state)
+        if again is None and intends:
+            raise ValueError("an attempt is out and the stream waits for no time: wake_at is the net under it")
+        if again is not None and again <= at:
+            raise ValueError(f"woken at {at.isoformat()} it wants to be woken at {again.isoformat()}, which is no later")
+
     def _said(
         self, work: Work[State], heard: Heard, messages: Iterable[Message], trace: str, path: str
     ) -> Iterator[tuple[Message, Said]]:
-        turn, cause = work.turn, heard.context.id
+        turn, cause = work.turn, heard.cause
         version = turn.version + len(turn.said)
         for n, message in enumerate(messages, 1):
             data = encode(message)
@@ -176,6 +204,7 @@ class Floor(Generic[State]):
                     data=data,
                     hash=hashlib.sha256(data).digest(),
                     traceparent=trace,
+                    at=turn.at,
                 ),
             )
 
@@ -186,7 +215,7 @@ class _TooLarge(ValueError):
 
 def _died_on(arrival: Live[Any] | None, heard: Heard) -> bool:
     """Whether this is dead on the service's own stream: it could not be understood then, and its stream not be found."""
-    known = arrival.causes.get(heard.context.id) if arrival else None
+    known = arrival.causes.get(heard.cause) if arrival else None
     return known is not None and known.dead and known.hash == heard.hash
 
 
@@ -209,8 +238,8 @@ def dead_letter(service: str, heard: Heard, dead: Dead) -> DeadLettered:
         attempts=dead.attempts,
         door=heard.door is not None,
         message_kind=printable(heard.kind),
-        message_id=printable(heard.context.message_id),
-        cause=str(heard.context.id),
+        message_id=printable(heard.message_id),
+        cause=str(heard.cause),
         topic=record.topic if record else "",
         partition=record.partition if record else 0,
         offset=record.offset if record else 0,
@@ -243,4 +272,4 @@ def marked(heard: Heard, dead: Dead) -> Heard:
 def bare(heard: Heard, dead: Dead) -> Heard:
     """The same hearing, known to be dead, with nothing in it that its sender wrote."""
     record = heard.record and heard.record._replace(key=None, value=None, headers=())
-    return replace(heard, dead=dead, kind="", record=record, door=None, context=replace(heard.context, message_id=""))
+    return replace(heard, dead=dead, kind="", record=record, door=None, message_id="")

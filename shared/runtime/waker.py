@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.backoff import Backoff
-from shared.runtime.loop import Loop, now
+from shared.runtime.loop import Loop
 from shared.runtime.performer import Performing
 from shared.store.record import Store, Unavailable
 
@@ -43,7 +43,7 @@ class Waker:
             await self._rest(min(until_next, LOOK))
 
     async def _rest(self, seconds: float) -> None:
-        self.loop.soonest = now() + timedelta(seconds=seconds)
+        self.loop.soonest = self.store.now() + timedelta(seconds=seconds)
         try:
             await asyncio.wait_for(self.loop.next_due.wait(), max(seconds, 0.001))
         except TimeoutError:

@@ -16,7 +16,7 @@ from shared.runtime.desk import Desk
 from shared.runtime.hearing import Dead, Ear, Heard
 from shared.runtime.loop import Loop
 from shared.runtime.outbox import Outbox
-from shared.runtime.performer import Performing
+from shared.runtime.performer import Performing, keep_alive
 from shared.runtime.suspects import Suspects
 from shared.runtime.turns import Floor, marked
 from shared.runtime.waker import Waker
@@ -30,6 +30,7 @@ from shared.telemetry.traces import hop
 CLEAR_EVERY = 0.5  # seconds; an append clears what was acknowledged before it, this is for the rest
 SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
 MEASURE_EVERY = 5.0
+CLOCK_OFF = 2.0  # seconds by which a clock may be off before that is said
 
 
 @dataclass
@@ -47,13 +48,14 @@ class Worker:
         if (informed := self.service.informed) is not None:
             self.service = await patiently(lambda: informed(store), "the event store")
         await patiently(lambda: keep_policy(store, self.service), "the event store")
-        unclean = await patiently(lambda: store.began(name, self._instance), "the event store")
+        alone = bool(settings.member)
+        unclean = await patiently(lambda: store.began(name, self._instance, self.settings.process, alone), "the event store")
         self.suspects = Suspects(store, name, settings.batch, settings.crash_attempts) if unclean else Suspects.none(store, name)
         self.ear = Ear(self.service, settings.topics, settings.max_request_bytes)
         self.speaker = Speaker(settings, failed=lambda: self.outbox.failed())
         self.outbox = Outbox(store, name, self.speaker)
         floor = Floor(self.service, settings.topics, settings.max_message_bytes, hop)
-        self.loop = Loop(floor, store, self.outbox, lease=settings.lease_seconds, keep=settings.cache_streams)
+        self.loop = Loop(floor, store, self.outbox, process=self.settings.process, keep=settings.cache_streams)
         self.hands = await self._hands()
         self.loop.hands = self.hands
         topics = [topic.name for topic in settings.topics.heard_by(name)]
@@ -73,7 +75,7 @@ class Worker:
         if floor.wakes:
             self._begin(Waker(name, store, self.loop, settings.lease_seconds, self.hands).run())
         if self.hands is not None:
-            self._begin(self.hands.keep_leases())
+            self._begin(keep_alive(store, name, self.settings.process, settings.lease_seconds))
         self._begin(self._measure())
         log.info("serving", service=name, instance=self._instance, hears=topics, unclean=unclean)
 
@@ -89,7 +91,7 @@ class Worker:
         await self.outbox.clear()
         await self._stack.aclose()
         try:
-            await self.store.ended(self.service.name, self._instance)
+            await self.store.ended(self.service.name, self.settings.process)
         except Unavailable:
             log.warning("the clean end could not be noted: the event store is away", service=self.service.name)
         log.info("left", service=self.service.name)
@@ -115,6 +117,13 @@ class Worker:
         }
 
     @property
+    def notes(self) -> dict[str, str]:
+        """What is not as it should be, and keeps nothing from working."""
+        ahead = self.store.ahead
+        off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
+        return {"clock": f"{off}; only the store's counts"} if abs(ahead) > CLOCK_OFF else {}
+
+    @property
     def _instance(self) -> str:
         """The name under which a clean end is noted: stable over a restart, if anything is."""
         return self.settings.member or socket.gethostname()
@@ -126,7 +135,7 @@ class Worker:
         whisperer = await self._stack.enter_async_context(Whisperer(self.settings))
         desk = Desk(self.loop, self.store, self.settings.topics, whisperer)
         perform = await self._stack.enter_async_context(performer.open(desk))
-        return Performing(perform, performer.limit, self.store, self.settings.lease_seconds, self.loop.hear)
+        return Performing(perform, performer.limit, self.loop.hear)
 
     async def _hear(self, records: list[Record]) -> None:
         for group in await patiently(lambda: self.suspects.sort(records), "the event store"):
@@ -151,6 +160,7 @@ class Worker:
             for topic, behind in lags.items():
                 metrics.lag.labels(self.name, topic).set(behind)
             try:
+                metrics.clock_ahead.set(self.store.ahead)
                 metrics.outbox_age.labels(self.name).set(await self.store.outbox_age(self.name))
                 metrics.reader_age.set(await self.store.reader_lag())
             except Unavailable as away:

@@ -1,16 +1,18 @@
 -- The append: one statement, one round trip, one transaction (design, section 6, rules 1, 2, 5 and 6).
--- Turns are numbered; their hearings, events and doors name the number. Nothing joins a turn that was not accepted.
+-- Turns are numbered; their hearings, events and doors name the number. Nothing joins a turn that was not accepted. A turn
+-- whose proposed time is ahead of what it may be, or long past, is none: it is decided anew.
 with turns as materialized (
     select *
       from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[],
-                  $8::timestamptz[], $9::float8[]) with ordinality
-        as t(tenant, workflow, stream, heard_before, version_before, heard, version, due, lease, n)
+                  $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bool[]) with ordinality
+        as t(tenant, workflow, stream, heard_before, version_before, heard, version, at, floor, due, holder, keep, n)
+     where t.at <= greatest(now(), t.floor) and t.at >= now() - make_interval(secs => :stale)
 ),
 --doors
 brought as materialized (
     select *
-      from unnest($34::int[], $35::text[], $36::text[], $37::uuid[], $38::text[], $39::int[], $40::bigint[],
-                  $41::timestamptz[], $42::bytea[], $43::json[], $44::bytea[])
+      from unnest($36::int[], $37::text[], $38::text[], $39::uuid[], $40::text[], $41::int[], $42::bigint[],
+                  $43::timestamptz[], $44::bytea[], $45::json[], $46::bytea[])
         as d(n, tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body)
 ),
 foul as materialized ( -- the id of something else that came from outside
@@ -39,35 +41,33 @@ accepted as ( -- in the order of their names, so that two appends never wait for
     returning head.tenant, head.workflow, head.stream
 ),
 chosen as materialized (
-    select t.n, t.tenant, t.workflow, t.stream, split_part(t.stream, '/', 1) as service,
-           t.lease < 0 as keep, -- nothing changed: its due row stays as it is
-           case when t.lease < 0 then null else coalesce(now() + make_interval(secs => t.lease), t.due) end as wake
+    select t.n, t.tenant, t.workflow, t.stream, split_part(t.stream, '/', 1) as service, t.at, t.due, t.holder, t.keep
       from turns t join accepted using (tenant, workflow, stream)
 ),
 said as (
-    select c.tenant, c.workflow, c.stream, c.service, e.*
-      from unnest($21::int[], $22::int[], $23::uuid[], $24::text[], $25::text[], $26::uuid[], $27::json[],
-                  $28::bytea[], $29::text[])
+    select c.tenant, c.workflow, c.stream, c.service, c.at, e.*
+      from unnest($23::int[], $24::int[], $25::uuid[], $26::text[], $27::text[], $28::uuid[], $29::json[],
+                  $30::bytea[], $31::text[])
         as e(n, version, id, kind, topic, cause, data, hash, traceparent)
       join chosen c using (n)
 ),
 acknowledged as materialized (
-    select * from unnest($30::text[], $31::text[], $32::text[], $33::int[]) as a(tenant, workflow, stream, version)
+    select * from unnest($32::text[], $33::text[], $34::text[], $35::int[]) as a(tenant, workflow, stream, version)
 ),
 into_hearings as (
     insert into :schema.hearings
-           (at, tenant, workflow, stream, cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt)
-    select now(), c.tenant, c.workflow, c.stream,
-           h.cause, h.sequence, h.before, h.kind, h.heard_at, h.hash, h.code, h.policy, h.dead, h.attempt
-      from unnest($10::int[], $11::uuid[], $12::int[], $13::int[], $14::text[], $15::timestamptz[],
-                  $16::bytea[], $17::text[], $18::text[], $19::bool[], $20::int[])
-        as h(n, cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt)
+           (at, tenant, workflow, stream, cause, sequence, before, kind, hash, code, policy, dead, attempt)
+    select c.at, c.tenant, c.workflow, c.stream,
+           h.cause, h.sequence, h.before, h.kind, h.hash, h.code, h.policy, h.dead, h.attempt
+      from unnest($13::int[], $14::uuid[], $15::int[], $16::int[], $17::text[],
+                  $18::bytea[], $19::text[], $20::text[], $21::bool[], $22::int[])
+        as h(n, cause, sequence, before, kind, hash, code, policy, dead, attempt)
       join chosen c using (n)
 ),
 into_events as (
     insert into :schema.events
            (at, tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent)
-    select now(), tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent from said
+    select at, tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent from said
 ),
 into_outbox as (
     insert into :schema.outbox (at, tenant, workflow, stream, version, service)
@@ -78,7 +78,7 @@ into_doors as ( -- where two hearers bring the same at once, one fails here and 
     insert into :schema.doors
            (at, tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body)
     select distinct on (b.tenant, b.workflow, b.cause)
-           now(), b.tenant, b.workflow, b.cause, b.topic, b.partition, b."offset", b.broker_at, b.key, b.headers, b.body
+           c.at, b.tenant, b.workflow, b.cause, b.topic, b.partition, b."offset", b.broker_at, b.key, b.headers, b.body
       from brought b join chosen c using (n)
      where not exists (select from :schema.doors d
                         where d.tenant = b.tenant and d.workflow = b.workflow and d.cause = b.cause)
@@ -86,13 +86,14 @@ into_doors as ( -- where two hearers bring the same at once, one fails here and 
 ),
 --/doors
 into_due as (
-    insert into :schema.due as d (at, wanted, tenant, workflow, stream, service)
-    select wake, wake, tenant, workflow, stream, service from chosen where wake is not null
-        on conflict (tenant, workflow, stream) do update set at = excluded.at, wanted = excluded.wanted
+    insert into :schema.due as d (at, wanted, tenant, workflow, stream, service, holder)
+    select due, due, tenant, workflow, stream, service, holder from chosen where due is not null and not keep
+        on conflict (tenant, workflow, stream) do update
+       set at = excluded.at, wanted = excluded.wanted, holder = excluded.holder
 ),
 out_of_due as (
     delete from :schema.due d using chosen c
-     where c.wake is null and c.keep is not true and d.tenant = c.tenant and d.workflow = c.workflow and d.stream = c.stream
+     where c.due is null and not c.keep and d.tenant = c.tenant and d.workflow = c.workflow and d.stream = c.stream
 ),
 out_of_outbox as (
     delete from :schema.outbox o using acknowledged a
@@ -113,5 +114,5 @@ earlier as ( -- said before by these streams and not yet published: goes first
       from waiting w join :schema.events e using (tenant, workflow, stream, version)
      order by w.n, e.version
 )
-select now(), (select array_agg(n) from chosen), :foul, earlier.*
+select clock_timestamp(), (select array_agg(n) from chosen), :foul, earlier.*
   from (values (1)) as once left join earlier on true

@@ -11,7 +11,7 @@ Column = list[Any]
 
 
 def of_turns(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]]) -> list[Column]:
-    """The first 33 arguments of the append. A turn's hearings and events name its number, counted from 1.
+    """The first 35 arguments of the append. A turn's hearings and events name its number, counted from 1.
 
     Raises ValueError where a turn's numbers do not follow from what it builds upon.
     """
@@ -28,14 +28,16 @@ def of_turns(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]]) -> 
         [turn.version for turn in turns],
         [turn.heard + len(turn.hearings) for turn in turns],
         [turn.version + len(turn.said) for turn in turns],
+        [turn.at for turn in turns],
+        [turn.floor for turn in turns],
         [turn.due for turn in turns],
-        [-1.0 if turn.keep else turn.lease for turn in turns],
+        [turn.holder for turn in turns],
+        [turn.keep for turn in turns],
         [n for n, _ in hearings],
         [heard.cause for _, heard in hearings],
         [heard.sequence for _, heard in hearings],
         [heard.before for _, heard in hearings],
         [heard.kind for _, heard in hearings],
-        [heard.heard_at for _, heard in hearings],
         [heard.hash for _, heard in hearings],
         [heard.code for _, heard in hearings],
         [heard.policy for _, heard in hearings],

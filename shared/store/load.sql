@@ -5,12 +5,12 @@ with wanted as materialized (
 )
 select 0 as part, w.n::int as n, w.tenant, w.workflow, w.stream, h.heard, h.version,
        null::uuid, null::text, null::text, null::uuid, null::json, null::bytea, null::text,
-       null::timestamptz, null::bigint, null::xid8, null::timestamptz, null::bool, null::int
+       null::timestamptz, null::bigint, null::xid8, null::bool, null::int
   from wanted w join :schema.heads h using (tenant, workflow, stream)
 union all
 select 1, w.n::int, null, null, null, null, e.version,
        e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,
-       e.at, e.position, e.xact, null, null, null
+       e.at, e.position, e.xact, null, null
   from wanted w
  cross join lateral (
        select e.* from :schema.events e
@@ -19,7 +19,7 @@ select 1, w.n::int, null, null, null, null, e.version,
 union all
 select 2, w.n::int, null, null, null, h.sequence, h.before,
        h.cause, h.kind, h.code, null, null, h.hash, h.policy,
-       h.at, null, null, h.heard_at, h.dead, h.attempt
+       h.at, null, null, h.dead, h.attempt
   from wanted w
  cross join lateral (
        select h.* from :schema.hearings h
@@ -27,7 +27,7 @@ select 2, w.n::int, null, null, null, h.sequence, h.before,
         order by h.cause, h.attempt) h
 union all
 select 3, w.n::int, null, null, null, null, o.version,
-       null, null, null, null, null, null, null, null, null, null, null, null, null
+       null, null, null, null, null, null, null, null, null, null, null, null
   from wanted w
  cross join lateral (
        select o.version from :schema.outbox o

@@ -1,8 +1,8 @@
 """The record in memory, for tests: the same behaviour as in Postgres, gone with the process."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import inf
@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from shared.store import columns
 from shared.store.record import (
+    STALE,
     Appended,
     Cursor,
     Door,
@@ -29,6 +30,13 @@ def _utc() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True)
+class _Run:
+    instance: str
+    seen: datetime
+    ended: bool = False
+
+
 class MemoryStore:
     """`Store` in plain Python. `clock` gives the store's time; it never awaits anything, so every call is one step."""
 
@@ -45,9 +53,17 @@ class MemoryStore:
         self._doors: dict[tuple[str, str, UUID], Door] = {}
         self._due: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, wanted at
         self._attempts: dict[tuple[str, str, int, int], int] = {}
-        self._instances: dict[tuple[str, str], bool] = {}  # ended
+        self._holders: dict[Stream, str] = {}
+        self._instances: dict[tuple[str, str], _Run] = {}  # by service and process
         self._answers: dict[tuple[str, bytes], tuple[datetime, Stream]] = {}
         self._policies: dict[tuple[str, str], bytes] = {}
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    @property
+    def ahead(self) -> float:
+        return 0.0
 
     # writing
 
@@ -61,11 +77,14 @@ class MemoryStore:
         if alone and not ordered:
             raise Refused("two bodies under one id")
         now, transaction = self._clock(), next(self._transactions)
+        oldest = now - timedelta(seconds=STALE)
         await self.published(published)
         accepted: list[Stream] = []
         earlier: list[Said] = []
         for turn in ordered:
             if self._heads.get(turn.stream, (0, 0)) != (turn.heard, turn.version):
+                continue
+            if not oldest <= turn.at <= max(now, turn.floor):
                 continue
             try:
                 self._refuse_what_postgres_refuses(turn)
@@ -74,16 +93,16 @@ class MemoryStore:
                     raise
                 continue
             earlier += self._waiting(turn.stream)
-            self._take(turn, now, transaction)
+            self._take(turn, transaction)
             accepted.append(turn.stream)
-        return Appended(now, frozenset(accepted), tuple(earlier))
+        return Appended(frozenset(accepted), tuple(earlier))
 
-    def _take(self, turn: Turn, now: datetime, transaction: int) -> None:
+    def _take(self, turn: Turn, transaction: int) -> None:
         stream = turn.stream
         self._heads[stream] = turn.heard + len(turn.hearings), turn.version + len(turn.said)
-        self._hearings.setdefault(stream, []).extend(replace(heard, at=now) for heard in turn.hearings)
+        self._hearings.setdefault(stream, []).extend(replace(heard, at=turn.at) for heard in turn.hearings)
         for said in turn.said:
-            kept = replace(said, stream=stream, at=now, position=len(self._log) + 1, transaction=transaction)
+            kept = replace(said, stream=stream, at=turn.at, position=len(self._log) + 1, transaction=transaction)
             self._log.append(kept)
             self._said.setdefault(stream, []).append(kept)
             self._ids[stream.tenant, stream.workflow, said.id] = kept
@@ -92,11 +111,12 @@ class MemoryStore:
             self._doors.setdefault((door.tenant, door.workflow, door.cause), door)
         if turn.keep:
             return
-        wake = turn.due if turn.lease is None else now + timedelta(seconds=turn.lease)
-        if wake is None:
-            self._due.pop(stream, None)
-        else:
-            self._due[stream] = wake, wake
+        self._due.pop(stream, None)
+        self._holders.pop(stream, None)
+        if turn.due is not None:
+            self._due[stream] = turn.due, turn.due
+            if turn.holder:
+                self._holders[stream] = turn.holder
 
     def _refuse_what_postgres_refuses(self, turn: Turn) -> None:
         texts = [*turn.stream]
@@ -123,30 +143,45 @@ class MemoryStore:
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         now = self._clock()
         ready = sorted((at, stream) for stream, (at, _) in self._due.items() if stream.service == service and at <= now)
-        due = [Due(stream, self._due[stream][1], now, self._heads[stream][0]) for _, stream in ready[:limit]]
+        due = [Due(stream, self._due[stream][1], self._heads[stream][0]) for _, stream in ready[:limit]]
         for stream, wanted, *_ in due:
             self._due[stream] = now + timedelta(seconds=lease), wanted
+            self._holders.pop(stream, None)
         following = [at for stream, (at, _) in self._due.items() if stream.service == service]
         return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
 
-    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
-        for stream in streams:
-            if stream in self._due:
-                self._due[stream] = self._clock() + timedelta(seconds=lease), self._due[stream][1]
+    async def alive(self, service: str, process: str, silence: float | None) -> None:
+        now = self._clock()
+        self._instances[service, process] = replace(self._instances[service, process], seen=now)
+        if silence is not None:
+            lost = timedelta(seconds=silence)
+            live = {p for (s, p), run in self._instances.items() if s == service and not run.ended and now - run.seen < lost}
+            self._free(service, {holder for holder in self._holders.values() if holder not in live})
+
+    def _free(self, service: str, processes: Set[str]) -> None:
+        for stream in [s for s, holder in self._holders.items() if s.service == service and holder in processes]:
+            del self._holders[stream]
+            self._due[stream] = self._clock(), self._due[stream][1]
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         for record in dict.fromkeys(records):
             self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
         return [self._attempts[service, *record] for record in records]
 
-    async def began(self, service: str, instance: str) -> bool:
-        unclean = not self._instances.get((service, instance), True)
-        self._instances[service, instance] = False
-        return unclean
+    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
+        now = self._clock()
+        earlier = {p for (s, p), run in self._instances.items() if (s, run.instance) == (service, instance) and not run.ended}
+        over = {p for p in earlier if alone or now - self._instances[service, p].seen > timedelta(minutes=1)}
+        for one in over:
+            self._instances[service, one] = replace(self._instances[service, one], ended=True)
+        if alone:
+            self._free(service, over)
+        self._instances[service, process] = _Run(instance, now)
+        return bool(earlier)
 
-    async def ended(self, service: str, instance: str) -> None:
-        if (service, instance) in self._instances:
-            self._instances[service, instance] = True
+    async def ended(self, service: str, process: str) -> None:
+        self._instances[service, process] = replace(self._instances[service, process], ended=True)
+        self._free(service, {process})
 
     # reading
 

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,9 @@ from uuid import UUID
 import asyncpg
 
 from shared.store import columns
+from shared.store.clock import Clock
 from shared.store.record import (
+    STALE,
     Appended,
     Cursor,
     Door,
@@ -90,6 +92,7 @@ class PostgresStore:
         self._sql = _statements(schema)
         self._pool = pool
         self._options = options
+        self._clock = Clock()
         self._one_append = asyncio.Lock()
         self._appender: Any = None
 
@@ -124,16 +127,28 @@ class PostgresStore:
         return store
 
     async def _check(self) -> None:
-        [(version, encoding, migrated)] = await self._fetch(
-            "select current_setting('server_version_num')::int, current_setting('server_encoding'), to_regclass($1) is not null",
+        [(version, encoding, migrated, now)] = await self._fetch(
+            "select current_setting('server_version_num')::int, current_setting('server_encoding'),"
+            " to_regclass($1) is not null, clock_timestamp()",
             f'"{self._schema}".policies',  # what the last migration makes
         )
+        self._clock.answered(now)
         if version < 150000:
             raise Unavailable(f"PostgreSQL 15 or later is needed; this is {version // 10000}")
         if encoding != "UTF8":
             raise Unavailable(f"the database keeps texts in {encoding}: it must be one with ENCODING 'UTF8'")
         if not migrated:
             raise Unavailable(f"the schema {self._schema} is not there or not whole: run `hansard migrate`")
+
+    # the clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock is ahead of the store's."""
+        return self._clock.ahead
 
     # the append
 
@@ -156,12 +171,10 @@ class PostgresStore:
                     await connection.execute(self._sql["published"], *columns.of_versions(published))
                 if alone:
                     raise Refused(_words(error)) from error
-            # One transaction: whatever is accepted has one time, and heads are still taken in the order of their names.
+            # One transaction: heads are still taken in the order of their names.
             async with connection.transaction():
-                at = await connection.fetchval("select now()")
                 parts = await self._halve(connection, ordered)
             return Appended(
-                at,
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(said for part in parts for said in part.earlier),
             )
@@ -194,11 +207,12 @@ class PostgresStore:
             *arguments,
             *(columns.of_doors(doors) if doors else ()),
         )
-        at, accepted, foul = rows[0][:3]
+        now, accepted, foul = rows[0][:3]
+        self._clock.answered(now)
         if foul and alone:
             raise Refused("something else came from outside under this id before")
         earlier = () if rows[0][3] is None else tuple(_said(row[3:]) for row in rows)
-        return Appended(at, frozenset(turns[n - 1].stream for n in accepted or ()), earlier)
+        return Appended(frozenset(turns[n - 1].stream for n in accepted or ()), earlier)
 
     async def _with_appender(self, work: Callable[[Any], Awaitable[T]]) -> T:
         if self._appender is None or self._appender.is_closed():
@@ -220,7 +234,8 @@ class PostgresStore:
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         rows = await self._fetch(self._sql["claim"], service, limit, lease)
         now, following, overdue = rows[0][:3]
-        due = [Due(Stream(*row[3:6]), row[6], now, row[7]) for row in rows if row[3] is not None]
+        self._clock.answered(now)
+        due = [Due(Stream(*row[3:6]), row[6], row[7]) for row in rows if row[3] is not None]
         if len(due) >= limit:
             return due, 0.0
         if overdue > len(due):
@@ -228,9 +243,9 @@ class PostgresStore:
         seconds = inf if following is None else max(0.0, following)
         return due, min(seconds, lease) if due else seconds
 
-    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
-        if streams:
-            await self._fetch(self._sql["renew"], *columns.of_streams(streams), lease)
+    async def alive(self, service: str, process: str, silence: float | None) -> None:
+        [(now,)] = await self._fetch(self._sql["alive"], service, process, silence is not None, silence or 0.0)
+        self._clock.answered(now)
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         if not records:
@@ -240,11 +255,11 @@ class PostgresStore:
         counts = {(topic, partition, offset): count for topic, partition, offset, count in rows}
         return [counts[record] for record in records]
 
-    async def began(self, service: str, instance: str) -> bool:
-        return bool((await self._fetch(self._sql["began"], service, instance))[0][0])
+    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
+        return bool((await self._fetch(self._sql["began"], service, instance, process, alone))[0][0])
 
-    async def ended(self, service: str, instance: str) -> None:
-        await self._fetch(self._sql["ended"], service, instance)
+    async def ended(self, service: str, process: str) -> None:
+        await self._fetch(self._sql["ended"], service, process)
 
     # reading
 
@@ -411,8 +426,8 @@ def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
             case 1:
                 history.said.append(Said(history.stream, *row[6:17]))
             case 2:
-                sequence, before, cause, kind, code, _, _, hash, policy, at, _, _, heard_at, dead, attempt = row[5:]
-                history.causes[cause] = Hearing(cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt, at)
+                sequence, before, cause, kind, code, _, _, hash, policy, at, _, _, dead, attempt = row[5:]
+                history.causes[cause] = Hearing(cause, sequence, before, kind, at, hash, code, policy, dead, attempt)
             case 3:
                 history.unpublished.append(history.said[row[6] - 1])
 
@@ -433,4 +448,6 @@ def _statements(schema: str) -> dict[str, str]:
             " from :schema.heads where tenant = $1 and workflow = $2)",
         ),
     }
-    return {name: sql.replace(":schema", f'"{schema}"').replace(":said", _SAID) for name, sql in statements.items()}
+    put = {":schema": f'"{schema}"', ":said": _SAID, ":stale": f"{STALE}"}
+    bare = {name: re.sub(r" *-- .*\n", "\n", sql) for name, sql in statements.items()}
+    return {name: reduce(lambda sql, one: sql.replace(*one), put.items(), sql) for name, sql in bare.items()}

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+STALE = 5.0  # seconds by which a proposed time may be behind the store's clock
 NAMESPACE = UUID("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11")
 
 
@@ -57,13 +59,12 @@ class Hearing:
     sequence: int
     before: int  # the stream's version when it was heard
     kind: str
-    heard_at: datetime  # recorded time of what was heard
+    at: datetime  # recorded time: proposed before it was decided, and that of all that was said to it
     hash: bytes  # SHA-256 of the data that was heard
     code: str
     policy: str
     dead: bool = False
     attempt: int = 1  # a redrive of a dead hearing is heard as its next attempt
-    at: datetime | None = None  # when it was recorded; set by the store
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Said:
     data: bytes
     hash: bytes
     traceparent: str = ""
-    at: datetime | None = None  # chosen by the store at the append
+    at: datetime | None = None  # recorded time; that of its hearing
     position: int = 0
     transaction: int = 0
 
@@ -91,19 +92,20 @@ class Turn:
     stream: Stream
     heard: int  # hearings that the caller knows: the append is refused where the stream has another count
     version: int  # the version that goes with it
+    at: datetime  # recorded time of all of it
+    floor: datetime = LONG_AGO  # the latest recorded time of what is involved: the stream's own, the messages'
     hearings: list[Hearing] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
     due: datetime | None = None  # wants to be woken then; None: not at all
-    lease: float | None = None  # seconds from now: this caller works on it; overrides `due`
+    holder: str = ""  # the process that works on it: when that falls silent, the stream is due at once
     keep: bool = False  # nothing changed: leave its due row, or that there is none, as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """`accepted` streams are on the record at `at`; `earlier` was said before by them and is not yet published: it goes first."""
+    """`accepted` streams are on the record; `earlier` was said before by them and is not yet published: it goes first."""
 
-    at: datetime
     accepted: frozenset[Stream]
     earlier: tuple[Said, ...] = ()
 
@@ -119,13 +121,17 @@ class History:
     causes: dict[UUID, Hearing] = field(default_factory=dict)
     unpublished: list[Said] = field(default_factory=list)
 
+    @property
+    def at(self) -> datetime:
+        """Recorded time of what it heard last."""
+        return max((heard.at for heard in self.causes.values()), default=LONG_AGO)
+
 
 class Due(NamedTuple):
     """A stream that is to be woken, claimed for the caller until its lease ends."""
 
     stream: Stream
     at: datetime  # when it wanted to be woken
-    now: datetime  # the store's clock at the claim: the recorded time of the waking
     heard: int  # how many hearings it had then
 
 
@@ -152,8 +158,20 @@ class EpochChanged(Exception):
 class Store(Protocol):
     """A place for the record. Safe for many callers at once. Raises Unavailable; `append` also Refused."""
 
+    def now(self) -> datetime:
+        """The store's clock: as last answered, plus the monotonic time since that answer arrived. Never ahead of it, unless
+        it was put back since. The only clock that counts, and what a recorded time is proposed by."""
+        ...
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock was ahead of the store's when it last answered."""
+        ...
+
     async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
         """All accepted turns in one transaction and one round trip; a turn whose stream has moved on is left out.
+
+        So is one whose time is ahead of both the store's clock and its `floor`, or behind that clock by more than `STALE`.
 
         `published`: acknowledged by the broker, leaves the outbox in the same statement. Raises Refused only when a
         single turn is given and the store cannot hold it; of several, the refused ones are found by halving and are
@@ -177,20 +195,24 @@ class Store(Protocol):
         """Streams of this service that are due, leased to the caller; and seconds until the next one is due (inf: none)."""
         ...
 
-    async def renew(self, streams: Sequence[Stream], lease: float) -> None:
-        """The caller still works on these."""
+    async def alive(self, service: str, process: str, silence: float | None) -> None:
+        """This process lives. What those of its service hold that gave no sign of life for `silence` seconds, or that have
+        ended, is due at once (None: nothing is taken from anyone)."""
         ...
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         """Counts one more attempt for each (topic, partition, offset); the counts after it. Used after an unclean end."""
         ...
 
-    async def began(self, service: str, instance: str) -> bool:
-        """Notes that this instance runs; True where its last run did not end cleanly."""
+    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
+        """Notes that this process runs under this name; True where an earlier one of that name did not end cleanly.
+
+        `alone`: no other may run under it, so whatever an earlier one holds is due at once.
+        """
         ...
 
-    async def ended(self, service: str, instance: str) -> None:
-        """Notes a clean end."""
+    async def ended(self, service: str, process: str) -> None:
+        """Notes a clean end. What it still holds is due at once."""
         ...
 
     def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[Said]]:

@@ -16,12 +16,12 @@ with picked as materialized (
 ),
 leased as (
     update :schema.due d
-       set at = now() + make_interval(secs => $3::float8)
+       set at = now() + make_interval(secs => $3::float8), holder = ''
       from picked p
      where d.tenant = p.tenant and d.workflow = p.workflow and d.stream = p.stream
     returning d.tenant, d.workflow, d.stream, d.wanted
 )
-select now(),
+select clock_timestamp(),
        (select extract(epoch from at - now())::float8
           from :schema.due where service = $1 and at > now() order by at limit 1),
        (select count(*) from (select from :schema.due where service = $1 and at <= now() limit $2) as overdue),
@@ -29,11 +29,21 @@ select now(),
   from (values (1)) as once left join leased on true left join :schema.heads h using (tenant, workflow, stream)
  order by leased.wanted
 
--- name: renew
-update :schema.due d
-   set at = now() + make_interval(secs => $4::float8)
-  from unnest($1::text[], $2::text[], $3::text[]) as r(tenant, workflow, stream)
- where d.tenant = r.tenant and d.workflow = r.workflow and d.stream = r.stream
+-- name: alive
+-- Whoever was seen at a time that has not come yet was seen before the clock was put back.
+with seen as (
+    update :schema.instances set seen = now() where service = $1 and process = $2
+),
+freed as (
+    update :schema.due d
+       set at = now(), holder = ''
+     where $3 and d.service = $1 and d.holder <> '' and d.holder <> $2
+       and not exists (
+           select from :schema.instances i
+            where i.service = $1 and i.process = d.holder and i.ended is null
+              and abs(extract(epoch from now() - i.seen)) < $4::float8)
+)
+select clock_timestamp()
 
 -- name: attempts
 insert into :schema.attempts as a (at, attempts, service, topic, partition, "offset")
@@ -42,29 +52,43 @@ select now(), 1, $1, r.* from unnest($2::text[], $3::int[], $4::bigint[]) as r(t
 returning topic, partition, "offset", attempts
 
 -- name: began
-with before as (
-    select ended is null as unclean from :schema.instances where service = $1 and instance = $2
+with earlier as materialized (
+    select process from :schema.instances where service = $1 and instance = $2 and process <> $3 and ended is null
+),
+over as (
+    update :schema.instances i
+       set ended = now()
+      from earlier e
+     where i.service = $1 and i.process = e.process and ($4 or abs(extract(epoch from now() - i.seen)) > 60)
+),
+freed as (
+    update :schema.due d set at = now(), holder = '' from earlier e where $4 and d.service = $1 and d.holder = e.process
+),
+forgotten as (
+    delete from :schema.instances where service = $1 and ended < now() - interval '1 day'
 ),
 noted as (
-    insert into :schema.instances (service, instance, began) values ($1, $2, now())
-        on conflict (service, instance) do update set began = now(), ended = null
+    insert into :schema.instances (service, instance, process, began, seen) values ($1, $2, $3, now(), now())
 )
-select coalesce((select unclean from before), false)
+select exists (select from earlier)
 
 -- name: ended
-update :schema.instances set ended = now() where service = $1 and instance = $2
+with over as (
+    update :schema.instances set ended = now() where service = $1 and process = $2
+)
+update :schema.due set at = now(), holder = '' where service = $1 and holder = $2
 
 -- name: unpublished
 with waiting as materialized (
     select * from :schema.outbox
-     where service = $1 and at <= now() - make_interval(secs => $2::float8)
+     where service = $1 and (at <= now() - make_interval(secs => $2::float8) or at > now())
      order by at, tenant, workflow, stream, version
      limit $3
 )
 select :said from waiting w join :schema.events e using (tenant, workflow, stream, version)
 
 -- name: hearings
-select cause, sequence, before, kind, heard_at, hash, code, policy, dead, attempt, at
+select cause, sequence, before, kind, at, hash, code, policy, dead, attempt
   from :schema.hearings where tenant = $1 and workflow = $2 and stream = $3 order by sequence
 
 -- name: doors

@@ -21,6 +21,8 @@ class Healthy(Protocol):
     def alive(self) -> bool: ...
     @property
     def health(self) -> dict[str, str]: ...
+    @property
+    def notes(self) -> dict[str, str]: ...
 
 
 class _Server(uvicorn.Server):
@@ -63,7 +65,9 @@ def _app(parts: Sequence[Healthy]) -> Any:
             ok = all(part.alive for part in parts)
             if path == "/ready":
                 ok = ok and len(parts) > 0 and not any(any(part.health.values()) for part in parts)
-            await _answer(send, 200 if ok else 503, {part.name: {"alive": part.alive} | part.health for part in parts})
+            await _answer(
+                send, 200 if ok else 503, {part.name: {"alive": part.alive} | part.health | part.notes for part in parts}
+            )
         else:
             await _answer(send, 404, {"try": ["/health", "/ready", "/metrics"]})
 

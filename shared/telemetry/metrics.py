@@ -1,6 +1,7 @@
 """Prometheus metrics. Names end in their unit."""
 
-from datetime import datetime
+from collections import Counter as Counted
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ FINE = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 6
 
 append_seconds = Histogram("hansard_append_seconds", "One append, round trip.", buckets=FINE)
 hop_seconds = Histogram(
-    "hansard_hop_seconds", "From the recorded time of what was heard to its hearing.", ["service"], buckets=FINE
+    "hansard_hop_seconds", "From the recorded time of a message of ours to that of its hearing.", ["service"], buckets=FINE
 )
 hearings = Counter("hansard_hearings_total", "Hearings on the record.", ["service", "kind", "fate"])
 events = Counter("hansard_events_total", "Events said.", ["service", "kind"])
@@ -22,21 +23,30 @@ reader_age = Gauge("hansard_reader_age_seconds", "Age of the oldest transaction:
 calls = Counter("hansard_model_calls_total", "Model calls answered.", ["tier", "model"])
 cost = Counter("hansard_model_cost_dollars_total", "US dollars spent on models.", ["tier", "model"])
 tokens = Counter("hansard_model_tokens_total", "Tokens.", ["tier", "model", "direction"])
+clock_ahead = Gauge("hansard_clock_ahead_seconds", "By which this machine's clock is ahead of the event store's.")
 healthy = Gauge("hansard_healthy", "1 where the part works.", ["service", "part"])
 
 
-def heard(service: str, work: Any, at: datetime) -> None:
-    """Counts one stream's turn that is on the record."""
-    for hearing in work.turn.hearings:
-        _of(hearings, service, hearing.kind, "dead" if hearing.dead else "heard").inc()
-    _of(hop_seconds, service).observe(max(0.0, (at - work.turn.hearings[-1].heard_at).total_seconds()))
-    for message in work.messages:
-        _of(events, service, message.kind).inc()
-        if isinstance(message, ModelReplied):
-            calls.labels(message.tier, message.model).inc()
-            cost.labels(message.tier, message.model).inc(float(message.cost))
-            tokens.labels(message.tier, message.model, "input").inc(message.input_tokens)
-            tokens.labels(message.tier, message.model, "output").inc(message.output_tokens)
+def heard(service: str, works: Sequence[Any]) -> None:
+    """Counts what one append put on the record."""
+    fates = Counted((hearing.kind, hearing.dead) for work in works for hearing in work.turn.hearings)
+    for (kind, dead), count in fates.items():
+        _of(hearings, service, kind, "dead" if dead else "heard").inc(count)
+    for kind, count in Counted(message.kind for work in works for message in work.messages).items():
+        _of(events, service, kind).inc(count)
+    for work in works:
+        if (since := work.heards[-1].at) is not None:
+            _of(hop_seconds, service).observe((work.turn.at - since).total_seconds())
+        for message in work.messages:
+            if isinstance(message, ModelReplied):
+                _replied(message)
+
+
+def _replied(message: ModelReplied) -> None:
+    calls.labels(message.tier, message.model).inc()
+    cost.labels(message.tier, message.model).inc(float(message.cost))
+    tokens.labels(message.tier, message.model, "input").inc(message.input_tokens)
+    tokens.labels(message.tier, message.model, "output").inc(message.output_tokens)
 
 
 @lru_cache(maxsize=4096)

@@ -44,10 +44,10 @@ def hop(heard: Any) -> str:
         attributes={
             "messaging.system": "kafka",
             "messaging.operation.name": "process",
-            "messaging.message.id": heard.context.message_id,
-            "messaging.message.conversation_id": heard.context.workflow,
+            "messaging.message.id": heard.message_id,
+            "messaging.message.conversation_id": heard.stream.workflow,
             "hansard.stream": str(heard.stream),
-            "hansard.tenant": heard.context.tenant,
+            "hansard.tenant": heard.stream.tenant,
         },
     )
     carrier: dict[str, str] = {}

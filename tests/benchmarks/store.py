@@ -38,7 +38,7 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
 
 
 def turn() -> Turn:
-    stream, cause = Stream("default", uuid.uuid4().hex, "router"), uuid.uuid4()
+    stream, cause, now = Stream("default", uuid.uuid4().hex, "router"), uuid.uuid4(), datetime.now(UTC)
     said = Said(stream, 1, uuid.uuid4(), "bench.said.v1", "router.events", cause, BODY, b"\0" * 32)
-    hearing = Hearing(cause, 1, 0, "bench.heard.v1", datetime.now(UTC), b"\0" * 32, "code", "1")
-    return Turn(stream, 0, 0, [hearing], [said])
+    hearing = Hearing(cause, 1, 0, "bench.heard.v1", now, b"\0" * 32, "code", "1")
+    return Turn(stream, 0, 0, now, hearings=[hearing], said=[said])

@@ -14,6 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.store.record import (
+    LONG_AGO,
+    STALE,
     Cursor,
     Door,
     EpochChanged,
@@ -46,13 +48,16 @@ def turn(
     cause: UUID | None = None,
     doors: Sequence[Door] = (),
     due: datetime | None = None,
-    lease: float | None = None,
+    holder: str = "",
+    at: datetime | None = None,
+    floor: datetime = LONG_AGO,
 ) -> Turn:
-    """The stream hears something and says each of `data`."""
+    """The stream hears something and says each of `data`, now if no other time is given."""
+    at = at or datetime.now(UTC)
     known = of if isinstance(of, History) else History(of)
     causes = [cause or uuid4(), *(uuid4() for _ in range(hearings - 1))]
     heard = [
-        Hearing(c, known.heard + n, known.version, "hansard.test.heard.v1", EARLIER, sha256(b"heard").digest(), "c0de", "1")
+        Hearing(c, known.heard + n, known.version, "hansard.test.heard.v1", at, sha256(b"heard").digest(), "c0de", "1")
         for n, c in enumerate(causes[:hearings], 1)
     ]
     said = [
@@ -66,10 +71,11 @@ def turn(
             body,
             sha256(body).digest(),
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            at,
         )
         for n, body in enumerate(data, 1)
     ]
-    return Turn(known.stream, known.heard, known.version, heard, said, list(doors), due, lease)
+    return Turn(known.stream, known.heard, known.version, at, floor, heard, said, list(doors), due, holder)
 
 
 def door(stream: Stream, cause: UUID, body: bytes | None = b"{}", topic: str = "requests") -> Door:
@@ -114,7 +120,7 @@ class StoreSuite:
         assert [(s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in history.said] == [
             (s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in spoken.said
         ]
-        assert {s.at for s in history.said} == {appended.at} and appended.at.utcoffset() == timedelta(0)
+        assert {str(s.at) for s in history.said} == {str(spoken.at)}, "in UTC"
         assert history.said[0].position < history.said[1].position
         [heard] = history.causes.values()
         assert heard == await only(store.hearings(stream))
@@ -124,8 +130,8 @@ class StoreSuite:
             0,
             "hansard.test.heard.v1",
         )
-        assert (heard.heard_at, heard.hash, heard.code, heard.policy) == (EARLIER, sha256(b"heard").digest(), "c0de", "1")
-        assert (heard.dead, heard.attempt, heard.at) == (False, 1, appended.at)
+        assert (heard.hash, heard.code, heard.policy) == (sha256(b"heard").digest(), "c0de", "1")
+        assert (heard.dead, heard.attempt, heard.at, history.at) == (False, 1, spoken.at, spoken.at)
         assert await store.events([spoken.said[1].id, uuid4()]) == {spoken.said[1].id: history.said[1]}
 
     async def test_many_streams_are_loaded_together_each_with_its_own(self, store: Store) -> None:
@@ -219,7 +225,7 @@ class StoreSuite:
         appended = await store.append(turns)
         assert appended.accepted == set(good)
         loaded = await store.load([*good, bad])
-        assert {said.at for stream in good for said in loaded[stream].said} == {appended.at}
+        assert [loaded[stream].at for stream in good] == [each.at for each in turns if each.stream != bad]
         assert loaded[bad] == History(bad)
         with pytest.raises(Refused):
             await store.append([turn(bad, broken)])
@@ -257,12 +263,12 @@ class StoreSuite:
     async def test_a_cause_is_heard_once_and_again_only_as_another_attempt(self, store: Store) -> None:
         stream, cause = a_stream(), uuid4()
         dead = turn(stream, cause=cause)
-        dead.hearings = [Hearing(cause, 1, 0, "k", EARLIER, b"h", "c", "1", dead=True)]
+        dead.hearings = [Hearing(cause, 1, 0, "k", dead.at, b"h", "c", "1", dead=True)]
         await store.append([dead])
         with pytest.raises(Refused):
             await store.append([turn(await current(store, stream), b"1", cause=cause)])
         again = turn(await current(store, stream), b"1", cause=cause)
-        again.hearings = [Hearing(cause, 2, 0, "k", EARLIER, b"h", "c", "1", attempt=2)]
+        again.hearings = [Hearing(cause, 2, 0, "k", again.at, b"h", "c", "1", attempt=2)]
         assert (await store.append([again])).accepted == {stream}
         history = await current(store, stream)
         assert (history.causes[cause].dead, history.causes[cause].attempt) == (False, 2)
@@ -351,17 +357,17 @@ class StoreSuite:
 
     async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: Store) -> None:
         ready, later = a_stream("timers/a"), a_stream("timers/b")
-        appended = await store.append([turn(ready, due=EARLIER), turn(later, due=EARLIER + FAR)])
+        await store.append([turn(ready, due=EARLIER), turn(later, due=EARLIER + FAR)])
         [due], seconds = await store.claim("timers", 10, 30)
-        assert (due.stream, due.at) == (ready, EARLIER) and due.now >= appended.at
+        assert (due.stream, due.at) == (ready, EARLIER)
         assert 0 < seconds <= 30, "its lease may end before the next is due"
         assert await store.claim("planner", 10, 30) == ([], inf)
 
     async def test_claim_says_how_long_nothing_will_be_due(self, store: Store) -> None:
         assert await store.claim("timers", 10, 30) == ([], inf)
         stream = a_stream("timers/a")
-        appended = await store.append([turn(stream)])
-        await store.append([turn(await current(store, stream), due=appended.at + timedelta(seconds=500))])
+        await store.append([turn(stream)])
+        await store.append([turn(await current(store, stream), due=store.now() + timedelta(seconds=500))])
         due, seconds = await store.claim("timers", 10, 30)
         assert due == [] and 400 < seconds <= 500
 
@@ -382,20 +388,93 @@ class StoreSuite:
             return (await store.claim("gateway", 10, 30))[0]
 
         [due] = await until(again)
-        assert due == (stream, EARLIER, due[2], 1)  # type: ignore[index]
+        assert due == (stream, EARLIER, 1)
 
-    async def test_a_lease_is_renewed(self, store: Store) -> None:
-        stream = a_stream("gateway/x/1")
-        await store.append([turn(stream, lease=0)])
-        await store.renew([stream, a_stream()], 60)
-        due, seconds = await store.claim("gateway", 10, 60)
-        assert due == [] and 50 < seconds <= 60
+    async def test_what_a_process_holds_is_due_when_that_falls_silent_and_not_before(self, store: Store) -> None:
+        mine, kept = a_stream("gateway/x/1"), a_stream("gateway/x/1")
+        for process in ("silent", "loud", "mine"):
+            await store.began("gateway", process, process, True)
+        far = EARLIER + FAR * 100
+        await store.append([turn(mine, due=far, holder="silent"), turn(kept, due=far, holder="loud")])
 
-    async def test_a_lease_taken_with_an_append_overrides_due(self, store: Store) -> None:
+        async def due() -> list[Stream]:
+            await store.alive("gateway", "loud", None)
+            await store.alive("gateway", "mine", 0.2)
+            return [due.stream for due in (await store.claim("gateway", 10, 60))[0]]
+
+        await store.alive("gateway", "silent", None)
+        assert (await store.claim("gateway", 10, 60))[0] == []
+        assert await until(due) == [mine]
+        assert await due() == []
+
+    async def test_who_has_just_come_back_takes_nothing_from_anyone(self, store: Store) -> None:
         stream = a_stream("gateway/x/1")
-        await store.append([turn(stream, due=EARLIER, lease=60)])
-        due, seconds = await store.claim("gateway", 10, 60)
-        assert due == [] and 50 < seconds <= 60
+        await store.began("gateway", "mine", "mine", True)
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="never seen")])
+        await store.alive("gateway", "mine", None)
+        assert (await store.claim("gateway", 10, 60))[0] == []
+        await store.alive("gateway", "mine", 60)
+        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
+
+    @pytest.mark.parametrize(("name", "alone", "free"), [("a", True, True), ("b", True, False), ("a", False, False)])
+    async def test_who_begins_under_a_name_of_its_own_takes_back_what_it_held(
+        self, store: Store, name: str, alone: bool, free: bool
+    ) -> None:
+        stream = a_stream("gateway/x/1")
+        await store.began("gateway", "a", "first", True)
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first")])
+        await store.began("gateway", name, "second", alone)
+        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream] * free
+
+    async def test_who_leaves_hands_over_what_it_holds_at_once(self, store: Store) -> None:
+        stream, other = a_stream("gateway/x/1"), a_stream("verifier/x/1")
+        await store.began("gateway", "a", "first", True)
+        await store.append([turn(s, due=EARLIER + FAR * 100, holder="first") for s in (stream, other)])
+        await store.ended("gateway", "first")
+        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
+        assert (await store.claim("verifier", 10, 60))[0] == []
+
+    async def test_the_next_append_lets_go_of_what_was_held(self, store: Store) -> None:
+        stream = a_stream("gateway/x/1")
+        await store.began("gateway", "a", "first", True)
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first")])
+        await store.append([turn(await current(store, stream), due=EARLIER + FAR * 100)])
+        await store.ended("gateway", "first")
+        assert (await store.claim("gateway", 10, 60))[0] == []
+
+    async def test_a_turn_that_changes_nothing_leaves_the_wake_and_its_holder(self, store: Store) -> None:
+        stream, never = a_stream("gateway/x/1"), a_stream("gateway/x/2")
+        await store.began("gateway", "a", "first", True)
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first"), turn(never)])
+        await store.append([replace(turn(await current(store, s), b"1"), keep=True) for s in (stream, never)])
+        await store.ended("gateway", "first")
+        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
+
+    # Rule 8: one clock
+
+    async def test_the_clock_is_never_ahead_of_what_the_next_append_compares_it_with(self, store: Store) -> None:
+        for _ in range(50):
+            assert len((await store.append([turn(a_stream(), b"1", at=store.now())])).accepted) == 1
+
+    async def test_a_time_that_is_ahead_of_the_clock_is_refused_and_its_neighbour_is_not(self, store: Store) -> None:
+        ahead, good = a_stream(), a_stream()
+        turns = [turn(ahead, b"1", at=store.now() + timedelta(minutes=1)), turn(good, b"1")]
+        assert (await store.append(turns)).accepted == {good}
+        assert await current(store, ahead) == History(ahead)
+
+    async def test_a_time_that_is_ahead_of_the_clock_counts_where_the_record_has_it_already(self, store: Store) -> None:
+        stream = a_stream()
+        later = store.now() + timedelta(hours=1)
+        assert (await store.append([turn(stream, b"1", at=later, floor=later)])).accepted == {stream}
+        assert (await current(store, stream)).at == later
+        beyond = turn(await current(store, stream), b"2", at=later + timedelta(microseconds=1), floor=later)
+        assert (await store.append([beyond])).accepted == frozenset()
+
+    async def test_a_time_long_past_is_refused(self, store: Store) -> None:
+        stream = a_stream()
+        past = store.now() - timedelta(seconds=STALE + 1)
+        assert (await store.append([turn(stream, b"1", at=past, floor=past)])).accepted == frozenset()
+        assert (await store.append([turn(stream, b"1", at=past + timedelta(seconds=2))])).accepted == {stream}
 
     async def test_a_stream_that_wants_nothing_is_not_woken(self, store: Store) -> None:
         stream = a_stream("timers/a")
@@ -439,11 +518,14 @@ class StoreSuite:
         assert await store.attempts("planner", []) == []
 
     async def test_an_unclean_end_is_known_at_the_next_beginning(self, store: Store) -> None:
-        assert await store.began("router", "a") is False
-        assert await store.began("router", "a") is True
-        assert await store.began("router", "b") is False
-        await store.ended("router", "a")
-        assert await store.began("router", "a") is False
+        assert await store.began("router", "a", "1", True) is False
+        assert await store.began("router", "a", "2", True) is True
+        assert await store.began("router", "b", "3", True) is False
+        assert await store.began("planner", "a", "4", True) is False
+        await store.ended("router", "2")
+        assert await store.began("router", "a", "5", True) is False
+        assert await store.began("router", "b", "6", False) is True
+        assert await store.began("router", "b", "7", False) is True, "the one before may still run"
 
     async def test_it_answers(self, store: Store) -> None:
         await store.ping()

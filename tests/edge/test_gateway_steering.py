@@ -37,7 +37,6 @@ from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import gateway
 from services.gateway.performer import performer
 from services.gateway.steering import circuit_stream
-from shared.decider import Context
 from shared.runtime.desk import Desk
 from shared.runtime.hearing import Heard
 from shared.runtime.loop import Loop
@@ -91,8 +90,8 @@ class Process:
             messages=(ChatMessage(role="user", content=question),),
             deadline=now + timedelta(seconds=seconds),
         )
-        context = Context(uuid4(), now, workflow, tenant, "/test", "1")
-        await self.loop.hear([Heard(stream, context, CallModel.kind, hashlib.sha256(workflow.encode()).digest(), call)])
+        digest = hashlib.sha256(workflow.encode()).digest()
+        await self.loop.hear([Heard(stream, uuid4(), CallModel.kind, digest, "/test", "1", message=call)])
 
         async def answer() -> ModelReplied | None:
             return next((m for m in await said(self.store, stream) if isinstance(m, ModelReplied)), None)
@@ -106,9 +105,9 @@ class Process:
         """What the verifier says where the last answer did not hold; twice, as it may come."""
         reject = RejectReply(call="specialists/draft.1/1", reasons=("It is a refusal.",))
         for _ in range(2):
-            context = Context(uuid4(), datetime.now(UTC), self.last.workflow, self.last.tenant, "/hansard/verifier", "2")
-            heard = Heard(self.last, context, RejectReply.kind, hashlib.sha256(context.id.bytes).digest(), reject)
-            await self.loop.hear([heard])
+            cause = uuid4()
+            digest = hashlib.sha256(cause.bytes).digest()
+            await self.loop.hear([Heard(self.last, cause, RejectReply.kind, digest, "/hansard/verifier", "2", message=reject)])
 
 
 async def said(store: Store, stream: Stream) -> list[Message]:
@@ -139,7 +138,7 @@ async def process(chain: Chain, store: Store, stream_tokens: bool = False) -> As
         loop = Loop(Floor(service(chain), TOPICS, 900_000), store, voice)
         desk = Desk(loop, store, TOPICS, voice)
         perform = await stack.enter_async_context(performer(chain, {}, desk, 200_000, stream_tokens))
-        loop.hands = hands = Performing(perform, 64, store, 15, loop.hear)
+        loop.hands = hands = Performing(perform, 64, loop.hear)
         waker = asyncio.create_task(Waker("gateway", store, loop, 15, hands).run())
         try:
             yield Process(loop, store, voice)

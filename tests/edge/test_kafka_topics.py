@@ -1,6 +1,7 @@
 """Topics are made as the table says, once; and a service does not start behind a door whose clock senders can set."""
 
 import asyncio
+import secrets
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -81,6 +82,18 @@ async def test_partitions_are_added_where_there_are_too_few(kafka: str) -> None:
     await apply(more)
     assert await plan(more) == []
     assert await plan(settings) == []  # more than asked for is no harm
+
+
+async def test_where_no_number_is_asked_for_all_topics_have_as_many_as_the_largest_that_is_there(kafka: str) -> None:
+    unsaid = Settings(kafka=kafka, topic_prefix=f"t{secrets.token_hex(4)}.")
+    name = topic_name(unsaid, "requests")
+    await created_by_hand(unsaid, "requests", 7, **{"message.timestamp.type": "LogAppendTime"})
+    await created_by_hand(unsaid, "results", 2)
+    planned = [change for change in await plan(unsaid) if change.kind in ("create", "partitions")]
+    assert {change.partitions for change in planned} == {7}
+    assert name not in {change.topic for change in planned}
+    await apply(unsaid)
+    assert [change for change in await plan(unsaid) if change.kind in ("create", "partitions")] == []
 
 
 async def test_what_the_brokers_refuse_is_said_and_stops_nothing_else(kafka: str) -> None:

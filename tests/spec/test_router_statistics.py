@@ -127,7 +127,7 @@ async def record(store: MemoryStore, *messages: Message, workflow: str) -> None:
         Said(stream, n, uuid4(), message.kind, "router.events", uuid4(), encode(message), b"")
         for n, message in enumerate(messages, 1)
     ]
-    assert (await store.append([Turn(stream, 0, 0, said=said)])).accepted
+    assert (await store.append([Turn(stream, 0, 0, store.now(), said=said)])).accepted
 
 
 async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
@@ -155,6 +155,6 @@ async def test_only_the_end_of_the_record_is_read_and_what_nobody_understands_is
         per = len(said)
     known, odd = Stream("default", "0", "router"), Stream("default", "odd", "router")
     first = (await store.load([known]))[known].said[0]
-    await store.append([Turn(odd, 0, 0, said=[replace(first, stream=odd, id=uuid4(), data=b'{"path": 1}')])])
+    await store.append([Turn(odd, 0, 0, store.now(), said=[replace(first, stream=odd, id=uuid4(), data=b'{"path": 1}')])])
     assert await measured_in(store, 20 * per + 1) == {"classify_intent": Decimal(1)}
     assert await measured_in(store) == {"classify_intent": Decimal(5)}

@@ -193,7 +193,7 @@ def test_a_cause_is_named_by_its_number_or_as_the_streams_own() -> None:
     first = Word("a", NOON, "w", "router", "k", "", {})
     minutes.number(first)
     assert minutes.cause(Word("b", NOON, "w", "planner", "k", "a", {})) == "← 1"
-    waking = str(woken(stream, 2, NOON).context.id)
+    waking = str(woken(stream, 2).cause)
     assert minutes.cause(Word("c", NOON, "w", stream.name, "k", waking, {})) == "← waking"
 
 

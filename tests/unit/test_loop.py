@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -80,7 +81,7 @@ def heard(*records: Record) -> list[Heard]:
 
 @pytest.fixture
 def store() -> Unsteady:
-    return Unsteady()
+    return Unsteady(lambda: NOON)
 
 
 @pytest.fixture
@@ -220,11 +221,11 @@ CALL = CallModel(call="t/1", messages=(ChatMessage(role="user", content="?"),), 
 
 def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
     match it:
-        case CallModel() if call == Call():
+        case CallModel() if call == Call() and not context.may_perform:
             yield CallAccepted(request=it, at=context.at)
-        case Woken() if not call.over:
+        case CallModel() | Woken() if not call.over:
             yield AttemptStarted(
-                attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at, call="t/1",
+                attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at + timedelta(seconds=30), call="t/1",
                 tier="one", provider="", model="", endpoint="",
             )  # fmt: skip
         case AttemptReturned(attempt=attempt) if not call.over and attempt == call.attempt:
@@ -237,12 +238,12 @@ def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
 
 def performed(call: Call, said: Message) -> Call:
     match said:
-        case CallAccepted(at=at):
-            return replace(call, ready=at)
-        case AttemptStarted(attempt=attempt):
-            return replace(call, ready=None, attempt=attempt)
+        case CallAccepted():
+            return replace(call, ready=NOON)
+        case AttemptStarted(attempt=attempt, deadline=deadline):
+            return replace(call, ready=deadline, attempt=attempt)
         case CallCancelled():
-            return replace(call, over=True)
+            return replace(call, ready=None, over=True)
     return call
 
 
@@ -280,8 +281,8 @@ async def kinds(store: MemoryStore) -> list[str]:
 
 
 def hands(store: MemoryStore, perform: Any, limit: int = 2) -> tuple[Loop, Performing]:
-    loop = Loop(Floor(gateway, topics, 9000), store, Voice(store))
-    loop.hands = Performing(perform, limit, store, 15, loop.hear)
+    loop = Loop(Floor(gateway, topics, 9000), store, Voice(store), process="mine")
+    loop.hands = Performing(perform, limit, loop.hear)
     return loop, loop.hands
 
 
@@ -302,8 +303,8 @@ async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Un
     loop, mine = hands(store, perform)
     await loop.hear(call_heard())
     await until(lambda: mine.free == 2)
-    assert seen == [["call-accepted", "attempt-started"]]
-    assert await kinds(store) == ["call-accepted", "attempt-started", "call-cancelled"]
+    assert seen == [["attempt-started"]]
+    assert await kinds(store) == ["attempt-started", "call-cancelled"]
 
 
 async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) -> None:
@@ -313,9 +314,24 @@ async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) 
     assert [due.stream for due in dues] == [CALLS]
 
 
-async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease_ends() -> None:
+async def test_no_more_attempts_are_made_at_once_than_there_are_slots(store: Unsteady) -> None:
+    async def slow(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    loop, mine = hands(store, slow, limit=2)
+    (first,) = call_heard()
+    streams = [CALLS._replace(workflow=f"w{n}") for n in range(5)]
+    await loop.hear([replace(first, stream=stream, cause=uuid4()) for stream in streams])
+    assert mine.free == 0
+    assert len((await store.claim("gateway", 10, 15))[0]) == 3
+
+
+async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_its_deadline() -> None:
     at = [datetime.now(UTC)]
     store = MemoryStore(lambda: at[0])
+    for process in ("mine", "other"):
+        await store.began("gateway", process, process, True)
 
     async def silent(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         await asyncio.Event().wait()
@@ -323,19 +339,20 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_when_its_lease
 
     loop, _ = hands(store, silent)
     await loop.hear(call_heard())
+    at[0] += timedelta(seconds=6)
     assert (await store.claim("gateway", 10, 15))[0] == []
-    at[0] += timedelta(minutes=1)
+    await store.alive("gateway", "other", 5)
     other, _ = hands(store, silent)
     dues, _ = await store.claim("gateway", 10, 15)
     await other.wake(dues)
-    assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
+    assert await kinds(store) == ["attempt-started", "attempt-started"]
 
 
 @pytest.mark.parametrize("aloud", [False, True], ids=["silent", "aloud"])
 @pytest.mark.parametrize("claimed", [False, True], ids=["before the claim", "after it"])
 async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool, claimed: bool) -> None:
     """What is claimed is leased: were its waking dropped, nobody would look at it until the lease ends."""
-    late = returned(CALLS, AttemptReturned(call="t/1", attempt=7), NOON)
+    late = returned(CALLS, AttemptReturned(call="t/1", attempt=7))
     loop, other = two_processes(store)
     await loop.hear(call_heard())
     dues = (await store.claim("gateway", 10, 15))[0] if claimed else []
@@ -375,7 +392,7 @@ async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady
     await loop.hear(call_heard())
     dues, _ = await store.claim("gateway", 10, 15)
     await loop.wake(dues)
-    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1), NOON)])
+    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
     async with asyncio.timeout(10):
         await loop.wake(dues)
     assert await kinds(store) == ["call-accepted", "attempt-started", "call-cancelled"]
@@ -400,5 +417,5 @@ async def test_a_zombies_answer_is_recorded_and_never_wins() -> None:
         at[0] += timedelta(minutes=1)
         dues, _ = await store.claim("gateway", 10, 15)
         await loop.wake(dues)
-    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1), NOON)])
+    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started", "reply-discarded"]

@@ -15,7 +15,7 @@ from shared.runtime.turns import Floor
 from shared.store.memory import MemoryStore
 from shared.telemetry import traces
 from tests.unit.test_loop import CALLS, Call, Voice, call_heard, gateway, until
-from tests.unit.toy import NOON, topics
+from tests.unit.toy import topics
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = GIVEN.split("-")[1]
@@ -39,7 +39,7 @@ def stack(store: MemoryStore, hop: object) -> tuple[Loop, Performing, list[str]]
         return AttemptReturned(call="t/1", attempt=intent.attempt)
 
     loop = Loop(Floor(gateway, topics, 9000, hop), store, Voice(store))  # type: ignore[arg-type]
-    loop.hands = Performing(perform, 2, store, 15, loop.hear)
+    loop.hands = Performing(perform, 2, loop.hear)
     return loop, loop.hands, seen
 
 
@@ -54,7 +54,7 @@ async def test_every_hop_and_the_call_itself_are_in_the_callers_trace(spans: InM
     assert {event.traceparent.split("-")[1] for event in said} == {TRACE}
     assert seen == [TRACE]
     assert {f"{span.context.trace_id:032x}" for span in spans.get_finished_spans() if span.context} == {TRACE}
-    assert len({event.traceparent for event in said}) == 3, "each hop is a span of its own"
+    assert len({event.traceparent for event in said}) == 2, "each hop is a span of its own"
 
 
 async def test_without_tracing_the_callers_trace_is_passed_on_all_the_same() -> None:
@@ -75,5 +75,5 @@ async def test_what_another_process_takes_over_stays_in_the_trace() -> None:
     heard.traceparent = GIVEN
     await loop.hear([heard])
     other, _, _ = stack(store, traces.hop)
-    await other.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1), NOON)])
+    await other.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
     assert {event.traceparent for event in (await store.load([CALLS]))[CALLS].said} == {GIVEN}

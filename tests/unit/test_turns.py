@@ -12,7 +12,7 @@ STREAM = Stream("default", "w1", "router")
 
 
 def turn(*records: Record, live: Live[Count] | None = None) -> Work[Count]:
-    work = floor.begin(STREAM, live or Live(Count()))
+    work = floor.begin(STREAM, live or Live(Count()), NOON)
     for record in records:
         heard = ear.hear(record)
         assert heard is not None
@@ -91,7 +91,7 @@ def again(record: Record, live: Live[Count]) -> Work[Count]:
     heard = ear.hear(record)
     assert heard is not None
     heard.redrive = True
-    work = floor.begin(STREAM, live)
+    work = floor.begin(STREAM, live, NOON)
     floor.hear(work, heard)
     return work
 
@@ -122,4 +122,4 @@ def test_two_dead_attempts_are_two_dead_letters() -> None:
 
 def test_a_waking_made_for_another_count_of_hearings_is_stale() -> None:
     work = turn(request())
-    assert floor.hear(work, woken(STREAM, 0, NOON)) is False
+    assert floor.hear(work, woken(STREAM, 0)) is False
