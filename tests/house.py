@@ -377,7 +377,8 @@ class House:
 
         async def quiet() -> bool:
             [(waiting, overdue)] = await self.rows(
-                "select (select count(*) from outbox), (select count(*) from due where at < now() - interval '100 ms')"
+                "select (select count(*) from heads where published < version),"
+                " (select count(*) from due where at < now() - interval '100 ms')"
             )
             return not waiting and not overdue
 

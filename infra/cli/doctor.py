@@ -175,7 +175,6 @@ NEEDED = {
     "hearings": ("select", "insert"),
     "doors": ("select", "insert"),
     "heads": ("select", "insert", "update"),
-    "outbox": ("select", "insert", "delete"),
     "due": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),

@@ -4,16 +4,20 @@
 
 -- One row a stream. `heard` counts its hearings, silent ones too, and is what an append is checked against.
 -- The two `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
+-- It is the outbox, too: all up to `published` was acknowledged by a broker, what was said after that waits.
 create table heads (
+    at              timestamptz not null,
     heard           int not null,
     version         int not null,
     heard_before    int not null,
     version_before  int not null,
+    published       int not null,
     tenant          text collate "C" not null,
     workflow        text collate "C" not null,
     stream          text collate "C" not null,
     primary key (tenant, workflow, stream)
-) with (fillfactor = 70);
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+create index heads_unpublished on heads (split_part(stream, '/', 1), at) where published < version;
 
 -- That a stream heard something; `at` is the one recorded time, that of all that was said to it. A redrive is heard as the next attempt of the same cause.
 create table hearings (
@@ -53,18 +57,6 @@ create table events (
     unique (id, tenant, workflow)
 );
 create index events_settled on events (xact, position);
-
--- Said and not yet acknowledged by a broker.
-create table outbox (
-    at          timestamptz not null,
-    version     int not null,
-    tenant      text collate "C" not null,
-    workflow    text collate "C" not null,
-    stream      text collate "C" not null,
-    service     text collate "C" not null,
-    primary key (tenant, workflow, stream, version)
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
-create index outbox_waiting on outbox (service, at);
 
 -- What came from outside, as it was heard.
 create table doors (

@@ -17,7 +17,6 @@ begin
     execute format('grant usage on schema %I to %I', current_schema(), writer);
     execute format('grant select, insert on events, hearings, doors to %I', writer);
     execute format('grant select, insert, update on heads, attempts to %I', writer);
-    execute format('grant select, insert, delete on outbox to %I', writer);
     execute format('grant select, insert, update, delete on due, instances to %I', writer);
     execute format('grant select on epochs, migrations to %I', writer);
 end $$;

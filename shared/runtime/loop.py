@@ -22,9 +22,8 @@ class Voice(Protocol):
     """What publishes. Drops what it cannot take now: the outbox still has it."""
 
     async def say(self, said: Sequence[Said]) -> None: ...
-    def acknowledged(self) -> list[tuple[Stream, int]]: ...
-    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
-    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def mark(self, stream: Stream) -> int: ...
+    def noted(self, stream: Stream, mark: int) -> None: ...
 
 
 class Hands(Protocol):
@@ -135,15 +134,14 @@ class Loop:
         turns = [work.turn for work in works.values() if work.turn.hearings]
         if not turns:
             return []
-        acknowledged = self.voice.acknowledged()
+        for turn in turns:
+            turn.published = self.voice.mark(turn.stream)
         try:
             with metrics.append_seconds.time():
-                appended = await self.store.append(turns, acknowledged)
+                appended = await self.store.append(turns)
         except BaseException:
-            self.voice.back(acknowledged)
             self.forget()
             raise
-        self.voice.cleared(acknowledged)
         return await self._settle(works, appended)
 
     async def _each(self, heards: Sequence[Heard]) -> list[Heard]:
@@ -215,6 +213,7 @@ class Loop:
                 self._lives.pop(stream, None)
                 left.extend(work.heards)
                 continue
+            self.voice.noted(stream, work.turn.published)
             self._lives[stream] = work.confirm()
             said.extend(work.turn.said)
             if work.turn.due is not None and work.turn.due < self.soonest:

@@ -1,4 +1,4 @@
-"""What is on the record and not yet published: said in order, said again after a failure, cleared by acknowledgement."""
+"""What is on the record and not yet published: said in order, said again after a failure, marked by acknowledgement."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from shared.store.record import Said, Store, Stream, Unavailable
 
 PAGE = 1000
 LOOK = 0.1  # seconds between looks at whether the speaker is well
-Key = tuple[Stream, int]
 
 
 class Speaks(Protocol):
@@ -21,7 +20,15 @@ class Speaks(Protocol):
     @property
     def in_flight(self) -> int: ...
     async def say(self, said: Sequence[Said]) -> None: ...
-    def take_acknowledged(self) -> list[Key]: ...
+    def take_acknowledged(self) -> list[tuple[Stream, int]]: ...
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """A stream of which something was handed over since its mark: all up to `last`; of that, `out` is on its way."""
+
+    last: int
+    out: set[int]
 
 
 @dataclass
@@ -31,53 +38,66 @@ class Outbox:
     store: Store
     service: str
     speaker: Speaks
-    _out: set[Key] = field(default_factory=set)  # spoken, or acknowledged and not yet cleared
-    _settled: set[Key] = field(default_factory=set)  # acknowledged and not yet cleared
-    _waiting: list[Key] = field(default_factory=list)  # acknowledged, and nobody is clearing it
+    _spoken: dict[Stream, _Spoken] = field(default_factory=dict)
     _behind: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def say(self, said: Sequence[Said]) -> None:
+        """A stream's events in order, from its mark on; what is on its way already is left out."""
         if self._behind.is_set() or not self.speaker.healthy:
             return
-        fresh = [event for event in said if (event.stream, event.version) not in self._out]
-        if fresh:
-            self._out.update((event.stream, event.version) for event in fresh)
+        if fresh := [event for event in said if self._is_new(event)]:
             await self.speaker.say(fresh)
 
-    def acknowledged(self) -> list[Key]:
-        """What the broker acknowledged and the store still lists: to be `cleared`, or to be given `back`."""
-        acknowledged = self.speaker.take_acknowledged()
-        self._settled.update(acknowledged)
-        taken, self._waiting = self._waiting + acknowledged, []
-        return taken
+    def _is_new(self, event: Said) -> bool:
+        spoken = self._spoken.get(event.stream)
+        if spoken is None:
+            self._spoken[event.stream] = _Spoken(event.version, {event.version})
+            return True
+        if event.version <= spoken.last:
+            return False
+        spoken.last = event.version
+        spoken.out.add(event.version)
+        return True
 
-    def cleared(self, acknowledged: Sequence[Key]) -> None:
-        self._out.difference_update(acknowledged)
-        self._settled.difference_update(acknowledged)
+    def mark(self, stream: Stream) -> int:
+        """Up to which version all of this stream was acknowledged; 0 where that is not known or is noted already."""
+        self._take()
+        spoken = self._spoken.get(stream)
+        return 0 if spoken is None or spoken.out else spoken.last
 
-    def back(self, acknowledged: Sequence[Key]) -> None:
-        self._waiting.extend(acknowledged)
+    def noted(self, stream: Stream, mark: int) -> None:
+        """The store has this mark."""
+        spoken = self._spoken.get(stream)
+        if spoken is not None and not spoken.out and spoken.last == mark:
+            del self._spoken[stream]
+
+    def _take(self) -> None:
+        for stream, version in self.speaker.take_acknowledged():
+            if (spoken := self._spoken.get(stream)) is not None:
+                spoken.out.discard(version)
 
     def failed(self) -> None:
-        """The speaker lost what it had not seen acknowledged: all of that is said again, in order, from the store."""
+        """The speaker lost what it had not seen acknowledged: the streams of that are said again, in order, from the store."""
         self._behind.set()
-        self._out = set(self._settled)
+        self._take()
+        self._spoken = {stream: spoken for stream, spoken in self._spoken.items() if not spoken.out}
 
     async def keep_clearing(self, every: float) -> None:
-        """Clears what no append came along to clear."""
+        """Notes the marks that no append came along to note."""
         while True:
             await asyncio.sleep(every)
             await self.clear()
 
     async def clear(self) -> None:
-        acknowledged = self.acknowledged()
-        if acknowledged:
+        self._take()
+        marks = {stream: spoken.last for stream, spoken in self._spoken.items() if not spoken.out}
+        if marks:
             try:
-                await self.store.published(acknowledged)
+                await self.store.published(marks)
             except Unavailable:
-                self.back(acknowledged)
-            else:
-                self.cleared(acknowledged)
+                return
+            for stream, mark in marks.items():
+                self.noted(stream, mark)
 
     async def keep_up(self, every: float, age: float) -> None:
         """Says what was left: at once after a failure, and whatever has lain for `age` seconds, whoever recorded it."""
@@ -108,7 +128,7 @@ class Outbox:
             left = await self.store.unpublished(self.service, age, PAGE)
 
     async def _drained(self) -> None:
-        """Waits until what was said is acknowledged and cleared, so that the next page of the outbox is a new one."""
+        """Waits until what was said is acknowledged and noted, so that the next page of the outbox is a new one."""
         while self.speaker.in_flight and not self._behind.is_set():
             await asyncio.sleep(LOOK / 10)
         await self.clear()

@@ -4,15 +4,16 @@
 with turns as materialized (
     select *
       from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[],
-                  $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bool[]) with ordinality
-        as t(tenant, workflow, stream, heard_before, version_before, heard, version, at, floor, due, holder, keep, n)
+                  $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bool[], $13::int[])
+           with ordinality
+        as t(tenant, workflow, stream, heard_before, version_before, heard, version, at, floor, due, holder, keep, published, n)
      where t.at <= greatest(now(), t.floor) and t.at >= now() - make_interval(secs => :stale)
 ),
 --doors
 brought as materialized (
     select *
-      from unnest($36::int[], $37::text[], $38::text[], $39::uuid[], $40::text[], $41::int[], $42::bigint[],
-                  $43::timestamptz[], $44::bytea[], $45::json[], $46::bytea[])
+      from unnest($33::int[], $34::text[], $35::text[], $36::uuid[], $37::text[], $38::int[], $39::bigint[],
+                  $40::timestamptz[], $41::bytea[], $42::json[], $43::bytea[])
         as d(n, tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body)
 ),
 foul as materialized ( -- the id of something else that came from outside
@@ -23,8 +24,8 @@ foul as materialized ( -- the id of something else that came from outside
 --/doors
 accepted as ( -- in the order of their names, so that two appends never wait for each other in a ring
     insert into :schema.heads as head
-           (tenant, workflow, stream, heard_before, version_before, heard, version)
-    select t.tenant, t.workflow, t.stream, t.heard_before, t.version_before, t.heard, t.version
+           (at, tenant, workflow, stream, heard_before, version_before, heard, version, published)
+    select t.at, t.tenant, t.workflow, t.stream, t.heard_before, t.version_before, t.heard, t.version, t.published
       from turns t
      where (t.heard_before = 0 and t.version_before = 0
             -- not `exists`: the planner may hash that, and read every head there is
@@ -36,42 +37,33 @@ accepted as ( -- in the order of their names, so that two appends never wait for
      order by t.tenant, t.workflow, t.stream
         on conflict (tenant, workflow, stream) do update
        set heard_before = excluded.heard_before, version_before = excluded.version_before,
-           heard = excluded.heard, version = excluded.version
+           heard = excluded.heard, version = excluded.version, at = excluded.at,
+           published = greatest(head.published, excluded.published)
      where head.heard = excluded.heard_before and head.version = excluded.version_before
-    returning head.tenant, head.workflow, head.stream
+    returning head.tenant, head.workflow, head.stream, head.published as marked
 ),
 chosen as materialized (
-    select t.n, t.tenant, t.workflow, t.stream, split_part(t.stream, '/', 1) as service, t.at, t.due, t.holder, t.keep
+    select t.n, t.tenant, t.workflow, t.stream, t.at, t.due, t.holder, t.keep, t.version_before, marked
       from turns t join accepted using (tenant, workflow, stream)
-),
-said as (
-    select c.tenant, c.workflow, c.stream, c.service, c.at, e.*
-      from unnest($23::int[], $24::int[], $25::uuid[], $26::text[], $27::text[], $28::uuid[], $29::json[],
-                  $30::bytea[], $31::text[])
-        as e(n, version, id, kind, topic, cause, data, hash, traceparent)
-      join chosen c using (n)
-),
-acknowledged as materialized (
-    select * from unnest($32::text[], $33::text[], $34::text[], $35::int[]) as a(tenant, workflow, stream, version)
 ),
 into_hearings as (
     insert into :schema.hearings
            (at, tenant, workflow, stream, cause, sequence, before, kind, hash, code, policy, dead, attempt)
     select c.at, c.tenant, c.workflow, c.stream,
            h.cause, h.sequence, h.before, h.kind, h.hash, h.code, h.policy, h.dead, h.attempt
-      from unnest($13::int[], $14::uuid[], $15::int[], $16::int[], $17::text[],
-                  $18::bytea[], $19::text[], $20::text[], $21::bool[], $22::int[])
+      from unnest($14::int[], $15::uuid[], $16::int[], $17::int[], $18::text[],
+                  $19::bytea[], $20::text[], $21::text[], $22::bool[], $23::int[])
         as h(n, cause, sequence, before, kind, hash, code, policy, dead, attempt)
       join chosen c using (n)
 ),
 into_events as (
     insert into :schema.events
            (at, tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent)
-    select at, tenant, workflow, stream, version, id, kind, topic, cause, data, hash, traceparent from said
-),
-into_outbox as (
-    insert into :schema.outbox (at, tenant, workflow, stream, version, service)
-    select now(), tenant, workflow, stream, version, service from said
+    select c.at, c.tenant, c.workflow, c.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent
+      from unnest($24::int[], $25::int[], $26::uuid[], $27::text[], $28::text[], $29::uuid[], $30::json[],
+                  $31::bytea[], $32::text[])
+        as e(n, version, id, kind, topic, cause, data, hash, traceparent)
+      join chosen c using (n)
 ),
 --doors
 into_doors as ( -- where two hearers bring the same at once, one fails here and comes again
@@ -87,7 +79,7 @@ into_doors as ( -- where two hearers bring the same at once, one fails here and 
 --/doors
 into_due as (
     insert into :schema.due as d (at, wanted, tenant, workflow, stream, service, holder)
-    select due, due, tenant, workflow, stream, service, holder from chosen where due is not null and not keep
+    select due, due, tenant, workflow, stream, split_part(stream, '/', 1), holder from chosen where due is not null and not keep
         on conflict (tenant, workflow, stream) do update
        set at = excluded.at, wanted = excluded.wanted, holder = excluded.holder
 ),
@@ -95,24 +87,17 @@ out_of_due as (
     delete from :schema.due d using chosen c
      where c.due is null and not c.keep and d.tenant = c.tenant and d.workflow = c.workflow and d.stream = c.stream
 ),
-out_of_outbox as (
-    delete from :schema.outbox o using acknowledged a
-     where o.tenant = a.tenant and o.workflow = a.workflow and o.stream = a.stream and o.version = a.version
-),
-waiting as materialized (
-    select c.n, c.tenant, c.workflow, c.stream, o.version
+earlier as ( -- said before by these streams and not yet published: goes first
+    select c.tenant, c.workflow, c.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,
+           e.at, e.position, e.xact
       from chosen c
      cross join lateral (
-           select version from :schema.outbox o
-            where o.tenant = c.tenant and o.workflow = c.workflow and o.stream = c.stream
-            offset 0) o
-     where (c.tenant, c.workflow, c.stream, o.version) not in (select * from acknowledged)
-),
-earlier as ( -- said before by these streams and not yet published: goes first
-    select w.tenant, w.workflow, w.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,
-           e.at, e.position, e.xact
-      from waiting w join :schema.events e using (tenant, workflow, stream, version)
-     order by w.n, e.version
+           select * from :schema.events e
+            where e.tenant = c.tenant and e.workflow = c.workflow and e.stream = c.stream
+              and e.version > c.marked and e.version <= c.version_before
+            offset 0) e
+     where c.marked < c.version_before
+     order by c.n, e.version
 )
 select clock_timestamp(), (select array_agg(n) from chosen), :foul, earlier.*
   from (values (1)) as once left join earlier on true

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.store.record import Door, Stream, Turn
@@ -10,8 +10,8 @@ from shared.store.record import Door, Stream, Turn
 Column = list[Any]
 
 
-def of_turns(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]]) -> list[Column]:
-    """The first 35 arguments of the append. A turn's hearings and events name its number, counted from 1.
+def of_turns(turns: Sequence[Turn]) -> list[Column]:
+    """The first 32 arguments of the append. A turn's hearings and events name its number, counted from 1.
 
     Raises ValueError where a turn's numbers do not follow from what it builds upon.
     """
@@ -33,6 +33,7 @@ def of_turns(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]]) -> 
         [turn.due for turn in turns],
         [turn.holder for turn in turns],
         [turn.keep for turn in turns],
+        [turn.published for turn in turns],
         [n for n, _ in hearings],
         [heard.cause for _, heard in hearings],
         [heard.sequence for _, heard in hearings],
@@ -52,7 +53,6 @@ def of_turns(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]]) -> 
         [event.data for _, event in said],
         [event.hash for _, event in said],
         [event.traceparent for _, event in said],
-        *of_versions(published),
     ]
 
 
@@ -85,9 +85,9 @@ def of_streams(streams: Iterable[Stream]) -> list[Column]:
     return [list(column) for column in zip(*streams, strict=True)] or [[], [], []]
 
 
-def of_versions(versions: Sequence[tuple[Stream, int]]) -> list[Column]:
+def of_versions(versions: Mapping[Stream, int]) -> list[Column]:
     """tenants, workflows, names, versions"""
-    return [*of_streams(stream for stream, _ in versions), [version for _, version in versions]]
+    return [*of_streams(versions), list(versions.values())]
 
 
 def of_doors(doors: Sequence[tuple[int, Door]]) -> list[Column]:

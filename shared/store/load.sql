@@ -1,11 +1,10 @@
--- Streams as they are, in one snapshot and one round trip. A row is a head (part 0), an event (1), a hearing (2), or the
--- version of an event that still waits in the outbox (3).
+-- Streams as they are, in one snapshot and one round trip. A row is a head (part 0), an event (1) or a hearing (2).
 with wanted as materialized (
     select * from :wanted as w(tenant, workflow, stream, n)
 )
 select 0 as part, w.n::int as n, w.tenant, w.workflow, w.stream, h.heard, h.version,
        null::uuid, null::text, null::text, null::uuid, null::json, null::bytea, null::text,
-       null::timestamptz, null::bigint, null::xid8, null::bool, null::int
+       null::timestamptz, null::bigint, null::xid8, null::bool, h.published
   from wanted w join :schema.heads h using (tenant, workflow, stream)
 union all
 select 1, w.n::int, null, null, null, null, e.version,
@@ -25,11 +24,3 @@ select 2, w.n::int, null, null, null, h.sequence, h.before,
        select h.* from :schema.hearings h
         where h.tenant = w.tenant and h.workflow = w.workflow and h.stream = w.stream
         order by h.cause, h.attempt) h
-union all
-select 3, w.n::int, null, null, null, null, o.version,
-       null, null, null, null, null, null, null, null, null, null, null, null
-  from wanted w
- cross join lateral (
-       select o.version from :schema.outbox o
-        where o.tenant = w.tenant and o.workflow = w.workflow and o.stream = w.stream
-        order by o.version) o

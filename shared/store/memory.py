@@ -49,7 +49,7 @@ class MemoryStore:
         self._said: dict[Stream, list[Said]] = {}
         self._log: list[Said] = []
         self._ids: dict[tuple[str, str, UUID], Said] = {}
-        self._outbox: dict[tuple[Stream, int], Said] = {}
+        self._published: dict[Stream, int] = {}
         self._doors: dict[tuple[str, str, UUID], Door] = {}
         self._due: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, wanted at
         self._attempts: dict[tuple[str, str, int, int], int] = {}
@@ -67,18 +67,17 @@ class MemoryStore:
 
     # writing
 
-    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+    async def append(self, turns: Sequence[Turn]) -> Appended:
         ordered = sorted(turns, key=lambda turn: turn.stream)
         if len({turn.stream for turn in ordered}) != len(ordered):
             raise ValueError("two turns of one stream in one append")
-        columns.of_turns(ordered, published)
+        columns.of_turns(ordered)
         alone = len(ordered) == 1
         ordered = columns.without_contradictions(ordered)
         if alone and not ordered:
             raise Refused("two bodies under one id")
         now, transaction = self._clock(), next(self._transactions)
         oldest = now - timedelta(seconds=STALE)
-        await self.published(published)
         accepted: list[Stream] = []
         earlier: list[Said] = []
         for turn in ordered:
@@ -92,7 +91,8 @@ class MemoryStore:
                 if alone:
                     raise
                 continue
-            earlier += self._waiting(turn.stream)
+            await self.published({turn.stream: turn.published})
+            earlier += self._history(turn.stream).unpublished
             self._take(turn, transaction)
             accepted.append(turn.stream)
         return Appended(frozenset(accepted), tuple(earlier))
@@ -106,7 +106,6 @@ class MemoryStore:
             self._log.append(kept)
             self._said.setdefault(stream, []).append(kept)
             self._ids[stream.tenant, stream.workflow, said.id] = kept
-            self._outbox[stream, said.version] = kept
         for door in turn.doors:
             self._doors.setdefault((door.tenant, door.workflow, door.cause), door)
         if turn.keep:
@@ -136,9 +135,9 @@ class MemoryStore:
             if (known.topic, known.body) != (door.topic, door.body):
                 raise Refused("something else came from outside under this id before")
 
-    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
-        for key in acknowledged:
-            self._outbox.pop(key, None)
+    async def published(self, marks: Mapping[Stream, int]) -> None:
+        for stream, version in marks.items():
+            self._published[stream] = max(version, self._published.get(stream, 0))
 
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         now = self._clock()
@@ -192,13 +191,10 @@ class MemoryStore:
         return History(
             stream,
             *self._heads.get(stream, (0, 0)),
+            self._published.get(stream, 0),
             said=list(self._said.get(stream, ())),
             causes={heard.cause: heard for heard in self._hearings.get(stream, ())},
-            unpublished=self._waiting(stream),
         )
-
-    def _waiting(self, stream: Stream) -> list[Said]:
-        return [said for said in self._said.get(stream, ()) if (stream, said.version) in self._outbox]
 
     async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         return {stream: self._history(stream) for stream in sorted(self._heads) if stream[:2] == (tenant, workflow)}
@@ -206,11 +202,11 @@ class MemoryStore:
     async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[Said]:
         before = self._clock() - timedelta(seconds=older_than)
         waiting = [
-            said
-            for (stream, _), said in self._outbox.items()
-            if stream.service == service and said.at is not None and said.at <= before
+            history for stream in self._said if stream.service == service and (history := self._history(stream)).unpublished
         ]
-        return sorted(waiting[:limit], key=lambda said: (said.stream, said.version))
+        due = sorted((h for h in waiting if h.at <= before), key=lambda history: (history.at, history.stream))
+        found = [said for history in due for said in history.unpublished]
+        return sorted(found[:limit], key=lambda said: (said.stream, said.version))
 
     async def hearings(self, stream: Stream) -> list[Hearing]:
         return list(self._hearings.get(stream, ()))

@@ -152,7 +152,7 @@ class PostgresStore:
 
     # the append
 
-    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+    async def append(self, turns: Sequence[Turn]) -> Appended:
         ordered = sorted(turns, key=lambda turn: turn.stream)
         if len({turn.stream for turn in ordered}) != len(ordered):
             raise ValueError("two turns of one stream in one append")
@@ -163,12 +163,10 @@ class PostgresStore:
 
         async def work(connection: Any) -> Appended:
             try:
-                return await self._say(connection, ordered, published, alone)
+                return await self._say(connection, ordered, alone)
             except asyncpg.PostgresError as error:
                 if not _cannot_hold(error):
                     raise
-                if published:
-                    await connection.execute(self._sql["published"], *columns.of_versions(published))
                 if alone:
                     raise Refused(_words(error)) from error
             # One transaction: heads are still taken in the order of their names.
@@ -188,7 +186,7 @@ class PostgresStore:
         for part in filter(None, (turns[:half], turns[half:])):
             try:
                 async with connection.transaction():
-                    parts.append(await self._say(connection, part, (), alone=False))
+                    parts.append(await self._say(connection, part, alone=False))
             except asyncpg.PostgresError as error:
                 if not _cannot_hold(error):
                     raise
@@ -196,11 +194,9 @@ class PostgresStore:
                     parts += await self._halve(connection, part)
         return parts
 
-    async def _say(
-        self, connection: Any, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]], alone: bool
-    ) -> Appended:
+    async def _say(self, connection: Any, turns: Sequence[Turn], alone: bool) -> Appended:
         """Raises asyncpg.PostgresError; Refused where the only turn brings another body under the id of a door."""
-        arguments = columns.of_turns(turns, published)
+        arguments = columns.of_turns(turns)
         doors = [(n, door) for n, turn in enumerate(turns, 1) for door in turn.doors]
         rows = await connection.fetch(
             self._sql["append with doors" if doors else "append"],
@@ -227,9 +223,9 @@ class PostgresStore:
 
     # the rest of writing
 
-    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
-        if acknowledged:
-            await self._fetch(self._sql["published"], *columns.of_versions(acknowledged))
+    async def published(self, marks: Mapping[Stream, int]) -> None:
+        if marks:
+            await self._fetch(self._sql["published"], *columns.of_versions(marks))
 
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
         rows = await self._fetch(self._sql["claim"], service, limit, lease)
@@ -422,14 +418,12 @@ def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
         history = histories[row[1] - 1]
         match row[0]:
             case 0:
-                history.heard, history.version = row[5:7]
+                history.heard, history.version, history.published = row[5], row[6], row[18]
             case 1:
                 history.said.append(Said(history.stream, *row[6:17]))
             case 2:
                 sequence, before, cause, kind, code, _, _, hash, policy, at, _, _, dead, attempt = row[5:]
                 history.causes[cause] = Hearing(cause, sequence, before, kind, at, hash, code, policy, dead, attempt)
-            case 3:
-                history.unpublished.append(history.said[row[6] - 1])
 
 
 def _statements(schema: str) -> dict[str, str]:

@@ -100,6 +100,7 @@ class Turn:
     due: datetime | None = None  # wants to be woken then; None: not at all
     holder: str = ""  # the process that works on it: when that falls silent, the stream is due at once
     keep: bool = False  # nothing changed: leave its due row, or that there is none, as it is
+    published: int = 0  # all up to this version was acknowledged by a broker, as far as its caller knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,14 @@ class History:
     stream: Stream
     heard: int = 0
     version: int = 0
+    published: int = 0
     said: list[Said] = field(default_factory=list)
     causes: dict[UUID, Hearing] = field(default_factory=dict)
-    unpublished: list[Said] = field(default_factory=list)
+
+    @property
+    def unpublished(self) -> list[Said]:
+        """What no broker has acknowledged, in order."""
+        return self.said[self.published :]
 
     @property
     def at(self) -> datetime:
@@ -168,14 +174,13 @@ class Store(Protocol):
         """Seconds by which this machine's clock was ahead of the store's when it last answered."""
         ...
 
-    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+    async def append(self, turns: Sequence[Turn]) -> Appended:
         """All accepted turns in one transaction and one round trip; a turn whose stream has moved on is left out.
 
         So is one whose time is ahead of both the store's clock and its `floor`, or behind that clock by more than `STALE`.
 
-        `published`: acknowledged by the broker, leaves the outbox in the same statement. Raises Refused only when a
-        single turn is given and the store cannot hold it; of several, the refused ones are found by halving and are
-        missing from `accepted` like the others (their callers try them alone and see).
+        Raises Refused only when a single turn is given and the store cannot hold it; of several, the refused ones are found
+        by halving and are missing from `accepted` like the others (their callers try them alone and see).
         """
         ...
 
@@ -183,8 +188,8 @@ class Store(Protocol):
         """Every stream asked for, in one round trip; one that does not exist is an empty History."""
         ...
 
-    async def published(self, acknowledged: Sequence[tuple[Stream, int]]) -> None:
-        """These leave the outbox."""
+    async def published(self, marks: Mapping[Stream, int]) -> None:
+        """Of each stream all up to this version was acknowledged by a broker."""
         ...
 
     async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[Said]:

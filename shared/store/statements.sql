@@ -1,9 +1,14 @@
 -- name: published
--- Waits for no disk: what a crash brings back is only said again.
-with hurried as materialized (select set_config('synchronous_commit', 'off', true))
-delete from :schema.outbox o
- using unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version), hurried
- where o.tenant = a.tenant and o.workflow = a.workflow and o.stream = a.stream and o.version = a.version
+-- Waits for no disk: what a crash brings back is only said again. In the order in which appends take the same rows.
+with hurried as materialized (select set_config('synchronous_commit', 'off', true)),
+     taken as materialized (
+    select h.ctid, a.version
+      from unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version), :schema.heads h, hurried
+     where h.tenant = a.tenant and h.workflow = a.workflow and h.stream = a.stream and h.published < a.version
+     order by h.tenant, h.workflow, h.stream
+       for update of h
+)
+update :schema.heads h set published = greatest(h.published, t.version) from taken t where h.ctid = t.ctid
 
 -- name: claim
 with picked as materialized (
@@ -80,12 +85,18 @@ update :schema.due set at = now(), holder = '' where service = $1 and holder = $
 
 -- name: unpublished
 with waiting as materialized (
-    select * from :schema.outbox
-     where service = $1 and (at <= now() - make_interval(secs => $2::float8) or at > now())
-     order by at, tenant, workflow, stream, version
+    select at, tenant, workflow, stream, published
+      from :schema.heads
+     where split_part(stream, '/', 1) = $1::text and published < version
+       and (at <= now() - make_interval(secs => $2::float8) or at > now())
+     order by at
      limit $3
 )
-select :said from waiting w join :schema.events e using (tenant, workflow, stream, version)
+select :said
+  from waiting w join :schema.events e using (tenant, workflow, stream)
+ where e.version > w.published
+ order by w.at, e.tenant, e.workflow, e.stream, e.version
+ limit $3
 
 -- name: hearings
 select cause, sequence, before, kind, at, hash, code, policy, dead, attempt
@@ -133,7 +144,8 @@ select coalesce(extract(epoch from now() - least(
 
 -- name: outbox_age
 select coalesce(extract(epoch from now() - (
-           select at from :schema.outbox where service = $1 order by at limit 1)), 0)::float8
+           select at from :schema.heads
+            where split_part(stream, '/', 1) = $1::text and published < version order by at limit 1)), 0)::float8
 
 -- name: remember
 with old as (

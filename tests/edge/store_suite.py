@@ -239,13 +239,19 @@ class StoreSuite:
         with pytest.raises(Refused):
             await store.append([turn(bad, b"1")])
 
-    async def test_acknowledgements_count_even_where_a_turn_is_refused(self, store: Store) -> None:
-        stream, bad = a_stream(), a_stream()
-        await store.append([turn(stream, b"1", b"2")])
-        await store.append([turn(bad, b"NaN"), turn(a_stream(), b"1")], [(stream, 1)])
-        with pytest.raises(Refused):
-            await store.append([turn(bad, b"NaN")], [(stream, 2)])
-        assert (await current(store, stream)).unpublished == []
+    async def test_a_mark_comes_with_an_append_and_never_goes_back(self, store: Store) -> None:
+        stream = a_stream()
+        await store.append([turn(stream, b"1", b"2", b"3")])
+        for mark, left in ((2, [3, 4]), (1, [3, 4, 5]), (5, [6])):
+            more = turn(await current(store, stream), b"0")
+            assert (await store.append([replace(more, published=mark)])).accepted == {stream}
+            assert [said.version for said in (await current(store, stream)).unpublished] == left
+
+    async def test_the_mark_of_a_refused_turn_does_not_count(self, store: Store) -> None:
+        stream = a_stream()
+        await store.append([turn(stream, b"1")])
+        await store.append([replace(turn(stream, b"2"), published=1)])
+        assert [said.version for said in (await current(store, stream)).unpublished] == [1]
 
     async def test_an_id_is_said_once(self, store: Store) -> None:
         result = uuid4()
@@ -277,16 +283,19 @@ class StoreSuite:
     async def test_what_is_not_acknowledged_stays_in_the_outbox(self, store: Store) -> None:
         stream = a_stream("router")
         await store.append([turn(stream, b"1", b"2", b"3")])
-        await store.published([])
+        await store.published({})
         assert [s.version for s in await store.unpublished("router", 0)] == [1, 2, 3]
-        await store.published([(stream, 2), (a_stream(), 1)])
-        assert [s.version for s in await store.unpublished("router", 0)] == [1, 3]
-        history = await current(store, stream)
-        assert history.unpublished == [history.said[0], history.said[2]]
-        await store.append([], [(stream, 1)])
+        await store.published({stream: 2, a_stream(): 1})
         assert [s.version for s in await store.unpublished("router", 0)] == [3]
+        history = await current(store, stream)
+        assert history.unpublished == history.said[2:]
         assert await store.unpublished("planner", 0) == []
         assert await store.unpublished("router", 3600) == []
+        assert await store.outbox_age("planner") == 0 < await store.outbox_age("router") < 60
+        await store.published({stream: 1})
+        assert [s.version for s in await store.unpublished("router", 0)] == [3], "a mark never goes back"
+        await store.published({stream: 3})
+        assert await store.unpublished("router", 0) == []
         assert len((await current(store, stream)).said) == 3, "leaving the outbox is not leaving the record"
 
     async def test_unpublished_comes_in_the_order_of_each_stream(self, store: Store) -> None:
@@ -304,7 +313,7 @@ class StoreSuite:
     async def test_what_was_said_before_and_not_published_goes_first(self, store: Store) -> None:
         stream, other = a_stream(), a_stream()
         await store.append([turn(stream, b"1", b"2"), turn(other, b'"x"')])
-        appended = await store.append([turn(await current(store, stream), b"3")], [(stream, 1)])
+        appended = await store.append([replace(turn(await current(store, stream), b"3"), published=1)])
         assert [(s.stream, s.version, s.data) for s in appended.earlier] == [(stream, 2, b"2")]
         assert appended.earlier[0] == (await current(store, stream)).said[1]
         refused = await store.append([turn(stream, b"4"), turn(await current(store, other), b'"y"', b'"z"')])

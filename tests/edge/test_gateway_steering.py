@@ -63,11 +63,10 @@ class Silent:
     pieces: list[Said] = field(default_factory=list)
 
     async def say(self, said: Sequence[Said]) -> None: ...
-    def acknowledged(self) -> list[tuple[Stream, int]]:
-        return []
+    def mark(self, stream: Stream) -> int:
+        return 0
 
-    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
-    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def noted(self, stream: Stream, mark: int) -> None: ...
     def whisper(self, topic: str, said: Said) -> None:
         self.pieces.append(said)
 

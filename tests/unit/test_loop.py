@@ -48,11 +48,10 @@ class Voice:
         assert all(event.id in on_record for event in said), "spoken before it was recorded"
         self.said.extend(event for event in said if event.id not in {known.id for known in self.said})
 
-    def acknowledged(self) -> list[tuple[Stream, int]]:
-        return []
+    def mark(self, stream: Stream) -> int:
+        return 0
 
-    def cleared(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
-    def back(self, acknowledged: Sequence[tuple[Stream, int]]) -> None: ...
+    def noted(self, stream: Stream, mark: int) -> None: ...
 
 
 class Unsteady(MemoryStore):
@@ -61,14 +60,14 @@ class Unsteady(MemoryStore):
     before = after = 0
     hates = ""
 
-    async def append(self, turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+    async def append(self, turns: Sequence[Turn]) -> Appended:
         if self.before:
             self.before -= 1
             raise Unavailable("gone")
         hated = [turn for turn in turns if self.hates and any(self.hates.encode() in said.data for said in turn.said)]
         if hated and len(turns) == 1:
             raise Refused(f"cannot hold {self.hates} hateful")
-        appended = await super().append([turn for turn in turns if turn not in hated], published)
+        appended = await super().append([turn for turn in turns if turn not in hated])
         if self.after:
             self.after -= 1
             raise Unavailable("gone after the commit")
@@ -196,10 +195,10 @@ async def test_what_is_brought_meanwhile_is_one_batch(loop: Loop, store: Unstead
     sizes: list[int] = []
     append = store.append
 
-    async def counted(turns: Sequence[Turn], published: Sequence[tuple[Stream, int]] = ()) -> Appended:
+    async def counted(turns: Sequence[Turn]) -> Appended:
         sizes.append(len(turns))
         await asyncio.sleep(0.01)
-        return await append(turns, published)
+        return await append(turns)
 
     monkeypatch.setattr(store, "append", counted)
     await asyncio.gather(*(loop.hear(heard(request(workflow=f"w{n}"))) for n in range(10)))
