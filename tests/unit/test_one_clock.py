@@ -1,0 +1,113 @@
+"""Rule 8: one recorded time, proposed before it is decided. Only the store's clock counts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.backoff import Backoff
+from shared.runtime.loop import Loop
+from shared.store.clock import Clock
+from shared.store.memory import MemoryStore
+from shared.store.record import Appended, Stream, Turn
+from tests.unit.test_loop import Voice, heard
+from tests.unit.toy import NOON, floor, request
+
+STREAM = Stream("default", "w1", "router")
+HOUR = timedelta(hours=1)
+
+
+class Store(MemoryStore):
+    """Its clock, and what a process believes of it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: self.time)
+        self.time = self.believed = NOON
+        self.asked: list[list[Turn]] = []
+
+    def now(self) -> datetime:
+        return self.believed
+
+    async def append(self, turns: Sequence[Turn]) -> Appended:
+        self.asked.append(list(turns))
+        appended = await super().append(turns)
+        self.believed = self.time
+        return appended
+
+    async def times(self, stream: Stream = STREAM) -> list[str]:
+        """Of each event: its recorded time, and the time that the decision knew."""
+        history = (await self.load([stream]))[stream]
+        assert [hearing.at for hearing in history.causes.values()] == [said.at for said in history.said]
+        return [f"{said.at:%H:%M} {json.loads(said.data)['reasoning'].split()[-1]}" for said in history.said if said.at]
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def loop(store: Store) -> Loop:
+    return Loop(floor, store, Voice(store), backoff=Backoff(0.001, 0.001))
+
+
+async def test_a_decision_knows_the_time_at_which_it_is_recorded_and_so_does_what_it_says(loop: Loop, store: Store) -> None:
+    store.time = store.believed = NOON + timedelta(minutes=5)
+    await loop.hear(heard(request()))
+    assert await store.times() == ["12:05 12:05"]
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
+async def test_whoever_is_wrong_about_the_clock_decides_anew_by_the_stores(loop: Loop, store: Store, off: timedelta) -> None:
+    store.believed = NOON + off
+    await loop.hear(heard(request()))
+    assert await store.times() == ["12:00 12:00"]
+    assert len(store.asked) == 2
+
+
+@pytest.mark.parametrize("seconds", [-4, 0])
+async def test_a_proposal_of_a_moment_ago_is_good(loop: Loop, store: Store, seconds: int) -> None:
+    store.believed = NOON + timedelta(seconds=seconds)
+    await loop.hear(heard(request()))
+    assert len(store.asked) == 1
+
+
+async def test_where_the_stores_clock_was_put_back_a_stream_goes_on_at_the_times_it_has(loop: Loop, store: Store) -> None:
+    await loop.hear(heard(request("a", id="1")))
+    store.time = store.believed = NOON - HOUR
+    await loop.hear(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
+    assert await store.times() == ["12:00 12:00", "12:00 12:00"]
+    assert await store.times(STREAM._replace(workflow="w2")) == ["11:00 11:00"], "its neighbours go by the clock"
+
+
+async def test_nobody_hears_a_message_before_it_was_said(loop: Loop, store: Store) -> None:
+    (said,) = heard(request())
+    await loop.hear([replace(said, at=NOON + HOUR)])
+    assert await store.times() == ["13:00 13:00"]
+    assert len(store.asked) == 1
+
+
+async def test_a_stream_that_is_loaded_again_keeps_its_time(store: Store) -> None:
+    await Loop(floor, store, Voice(store)).hear(heard(request("a", id="1")))
+    store.time = store.believed = NOON - HOUR
+    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
+    assert await store.times() == ["12:00 12:00", "12:00 12:00"]
+
+
+def test_a_clock_goes_on_from_the_last_answer_by_monotonic_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr("shared.store.clock.time.monotonic", lambda: seconds[0])
+    mine = Clock()
+    mine.answered(NOON)
+    seconds[0] += 2.5
+    assert mine.now() == NOON + timedelta(seconds=2.5)
+    mine.answered(NOON - HOUR)
+    assert mine.now() == NOON - HOUR, "the last answer counts, also where the clock was put back"
+
+
+def test_how_far_this_machines_clock_is_off_is_known() -> None:
+    mine = Clock()
+    mine.answered(datetime.now(NOON.tzinfo) - HOUR)
+    assert 3599 < mine.ahead < 3700
