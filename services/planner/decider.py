@@ -242,7 +242,7 @@ class Turn:
         """All that is due by now, the earliest first; the deadline before all, since it ends the workflow."""
         if self.case.started.deadline <= self.at:
             self.expire()
-        while not self.over and self.case.times and self.case.times.first.at <= self.at:
+        while self.case.times and self.case.times.first.at <= self.at:
             step = self.case.graph.steps[self.case.times.first.step]
             work = self.case.works[step.id]
             if work.phase == "resting":

@@ -33,9 +33,10 @@ from contracts.plans import Plan, Step
 from contracts.results import Contribution, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from services.planner import state
 from services.planner.app import ROLES, BadWorker, build, workers_of
 from services.planner.decider import planner
-from services.planner.graph import problems
+from services.planner.graph import Graph, graph_of, problems
 from shared.decider import Context, Woken
 from shared.settings import Settings
 from tests.told import HERE, NOON, told
@@ -137,6 +138,20 @@ fan = run(step("a"), step("b"), step("join", "a", "b"))
 
 def test_a_plan_starts_with_the_steps_that_need_nothing() -> None:
     assert told(head, [], fan) == [started(fan), *begun("a"), *begun("b")]
+
+
+def test_the_graph_of_a_plan_is_made_once_for_the_decision_and_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Plan] = []
+
+    def counted(plan: Plan) -> Graph:
+        made.append(plan)
+        return graph_of(plan)
+
+    monkeypatch.setattr(state, "graph_of", counted)
+    for asked in (fan, chain, fan):
+        case = head.fold(head.decide(head.initial, asked, HERE))
+        assert isinstance(case, state.Running) and list(case.graph.steps) == [step.id for step in asked.plan.steps]
+    assert made == [fan.plan, chain.plan, fan.plan]
 
 
 def test_a_plan_is_run_once() -> None:
@@ -526,6 +541,12 @@ def test_a_step_with_a_timeout_has_a_deadline_of_its_own() -> None:
     assert told(head, [], asked)[1:] == begun("a", deadline=NOON + timedelta(seconds=60))
     assert wakes(after(asked)) == wakes(after(asked, answer("a.1"))) == 60, "its check belongs to it"
     assert wakes(after(asked, answer("a.1"), passed("a.1"))) == 3600
+
+
+def test_a_step_without_a_timeout_waits_for_no_time_of_its_own() -> None:
+    for asked in (one, run(step("a", timeout=7 * 86400))):
+        case = head.fold(after(asked))
+        assert isinstance(case, state.Running) and case.times is None
 
 
 def test_a_tasks_deadline_is_never_after_the_workflows() -> None:
