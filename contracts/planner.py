@@ -18,6 +18,14 @@ class RunPlan(Command):
     budget: Money | None = None
 
 
+class ExpireWorkflow(Command):
+    """The deadline of a workflow that was handed over has passed: the planner ends it, also where the plan never came."""
+
+    kind = "hansard.planner.expire.v1"
+    request: str = Field(description="CloudEvents id of the request")
+    deadline: AwareDatetime
+
+
 class PlanStarted(Event):
     kind = "hansard.planner.plan-started.v1"
     request: str
@@ -31,15 +39,6 @@ class PlanStarted(Event):
 class PlanRejected(Event):
     kind = "hansard.planner.plan-rejected.v1"
     problems: tuple[str, ...] = Field(min_length=1)
-
-
-class StepStarted(Event):
-    """Said by earlier versions. Now the task says it: a step is under way when its worker has been asked."""
-
-    kind = "hansard.planner.step-started.v1"
-    step: Name
-    attempt: int
-    worker: str
 
 
 class StepAnswered(Event):
@@ -79,6 +78,7 @@ class StepRetried(Event):
     attempt: int = Field(description="the attempt that failed")
     reasons: tuple[str, ...]
     cost: Money = Field(default=0, validate_default=True)
+    resume_at: AwareDatetime | None = Field(default=None, description="when the next one begins; none: at once")
 
 
 class StepFailed(Event):

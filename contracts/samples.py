@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contracts import control, dead_letters, gateway, planner, requests, results, router, specialists, timers, verifier
+from contracts import control, dead_letters, gateway, planner, requests, results, router, specialists, verifier
 from contracts.message import Message
 
 _DEADLINE = "2026-01-05T09:05:00Z"
@@ -141,9 +141,9 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
     },
     router.CancelNoted: _BY,
     planner.RunPlan: _RUN,
+    planner.ExpireWorkflow: {"request": "order-77", "deadline": _DEADLINE},
     planner.PlanStarted: {**_RUN, "policy": "1"},
     planner.PlanRejected: {"problems": ["step draft needs research, which is not in the plan"]},
-    planner.StepStarted: {"step": "draft", "attempt": 1, "worker": "writer"},
     planner.StepAnswered: {
         "step": "draft",
         "attempt": 1,
@@ -163,7 +163,13 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "confidence": 0.9,
         "cost": "0.00042",
     },
-    planner.StepRetried: {"step": "draft", "attempt": 1, "reasons": ["It cites nothing."], "cost": "0.00042"},
+    planner.StepRetried: {
+        "step": "draft",
+        "attempt": 1,
+        "reasons": ["no-answer: every tier failed"],
+        "cost": "0.00042",
+        "resume_at": "2026-01-05T09:00:02Z",
+    },
     planner.StepFailed: {"step": "draft", "attempt": 2, "reasons": ["It cites nothing."], "cost": "0.00084"},
     planner.StepSkipped: {"step": "draft", "because": ["research"]},
     planner.StepCancelled: {"step": "draft", "because": "deadline"},
@@ -301,11 +307,6 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
     gateway.CircuitClosed: {"endpoint": "primary", "change": 3, "by": _PROBE},
     gateway.RetriesGranted: {"endpoint": "primary", "by": "1f0b6f7a", "calls": 20, "granted": 2, "left": 0.5},
     gateway.TokensStreamed: {"call": "specialists/draft.1/1", "attempt": 1, "tier": "primary", "piece": 1, "text": "It is "},
-    timers.SetTimer: {"timer": "planner/deadline", "at": _DEADLINE},
-    timers.CancelTimer: {"timer": "planner/deadline"},
-    timers.TimerSet: {"timer": "planner/deadline", "at": _DEADLINE},
-    timers.TimerCancelled: {"timer": "planner/deadline"},
-    timers.DeadlinePassed: {"timer": "planner/deadline", "due": _DEADLINE},
 }
 
 MINIMAL: dict[type[Message], dict[str, Any]] = {requests.SubmitRequest: {"text": _QUESTION}}

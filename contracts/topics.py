@@ -13,13 +13,12 @@ from contracts import (
     results,
     router,
     specialists,
-    timers,
     verifier,
 )
 from contracts.message import Message
 
 Kind = type[Message]
-SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "timers")
+SERVICES = ("router", "planner", "specialists", "verifier", "gateway")
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,19 @@ _TOPICS = (
         ("router",),
         ("console",),
     ),
-    Topic("planner.commands", "Plans to run.", (planner.RunPlan,), ("router",), ("planner",)),
+    Topic(
+        "planner.commands",
+        "Plans to run, and workflows whose deadline has passed.",
+        (planner.RunPlan, planner.ExpireWorkflow),
+        ("router",),
+        ("planner",),
+    ),
     Topic(
         "planner.events",
         "The course of every plan.",
         (
             planner.PlanStarted,
             planner.PlanRejected,
-            planner.StepStarted,
             planner.StepAnswered,
             planner.StepPassed,
             planner.StepRetried,
@@ -147,20 +151,6 @@ _TOPICS = (
         ("gateway",),
         ("console",),
         retention_ms=10 * 60_000,
-    ),
-    Topic(
-        "timers.commands",
-        "Timers asked for and called off.",
-        (timers.SetTimer, timers.CancelTimer),
-        ("router", "planner"),
-        ("timers",),
-    ),
-    Topic(
-        "timers.events",
-        "That a deadline has passed.",
-        (timers.TimerSet, timers.TimerCancelled, timers.DeadlinePassed),
-        ("timers",),
-        ("planner", "console"),
     ),
 )
 

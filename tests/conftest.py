@@ -11,11 +11,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra.migrations import migrate
 from infra.servers import Servers
 from shared.store.postgres import PostgresStore
 from tests import containers
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # a busy machine is no failure
 
 
 @pytest.fixture(scope="session")

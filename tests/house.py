@@ -174,9 +174,8 @@ class House:
         if "HANSARD_MODEL_URL" in environment:
             del mine["HANSARD_GATEWAY"]
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
-        settings = Settings.model_validate(
-            {key.removeprefix("HANSARD_").lower(): value for key, value in mine.items() if key.startswith("HANSARD_")}
-        )
+        with _environment(outside | mine):
+            settings = Settings()
         await migrate(addresses.postgres, name)
         assert not [change for change in await apply(settings) if change.error]
         return cls(servers, settings, folder, outside | mine)

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.envelope import Unreadable, read
 from contracts.topics import Topics
 from infra.audit.verify import hearings_of
 from infra.audit.words import Word, money
+from shared.decider import Woken
 from shared.store.record import Door, Hearing, History, Said, Store, Stream
 
 
@@ -78,6 +79,11 @@ def told(
     return Story(tenant, workflow, tuple(words), hearings, doors)
 
 
+class _Within(NamedTuple):
+    id: str
+    woken: bool = False
+
+
 def _merged(outside: list[Word], inside: list[Word], hearings: Mapping[Stream, list[Hearing]]) -> Iterator[Word]:
     """What came in at a door stands before the first word that it caused, whatever the clocks say."""
     waiting = {word.id: word for word in outside}
@@ -88,30 +94,32 @@ def _merged(outside: list[Word], inside: list[Word], hearings: Mapping[Stream, l
     yield from waiting.values()
 
 
-def _within(hearings: Mapping[Stream, list[Hearing]], histories: Mapping[Stream, History]) -> Iterator[tuple[str, str]]:
-    """What came from within a stream (a waking, an outcome) is told as caused by the stream's own word before it."""
+def _within(hearings: Mapping[Stream, list[Hearing]], histories: Mapping[Stream, History]) -> Iterator[tuple[str, _Within]]:
+    """What came from within a stream (a wake-up, an outcome) is told as caused by the stream's own word before it."""
     for stream, mine in hearings.items():
         said = histories[stream].said if stream in histories else []
         for hearing in mine:
-            if hearing.kind.startswith("hansard.runtime.") or hearing.kind.endswith("-returned.v1"):
+            woken = hearing.kind == Woken.kind
+            if woken or hearing.kind.endswith("-returned.v1"):
                 before = next((one for one in reversed(said) if one.version <= hearing.before), None)
                 if before is not None:
-                    yield str(hearing.cause), str(before.id)
+                    yield str(hearing.cause), _Within(str(before.id), woken)
 
 
-def _said(said: Said, within: Mapping[str, str]) -> Word:
+def _said(said: Said, within: Mapping[str, _Within]) -> Word:
     assert said.at is not None
-    cause = str(said.cause)
+    cause = within.get(str(said.cause), _Within(str(said.cause)))
     return Word(
         id=str(said.id),
         at=said.at,
         workflow=said.stream.workflow,
         stream=said.stream.name,
         kind=said.kind,
-        cause=within.get(cause, cause),
+        cause=cause.id,
         data=_json(said.data),
         topic=said.topic,
         tenant=said.stream.tenant,
+        woken=cause.woken,
     )
 
 

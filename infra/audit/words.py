@@ -11,11 +11,13 @@ from typing import Any
 from shared.store.record import NAMESPACE, Stream, uuid5
 
 Data = Mapping[str, Any]
+MANY = 1_000  # entries of one stream among which a wake-up is looked for
 
 
 @dataclass(frozen=True)
 class Word:
-    """A message, ready to be shown. `cause` is the id of what it was caused by; "" where nothing caused it."""
+    """A message, ready to be shown. `cause` is the id of what it was caused by; "" where nothing caused it. `woken`: it was
+    said at a wake-up, and `cause` is what its stream said before."""
 
     id: str
     at: datetime
@@ -26,6 +28,7 @@ class Word:
     data: Data = field(repr=False)
     topic: str = ""
     tenant: str = "default"
+    woken: bool = False
 
     @property
     def service(self) -> str:
@@ -114,7 +117,8 @@ def _speaker(d: Data) -> str:
 
 
 def _step(d: Data) -> str:
-    return _join(_join(d.get("step"), d.get("attempt"), by="."), d.get("worker"), _reasons(d), d.get("because"))
+    again = d.get("resume_at") and f"again at {d['resume_at']}"
+    return _join(_join(d.get("step"), d.get("attempt"), by="."), _reasons(d), d.get("because"), again)
 
 
 def _reasons(d: Data) -> str:
@@ -167,6 +171,7 @@ _GISTS: Mapping[str, Callable[[Data], str]] = {
     "hansard.requests.submit": _request,
     "hansard.router.request-routed": _routed,
     "hansard.planner.run": _plan,
+    "hansard.planner.expire": lambda d: f"the deadline {d['deadline']} has passed",
     "hansard.planner.plan-started": _plan,
     "hansard.planner.step-answered": _answered,
     "hansard.specialists.perform": _task,
@@ -187,13 +192,11 @@ _GISTS: Mapping[str, Callable[[Data], str]] = {
     "hansard.verifier.check": lambda d: _join(d.get("check"), d.get("claim")),
     "hansard.verifier.claim-passed": _passed,
     "hansard.verifier.claim-rejected": lambda d: _join(d.get("check"), _reasons(d)),
-    "hansard.timers.set": lambda d: _join(d.get("timer"), d.get("at")),
-    "hansard.timers.timer-set": lambda d: _join(d.get("timer"), d.get("at")),
     "hansard.results.completed": _completed,
     "hansard.dead-letters.dead-lettered": _dead,
     "hansard.control.redrive": lambda d: _join(d.get("service"), f"{d.get('topic')}/{d.get('partition')}/{d.get('offset')}"),
 }
-_FALLBACK = ("step", "attempt", "task", "call", "timer", "check", "reason", "detail", "because", "by", "text", "name")
+_FALLBACK = ("step", "attempt", "task", "call", "check", "reason", "detail", "because", "by", "text", "name")
 
 
 def gist(kind: str, data: Data) -> str:
@@ -235,19 +238,20 @@ class Minutes:
         return self.numbers.setdefault(word.id, len(self.numbers) + 1)
 
     def cause(self, word: Word) -> str:
-        """`← 3`; for what comes from within a stream `← waking` or `← try 2`; a short id for what was not seen."""
+        """`← 3`; for what comes from within a stream `← wake-up` or `← try 2`; a short id for what was not seen."""
         if not word.cause:
             return ""
-        known = self.numbers.get(word.cause)
-        return f"← {known or _within(word) or word.cause[:6]}"
+        known = "wake-up" if word.woken else self.numbers.get(word.cause)
+        return f"← {known or _within(word, min(32 + len(self.numbers), MANY)) or word.cause[:6]}"
 
 
-def _within(word: Word) -> str:
-    """What a stream hears from its own performer or the clock has no message: its cause id tells."""
+def _within(word: Word, heard: int) -> str:
+    """What a stream hears from its own performer or the clock has no message: its cause id tells. `heard`: how much it may
+    have heard by then."""
     stream = Stream(word.tenant, word.workflow, word.stream)
-    for n in range(1, 33):
+    for n in range(1, heard + 1):
         if word.cause == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
             return f"try {n}"
         if word.cause == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
-            return "waking"
+            return "wake-up"
     return ""

@@ -25,7 +25,6 @@ COLOURS = {
     "specialists": "magenta",
     "verifier": "yellow",
     "gateway": "blue",
-    "timers": "bright_black",
 }
 OTHERS = ("bright_cyan", "bright_magenta", "bright_green", "bright_yellow")
 
@@ -134,14 +133,14 @@ def _columns(number: str, word: Word, name: str, cause: str, began: datetime | N
         text.append(f"{word.workflow[-18:]:<19}", "dim")
     text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
     text.append(f"{one_line(name, 17):<18}", "bold " + colour(word.service))
-    text.append(f"{cause:<9}", "dim")
+    text.append(f"{cause:<10}", "dim")
     return text
 
 
 def heading(*, workflow: bool = False) -> Text:
     """What the columns of `line` are."""
     return Text(
-        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'said':<18}{'because':<9}what",
+        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'said':<18}{'because':<10}what",
         style="dim underline",
         no_wrap=True,
         overflow="ellipsis",

@@ -1,6 +1,6 @@
 """The only service that knows the graph: which step may run, is running, passed, is tried again, skipped, undone.
 
-Hears  plans to run, what became of tasks, verdicts, passed deadlines, cancels, and that a message could not be heard.
+Hears  plans to run, what became of tasks, verdicts, deadlines, cancels, its own wake-ups, and that a message could not be heard.
 Says   the course of every step, tasks, claims to check, and the one result of each workflow that it was handed.
 Never  starts a step before all that it needs has passed, or says a second result.
 

@@ -6,18 +6,17 @@ from pydantic import JsonValue
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.planner import RunPlan
+from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
-from contracts.timers import DeadlinePassed
 from contracts.topics import SERVICES
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.state import Case
 from shared.policy import Basis, version_of
-from shared.service import Service, mine
+from shared.service import Service
 from shared.settings import Settings
 
-VERSION = "2"  # of what the code decides: raise it with any change of what is said
+VERSION = "3"  # of what the code decides: raise it with any change of what is said
 ROLES = ("research", "analyst", "writer", "coder")  # shipped with the specialists
 
 
@@ -38,12 +37,12 @@ def build(settings: Settings) -> Service[Case]:
         decider=planner(workers, version_of(VERSION, data)),
         hears={
             RunPlan: here,
+            ExpireWorkflow: here,
             TaskAnswered: here,
             TaskFailed: here,
             TaskCancelled: here,
             ClaimPassed: here,
             ClaimRejected: here,
-            DeadlinePassed: lambda passed: "" if mine("planner", passed.timer) is not None else None,
             CancelWorkflow: here,
             DeadLettered: lambda dead: None if dead.door else "",
         },

@@ -9,6 +9,7 @@ from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.message import Message
 from contracts.planner import (
+    ExpireWorkflow,
     PlanCancelNoted,
     PlanRejected,
     PlanStarted,
@@ -23,15 +24,25 @@ from contracts.planner import (
 from contracts.plans import Step
 from contracts.results import FailReason, Result, WorkflowCancelled, WorkflowFailed
 from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner import synthesis
-from services.planner.dead import DEADLINE, ends_unheard, is_waited_for, task_of, told
+from services.planner.dead import ends_unheard, is_waited_for, request_of, task_of, told
 from services.planner.graph import problems
-from services.planner.state import UNDER_WAY, CancelledAhead, Case, Ended, Running, Unasked, Work, evolve, name_of, parts_of
+from services.planner.state import (
+    UNDER_WAY,
+    CancelledAhead,
+    Case,
+    Ended,
+    Running,
+    Unasked,
+    Work,
+    evolve,
+    name_of,
+    parts_of,
+    wake_at,
+)
 from services.planner.tasks import claim, task
-from shared.decider import Context, Decider
-from shared.service import mine
+from shared.decider import Context, Decider, Woken
 from shared.shortening import shortened
 
 Retry = Literal["now", "later", "never"]
@@ -48,28 +59,25 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[Case]:
         match case:
             case Unasked():
                 match heard:
+                    case RunPlan(request=request, deadline=deadline) if deadline <= context.at:
+                        yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case RunPlan():
                         yield from run(heard, workers, policy, context)
                     case CancelWorkflow(by=by, reason=reason):
                         yield PlanCancelNoted(by=by, reason=reason)
-                    case DeadlinePassed(timer="planner/deadline", due=due):
-                        yield WorkflowFailed(
-                            reason="deadline", detail=f"the deadline {due.isoformat()} passed before the plan came"
-                        )
+                    case ExpireWorkflow(request=request, deadline=deadline):
+                        yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case DeadLettered(door=False) if ends_unheard(heard):
-                        yield WorkflowFailed(reason="dead-letter", detail=told(heard))
+                        yield WorkflowFailed(request=request_of(heard), reason="dead-letter", detail=told(heard))
                     case _:
                         pass
 
             case CancelledAhead(by, reason):
                 match heard:
-                    case RunPlan(request=request):
+                    case RunPlan(request=request) | ExpireWorkflow(request=request):
                         yield WorkflowCancelled(request=request, by=by, detail=reason)
-                        yield CancelTimer(timer=DEADLINE)
-                    case DeadlinePassed(timer="planner/deadline"):
-                        yield WorkflowCancelled(by=by, detail=reason)
                     case DeadLettered(door=False) if ends_unheard(heard):
-                        yield WorkflowCancelled(by=by, detail=reason)
+                        yield WorkflowCancelled(request=request_of(heard), by=by, detail=reason)
                     case _:
                         pass
 
@@ -84,14 +92,13 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[Case]:
             case _:
                 assert_never(case)
 
-    return Decider(Unasked(), decide, evolve, policy=policy)
+    return Decider(Unasked(), decide, evolve, wake_at, policy)
 
 
 def run(heard: RunPlan, workers: Mapping[str, str], policy: str, context: Context) -> Iterable[Message]:
     if found := problems(heard.plan, workers):
         yield PlanRejected(problems=found)
         yield WorkflowFailed(request=heard.request, reason="plan-rejected", detail="; ".join(found))
-        yield CancelTimer(timer=DEADLINE)
         return
     first = PlanStarted(
         request=heard.request,
@@ -151,8 +158,10 @@ class Turn:
                 if step and work:
                     why = (f"{step.worker} called the task off",)
                     self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why), "now")
-            case DeadlinePassed(timer=timer):
-                self.rang(timer)
+            case Woken():
+                self.wake()
+            case ExpireWorkflow():
+                self.expire()
             case CancelWorkflow(by=by, reason=reason):
                 self.stop("cancelled", synthesis.cancelled(self.case, by, reason))
             case DeadLettered() if is_waited_for(heard):
@@ -172,10 +181,7 @@ class Turn:
             detail = f"${self.case.spent} of ${budget} were spent before step {step.id!r} could start"
             self.end("budget", "budget", detail)
             return
-        asked = task(self.case, self.workers[step.worker], step, attempt, feedback, self.at)
-        self.say(asked)
-        if step.timeout:
-            self.say(SetTimer(timer=f"planner/{asked.task}", at=self.at + timedelta(seconds=step.timeout)))
+        self.say(task(self.case, self.workers[step.worker], step, attempt, feedback, self.at))
 
     def answered(self, step: Step, work: Work, heard: TaskAnswered) -> None:
         answer = StepAnswered(
@@ -201,7 +207,6 @@ class Turn:
 
     def passed(self, step: Step, passed: StepPassed | StepAnswered) -> None:
         self.say(passed)
-        self.call_off(step, passed.attempt)
         for name in self.case.graph.needed_by[step.id]:
             if self.case.unmet[name] == 0:
                 self.start(self.case.graph.steps[name])
@@ -211,17 +216,16 @@ class Turn:
         """An attempt that did not pass: tried again, or the step has failed and with it what needs it."""
         reasons = tuple(shortened(reason, REASON) for reason in failed.reasons)
         attempt, cost = failed.attempt, failed.cost
-        self.call_off(step, attempt)
         wait = timedelta(seconds=BACKOFF[min(attempt, len(BACKOFF)) - 1]) if retry == "later" else timedelta()
-        if retry == "never" or attempt > step.retries or self.at + wait >= self.case.started.deadline:
+        resume_at = self.at + wait
+        if retry == "never" or attempt > step.retries or resume_at >= self.case.started.deadline:
             self.say(StepFailed(step=step.id, attempt=attempt, reasons=reasons, cost=cost))
             self.skip_what_needs(step.id)
             self.end_if_settled()
             return
-        self.say(StepRetried(step=step.id, attempt=attempt, reasons=reasons, cost=cost))
-        if wait:
-            self.say(SetTimer(timer=f"planner/retry/{name_of(step.id, attempt)}", at=self.at + wait))
-        else:
+        later = resume_at if wait else None
+        self.say(StepRetried(step=step.id, attempt=attempt, reasons=reasons, cost=cost, resume_at=later))
+        if later is None:
             self.start(step, attempt + 1, reasons)
 
     def skip_what_needs(self, failed: str) -> None:
@@ -234,22 +238,27 @@ class Turn:
                     self.say(StepSkipped(step=name, because=because))
                     unmeetable.append(name)
 
-    def rang(self, timer: str) -> None:
-        if timer == DEADLINE:
-            self.end("deadline", "deadline", f"the deadline {self.case.started.deadline.isoformat()} has passed")
-            return
-        kind, name = mine("planner", timer), timer.rpartition("/")[2]
-        if kind == "retry":
-            step, work = self.current(name, "resting")
-            if step and work:
+    def wake(self) -> None:
+        """All that is due by now, the earliest first; the deadline before all, since it ends the workflow."""
+        if self.case.started.deadline <= self.at:
+            self.expire()
+        while self.case.times and self.case.times.first.at <= self.at:
+            step = self.case.graph.steps[self.case.times.first.step]
+            work = self.case.works[step.id]
+            if work.phase == "resting":
                 self.start(step, work.attempt + 1, work.reasons)
-        elif kind == "":
-            step, work = self.current(name, "working", "checking")
-            if step and work:
-                if work.phase == "working":
-                    self.say(CancelTask(task=name, service=self.workers[step.worker]))
-                why = (f"it was not done within {step.timeout:g} seconds",)
-                self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why), "now")
+            else:
+                self.ran_out(step, work)
+
+    def expire(self) -> None:
+        self.end("deadline", "deadline", f"the deadline {self.case.started.deadline.isoformat()} has passed")
+
+    def ran_out(self, step: Step, work: Work) -> None:
+        """An attempt took too long."""
+        if work.phase == "working":
+            self.say(CancelTask(task=name_of(step.id, work.attempt), service=self.workers[step.worker]))
+        why = (f"it was not done within {step.timeout:g} seconds",)
+        self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why), "now")
 
     def lost(self, dead: DeadLettered) -> None:
         """A message of this workflow that nobody will hear. What is not under way any more was not waited for."""
@@ -276,22 +285,15 @@ class Turn:
             return
         for step, work in self.case.in_plan_order():
             if work.phase in UNDER_WAY:
-                name = name_of(step.id, work.attempt)
                 self.say(StepCancelled(step=step.id, because=because))
                 if work.phase == "working":
-                    self.say(CancelTask(task=name, service=self.workers[step.worker]))
-                if work.phase == "resting":
-                    self.say(CancelTimer(timer=f"planner/retry/{name}"))
-                else:
-                    self.call_off(step, work.attempt)
-        self.result(result, timer=because != "deadline")
+                    self.say(CancelTask(task=name_of(step.id, work.attempt), service=self.workers[step.worker]))
+        self.result(result)
 
-    def result(self, result: Result, timer: bool = True) -> None:
+    def result(self, result: Result) -> None:
         self.say(result)
-        if timer:
-            self.say(CancelTimer(timer=DEADLINE))
         self.over = True
 
-    def call_off(self, step: Step, attempt: int) -> None:
-        if step.timeout:
-            self.say(CancelTimer(timer=f"planner/{name_of(step.id, attempt)}"))
+
+def too_late(deadline: datetime) -> str:
+    return f"the deadline {deadline.isoformat()} passed before the plan came"

@@ -23,7 +23,7 @@ def task(case: Running, service: str, step: Step, attempt: int, feedback: tuple[
     """The task of an attempt that starts `at`."""
     answers = _answers(case, step)
     texts = fitted([answer.text for answer in answers], CONTEXT)
-    timeout = timedelta(seconds=step.timeout) if step.timeout else None
+    timeout = max(timedelta(seconds=step.timeout), timedelta.resolution) if step.timeout else None
     deadline = case.started.deadline
     budget = case.started.budget
     return PerformTask(
@@ -74,7 +74,10 @@ def passages_for(case: Running, step: Step) -> tuple[Passage, ...]:
         return ()
     unique = {(passage.source, passage.text): passage for passage in found}
     texts = fitted([passage.text for passage in unique.values()], PASSAGES)
-    return tuple(Passage(source=passage.source, text=text) for passage, text in zip(unique.values(), texts, strict=True))
+    return tuple(
+        passage if text is passage.text else Passage(source=passage.source, text=text)
+        for passage, text in zip(unique.values(), texts, strict=True)
+    )
 
 
 def _answers(case: Running, step: Step) -> list[StepAnswered]:

@@ -1,20 +1,23 @@
-"""One stream a workflow. The router answers for it until it says `RunPlan`; from there the planner does."""
+"""One stream a workflow. The router answers for it until it says `RunPlan`; from there the planner does.
+
+The router still wakes at the deadline and tells the planner: where the plan was lost, the workflow ends all the same.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_never
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.message import Message
-from contracts.planner import RunPlan
+from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.requests import SubmitRequest
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted
-from contracts.timers import SetTimer
 from services.router.policy import Policy
 from services.router.routing import ByPlan, ByRule, Refusal, route
-from shared.decider import Context, Decider, TurnedAway
+from shared.decider import Context, Decider, TurnedAway, Woken
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,17 @@ class CancelledAhead:
 
 
 @dataclass(frozen=True)
-class HandedOver: ...
+class HandedOver:
+    request: str
+    deadline: datetime
 
 
 @dataclass(frozen=True)
-class Answered: ...
+class Over:
+    """Nothing is left to do here: the result is said, or the planner knows that the deadline has passed."""
 
 
-Case = Unasked | CancelledAhead | HandedOver | Answered
+Case = Unasked | CancelledAhead | HandedOver | Over
 
 
 def router(policy: Policy) -> Decider[Case]:
@@ -61,26 +67,36 @@ def router(policy: Policy) -> Decider[Case]:
                     case _:
                         pass
 
-            case HandedOver() | Answered():
-                if isinstance(heard, SubmitRequest):
-                    raise TurnedAway("correlation-in-use", f"workflow {context.workflow} has its request already")
+            case _ if isinstance(heard, SubmitRequest):
+                raise TurnedAway("correlation-in-use", f"workflow {context.workflow} has its request already")
+
+            case HandedOver(request, deadline):
+                if isinstance(heard, Woken) and deadline <= context.at:
+                    yield ExpireWorkflow(request=request, deadline=deadline)
+
+            case Over():
+                pass
 
             case _:
                 assert_never(case)
 
-    return Decider(Unasked(), decide, evolve, policy=policy.version)
+    return Decider(Unasked(), decide, evolve, wake_at, policy.version)
 
 
 def evolve(case: Case, said: Message) -> Case:
     match said:
         case CancelNoted(by=by, reason=reason):
             return CancelledAhead(by, reason)
-        case RunPlan():
-            return HandedOver()
-        case Result():
-            return Answered()
+        case RunPlan(request=request, deadline=deadline):
+            return HandedOver(request, deadline)
+        case Result() | ExpireWorkflow():
+            return Over()
         case _:
             return case
+
+
+def wake_at(case: Case) -> datetime | None:
+    return case.deadline if isinstance(case, HandedOver) else None
 
 
 def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[Message]:
@@ -95,7 +111,6 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
             deadline = asked.deadline or context.at + policy.within
             yield routed
             yield RunPlan(request=request, goal=goal, plan=plan, deadline=deadline, budget=asked.budget)
-            yield SetTimer(timer="planner/deadline", at=deadline)
         case Refusal(reason, detail):
             yield WorkflowRefused(request=request, reason=reason, detail=detail)
 

@@ -15,7 +15,7 @@ from services.router.rules import RULES, Rule
 from services.router.selection import TODAY
 from shared.policy import version_of
 
-VERSION = "2"  # of what the code decides: raise it with any change of a rule, a table or a text that goes out
+VERSION = "3"  # of what the code decides: raise it with any change of a rule, a table or a text that goes out
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Wakes streams when they are due: a timer that has passed, a retry whose time has come, a performer that fell silent."""
+"""Wakes streams when they are due: a deadline that has passed, a retry whose time has come, a performer that fell silent."""
 
 import asyncio
 from dataclasses import dataclass

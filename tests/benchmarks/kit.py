@@ -246,7 +246,7 @@ async def closed(call: Callable[[], Any], concurrency: int, count: int) -> tuple
 
 
 async def warm(caller: Caller, body: Mapping[str, Any], count: int) -> None:
-    """A broker, a database and seven processes that have just started are slower than they will be."""
+    """A broker, a database and six processes that have just started are slower than they will be."""
     await closed(lambda: caller.call(body), 64, count)
 
 

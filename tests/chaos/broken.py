@@ -40,6 +40,12 @@ def poisoned_planner(settings: Settings) -> Service[Any]:
     return _with(build_planner(settings), fail)
 
 
+def forgetful_planner(settings: Settings) -> Service[Any]:
+    """A plan never reaches it."""
+    service = build_planner(settings)
+    return replace(service, hears={kind: find for kind, find in service.hears.items() if kind is not RunPlan})
+
+
 def crashing_router(settings: Settings) -> Service[Any]:
     """A request that says so ends the process."""
 

@@ -12,7 +12,7 @@ from tests.house import QUESTION, RULE, House, Process, until
 async def test_postgres_is_away_for_a_while(own: Servers, scripted: str) -> None:
     async with House.open(own, scripted) as house:
         house.serve("router", key="router")
-        rest = house.serve("planner", "specialists", "gateway", "verifier", "timers", key="rest")
+        rest = house.serve("planner", "specialists", "gateway", "verifier", key="rest")
         await house.ready()
         before = await house.ask(*[QUESTION, RULE] * 10)
         await house.answered_so_far(5)
@@ -31,7 +31,7 @@ async def test_postgres_is_away_for_a_while(own: Servers, scripted: str) -> None
 async def test_kafka_is_away_for_a_while(own: Servers, scripted: str) -> None:
     async with House.open(own, scripted) as house:
         router = house.serve("router", key="router")
-        rest = house.serve("planner", "specialists", "gateway", "verifier", "timers", key="rest")
+        rest = house.serve("planner", "specialists", "gateway", "verifier", key="rest")
         await house.ready()
         ids = await house.ask(*[QUESTION, RULE] * 20)
         await house.answered_so_far(5)

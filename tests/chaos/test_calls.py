@@ -7,7 +7,7 @@ from infra.servers import Servers
 from tests.house import House, until
 
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
-REST = ("router", "planner", "specialists", "verifier", "timers")
+REST = ("router", "planner", "specialists", "verifier")
 ATTEMPTS = f"select data->>'attempt' from events where kind = '{AttemptStarted.kind}' and workflow = $1 order by 1"
 ENDED = "select ended is not null from instances where service = 'gateway' and instance = '1'"
 

@@ -11,7 +11,7 @@ HEARD = "select workflow, policy from hearings where stream = 'router' and kind 
 async def test_a_deployment_in_the_middle_decides_no_hearing_twice(servers: Servers, scripted: str) -> None:
     async with House.open(servers, scripted) as house:
         house.serve("router", instance="1", key="old")
-        house.serve("planner", "specialists", "gateway", "verifier", "timers", key="rest")
+        house.serve("planner", "specialists", "gateway", "verifier", key="rest")
         await house.ready()
         first = await house.ask(*[QUESTION, RULE] * 30)
         await house.answered_so_far(15)

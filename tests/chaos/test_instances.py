@@ -17,7 +17,7 @@ async def test_a_third_instance_comes_and_one_goes_in_the_middle_of_the_load(ser
     async with House.open(servers, scripted, partitions=6) as house:
         house.serve(*TWO, instance="1", key="one")
         house.serve(*TWO, instance="2", key="two")
-        house.serve("specialists", "verifier", "timers", key="rest")
+        house.serve("specialists", "verifier", key="rest")
         await house.ready()
         first = await house.ask(*[QUESTION, RULE] * 50)
         await house.answered_so_far(20)
@@ -37,7 +37,7 @@ async def test_a_third_instance_comes_and_one_goes_in_the_middle_of_the_load(ser
 async def test_a_planner_that_slept_through_its_session_comes_back_and_changes_nothing(servers: Servers, scripted: str) -> None:
     async with House.open(servers, scripted, partitions=1) as house:
         sleeper = house.serve("tests.chaos.broken:sleeping_planner", instance="1", key="sleeper")
-        house.serve("router", "specialists", "gateway", "verifier", "timers", key="rest")
+        house.serve("router", "specialists", "gateway", "verifier", key="rest")
         await house.ready()
         warm = await house.ask(QUESTION)
         await house.answered(warm)

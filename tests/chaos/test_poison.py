@@ -12,7 +12,7 @@ BROKEN = "tests.chaos.broken"
 async def test_a_decision_that_fails_is_dead_and_heard_again_by_that_service_alone(servers: Servers, scripted: str) -> None:
     async with House.open(servers, scripted) as house:
         house.serve(f"{BROKEN}:poisoned_planner", key="planner/1")
-        house.serve("router", "specialists", "gateway", "verifier", "timers", key="rest/1")
+        house.serve("router", "specialists", "gateway", "verifier", key="rest/1")
         await house.ready()
         before, poison, after = await house.ask(QUESTION, {"text": "What is poison?"}, QUESTION)
         results = await house.answered([before, poison, after])

@@ -38,7 +38,7 @@ def customs(house: House, name: str, *, price: int, **roles: str) -> dict[str, s
 
 async def serving(house: House, key: str, settings: dict[str, str]) -> None:
     house.serve("router", key=f"router-{key}", instance=key, **settings)
-    house.serve(*DECIDED_BY[1:], "verifier", "timers", key=key, instance=key, **settings)
+    house.serve(*DECIDED_BY[1:], "verifier", key=key, instance=key, **settings)
     await house.ready(f"router-{key}", key)
 
 

@@ -1,4 +1,4 @@
-"""One house for all tests of this folder: six services, each a process of its own, and a scripted model."""
+"""One house for all tests of this folder: five services, each a process of its own, and a scripted model."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Requests go in at `requests` and come out at `results`, through six processes."""
+"""Requests go in at `requests` and come out at `results`, through five processes."""
 
 from tests.house import QUESTION, RULE, House
 
@@ -10,4 +10,4 @@ async def test_a_rule_answers_at_once_and_a_plan_answers_through_all_services(ho
     assert results[plan].kind == "hansard.results.completed.v1"
     assert results[plan].data["text"].startswith("Scripted answer to: ")
     spoke = {stream.service for stream in await (await house.store()).workflow("default", plan)}
-    assert spoke == {"router", "planner", "specialists", "gateway", "verifier", "timers"}
+    assert spoke == {"router", "planner", "specialists", "gateway", "verifier"}

@@ -332,7 +332,7 @@ class StoreSuite:
 
     async def test_what_comes_from_outside_is_kept_once_however_many_hear_it(self, store: Store) -> None:
         first, cause = a_stream("router"), uuid4()
-        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "timers"))
+        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "verifier"))
         heard = door(first, cause)
         assert len((await store.append([turn(s, cause=cause, doors=[heard]) for s in (first, second)])).accepted) == 2
         await store.append([turn(third, cause=cause, doors=[heard])])
@@ -340,7 +340,7 @@ class StoreSuite:
 
     async def test_the_same_id_with_another_body_is_refused(self, store: Store) -> None:
         first, cause = a_stream("router"), uuid4()
-        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "timers"))
+        second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "verifier"))
         await store.append([turn(first, cause=cause, doors=[door(first, cause, b"1")])])
         bad = turn(second, b'"x"', cause=cause, doors=[door(first, cause, b"2")])
         assert (await store.append([bad, turn(third, b'"y"')])).accepted == {third}
@@ -365,27 +365,27 @@ class StoreSuite:
         assert await store.doors(stream.tenant, stream.workflow) == {}
 
     async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: Store) -> None:
-        ready, later = a_stream("timers/a"), a_stream("timers/b")
+        ready, later = a_stream("planner/a"), a_stream("planner/b")
         await store.append([turn(ready, due=EARLIER), turn(later, due=EARLIER + FAR)])
-        [due], seconds = await store.claim("timers", 10, 30)
+        [due], seconds = await store.claim("planner", 10, 30)
         assert (due.stream, due.at) == (ready, EARLIER)
         assert 0 < seconds <= 30, "its lease may end before the next is due"
-        assert await store.claim("planner", 10, 30) == ([], inf)
+        assert await store.claim("gateway", 10, 30) == ([], inf)
 
     async def test_claim_says_how_long_nothing_will_be_due(self, store: Store) -> None:
-        assert await store.claim("timers", 10, 30) == ([], inf)
-        stream = a_stream("timers/a")
+        assert await store.claim("planner", 10, 30) == ([], inf)
+        stream = a_stream("planner/a")
         await store.append([turn(stream)])
         await store.append([turn(await current(store, stream), due=store.now() + timedelta(seconds=500))])
-        due, seconds = await store.claim("timers", 10, 30)
+        due, seconds = await store.claim("planner", 10, 30)
         assert due == [] and 400 < seconds <= 500
 
     async def test_more_due_than_asked_for_is_due_at_once(self, store: Store) -> None:
-        await store.append([turn(a_stream(f"timers/{n}"), due=EARLIER + timedelta(seconds=n)) for n in range(5)])
-        first, seconds = await store.claim("timers", 3, 60)
-        assert [due.stream.name for due in first] == ["timers/0", "timers/1", "timers/2"] and seconds == 0
-        rest, _ = await store.claim("timers", 3, 60)
-        assert [due.stream.name for due in rest] == ["timers/3", "timers/4"]
+        await store.append([turn(a_stream(f"planner/{n}"), due=EARLIER + timedelta(seconds=n)) for n in range(5)])
+        first, seconds = await store.claim("planner", 3, 60)
+        assert [due.stream.name for due in first] == ["planner/0", "planner/1", "planner/2"] and seconds == 0
+        rest, _ = await store.claim("planner", 3, 60)
+        assert [due.stream.name for due in rest] == ["planner/3", "planner/4"]
 
     async def test_a_claim_is_for_one_until_its_lease_ends(self, store: Store) -> None:
         stream = a_stream("gateway/x/1")
@@ -486,17 +486,17 @@ class StoreSuite:
         assert (await store.append([turn(stream, b"1", at=past + timedelta(seconds=2))])).accepted == {stream}
 
     async def test_a_stream_that_wants_nothing_is_not_woken(self, store: Store) -> None:
-        stream = a_stream("timers/a")
+        stream = a_stream("planner/a")
         await store.append([turn(stream, due=EARLIER)])
         await store.append([turn(stream, b'"late"', due=EARLIER)])
         await store.append([turn(await current(store, stream))])
-        assert await store.claim("timers", 10, 60) == ([], inf)
+        assert await store.claim("planner", 10, 60) == ([], inf)
 
     async def test_a_refused_turn_does_not_move_the_wake(self, store: Store) -> None:
-        stream = a_stream("timers/a")
+        stream = a_stream("planner/a")
         await store.append([turn(stream, due=EARLIER)])
         await store.append([turn(stream)])
-        assert [due.stream for due in (await store.claim("timers", 10, 60))[0]] == [stream]
+        assert [due.stream for due in (await store.claim("planner", 10, 60))[0]] == [stream]
 
     async def test_everything_comes_once_and_in_order(self, store: Store) -> None:
         streams = [a_stream() for _ in range(5)]

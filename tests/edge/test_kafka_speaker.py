@@ -33,7 +33,7 @@ def said(workflow: str, version: int, topic: str = A, data: bytes = b"{}") -> Sa
         stream=Stream("acme", workflow, "planner"),
         version=version,
         id=uuid.uuid4(),
-        kind="hansard.planner.step-started.v1",
+        kind="hansard.planner.step-passed.v1",
         topic=topic,
         cause=uuid.uuid4(),
         data=data,

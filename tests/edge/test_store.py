@@ -297,7 +297,7 @@ async def test_racing_hearers_bring_a_door_once(
 ) -> None:
     races = count_retries(monkeypatch)
     workflow, cause = f"wf-{uuid4()}", uuid4()
-    streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner", "router", "timers")]
+    streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner", "router", "verifier")]
     heard = door(streams[0], cause)
     async with several(postgres_dsn, schema, 4) as stores:
         async with nobody_sees_anothers(raw, workflow, cause):
@@ -482,13 +482,13 @@ async def test_after_a_restore_a_new_epoch_begins(
 
 
 async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, schema: str, store: PostgresStore) -> None:
-    streams = {a_stream(f"timers/{n}") for n in range(200)}
+    streams = {a_stream(f"planner/{n}") for n in range(200)}
     await store.append([turn(s, due=EARLIER) for s in streams])
 
     async def claim(one: PostgresStore) -> list[Stream]:
         claimed: list[Stream] = []
         while True:
-            due, seconds = await one.claim("timers", 7, 600)
+            due, seconds = await one.claim("planner", 7, 600)
             claimed += [d.stream for d in due]
             if not due and seconds > 1:
                 return claimed
@@ -500,33 +500,34 @@ async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, sche
 
 
 async def test_who_claims_does_not_wait_for_another(store: PostgresStore, raw: asyncpg.Connection) -> None:
-    first, second = a_stream("timers/1"), a_stream("timers/2")
+    first, second = a_stream("planner/1"), a_stream("planner/2")
     await store.append([turn(first, due=EARLIER), turn(second, due=EARLIER)])
     async with raw.transaction():
-        await raw.execute("select from due where stream = 'timers/1' for update")
-        due, seconds = await asyncio.wait_for(store.claim("timers", 10, 60), 10)
+        await raw.execute("select from due where stream = 'planner/1' for update")
+        due, seconds = await asyncio.wait_for(store.claim("planner", 10, 60), 10)
         assert [d.stream for d in due] == [second] and seconds < 1, "what another holds may be free again soon"
 
 
 async def test_what_pends_costs_nothing_at_rest(store: PostgresStore, raw: asyncpg.Connection) -> None:
     await raw.execute(
         "insert into due (at, wanted, tenant, workflow, stream, service, holder)"
-        " select now() + n * interval '1 minute', now(), 't', n::text, 'timers/x', 'timers', '' from generate_series(1, 200000) n"
+        " select now() + n * interval '1 minute', now(), 't', n::text, 'planner/x', 'planner', ''"
+        " from generate_series(1, 200000) n"
     )
-    await store.append([turn(a_stream("timers/now"), due=EARLIER)])
+    await store.append([turn(a_stream("planner/now"), due=EARLIER)])
     trial = raw.transaction()
     await trial.start()
     for setting, value in postgres._SESSION.items():
         await raw.execute(f"set local {setting} = '{value}'")
     await raw.execute(f"prepare claim(text, bigint, float8) as {store._sql['claim']}")
-    explained = "explain (analyze, buffers, costs off, timing off) execute claim('timers', 100, 30)"
+    explained = "explain (analyze, buffers, costs off, timing off) execute claim('planner', 100, 30)"
     plans = ["\n".join(line for (line,) in await raw.fetch(explained)) for _ in range(2)]
     await trial.rollback()
     for plan in plans:
         assert "Seq Scan" not in plan and "due_next" in plan, plan
         touched = re.search(r"Buffers: shared hit=(\d+)(?: read=(\d+))?", plan)
         assert touched and sum(int(n or 0) for n in touched.groups()) < 60, plan
-    due, seconds = await store.claim("timers", 100, 30)
+    due, seconds = await store.claim("planner", 100, 30)
     assert len(due) == 1 and seconds <= 30
 
 
@@ -630,7 +631,7 @@ async def test_nobody_there_is_unavailable() -> None:
 
 
 async def test_far_futures_and_pasts_are_kept(store: PostgresStore) -> None:
-    stream = a_stream("timers/x")
+    stream = a_stream("planner/x")
     far = EARLIER + FAR * 1000
     await store.append([turn(stream, due=far)])
     [due] = await store._fetch(f'select at from "{store._schema}".due')

@@ -17,6 +17,7 @@ from contracts.dead_letters import DeadLettered
 from contracts.gateway import RejectReply
 from contracts.message import Message
 from contracts.planner import (
+    ExpireWorkflow,
     PlanCancelNoted,
     PlanRejected,
     PlanStarted,
@@ -27,24 +28,22 @@ from contracts.planner import (
     StepPassed,
     StepRetried,
     StepSkipped,
-    StepStarted,
 )
 from contracts.plans import Plan, Step
 from contracts.results import Contribution, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from services.planner import state
 from services.planner.app import ROLES, BadWorker, build, workers_of
 from services.planner.decider import planner
-from services.planner.graph import problems
-from services.planner.state import Running
+from services.planner.graph import Graph, graph_of, problems
+from shared.decider import Context, Woken
 from shared.settings import Settings
 from tests.told import HERE, NOON, told
 
 WORKERS = {"writer": "specialists", "analyst": "specialists", "retriever": "retriever"}
 DEADLINE = NOON + timedelta(hours=1)
 head = planner(WORKERS, "p1")
-no_more_deadline = CancelTimer(timer="planner/deadline")
 
 
 def step(name: str, *needs: str, **more: Any) -> Step:
@@ -104,8 +103,19 @@ def after(asked: RunPlan, *heard: Message) -> list[Message]:
     return said
 
 
-def then(asked: RunPlan, heard: Sequence[Message], when: Message) -> list[Message]:
-    return told(head, after(asked, *heard), when)
+def then(asked: RunPlan, heard: Sequence[Message], when: Message, seconds: float = 0) -> list[Message]:
+    """What is said to this so many seconds later."""
+    return told(head, after(asked, *heard), when, at(seconds))
+
+
+def at(seconds: float) -> Context:
+    return replace(HERE, at=NOON + timedelta(seconds=seconds))
+
+
+def wakes(said: Sequence[Message]) -> float | None:
+    """Seconds after noon at which it wants to be woken."""
+    due = head.wake_at(head.fold(said))
+    return None if due is None else (due - NOON).total_seconds()
 
 
 def ends(said: Sequence[Message]) -> Message:
@@ -128,6 +138,20 @@ fan = run(step("a"), step("b"), step("join", "a", "b"))
 
 def test_a_plan_starts_with_the_steps_that_need_nothing() -> None:
     assert told(head, [], fan) == [started(fan), *begun("a"), *begun("b")]
+
+
+def test_the_graph_of_a_plan_is_made_once_for_the_decision_and_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Plan] = []
+
+    def counted(plan: Plan) -> Graph:
+        made.append(plan)
+        return graph_of(plan)
+
+    monkeypatch.setattr(state, "graph_of", counted)
+    for asked in (fan, chain, fan):
+        case = head.fold(head.decide(head.initial, asked, HERE))
+        assert isinstance(case, state.Running) and list(case.graph.steps) == [step.id for step in asked.plan.steps]
+    assert made == [fan.plan, chain.plan, fan.plan]
 
 
 def test_a_plan_is_run_once() -> None:
@@ -153,7 +177,6 @@ def test_a_plan_that_cannot_be_run_is_refused_in_words(asked: RunPlan, problem: 
     assert told(head, [], asked) == [
         PlanRejected(problems=(problem,)),
         WorkflowFailed(request="r", reason="plan-rejected", detail=problem),
-        no_more_deadline,
     ]
 
 
@@ -205,22 +228,6 @@ def test_a_step_without_a_check_passes_with_its_answer() -> None:
     assert isinstance(ends(said), WorkflowCompleted)
 
 
-def test_what_earlier_versions_said_of_a_step_still_means_the_same() -> None:
-    now = after(run(step("draft", verify="none"), step("edit", "draft")), answer("draft.1"))
-    then_: list[Message] = []
-    for said in now:
-        match said:
-            case PerformTask(task=name):
-                then_ += [StepStarted(step=name.partition(".")[0], attempt=1, worker="writer"), said]
-            case StepAnswered():
-                then_ += [said.model_copy(update={"passed": False}), StepPassed(step=said.step, attempt=1)]
-            case _:
-                then_.append(said)
-    assert len(then_) == len(now) + 3
-    assert [(c.open, c.spent) for c in map(head.fold, (then_, now)) if isinstance(c, Running)] == [(1, Decimal("0.1"))] * 2
-    assert [told(head, said, answer("edit.1")) for said in (then_, now)] == [told(head, now, answer("edit.1"))] * 2
-
-
 def test_the_next_step_starts_when_all_that_it_needs_has_passed() -> None:
     heard = [answer("a.1"), answer("b.1"), passed("b.1")]
     assert not any(isinstance(said, PerformTask) and said.task == "join.1" for said in after(fan, *heard))
@@ -263,7 +270,6 @@ def test_a_step_that_used_up_its_attempts_has_failed_and_so_has_the_workflow() -
             input_tokens=7,
             output_tokens=3,
         ),
-        no_more_deadline,
     ]
 
 
@@ -275,13 +281,11 @@ def test_two_retries_are_three_attempts() -> None:
 
 @pytest.mark.parametrize("reason", ["no-answer", "internal"])
 def test_what_failed_for_a_passing_reason_is_tried_again_after_a_while(reason: str) -> None:
-    resting = [
-        StepRetried(step="draft", attempt=1, reasons=(reason,)),
-        SetTimer(timer="planner/retry/draft.1", at=NOON + timedelta(seconds=2)),
-    ]
-    assert then(one, [], failed("draft.1", reason)) == resting
-    rung = DeadlinePassed(timer="planner/retry/draft.1", due=NOON)
-    assert then(one, [failed("draft.1", reason)], rung) == begun("draft", 2, feedback=(reason,))
+    resting = StepRetried(step="draft", attempt=1, reasons=(reason,), resume_at=NOON + timedelta(seconds=2))
+    assert then(one, [], failed("draft.1", reason)) == [resting]
+    assert wakes(after(one, failed("draft.1", reason))) == 2
+    assert then(one, [failed("draft.1", reason)], Woken(), 1.9) == []
+    assert then(one, [failed("draft.1", reason)], Woken(), 2) == begun("draft", 2, feedback=(reason,))
 
 
 @pytest.mark.parametrize("reason", ["unknown-role", "budget", "deadline"])
@@ -338,9 +342,8 @@ EVERYTHING = [
     TaskCancelled(task="draft.1"),
     passed("draft.1"),
     rejected("draft.1"),
-    DeadlinePassed(timer="planner/deadline", due=NOON),
-    DeadlinePassed(timer="planner/draft.1", due=NOON),
-    DeadlinePassed(timer="planner/retry/draft.1", due=NOON),
+    Woken(),
+    ExpireWorkflow(request="r", deadline=DEADLINE),
     CancelWorkflow(by="ada"),
     dead(),
     dead(task("draft.1")),
@@ -349,7 +352,9 @@ EVERYTHING = [
 
 @pytest.mark.parametrize("heard", EVERYTHING, ids=lambda heard: heard.kind)
 def test_after_the_end_there_is_silence(heard: Message) -> None:
-    assert then(one, [answer("draft.1"), passed("draft.1")], heard) == []
+    given = after(one, answer("draft.1"), passed("draft.1"))
+    assert told(head, given, heard, at(3600)) == []
+    assert wakes(given) is None
 
 
 # What failure stops
@@ -410,7 +415,6 @@ def test_the_answer_of_one_step_is_the_result_with_who_had_a_part_in_it() -> Non
             input_tokens=14,
             output_tokens=6,
         ),
-        no_more_deadline,
     ]
 
 
@@ -434,9 +438,10 @@ def test_the_lower_of_the_workers_and_the_judges_confidence_counts() -> None:
 
 
 def test_what_failed_attempts_cost_is_in_the_result() -> None:
-    heard = [answer("draft.1"), rejected("draft.1", cost=Decimal("0.01")), failed("draft.2", cost=Decimal("0.2"))]
-    heard2 = [DeadlinePassed(timer="planner/retry/draft.2", due=NOON), answer("draft.3"), passed("draft.3", cost=Decimal("0.02"))]
-    result = ends(after(one, *heard, *heard2))
+    said = after(one, answer("draft.1"), rejected("draft.1", cost=Decimal("0.01")), failed("draft.2", cost=Decimal("0.2")))
+    for heard in (Woken(), answer("draft.3"), passed("draft.3", cost=Decimal("0.02"))):
+        said += told(head, said, heard, at(5))
+    result = ends(said)
     assert isinstance(result, WorkflowCompleted) and result.cost == Decimal("0.43")
 
 
@@ -450,7 +455,7 @@ def test_no_step_starts_when_the_budget_is_spent() -> None:
     result = ends(said)
     assert isinstance(result, WorkflowFailed) and result.reason == "budget"
     assert result.detail == "$0.1 of $0.1 were spent before step 'b' could start"
-    assert said[-1] == no_more_deadline
+    assert wakes(after(asked, answer("a.1"), passed("a.1"))) is None
 
 
 def test_the_last_answer_counts_whatever_it_cost() -> None:
@@ -475,12 +480,20 @@ def test_a_retry_is_not_begun_beyond_the_budget() -> None:
     assert isinstance(result, WorkflowFailed) and result.reason == "budget"
 
 
-rings = DeadlinePassed(timer="planner/deadline", due=DEADLINE)
+expire = ExpireWorkflow(request="r", deadline=DEADLINE)
 
 
-def test_at_the_deadline_what_is_under_way_is_called_off_and_the_workflow_fails_with_what_was_achieved() -> None:
+def test_a_plan_that_runs_wakes_at_its_deadline() -> None:
+    assert wakes(after(one)) == wakes(after(one, answer("draft.1"))) == 3600
+    assert then(one, [], Woken(), 3599.9) == []
+
+
+@pytest.mark.parametrize(("when", "seconds"), [(Woken(), 3600), (Woken(), 5 * 3600), (expire, 3600)])
+def test_at_the_deadline_what_is_under_way_is_called_off_and_the_workflow_fails_with_what_was_achieved(
+    when: Message, seconds: float
+) -> None:
     asked = run(step("a"), step("b"), step("c"), step("d", "c"))
-    said = then(asked, [answer("a.1"), passed("a.1"), answer("b.1")], rings)
+    said = then(asked, [answer("a.1"), passed("a.1"), answer("b.1")], when, seconds)
     assert said[:3] == [
         StepCancelled(step="b", because="deadline"),
         StepCancelled(step="c", because="deadline"),
@@ -492,35 +505,97 @@ def test_at_the_deadline_what_is_under_way_is_called_off_and_the_workflow_fails_
     assert len(said) == 4
 
 
+def test_the_deadline_comes_before_all_else_that_is_due() -> None:
+    asked = run(step("a", timeout=60), step("b"))
+    said = then(asked, [failed("b.1")], Woken(), 3600)
+    assert said[:3] == [
+        StepCancelled(step="a", because="deadline"),
+        CancelTask(task="a.1"),
+        StepCancelled(step="b", because="deadline"),
+    ]
+    assert isinstance(said[3], WorkflowFailed) and len(said) == 4
+
+
+def test_what_is_answered_in_time_counts_although_its_wake_up_is_late() -> None:
+    """A deadline ends where the wake-up stands in the stream, not by comparing clocks."""
+    said = told(head, after(one, answer("draft.1")), passed("draft.1"), at(3700))
+    assert isinstance(ends(said), WorkflowCompleted)
+
+
 def test_a_task_is_called_off_where_it_is_done() -> None:
-    said = then(run(step("find", worker="retriever")), [], rings)
+    said = then(run(step("find", worker="retriever")), [], Woken(), 3600)
     assert said[1] == CancelTask(task="find.1", service="retriever")
 
 
-def test_a_deadline_that_passes_before_the_plan_came_ends_the_workflow() -> None:
-    (result,) = told(head, [], rings)
-    assert isinstance(result, WorkflowFailed) and result.reason == "deadline"
-    assert told(head, [result], one) == []
+def test_a_plan_that_never_came_ends_under_its_own_request_when_the_router_tells_that_its_deadline_has_passed() -> None:
+    late = WorkflowFailed(
+        request="r", reason="deadline", detail="the deadline 2026-01-01T13:00:00+00:00 passed before the plan came"
+    )
+    assert told(head, [], expire, at(3600)) == [late]
+    assert told(head, [late], one, at(3600)) == told(head, [late], expire, at(3600)) == []
+    assert told(head, [], one, at(3600)) == [late], "and where it comes after all, but too late, nothing is begun"
 
 
-def test_a_step_with_a_timeout_has_a_deadline_and_a_timer_of_its_own() -> None:
-    asked = run(step("a", timeout=60))
-    soon = NOON + timedelta(seconds=60)
-    assert told(head, [], asked)[1:] == [*begun("a", deadline=soon), SetTimer(timer="planner/a.1", at=soon)]
-    assert then(asked, [answer("a.1")], passed("a.1"))[1] == CancelTimer(timer="planner/a.1")
+def test_a_step_with_a_timeout_has_a_deadline_of_its_own() -> None:
+    asked = run(step("a", timeout=60), step("b", "a"))
+    assert told(head, [], asked)[1:] == begun("a", deadline=NOON + timedelta(seconds=60))
+    assert wakes(after(asked)) == wakes(after(asked, answer("a.1"))) == 60, "its check belongs to it"
+    assert wakes(after(asked, answer("a.1"), passed("a.1"))) == 3600
+
+
+def test_a_step_without_a_timeout_waits_for_no_time_of_its_own() -> None:
+    for asked in (one, run(step("a", timeout=7 * 86400))):
+        case = head.fold(after(asked))
+        assert isinstance(case, state.Running) and case.times is None
 
 
 def test_a_tasks_deadline_is_never_after_the_workflows() -> None:
-    said = told(head, [], run(step("a", timeout=7 * 86400)))[1]
-    assert isinstance(said, PerformTask) and said.deadline == DEADLINE
+    asked = run(step("a", timeout=7 * 86400))
+    said = told(head, [], asked)
+    assert isinstance(said[1], PerformTask) and said[1].deadline == DEADLINE
+    assert wakes(said) == 3600
+
+
+def test_a_timeout_shorter_than_any_clock_tells_still_lies_ahead() -> None:
+    asked = run(step("a", timeout=1e-9, retries=20))
+    assert wakes(after(asked)) == pytest.approx(1e-6)
+    assert asked_for(then(asked, [], Woken(), 60)) == ["a.2"]
 
 
 def test_an_attempt_that_takes_too_long_is_called_off_and_tried_again() -> None:
     asked = run(step("a", timeout=60))
-    said = then(asked, [], DeadlinePassed(timer="planner/a.1", due=NOON))
-    assert said[0] == CancelTask(task="a.1")
-    assert StepRetried(step="a", attempt=1, reasons=("it was not done within 60 seconds",)) in said
-    assert asked_for(said) == ["a.2"]
+    assert then(asked, [], Woken(), 59.9) == []
+    assert then(asked, [], Woken(), 61) == [
+        CancelTask(task="a.1"),
+        StepRetried(step="a", attempt=1, reasons=("it was not done within 60 seconds",)),
+        *begun("a", 2, feedback=("it was not done within 60 seconds",), deadline=NOON + timedelta(seconds=121)),
+    ]
+
+
+def test_a_check_that_takes_too_long_has_no_task_to_call_off() -> None:
+    asked = run(step("a", timeout=60, retries=0))
+    said = then(asked, [answer("a.1")], Woken(), 60)
+    assert said[0] == StepFailed(step="a", attempt=1, reasons=("it was not done within 60 seconds",))
+    assert isinstance(said[1], WorkflowFailed) and len(said) == 2
+
+
+def test_an_optional_step_that_takes_too_long_is_called_off_and_the_others_go_on() -> None:
+    asked = run(step("a", timeout=60, retries=0, optional=True), step("b", "a"), step("c"))
+    assert then(asked, [], Woken(), 60) == [
+        CancelTask(task="a.1"),
+        StepFailed(step="a", attempt=1, reasons=("it was not done within 60 seconds",)),
+        StepSkipped(step="b", because=("a",)),
+    ]
+
+
+def test_all_that_is_due_is_handled_at_one_wake_up_the_earliest_first() -> None:
+    """As after a restart."""
+    asked = run(step("a", timeout=60), step("b", timeout=30), step("c"), step("d", timeout=600))
+    given = after(asked, failed("c.1"))
+    assert wakes(given) == 2
+    said = told(head, given, Woken(), at(300))
+    assert asked_for(said) == ["c.2", "b.2", "a.2"]
+    assert wakes([*given, *said]) == 330, "of b, which began again"
 
 
 def test_a_task_that_ran_into_its_own_timeout_is_tried_again_at_once() -> None:
@@ -528,15 +603,32 @@ def test_a_task_that_ran_into_its_own_timeout_is_tried_again_at_once() -> None:
     assert asked_for(said) == ["a.2"]
 
 
-@pytest.mark.parametrize("timer", ["planner/a.2", "planner/retry/a.1", "planner/z.1", "planner/odd", "planner/other/a.1"])
-def test_a_timer_that_nobody_waits_for_is_silent(timer: str) -> None:
-    assert then(run(step("a", timeout=60)), [], DeadlinePassed(timer=timer, due=NOON)) == []
+def test_a_failure_and_a_timeout_of_one_attempt_count_once_whichever_comes_first() -> None:
+    asked = run(step("a", timeout=60))
+    given = after(asked, failed("a.1", "deadline"))
+    assert told(head, [*given, *told(head, given, Woken(), at(59))], Woken(), at(59)) == []
+    given = [*after(asked), *then(asked, [], Woken(), 60)]
+    for late in (failed("a.1", "deadline"), TaskCancelled(task="a.1"), answer("a.1")):
+        assert told(head, given, late, at(60)) == []
+
+
+def test_a_retry_that_is_due_together_with_the_timeout_before_it_begins_once() -> None:
+    asked = run(step("a", timeout=60))
+    given = [*after(asked), *told(head, after(asked), failed("a.1"), at(58))]
+    assert wakes(given) == 60
+    assert asked_for(told(head, given, Woken(), at(60))) == ["a.2"]
 
 
 def test_a_timeout_after_the_end_of_its_attempt_is_silent() -> None:
     asked = run(step("a", timeout=60), step("b"))
-    rung = DeadlinePassed(timer="planner/a.1", due=NOON)
-    assert then(asked, [answer("a.1"), passed("a.1")], rung) == []
+    assert then(asked, [answer("a.1"), passed("a.1")], Woken(), 60) == []
+
+
+def test_a_wake_up_ends_a_workflow_whose_budget_is_spent_once() -> None:
+    asked = run(step("a"), step("b"), step("c"), budget=Decimal("0.1"))
+    given = after(asked, failed("a.1"), failed("b.1", cost=Decimal("0.1")))
+    result = ends(told(head, given, Woken(), at(3)))
+    assert isinstance(result, WorkflowFailed) and result.reason == "budget"
 
 
 # Cancelling
@@ -550,25 +642,22 @@ def test_a_cancel_calls_off_what_is_under_way() -> None:
         StepCancelled(step="draft", because="cancelled"),
         CancelTask(task="draft.1"),
         WorkflowCancelled(request="r", by="ada", detail="rain is over"),
-        no_more_deadline,
     ]
 
 
-def test_a_cancel_calls_off_the_timers_of_what_is_under_way() -> None:
+def test_after_a_cancel_nothing_wakes() -> None:
     asked = run(step("a", timeout=60), step("b"))
-    said = then(asked, [failed("b.1")], cancel)
-    assert {CancelTimer(timer="planner/a.1"), CancelTimer(timer="planner/retry/b.1"), no_more_deadline} == {
-        message for message in said if isinstance(message, CancelTimer)
-    }
+    given = after(asked, failed("b.1"), cancel)
+    assert wakes(given) is None
+    assert told(head, given, Woken(), at(60)) == []
 
 
 def test_a_cancel_that_overtakes_its_plan_is_remembered() -> None:
     noted = PlanCancelNoted(by="ada", reason="rain is over")
     assert told(head, [], cancel) == [noted]
     assert told(head, [noted], cancel) == []
-    assert told(head, [noted], one) == [WorkflowCancelled(request="r", by="ada", detail="rain is over"), no_more_deadline]
-    assert told(head, [noted], rings) == [WorkflowCancelled(by="ada", detail="rain is over")]
-    assert told(head, [noted], dead(one)) == [WorkflowCancelled(by="ada", detail="rain is over")]
+    for when in (one, expire, dead(one), dead(expire, topic="planner.commands")):
+        assert told(head, [noted], when) == [WorkflowCancelled(request="r", by="ada", detail="rain is over")]
     assert told(head, [noted], answer("draft.1")) == []
 
 
@@ -580,8 +669,6 @@ def test_a_cancel_that_overtakes_its_plan_is_remembered() -> None:
     [
         dead(task("draft.1")),
         dead(answer("draft.1")),
-        dead(SetTimer(timer="planner/deadline", at=NOON)),
-        dead(SetTimer(timer="planner/draft.1", at=NOON)),
         dead(body=None),
         dead(body="!"),
         dead(body=base64.b64encode(b"[1]").decode()),
@@ -619,11 +706,16 @@ def test_a_lost_task_of_an_optional_step_fails_that_step_alone() -> None:
 
 @pytest.mark.parametrize(
     "lost",
-    [dead(one), dead(topic="planner.commands"), dead(SetTimer(timer="planner/deadline", at=NOON), topic="timers.commands")],
+    [dead(one), dead(expire, topic="planner.commands"), dead(one, body="!"), dead(topic="planner.commands")],
 )
 def test_a_plan_that_cannot_be_heard_ends_its_workflow(lost: DeadLettered) -> None:
     (result,) = told(head, [], lost)
     assert isinstance(result, WorkflowFailed) and result.reason == "dead-letter"
+    assert result.request == ("r" if lost.body and lost.body != "!" else "")
+
+
+def test_a_plan_that_runs_knows_its_deadline_without_being_told() -> None:
+    assert then(one, [], dead(expire, topic="planner.commands")) == []
 
 
 def test_before_the_plan_came_other_dead_letters_are_not_the_planners() -> None:
@@ -638,13 +730,10 @@ def test_what_came_through_a_door_is_only_a_claim(given: list[Message]) -> None:
 # Wiring
 
 
-def test_it_hears_its_own_timers_and_no_claims_from_doors() -> None:
+def test_it_hears_what_became_of_its_plan_and_no_claims_from_doors() -> None:
     service = build(Settings())
-    assert service.stream(one) == service.stream(answer("draft.1")) == service.stream(cancel) == "planner"
-    assert service.stream(rings) == "planner"
-    assert service.stream(DeadlinePassed(timer="planner/retry/a.1", due=NOON)) == "planner"
-    assert service.stream(DeadlinePassed(timer="agent/deadline", due=NOON)) is None
-    assert service.stream(dead()) == "planner"
+    assert service.stream(one) == service.stream(expire) == service.stream(answer("draft.1")) == "planner"
+    assert service.stream(cancel) == service.stream(dead()) == "planner"
     assert service.stream(dead(door=True)) is None
 
 

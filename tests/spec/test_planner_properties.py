@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 from time import process_time
@@ -16,15 +16,25 @@ from hypothesis import strategies as st
 
 from contracts.control import CancelWorkflow
 from contracts.message import Message
-from contracts.planner import RunPlan, StepAnswered, StepCancelled, StepFailed, StepPassed, StepSkipped
+from contracts.planner import (
+    ExpireWorkflow,
+    PlanStarted,
+    RunPlan,
+    StepAnswered,
+    StepCancelled,
+    StepFailed,
+    StepPassed,
+    StepRetried,
+    StepSkipped,
+)
 from contracts.plans import Plan, Step
 from contracts.results import Result, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.timers import CancelTimer, DeadlinePassed, SetTimer
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.graph import problems
 from services.planner.state import Case, parts_of
+from shared.decider import Woken
 from tests.told import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}
@@ -34,17 +44,33 @@ HEAD = planner(WORKERS, "p1")
 
 @dataclass
 class Story:
-    """A planner that is told one thing after another, each decided twice."""
+    """A planner that is told one thing after another, each decided twice. Its time moves on only when it is told to."""
 
     case: Case = HEAD.initial
     said: list[Message] = field(default_factory=list)
+    now: datetime = NOON
 
-    def hear(self, message: Message, seconds: int = 0) -> list[Message]:
-        context = replace(HERE, at=NOON + timedelta(seconds=seconds))
+    def hear(self, message: Message) -> list[Message]:
+        context = replace(HERE, at=self.now)
         said, again = (list(HEAD.decide(self.case, message, context)) for _ in range(2))
         assert said == again
         self.case = HEAD.fold(said, self.case)
         self.said += said
+        return said
+
+    @property
+    def due(self) -> datetime | None:
+        return HEAD.wake_at(self.case)
+
+    def wake(self, late: timedelta = timedelta()) -> list[Message]:
+        """Lets its time come: an early wake-up says nothing, and after one that is not nothing is due any more."""
+        assert self.due is not None
+        assert self.due == HEAD.wake_at(HEAD.fold(self.said))
+        if self.now < self.due:
+            assert self.hear(Woken()) == []
+        self.now = max(self.now, self.due) + late
+        said = self.hear(Woken())
+        assert said and (self.due is None or self.due > self.now)
         return said
 
 
@@ -92,22 +118,49 @@ def world(chance: Random, said: Message) -> Iterator[Message]:
             yield chance.choice([ClaimPassed(check=check, by=(), policy="1"), rejected])
         case CancelTask(task=task):
             yield TaskCancelled(task=task)
-        case SetTimer(timer=timer, at=at):
-            yield DeadlinePassed(timer=timer, due=at)
         case _:
             pass
 
 
-def told_in_any_order(chance: Random, asked: RunPlan, *more: Message) -> Story:
-    """Until nothing is on its way: delivered in any order, some of it twice."""
+def told_in_any_order(chance: Random, asked: RunPlan, *more: Message, late: int = 0) -> Story:
+    """Until nothing is on its way and nothing is due: delivered in any order, some of it twice. What a step waits for may
+    come while much is on its way, and a wake-up up to so many seconds `late`."""
     story, on_its_way, heard = Story(), [asked, *more], list[Message]()
-    while on_its_way:
-        again = heard and chance.random() < 0.1
-        message = chance.choice(heard) if again else on_its_way.pop(chance.randrange(len(on_its_way)))
-        heard.append(message)
-        for said in story.hear(message):
-            on_its_way += world(chance, said)
+    while on_its_way or story.due:
+        if story.due and (not on_its_way or (story.due < DEADLINE and chance.random() < 0.1)):
+            said = story.wake(timedelta(seconds=chance.randint(0, late)))
+        else:
+            again = heard and chance.random() < 0.1
+            message = chance.choice(heard) if again else on_its_way.pop(chance.randrange(len(on_its_way)))
+            heard.append(message)
+            said = story.hear(message)
+        assert story.due == earliest(story.said)
+        for message in said:
+            on_its_way += world(chance, message)
     return story
+
+
+def earliest(said: list[Message]) -> datetime | None:
+    """The earliest of all times in what was said, by looking at all of it."""
+    deadline: datetime | None = None
+    times: dict[str, datetime] = {}
+    for one in said:
+        match one:
+            case PlanStarted():
+                deadline = one.deadline
+            case PerformTask(task=task):
+                times[parts_of(task)[0]] = one.deadline
+            case StepRetried(step=step, resume_at=datetime() as at):
+                times[step] = at
+            case StepRetried(step=step) | StepPassed(step=step) | StepFailed(step=step) | StepCancelled(step=step):
+                times.pop(step, None)
+            case StepAnswered(step=step, passed=True):
+                times.pop(step, None)
+            case Result():
+                return None
+            case _:
+                pass
+    return min([deadline, *times.values()]) if deadline else None
 
 
 def results(story: Story) -> list[Result]:
@@ -121,6 +174,7 @@ def test_any_plan_ends_with_one_result_whatever_the_outcomes_and_their_order(
 ) -> None:
     story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
     assert len(results(story)) == 1
+    assert story.now < DEADLINE, "and not by its deadline"
 
 
 @settings(max_examples=100, deadline=None)
@@ -128,9 +182,8 @@ def test_any_plan_ends_with_one_result_whatever_the_outcomes_and_their_order(
 def test_with_a_deadline_or_a_cancel_at_any_moment_there_is_still_one_result(
     chance: Random, plan: Plan, deadline: bool, cancel: bool
 ) -> None:
-    rings = DeadlinePassed(timer="planner/deadline", due=DEADLINE)
-    more = [rings] * deadline + [CancelWorkflow(by="ada")] * cancel
-    story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE), *more)
+    more = [ExpireWorkflow(request="", deadline=DEADLINE)] * deadline + [CancelWorkflow(by="ada")] * cancel
+    story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE), *more, late=3600)
     assert len(results(story)) == 1
 
 
@@ -164,35 +217,35 @@ def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random,
 @settings(max_examples=100, deadline=None)
 @given(chances, plans())
 def test_nothing_is_left_behind_under_way(chance: Random, plan: Plan) -> None:
-    """Every task that was asked for is answered or called off, and every timer has fired or is called off."""
+    """Every task that was asked for is answered or called off, and no time is waited for."""
     story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
     heard: list[Message] = []
     stop = chance.randint(1, 30)
-    while on_its_way:
-        message = on_its_way.pop(chance.randrange(len(on_its_way)))
-        if len(heard) == stop:
-            message = CancelWorkflow(by="ada")
+    while not results(story):
+        if not on_its_way:
+            on_its_way += [answer for said in story.wake() for answer in world(chance, said)]
+            continue
+        message = on_its_way.pop(chance.randrange(len(on_its_way))) if len(heard) != stop else CancelWorkflow(by="ada")
         heard.append(message)
         for said in story.hear(message):
             on_its_way += world(chance, said)
-        if results(story):
-            break
     asked = {said.task for said in story.said if isinstance(said, PerformTask)}
     ended = {m.task for m in [*heard, *story.said] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)}
-    if len(heard) <= stop:
-        assert asked <= ended
-    timers = {said.timer for said in story.said if isinstance(said, SetTimer)}
-    over = {m.timer for m in [*heard, *story.said] if isinstance(m, DeadlinePassed | CancelTimer)}
-    assert timers <= over
+    assert asked <= ended
+    assert story.due is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(chances, plans())
 def test_a_message_heard_again_says_nothing(chance: Random, plan: Plan) -> None:
     story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
-    while on_its_way:
-        message = on_its_way.pop(chance.randrange(len(on_its_way)))
-        for said in story.hear(message):
+    while on_its_way or story.due:
+        if on_its_way:
+            message = on_its_way.pop(chance.randrange(len(on_its_way)))
+            heard = story.hear(message)
+        else:
+            message, heard = Woken(), story.wake()
+        for said in heard:
             on_its_way += world(chance, said)
         assert story.hear(message) == []
 
@@ -221,6 +274,14 @@ def fan_out(n: int) -> Plan:
     middle = tuple(Step(id=f"s{k}", worker="writer", needs=("first",)) for k in range(n))
     last = Step(id="last", worker="writer", needs=tuple(step.id for step in middle))
     return Plan(steps=(Step(id="first", worker="writer"), *middle, last))
+
+
+def timed(n: int) -> Plan:
+    """The same, where each waits for a time of its own."""
+    plan = fan_out(n)
+    return plan.model_copy(
+        update={"steps": tuple(step.model_copy(update={"timeout": 1 + k * 37 % n}) for k, step in enumerate(plan.steps))}
+    )
 
 
 def chain(n: int) -> Plan:
@@ -268,14 +329,31 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return min(once() for _ in range(5))
 
 
-@pytest.mark.parametrize("shape", [fan_out, chain])
+@pytest.mark.parametrize("shape", [fan_out, timed, chain])
 def test_four_times_the_steps_cost_four_times_the_calls_and_not_sixteen(shape: Callable[[int], Plan]) -> None:
     few, many = shape(100), shape(400)
     assert calls(lambda: all_goes_well(many)) < 4.4 * calls(lambda: all_goes_well(few))
 
 
-@pytest.mark.parametrize("shape", [fan_out, chain])
+@pytest.mark.parametrize("shape", [fan_out, timed, chain])
 def test_no_state_is_copied_whole_for_every_message(shape: Callable[[int], Plan]) -> None:
     """Eight times the steps: about 8 times the time, where a copy for each message would take up to 64 times."""
     short, long = all_goes_well(shape(250)).said, all_goes_well(shape(2_000)).said
     assert cpu_seconds(lambda: HEAD.fold(long)) < 20 * cpu_seconds(lambda: HEAD.fold(short))
+
+
+def times_out(n: int) -> Callable[[], object]:
+    """A wake-up that finds all of n parallel steps due."""
+    plan = Plan(steps=tuple(Step(id=f"s{k}", worker="writer", timeout=1 + k * 37 % n) for k in range(n)))
+    story = Story()
+    story.hear(RunPlan(goal="g", plan=plan, deadline=DEADLINE + timedelta(days=1)))
+    return lambda: story.wake(timedelta(seconds=n))
+
+
+def test_a_wake_up_at_which_four_times_the_steps_are_due_costs_four_times_the_calls() -> None:
+    assert calls(times_out(1_000)) < 5 * calls(times_out(250))
+
+
+def test_to_know_when_to_wake_costs_no_look_at_the_steps() -> None:
+    few, many = (HEAD.fold(all_goes_well(timed(n)).said[: n // 2]) for n in (100, 1_600))
+    assert calls(lambda: HEAD.wake_at(few)) == calls(lambda: HEAD.wake_at(many))

@@ -137,9 +137,8 @@ def test_nothing_secret_is_kept(then: Settings, monkeypatch: pytest.MonkeyPatch)
         assert b"hunter2" not in kept and b"MY_KEY" not in kept and b"10.0.0.1" not in kept
 
 
-@pytest.mark.parametrize("name", ["verifier", "timers"])
-def test_where_code_alone_decides_nothing_is_kept(name: str) -> None:
-    assert services(Settings())[name].basis is None
+def test_where_code_alone_decides_nothing_is_kept() -> None:
+    assert services(Settings())["verifier"].basis is None
 
 
 def test_a_version_is_drawn_from_its_data_and_no_service_has_another(then: Settings) -> None:

@@ -8,19 +8,18 @@ import pytest
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered, DeadReason
 from contracts.message import Message
-from contracts.planner import RunPlan
+from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted, RequestRouted
-from contracts.timers import SetTimer
 from services.router import plans
 from services.router.app import build
 from services.router.decider import router
 from services.router.policy import Policy, Prices
-from shared.decider import TurnedAway
+from shared.decider import TurnedAway, Woken
 from shared.settings import Settings
-from tests.told import NOON, told
+from tests.told import HERE, NOON, told
 
 policy = Policy(plans=plans.load(plans.SHIPPED))
 case = router(policy)
@@ -55,15 +54,14 @@ def refusal(said: list[Message]) -> tuple[str, str]:
     return only.reason, only.detail
 
 
-def run(said: list[Message]) -> tuple[RequestRouted, RunPlan, SetTimer]:
-    routed, plan, timer = said
+def run(said: list[Message]) -> tuple[RequestRouted, RunPlan]:
+    routed, plan = said
     assert isinstance(routed, RequestRouted)
     assert isinstance(plan, RunPlan)
-    assert isinstance(timer, SetTimer)
     assert plan.request == "req-1"
-    assert (timer.timer, timer.at) == ("planner/deadline", plan.deadline)
+    assert case.wake_at(case.fold(said)) == plan.deadline
     assert (routed.path, routed.policy) == ("llm", policy.version)
-    return routed, plan, timer
+    return routed, plan
 
 
 tax = asked(type="calculate_tax", data={"amount": 99.99, "tax_rate": 0.0825})
@@ -71,6 +69,8 @@ free = asked(text="Write a poem about rain")
 noted = CancelNoted(by="ada", reason="too late")
 handed_over = told(case, [], free)
 completed = told(case, [], tax)
+deadline = NOON + policy.within
+expired = ExpireWorkflow(request="req-1", deadline=deadline)
 
 
 def test_a_rule_answers_what_it_can_at_no_cost() -> None:
@@ -104,7 +104,7 @@ def test_data_that_a_rule_cannot_use_is_refused_by_the_name_of_its_field() -> No
 
 
 def test_a_type_that_is_about_meaning_goes_to_a_model() -> None:
-    routed, plan, _ = run(told(case, [], asked(type="classify_intent", data={"text": "I want out", "labels": ["stay", "leave"]})))
+    routed, plan = run(told(case, [], asked(type="classify_intent", data={"text": "I want out", "labels": ["stay", "leave"]})))
     assert (routed.handler, routed.confidence, routed.cost_estimate) == ("classify_intent", 0.9, Decimal("0.003"))
     (step,) = plan.plan.steps
     assert "I want out" in plan.goal
@@ -114,7 +114,7 @@ def test_a_type_that_is_about_meaning_goes_to_a_model() -> None:
 
 
 def test_a_question_reaches_the_model_word_for_word() -> None:
-    _, plan, _ = run(told(case, [], asked(type="generate_response", data={"query": "What is your refund policy"})))
+    _, plan = run(told(case, [], asked(type="generate_response", data={"query": "What is your refund policy"})))
     assert plan.goal == "What is your refund policy"
     assert plan.plan.steps[0].input is None, "and only once"
 
@@ -125,21 +125,21 @@ def test_no_model_is_paid_for_an_empty_question() -> None:
 
 
 def test_an_unknown_type_is_tried_by_a_model_and_says_that_it_guesses() -> None:
-    routed, plan, _ = run(told(case, [], asked(type="validate-email", data={"email": "a@b.example"})))
+    routed, plan = run(told(case, [], asked(type="validate-email", data={"email": "a@b.example"})))
     assert (routed.handler, routed.confidence, routed.cost_estimate) == ("generate_response", 0.6, Decimal("0.005"))
     assert "'validate-email'" in plan.goal
     assert "a@b.example" in plan.goal
 
 
 def test_free_text_never_reaches_a_typed_handler() -> None:
-    routed, plan, _ = run(told(case, [], asked(text="calculate_tax")))
+    routed, plan = run(told(case, [], asked(text="calculate_tax")))
     assert (routed.confidence, routed.agents) == (0.6, ("research",))
     assert plan.goal == "calculate_tax"
 
 
 def test_words_choose_the_agents_and_their_architecture() -> None:
     text = "Research the latest trends in vector databases and write a summary report"
-    routed, plan, _ = run(told(case, [], asked(text=text)))
+    routed, plan = run(told(case, [], asked(text=text)))
     assert (routed.architecture, routed.agents, routed.confidence) == ("fan-out", ("research", "analyst", "writer"), 0.9)
     assert routed.cost_estimate == Decimal("0.009")
     assert {step.id: step.needs for step in plan.plan.steps} == {
@@ -169,7 +169,7 @@ def test_measured_prices_take_the_place_of_the_expected_ones() -> None:
 
 
 def test_a_named_plan_is_run() -> None:
-    routed, plan, _ = run(told(case, [], asked(text="Rain", plan="content-pipeline")))
+    routed, plan = run(told(case, [], asked(text="Rain", plan="content-pipeline")))
     assert plan.plan == policy.plans["content-pipeline"]
     assert (routed.handler, routed.architecture, routed.confidence) == ("content-pipeline", "pipeline", 1.0)
 
@@ -182,7 +182,7 @@ def test_a_plan_that_nobody_named_is_refused() -> None:
 
 def test_a_plan_of_the_callers_own_is_run_as_it_is() -> None:
     own = Plan(name="mine", steps=(Step(id="only", worker="anybody"),))
-    routed, plan, _ = run(told(case, [], asked(text="Rain", plan=own.model_dump())))
+    routed, plan = run(told(case, [], asked(text="Rain", plan=own.model_dump())))
     assert (plan.plan, routed.handler) == (own, "mine")
 
 
@@ -193,16 +193,16 @@ def test_the_callers_choice_wins_over_a_rule() -> None:
 
 def test_the_callers_choice_wins_over_the_words() -> None:
     text = "Research this, analyze the data, draft it"
-    routed, plan, _ = run(told(case, [], asked(text=text, architecture="pipeline")))
+    routed, plan = run(told(case, [], asked(text=text, architecture="pipeline")))
     assert routed.architecture == "pipeline"
     assert [step.needs for step in plan.plan.steps] == [(), ("research",), ("analyst",)]
-    routed, _, _ = run(told(case, [], asked(text=text, architecture="specialist")))
+    routed, _ = run(told(case, [], asked(text=text, architecture="specialist")))
     assert routed.agents == ("analyst",), "the agent that most words name"
 
 
 @pytest.mark.parametrize(("architecture", "plan"), [("pipeline", "content-pipeline"), ("fan-out", "parallel-analysis")])
 def test_an_architecture_for_which_the_words_name_too_few_agents_is_the_shipped_example(architecture: str, plan: str) -> None:
-    routed, _, _ = run(told(case, [], asked(text="Rain", architecture=architecture)))
+    routed, _ = run(told(case, [], asked(text="Rain", architecture=architecture)))
     assert (routed.handler, routed.architecture) == (plan, architecture)
 
 
@@ -218,13 +218,13 @@ def test_hybrid_is_the_routers_own_choice() -> None:
 
 
 def test_a_request_without_a_deadline_gets_one() -> None:
-    _, plan, _ = run(told(case, [], free))
+    _, plan = run(told(case, [], free))
     assert plan.deadline == NOON + policy.within
 
 
 def test_the_callers_deadline_and_budget_go_along() -> None:
     until = NOON + timedelta(seconds=30)
-    _, plan, _ = run(told(case, [], asked(text="Rain", deadline=until, budget="0.01")))
+    _, plan = run(told(case, [], asked(text="Rain", deadline=until, budget="0.01")))
     assert (plan.deadline, plan.budget) == (until, Decimal("0.01"))
 
 
@@ -238,7 +238,27 @@ def test_a_deadline_beyond_a_year_is_refused() -> None:
     assert refusal(told(case, [], asked(text="Rain", deadline="9999-12-31T23:59:59Z")))[0] == "invalid"
 
 
-@pytest.mark.parametrize("given", [handed_over, completed], ids=["handed over", "answered"])
+def woken(given: list[Message], after: timedelta = policy.within) -> list[Message]:
+    return told(case, given, Woken(), replace(HERE, at=NOON + after))
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(days=3)])
+def test_at_the_deadline_of_what_it_handed_over_it_tells_the_planner_once(late: timedelta) -> None:
+    assert woken(handed_over, policy.within + late) == [expired]
+    assert woken([*handed_over, expired], policy.within + late) == []
+
+
+def test_before_the_deadline_it_tells_nobody() -> None:
+    assert woken(handed_over, policy.within - timedelta(microseconds=1)) == []
+
+
+@pytest.mark.parametrize("given", [[], completed, [noted], [*handed_over, expired]], ids=len)
+def test_only_what_was_handed_over_wakes(given: list[Message]) -> None:
+    assert case.wake_at(case.fold(given)) is None
+    assert woken(given) == []
+
+
+@pytest.mark.parametrize("given", [handed_over, completed, [*handed_over, expired]], ids=["handed over", "answered", "expired"])
 def test_a_second_request_on_a_workflow_is_turned_away(given: list[Message]) -> None:
     with pytest.raises(TurnedAway) as away:
         told(case, given, free)

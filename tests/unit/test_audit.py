@@ -17,15 +17,17 @@ from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
 from infra.audit.verify import Difference, differences, verify, workflows
+from infra.audit.words import Minutes
 from shared.decider import Context, Decider
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
+from shared.runtime.hearing import woken
 from shared.runtime.turns import Floor
 from shared.runtime.worker import keep_policy
 from shared.service import Service
 from shared.store.memory import MemoryStore
 from shared.store.record import Hearing, History, Said, Store, Stream
-from tests.unit.toy import NOON, Count, ear, floor, request, service, topics
+from tests.unit.toy import NOON, Count, ear, floor, request, routed, service, topics
 
 S = TypeVar("S", bound=Store)
 STREAM = Stream("default", "w1", "router")
@@ -293,6 +295,19 @@ async def test_a_story_begins_at_the_door_and_names_causes() -> None:
     assert story is not None
     door, said = story.words
     assert (door.kind, said.cause, story.silent) == ("hansard.requests.submit.v1", door.id, 0)
+
+
+async def test_what_was_said_at_a_wake_up_is_told_so_beside_what_its_stream_said_before() -> None:
+    store = await recorded(request("hello"))
+    there = replace(floor, service=with_decide(lambda *_: [routed("awake")]))
+    work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]))
+    assert there.hear(work, woken(STREAM, 1, NOON))
+    await store.append([work.turn])
+    story = await show.story(store, topics, "default", "w1")
+    assert story is not None
+    _, before, after = story.words
+    assert (before.woken, after.woken, after.cause) == (False, True, before.id)
+    assert Minutes().cause(after) == "← wake-up"
 
 
 async def test_nothing_is_told_of_a_workflow_that_nobody_knows() -> None:

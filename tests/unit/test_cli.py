@@ -189,12 +189,21 @@ def test_money_is_told_without_a_float() -> None:
 
 def test_a_cause_is_named_by_its_number_or_as_the_streams_own() -> None:
     minutes = Minutes()
-    stream = Stream("default", "w", "timers/planner/deadline")
+    stream = Stream("default", "w", "planner")
     first = Word("a", NOON, "w", "router", "k", "", {})
     minutes.number(first)
     assert minutes.cause(Word("b", NOON, "w", "planner", "k", "a", {})) == "← 1"
-    waking = str(woken(stream, 2).cause)
-    assert minutes.cause(Word("c", NOON, "w", stream.name, "k", waking, {})) == "← waking"
+    for heard in (2, 32):
+        wake_up = str(woken(stream, heard).cause)
+        assert minutes.cause(Word("c", NOON, "w", stream.name, "k", wake_up, {})) == "← wake-up"
+
+
+def test_times_that_have_come_and_times_to_come_are_told() -> None:
+    retried = {"step": "draft", "attempt": 1, "reasons": ["no-answer"], "resume_at": "2026-01-05T09:00:02Z"}
+    assert gist("hansard.planner.step-retried.v1", retried) == "draft.1 · no-answer · again at 2026-01-05T09:00:02Z"
+    assert gist("hansard.planner.step-retried.v1", retried | {"resume_at": None}) == "draft.1 · no-answer"
+    expire = {"request": "r", "deadline": "2026-01-05T09:05:00Z"}
+    assert gist("hansard.planner.expire.v1", expire) == "the deadline 2026-01-05T09:05:00Z has passed"
 
 
 def letter(id_: str, *, message_id: str = "m", workflow: str = "w") -> projections.Letter:

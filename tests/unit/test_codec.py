@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codec import Invalid, decode, encode
@@ -18,9 +18,6 @@ from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
 from contracts.samples import COMPLETE
 from contracts.topics import Topics
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
 
 KINDS = Topics().kinds.values()
 

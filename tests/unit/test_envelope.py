@@ -10,15 +10,12 @@ from cloudevents.core.bindings import kafka as sdk
 from cloudevents.core.v1.event import CloudEvent
 from cloudevents.v1 import kafka as old_sdk
 from cloudevents.v1.http import CloudEvent as OldCloudEvent
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.codec import Invalid, decode
 from contracts.envelope import ATTRIBUTES, Envelope, Unreadable, headers, read
 from contracts.requests import SubmitRequest
-
-settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
-settings.load_profile("unhurried")
 
 Heard = list[tuple[Any, bytes | None]]
 
