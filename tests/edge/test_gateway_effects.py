@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import httpx2
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -237,6 +238,26 @@ async def test_a_provider_that_says_when_to_come_back_is_heard(server: Scripted,
     failure = failed(await once(tiers(at(server, script)), asks()))
     assert failure.retry_at is not None
     assert 5 < (failure.retry_at - now()).total_seconds() <= 8
+
+
+@pytest.mark.parametrize(("code", "reason"), [("insufficient_quota", "refused"), ("rate_limit_exceeded", "rate-limit")])
+async def test_a_quota_that_is_spent_does_not_come_back_by_waiting(server: Scripted, code: str, reason: FallReason) -> None:
+    body = {"error": {"message": "no more", "type": code, "code": code}}
+    error = effects._refusal(httpx2.Response(429, json=body, request=httpx2.Request("POST", server.url)))
+    state, intent = flying(tiers(at(server, "ok")), asks())
+    failure = failed(effects._status(state, intent, now, effects.Tried(), error, ""))
+    assert failure.fall.reason == reason
+    assert "no more" in failure.fall.detail
+
+
+async def test_what_is_sent_whole_and_what_is_streamed_say_the_same_of_their_sender(server: Scripted) -> None:
+    table = tiers(at(server, "ok"))
+    async with effects.endpoints(table, {"first": "sk-secret"}, now) as perform:
+        replied(await perform(*flying(table, asks())))
+        replied(await perform(*flying(table, asks()), tell=lambda _: None))
+    whole, streamed = (headers for _, headers, _ in server.seen)
+    for name in ("authorization", "user-agent", "accept", "content-type", "idempotency-key"):
+        assert whole[name] == streamed[name]
 
 
 def test_a_date_is_measured_by_the_clock_that_was_sent_with_it_or_else_by_the_stores() -> None:
