@@ -81,7 +81,7 @@ class Fall(Value):
 
 
 class CallAccepted(Event):
-    """The call as it was heard: what a performer that takes over needs."""
+    """The call as it was heard. It waits until somebody can make an attempt."""
 
     kind = "hansard.gateway.call-accepted.v1"
     request: CallModel
@@ -89,12 +89,19 @@ class CallAccepted(Event):
 
 
 class AttemptStarted(Intent):
+    """One attempt. Where the call did not have to wait for it, its first attempt accepts the call too."""
+
     kind = "hansard.gateway.attempt-started.v1"
     call: Path
     tier: str
     provider: str
     model: str
     endpoint: str = Field(description="name of the endpoint in the configuration; never its key")
+    request: CallModel | None = Field(
+        default=None,
+        exclude_if=lambda request: request is None,
+        description="the call as it was heard, where this is the first that is said of it",
+    )
 
 
 class AttemptFailed(Event):
@@ -108,7 +115,7 @@ class AttemptFailed(Event):
     input_tokens: int = 0
     output_tokens: int = 0
     retry_at: AwareDatetime | None = Field(default=None, description="not before then: backoff, or the provider's Retry-After")
-    resume_at: AwareDatetime | None = Field(default=None, description="when the call goes on, at whatever tier; none: at once")
+    resume_at: AwareDatetime | None = Field(default=None, description="when the call goes on, at whatever tier")
     estimated: bool = Field(default=False, description="the cost is an estimate, or not known")
     circuit_open_until: AwareDatetime | None = None
 

@@ -257,6 +257,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "provider": "local",
         "model": "SmolLM2-135M-Instruct",
         "endpoint": "small",
+        "request": _CALL,
     },
     gateway.AttemptFailed: _ATTEMPT_FAILED,
     gateway.ModelReplied: {

@@ -126,13 +126,11 @@ _TOPICS = (
     ),
     Topic(
         "gateway.events",
-        "Model calls: intents, receipts, replies, costs.",
+        "The course of every model call: intents, receipts, costs; circuits and budgets. For watching: no service waits for it.",
         (
             gateway.CallAccepted,
             gateway.AttemptStarted,
             gateway.AttemptFailed,
-            gateway.ModelReplied,
-            gateway.ModelFailed,
             gateway.CallCancelled,
             gateway.ReplyDiscarded,
             gateway.ReplyRejected,
@@ -141,6 +139,13 @@ _TOPICS = (
             gateway.CircuitClosed,
             gateway.RetriesGranted,
         ),
+        ("gateway",),
+        ("console",),
+    ),
+    Topic(
+        "gateway.replies",
+        "How every model call ended: what its asker waits for.",
+        (gateway.ModelReplied, gateway.ModelFailed),
         ("gateway",),
         ("specialists", "verifier", "console"),
     ),

@@ -1,9 +1,10 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from contracts.message import Message
+from contracts.message import Intent, Message
 from shared.decider import Context, Decider
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -13,8 +14,11 @@ HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", sourc
 def told(decider: Decider[Any], given: Sequence[Message], when: Message, context: Context = HERE) -> list[Message]:
     """What is said when `when` is heard after `given` was said.
 
-    Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out.
+    Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out. The second time as
+    an audit does, which knows of a free slot only by the intent that was said.
     """
-    said, again = (list(decider.decide(decider.fold(given), when, context)) for _ in range(2))
+    said = list(decider.decide(decider.fold(given), when, context))
+    audited = replace(context, may_perform=any(isinstance(message, Intent) for message in said))
+    again = list(decider.decide(decider.fold(given), when, audited))
     assert said == again, "the same hearing was decided in two ways"
     return said

@@ -11,7 +11,7 @@ from uuid import UUID
 from contracts.codec import Invalid, decode
 from contracts.dead_letters import DeadLettered
 from contracts.envelope import Unreadable, read
-from contracts.message import Message, Outcome
+from contracts.message import Intent, Message, Outcome
 from contracts.topics import Topics
 from infra.audit.policies import Deciders, Policies, missing
 from shared.decider import Context, Woken
@@ -153,7 +153,9 @@ def _one(
         yield differs(floor, hearing.policy, service.decider.policy)
         return
     work = floor.begin(stream, live)
-    floor.hear(work, replace(message, redrive=hearing.attempt > 1))
+    intended = any(issubclass(floor.topics.kinds.get(one.kind, Message), Intent) for one in said)
+    context = replace(message.context, may_perform=intended)  # that a slot was free is on record by what was said
+    floor.hear(work, replace(message, context=context, redrive=hearing.attempt > 1))
     yield from _compared(differs, said, work.turn.said)
 
 

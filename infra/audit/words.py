@@ -132,7 +132,8 @@ def _call(d: Data) -> str:
 
 
 def _attempt(d: Data) -> str:
-    return _join(f"attempt {d.get('attempt')}", _join(d.get("tier"), d.get("model"), by="/"), d.get("endpoint"))
+    where = _join(d.get("tier"), d.get("model"), by="/")
+    return _join(f"attempt {d.get('attempt')}", where, d.get("endpoint"), _call(d["request"]) if d.get("request") else "")
 
 
 def _fall(d: Data) -> str:

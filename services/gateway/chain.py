@@ -32,8 +32,8 @@ def endpoint_at(chain: Chain, call: CallModel, receipts: Receipts, at: datetime)
     return next((e for e, not_before in _open(chain, call, receipts) if not_before is None or not_before <= at), None)
 
 
-def resume_at(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -> datetime | None:
-    """When the call goes on after the last of these receipts, heard `at`. None: at once.
+def resume_at(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -> datetime:
+    """When the call goes on after the last of these receipts, heard `at`: at once, which is `at`, or later.
 
     A short wait for a better endpoint is taken before a worse one is asked. A longer one, only where no other is left
     and there is no known answer. What lies at or behind the deadline is not waited for.
@@ -42,7 +42,7 @@ def resume_at(chain: Chain, call: CallModel, receipts: Receipts, at: datetime) -
     soon = next((wait for wait in waits if wait <= at + timedelta(seconds=chain.patience)), None)
     if soon is None and waits and known(chain, call) is None and not seeks(chain, call, receipts, None, at):
         soon = min(waits)
-    return soon if soon is not None and at < soon < call.deadline else None
+    return soon if soon is not None and at < soon < call.deadline else at
 
 
 def seeks(chain: Chain, call: CallModel, receipts: Receipts, endpoint: Endpoint | None, at: datetime) -> bool:

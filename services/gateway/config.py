@@ -16,7 +16,7 @@ from contracts.message import Confidence, Money, Name, Safety
 from shared.policy import version_of
 from shared.settings import Settings
 
-RULES = "2"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
+RULES = "3"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
 LOCAL_TIERS = ("cache", "extractive", "rules")
 MODEL_KEY = "HANSARD_MODEL_KEY"
 ANSWERS = Path(__file__).with_name("answers.yaml")

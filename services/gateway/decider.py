@@ -30,7 +30,7 @@ from services.gateway.steering import Budget, Circuit, Steering, steer, steered
 from shared.decider import Context, Decider, Woken
 
 LOOKUP = timedelta(seconds=2)  # for what was learned
-NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its lease
+NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its stream
 KEYS = uuid.UUID("1f6b0c1e-8f0e-5c38-9a55-0b7a6b6d9f52")
 
 
@@ -43,7 +43,7 @@ class Ready:
     """Goes on at the time that is due. Attempts that are `doubtful` were given up without a word from them."""
 
     call: CallModel
-    due: datetime
+    due: datetime | None = None  # none while an attempt is out
     receipts: tuple[AttemptFailed, ...] = ()
     doubtful: frozenset[int] = frozenset()
     attempts: int = 0
@@ -82,7 +82,7 @@ def gateway(chain: Chain) -> Decider[Call]:
             case Unasked():
                 match heard:
                     case CallModel():
-                        yield CallAccepted(request=heard, at=context.at)
+                        yield begin(heard, context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
                     case _:
@@ -90,8 +90,8 @@ def gateway(chain: Chain) -> Decider[Call]:
 
             case Ready():
                 match heard:
-                    case Woken() if context.at >= state.due:
-                        yield from go_on(state, context)
+                    case Woken() if state.due is not None and context.at >= state.due:
+                        yield go_on(state, context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
                     case AttemptReturned(attempt=attempt) if attempt in state.doubtful:
@@ -102,16 +102,13 @@ def gateway(chain: Chain) -> Decider[Call]:
             case Flying(out, since):
                 match heard:
                     case AttemptReturned(attempt=out.attempt, reply=ModelReplied() as reply):
-                        yield from weigh(since, out, reply, context.at)
+                        yield from weigh(since, out, reply, context)
                     case AttemptReturned(attempt=out.attempt, failure=failure):
-                        yield from fell(since, out, failure or gone(out), context.at)
+                        yield from fell(since, out, failure or gone(out), context)
                     case AttemptReturned(attempt=attempt) if attempt in since.doubtful:
                         yield discarded(heard, "superseded")
                     case Woken():
-                        yield from (said := list(fell(since, out, gone(out), context.at)))
-                        after = decider.fold(said, state)
-                        if isinstance(after, Ready) and after.due <= context.at:
-                            yield from go_on(after, context)
+                        yield from fell(since, out, gone(out), context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
                     case _:
@@ -132,20 +129,26 @@ def gateway(chain: Chain) -> Decider[Call]:
             case _:
                 assert_never(state)
 
-    def go_on(state: Ready, context: Context) -> Iterator[Message]:
+    def begin(call: CallModel, context: Context) -> Message:
+        """The first attempt, which accepts the call; the answer, where none is needed; or that the call waits for a slot."""
+        first = go_on(Ready(call), context)
+        if not isinstance(first, AttemptStarted):
+            return first
+        if not context.may_perform:
+            return CallAccepted(request=call, at=context.at)
+        return first.model_copy(update={"request": call})
+
+    def go_on(state: Ready, context: Context) -> AttemptStarted | ModelReplied | ModelFailed:
         call, receipts = state.call, state.receipts
         endpoint = endpoint_at(chain, call, receipts, context.at)
         if seeks(chain, call, receipts, endpoint, context.at):
-            yield lookup(state, context)
-            return
+            return lookup(state, context)
         if endpoint and not ahead(chain, call, endpoint):
-            yield attempt(state, endpoint, context)
-            return
+            return attempt(state, endpoint, context)
         answer, falls = local(chain, call, receipts, context.at)
         if answer is None:
-            yield failed(state, falls, "deadline" if context.at >= call.deadline else verdict(falls))
-            return
-        yield ModelReplied(
+            return failed(state, falls, "deadline" if context.at >= call.deadline else verdict(falls))
+        return ModelReplied(
             call=call.call,
             attempt=0,
             tier=answer.tier,
@@ -161,13 +164,13 @@ def gateway(chain: Chain) -> Decider[Call]:
             policy=chain.policy,
         )
 
-    def weigh(state: Ready, out: AttemptStarted, reply: ModelReplied, at: datetime) -> Iterator[Message]:
+    def weigh(state: Ready, out: AttemptStarted, reply: ModelReplied, context: Context) -> Iterator[Message]:
         """A reply counts, unless it is itself less sure than was asked for. One that says nothing of that does count."""
         least = state.call.minimum_confidence
         if least is not None and reply.confidence is not None and reply.confidence < least:
             detail = f"{reply.confidence:g} where {least:g} was asked for"
             fall = Fall(tier=out.tier, provider=out.provider, model=reply.model, reason="low-confidence", detail=detail)
-            yield from fell(state, out, receipt_of(out, reply, fall), at)
+            yield from fell(state, out, receipt_of(out, reply, fall), context)
             return
         yield reply.model_copy(
             update={
@@ -182,17 +185,23 @@ def gateway(chain: Chain) -> Decider[Call]:
             }
         )
 
-    def fell(state: Ready, out: AttemptStarted, failure: AttemptFailed, at: datetime) -> Iterator[Message]:
+    def fell(state: Ready, out: AttemptStarted, failure: AttemptFailed, context: Context) -> Iterator[Message]:
+        """The receipt, and where the call goes on at once, what it comes to; an attempt only where it can be made now."""
         number = 0 if failure.fall.reason in STAYED else out.attempt
         fall = failure.fall.model_copy(update={"tier": out.tier, "attempt": number})
         receipt = failure.model_copy(update={"call": state.call.call, "fall": fall})
-        receipts = (*state.receipts, receipt)
-        yield receipt.model_copy(update={"resume_at": resume_at(chain, state.call, receipts, at)})
+        due = resume_at(chain, state.call, (*state.receipts, receipt), context.at)
+        receipt = receipt.model_copy(update={"resume_at": due})
+        yield receipt
+        after = again(state, receipt)
         if out.safety == "never-repeat" and fall.reason in DOUBTFUL:
-            yield failed(replace(state, receipts=receipts), tuple(r.fall for r in receipts), "in-doubt")
+            yield failed(after, tuple(r.fall for r in after.receipts), "in-doubt")
+        elif due <= context.at:
+            then = go_on(after, context)
+            if context.may_perform or not isinstance(then, AttemptStarted):
+                yield then
 
-    decider: Decider[Call] = Decider(Unasked(), decide, evolve, wake_at, policy=chain.policy)
-    return decider
+    return Decider(Unasked(), decide, evolve, wake_at, policy=chain.policy)
 
 
 def evolve(state: Call, said: Message) -> Call:
@@ -201,18 +210,16 @@ def evolve(state: Call, said: Message) -> Call:
     match state, said:
         case Unasked(), CallAccepted(request=call, at=at):
             return Ready(call, due=at)
+        case Unasked(), AttemptStarted(request=CallModel() as call):
+            return Flying(said, since=Ready(call, attempts=said.attempt))
+        case Unasked(), ModelReplied() | ModelFailed():
+            return Settled(stands=isinstance(said, ModelReplied))
         case Unasked(), CallCancelled():
             return Settled(cancelled=True)
         case Ready(), AttemptStarted():
-            return Flying(said, since=replace(state, attempts=said.attempt))
+            return Flying(said, since=replace(state, attempts=said.attempt, due=None))
         case Flying(_, since), AttemptFailed():
-            lost = {said.fall.attempt} if said.fall.reason == "lost" else set()
-            return replace(
-                since,
-                due=said.resume_at or since.due,  # in the past: at once
-                receipts=(*since.receipts, said),
-                doubtful=since.doubtful | lost,
-            )
+            return again(since, said)
         case Ready(), ReplyDiscarded(attempt=attempt):
             return replace(state, doubtful=state.doubtful - {attempt})
         case Flying(_, since), ReplyDiscarded(attempt=attempt):
@@ -233,8 +240,13 @@ def evolve(state: Call, said: Message) -> Call:
             return state
 
 
+def again(since: Ready, receipt: AttemptFailed) -> Ready:
+    lost = {receipt.fall.attempt} if receipt.fall.reason == "lost" else set()
+    return replace(since, due=receipt.resume_at, receipts=(*since.receipts, receipt), doubtful=since.doubtful | lost)
+
+
 def wake_at(state: Call) -> datetime | None:
-    """When a call goes on. While an attempt is out its lease comes before this, which is the net under it."""
+    """When a call goes on. While an attempt is out, who makes it holds the stream, and this is the net under it."""
     match state:
         case Ready(due=at):
             return at

@@ -18,6 +18,7 @@ import httpx2
 import openai
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from pydantic_core import to_json
 
 from contracts.gateway import (
     AttemptFailed,
@@ -33,6 +34,7 @@ from services.gateway.decider import Flying
 from services.gateway.streaming import Pieces, streaming
 from services.gateway.wire import PATHS, Answer, Api, Json, Unusable, body, clean, confidence, read
 
+Clock = Callable[[], datetime]
 Gate = Callable[[], None]
 Tell = Callable[[str], None]
 NO_SLOT = "no slot was free in time"
@@ -46,10 +48,12 @@ _MILLION = Decimal(1_000_000)
 
 @dataclass
 class Client:
-    """An endpoint with its connections. One a process, for all calls."""
+    """An endpoint with its connections. One a process, for all calls. `sdk` and `http` share them."""
 
     endpoint: Endpoint
     sdk: openai.AsyncOpenAI
+    http: httpx2.AsyncClient
+    urls: dict[Api, httpx2.URL]
     slots: asyncio.Semaphore
     key: str
     model: str = ""  # the one it lists, where the configuration names none
@@ -77,28 +81,30 @@ class Ask(Protocol):
 
 
 @asynccontextmanager
-async def endpoints(chain: Chain, keys: Mapping[str, str], largest: int = LARGEST) -> AsyncIterator[Ask]:
-    """Opens a client for every endpoint and yields what makes an attempt. `keys`: API keys by name of the endpoint."""
+async def endpoints(chain: Chain, keys: Mapping[str, str], now: Clock, largest: int = LARGEST) -> AsyncIterator[Ask]:
+    """Opens a client for every endpoint and yields what makes an attempt. `keys`: API keys by name of the endpoint; `now`:
+    the store's clock, by which deadlines end."""
     async with AsyncExitStack() as stack:
         clients: dict[str, Client] = {}
         for endpoint in chain.endpoints:
-            key = keys.get(endpoint.name, "")
-            sdk = openai.AsyncOpenAI(
-                base_url=endpoint.url,
-                api_key=key or "none",
-                max_retries=0,
-                timeout=None,
-                http_client=_http_client(),
-            )
-            await stack.enter_async_context(sdk)
-            clients[endpoint.name] = Client(endpoint, sdk, asyncio.Semaphore(endpoint.concurrency), key, endpoint.model)
+            client = clients[endpoint.name] = _client(endpoint, keys.get(endpoint.name, ""))
+            await stack.enter_async_context(client.sdk)
 
         async def ask(
             state: Flying, intent: AttemptStarted, gate: Gate | None = None, tell: Tell | None = None
         ) -> AttemptReturned:
-            return await attempt(chain, clients.get(intent.endpoint), state, intent, largest, gate, tell)
+            return await attempt(chain, clients.get(intent.endpoint), state, intent, now, largest, gate, tell)
 
         yield ask
+
+
+def _client(endpoint: Endpoint, key: str) -> Client:
+    http = _http_client()
+    sdk = openai.AsyncOpenAI(base_url=endpoint.url, api_key=key or "none", max_retries=0, timeout=None, http_client=http)
+    given = (sdk.default_headers | sdk.auth_headers).items()
+    http.headers.update({name: text for name, text in given if isinstance(text, str) and not name.startswith("X-Stainless")})
+    urls = {api: httpx2.URL(endpoint.url.rstrip("/") + path) for api, path in PATHS.items()}
+    return Client(endpoint, sdk, http, urls, asyncio.Semaphore(endpoint.concurrency), key, endpoint.model)
 
 
 def _http_client() -> httpx2.AsyncClient:
@@ -116,6 +122,7 @@ async def attempt(
     client: Client | None,
     state: Flying,
     intent: AttemptStarted,
+    now: Clock,
     largest: int,
     gate: Gate | None = None,
     tell: Tell | None = None,
@@ -126,7 +133,7 @@ async def attempt(
         detail = f"this process knows no endpoint {intent.endpoint}"
         return _failed(intent, tried, "no-endpoint", detail)
     endpoint = client.endpoint
-    left = min((intent.deadline - datetime.now(UTC)).total_seconds(), endpoint.timeout)
+    left = min((intent.deadline - now()).total_seconds(), endpoint.timeout)
     with _span(endpoint, call, intent) as span:
         try:
             async with asyncio.timeout(left):
@@ -137,16 +144,13 @@ async def attempt(
             waited = "no answer in time" if tried.sent else NO_SLOT
             returned = _failed(intent, tried, "timeout", waited, estimated=tried.sent and not endpoint.free)
         except Unusable as error:
-            returned = _unusable(chain, endpoint, state, intent, tried, error)
+            returned = _unusable(chain, endpoint, state, intent, now, tried, error)
         except openai.APIStatusError as error:
-            returned = _status(endpoint, state, intent, tried, error, client.key)
-        except openai.APIConnectionError as error:
-            again = _backoff(state, intent)
-            detail = _detail(error.__cause__ or error, client.key)
-            returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
+            returned = _status(state, intent, now, tried, error, client.key)
         except Exception as error:  # an answer that broke on its way, or was none, is paid for all the same
-            again = _backoff(state, intent)
-            detail = _detail(error, client.key)
+            again = _backoff(state, intent, now)
+            cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
+            detail = _detail(cause or error, client.key)
             returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
         else:
             cost, estimated = _cost(chain, endpoint, call, answer)
@@ -195,11 +199,23 @@ async def _ask(
     tried.sent = True
     if tell is not None:
         return read(api, await _streamed(client, api, asked, headers, tell, largest), call)
-    # The resource classes would build their pydantic tree of every answer, for more CPU than all the rest.
-    response = await client.sdk.post(PATHS[api], cast_to=httpx2.Response, body=asked, options={"headers": headers})
+    # The SDK's own way of making and reading a request takes more CPU than all the rest.
+    response = await client.http.post(client.urls[api], content=to_json(asked), headers=headers)
+    if not response.is_success:
+        raise _refusal(response)
     if len(response.content) > largest:
         raise Unusable("invalid-output", f"the answer is larger than {largest} bytes")
     return read(api, response.content, call)
+
+
+def _refusal(response: httpx2.Response) -> openai.APIStatusError:
+    """As the SDK would have raised it."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+    told = body.get("error", body) if isinstance(body, dict) else body
+    return openai.APIStatusError(f"Error code: {response.status_code} - {told}", response=response, body=told)
 
 
 async def _streamed(client: Client, api: Api, asked: Json, headers: Json, tell: Tell, largest: int) -> bytes:
@@ -231,9 +247,9 @@ def _repair(state: Flying, intent: AttemptStarted) -> str:
 
 
 def _unusable(
-    chain: Chain, endpoint: Endpoint, state: Flying, intent: AttemptStarted, tried: Tried, error: Unusable
+    chain: Chain, endpoint: Endpoint, state: Flying, intent: AttemptStarted, now: Clock, tried: Tried, error: Unusable
 ) -> AttemptReturned:
-    again = _backoff(state, intent) if error.reason == "error" else None
+    again = _backoff(state, intent, now) if error.reason == "error" else None
     if error.used is None:
         return _failed(intent, tried, error.reason, error.detail, again, estimated=tried.sent and not endpoint.free)
     cost, estimated = _cost(chain, endpoint, state.since.call, error.used)
@@ -242,19 +258,14 @@ def _unusable(
 
 
 def _status(
-    endpoint: Endpoint,
-    state: Flying,
-    intent: AttemptStarted,
-    tried: Tried,
-    error: openai.APIStatusError,
-    key: str,
+    state: Flying, intent: AttemptStarted, now: Clock, tried: Tried, error: openai.APIStatusError, key: str
 ) -> AttemptReturned:
     status, headers = error.status_code, error.response.headers
     detail = _detail(error, key)
     if status == 429 and error.code != "insufficient_quota":
-        return _failed(intent, tried, "rate-limit", detail, _retry_after(headers) or _backoff(state, intent))
+        return _failed(intent, tried, "rate-limit", detail, _retry_after(headers, now()) or _backoff(state, intent, now))
     if status in (408, 409, 425) or status >= 500:
-        return _failed(intent, tried, "error", detail, _retry_after(headers) or _backoff(state, intent))
+        return _failed(intent, tried, "error", detail, _retry_after(headers, now()) or _backoff(state, intent, now))
     return _failed(intent, tried, "refused", detail)
 
 
@@ -297,9 +308,8 @@ def _detail(error: BaseException, key: str) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _retry_after(headers: Mapping[str, str]) -> datetime | None:
+def _retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
     """When the provider wants to be asked again: milliseconds, seconds or a date (by its own clock, where it tells)."""
-    now = datetime.now(UTC)
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         given = headers.get(name)
         if not given:
@@ -323,10 +333,10 @@ def _until(date: str, told: str | None, now: datetime) -> float:
         return float("nan")
 
 
-def _backoff(state: Flying, intent: AttemptStarted) -> datetime:
+def _backoff(state: Flying, intent: AttemptStarted, now: Clock) -> datetime:
     failures = sum(receipt.fall.tier == intent.tier for receipt in state.since.receipts)
     longest = min(FIRST_BACKOFF * 2**failures, LONGEST_BACKOFF)
-    return datetime.now(UTC) + timedelta(seconds=random.uniform(longest / 2, longest))
+    return now() + timedelta(seconds=random.uniform(longest / 2, longest))
 
 
 def _sources(answer: Answer) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from contracts.gateway import (
@@ -70,7 +70,7 @@ async def performer(
             return await ask(state, intent)
         who = f"{stream}#{intent.attempt}"
         try:
-            async with asyncio.timeout((intent.deadline - _now()).total_seconds()):
+            async with asyncio.timeout((intent.deadline - desk.now()).total_seconds()):
                 probe = await keeper.leave(state, intent, who)
         except Held as held:
             return not_made(intent, held.reason, held.detail, held.until)
@@ -85,7 +85,7 @@ async def performer(
         memory.learn(state, returned, stream)
         return returned
 
-    async with endpoints(chain, keys, largest) as ask, memory.noting():
+    async with endpoints(chain, keys, desk.now, largest) as ask, memory.noting():
         try:
             yield perform
         finally:
@@ -204,7 +204,7 @@ class Keeper:
 
     async def _know(self) -> None:
         """The circuit as it was at most a second ago; at the first call, as it is now."""
-        stream = circuit_stream(self.endpoint.name, _now())
+        stream = circuit_stream(self.endpoint.name, self.desk.now())
         if stream != self._day:
             async with self._first:
                 if stream != self._day:
@@ -243,7 +243,7 @@ class Keeper:
 
     async def _probe(self, intent: AttemptStarted, who: str) -> bool:
         """Raises Held, unless the circuit has closed (False) or this attempt is granted its probe (True)."""
-        if not self.circuit.bars(_now()) and not self._changing:
+        if not self.circuit.bars(self.desk.now()) and not self._changing:
             change = self.circuit.change + 1
             await self._change(ProbeAsked(attempt=change, endpoint=self.endpoint.name, by=who, until=intent.deadline))
             if self.circuit.probe == who:
@@ -262,7 +262,7 @@ class Keeper:
     async def _may_retry(self) -> bool:
         """Whether the budget has a retry for this process; one from the record where it has none left of its own."""
         async with self._budgeting:
-            stream = budget_stream(self.endpoint.name, _now())
+            stream = budget_stream(self.endpoint.name, self.desk.now())
             if stream != self._hour:
                 self._hour, self.had, self.used, self._spent_until = stream, 0, 0, 0.0
             if self.used >= self.had and time.monotonic() >= self._spent_until:
@@ -316,7 +316,7 @@ class Memory:
         """The answer that was learned, as a receipt; or that there is none, or none that is young, good enough and stands."""
         call, began = state.since.call, time.perf_counter()
         try:
-            async with asyncio.timeout((intent.deadline - _now()).total_seconds()):
+            async with asyncio.timeout((intent.deadline - self.desk.now()).total_seconds()):
                 learned = key(stream.tenant, call)
                 said = await self.desk.remembered(stream.tenant, learned, ModelReplied.kind, ReplyRejected.kind)
         except (TimeoutError, Unavailable):
@@ -324,7 +324,7 @@ class Memory:
         reply = used_again(self.chain, said, call) if said else None
         if said is None or said.at is None or reply is None:
             return not_made(intent, "miss", missed("cache").detail)
-        if (_now() - said.at).total_seconds() > self.chain.learning.hours * 3600:
+        if (self.desk.now() - said.at).total_seconds() > self.chain.learning.hours * 3600:
             return not_made(intent, "miss", f"what was learned is of {said.at:%Y-%m-%d %H:%M} UTC, and too old")
         reply = reply.model_copy(update={"attempt": intent.attempt, "latency_ms": round((time.perf_counter() - began) * 1000, 3)})
         return AttemptReturned(attempt=intent.attempt, call=intent.call, reply=reply)
@@ -377,7 +377,3 @@ class Whisper:
         intent, text, self.text = self.intent, self.text, ""
         piece = TokensStreamed(call=intent.call, attempt=intent.attempt, tier=intent.tier, piece=self.pieces, text=text)
         self.desk.whisper(self.stream, piece, uuid.uuid4())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

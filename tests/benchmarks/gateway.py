@@ -26,7 +26,7 @@ ENDS = {ModelReplied.kind.encode(), ModelFailed.kind.encode()}
 async def measure(addresses: Addresses, loads: Mapping[int, int] = LOADS) -> AsyncIterator[Measured]:
     with scripted() as url:
         settings = {"model_url": url, "model_name": "ok", "model_key": "scripted"}
-        async with house(addresses, "gateway", **settings) as it, Calls(it, "gateway.commands", "gateway.events") as calls:
+        async with house(addresses, "gateway", **settings) as it, Calls(it, "gateway.commands", "gateway.replies") as calls:
             for concurrency, count in loads.items():
                 bare = await _bare(url, concurrency, count)
                 yield bare

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import httpx2
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -21,7 +22,6 @@ from contracts.gateway import (
     AttemptFailed,
     AttemptReturned,
     AttemptStarted,
-    CallAccepted,
     CallModel,
     ChatMessage,
     FallReason,
@@ -41,6 +41,11 @@ from tests.scripted import Scripted
 CALL = "specialists/draft.1/1"
 TICK = 0.5  # seconds on a busy machine
 ANSWERS: dict[str, Any] = {"notice": "No model answered:", "fixed": [{"answer": "ask a person."}]}
+
+
+def now() -> datetime:
+    """The store's clock, which is the only one that counts: an hour ahead of this machine's."""
+    return datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture
@@ -70,35 +75,33 @@ def tiers(*endpoints: Endpoint, **more: Any) -> Chain:
 
 def asks(question: str = "Why is the sky blue?", seconds: float = 30, **more: Any) -> CallModel:
     messages = (ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content=question))
-    return CallModel(**{"call": CALL, "messages": messages, "deadline": datetime.now(UTC) + timedelta(seconds=seconds), **more})
+    return CallModel(**{"call": CALL, "messages": messages, "deadline": now() + timedelta(seconds=seconds), **more})
 
 
 def flying(tiers: Chain, call: CallModel, *before: AttemptFailed) -> tuple[Flying, AttemptStarted]:
     """A call whose next attempt has just been said."""
-    decider = gateway(tiers)
-    now = datetime.now(UTC)
-    said: list[Message] = [CallAccepted(request=call, at=now)]
-    for failed in (*before, None):
-        state = decider.fold(said)
-        said += list(decider.decide(state, Woken(), Context(UUID(int=1), now, "w", "t")))
-        if failed:
-            said.append(failed)
+    decider, context = gateway(tiers), Context(UUID(int=1), now(), "w", "t")
+    said: list[Message] = list(decider.decide(decider.initial, call, context))
+    for attempt, failed in enumerate(before, 1):
+        outcome = AttemptReturned(attempt=attempt, call=call.call, failure=failed)
+        said += decider.decide(decider.fold(said), outcome, context)
     state = decider.fold(said)
     assert isinstance(state, Flying)
     return state, state.out
 
 
 async def once(tiers: Chain, call: CallModel, *before: AttemptFailed, keys: dict[str, str] | None = None) -> AttemptReturned:
-    async with effects.endpoints(tiers, keys or {}) as perform:
-        return await perform(*flying(tiers, call, *before))
+    begun = flying(tiers, call, *before)  # before a client is opened, which takes its time
+    async with effects.endpoints(tiers, keys or {}, now) as perform:
+        return await perform(*begun)
 
 
 async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = None) -> list[Message]:
     """All that is said of a call, with no waiting between attempts: the time of a waking is the time that was due."""
     decider = gateway(tiers)
-    context = Context(UUID(int=1), datetime.now(UTC), "w", "t")
+    context = Context(UUID(int=1), now(), "w", "t")
     said: list[Message] = list(decider.decide(decider.initial, call, context))
-    async with effects.endpoints(tiers, keys or {}) as perform:
+    async with effects.endpoints(tiers, keys or {}, now) as perform:
         while not isinstance(state := decider.fold(said), Settled):
             if isinstance(state, Flying):
                 heard: Message = await perform(state, state.out)
@@ -207,7 +210,7 @@ async def test_nobody_there_is_an_error_that_may_pass() -> None:
 
 async def test_an_endpoint_that_this_process_does_not_know_is_a_fall(server: Scripted) -> None:
     state, intent = flying(tiers(at(server, "ok")), asks())
-    async with effects.endpoints(tiers(), {}) as perform:
+    async with effects.endpoints(tiers(), {}, now) as perform:
         assert failed(await perform(state, intent)).fall.reason == "no-endpoint"
 
 
@@ -224,8 +227,8 @@ async def test_no_server_however_slow_outlives_the_deadline_by_more_than_a_tick(
 
 async def test_an_attempt_whose_deadline_has_passed_does_not_leave_the_house(server: Scripted) -> None:
     state, intent = flying(tiers(at(server, "ok")), asks())
-    gone = intent.model_copy(update={"deadline": datetime.now(UTC) - timedelta(seconds=1)})
-    async with effects.endpoints(tiers(at(server, "ok")), {}) as perform:
+    gone = intent.model_copy(update={"deadline": now() - timedelta(seconds=1)})
+    async with effects.endpoints(tiers(at(server, "ok")), {}, now) as perform:
         assert failed(await perform(state, gone)).fall.reason == "timeout"
     assert server.calls["ok"] == 0
 
@@ -234,23 +237,50 @@ async def test_an_attempt_whose_deadline_has_passed_does_not_leave_the_house(ser
 async def test_a_provider_that_says_when_to_come_back_is_heard(server: Scripted, script: str) -> None:
     failure = failed(await once(tiers(at(server, script)), asks()))
     assert failure.retry_at is not None
-    assert 5 < (failure.retry_at - datetime.now(UTC)).total_seconds() <= 8
+    assert 5 < (failure.retry_at - now()).total_seconds() <= 8
+
+
+@pytest.mark.parametrize(("code", "reason"), [("insufficient_quota", "refused"), ("rate_limit_exceeded", "rate-limit")])
+async def test_a_quota_that_is_spent_does_not_come_back_by_waiting(server: Scripted, code: str, reason: FallReason) -> None:
+    body = {"error": {"message": "no more", "type": code, "code": code}}
+    error = effects._refusal(httpx2.Response(429, json=body, request=httpx2.Request("POST", server.url)))
+    state, intent = flying(tiers(at(server, "ok")), asks())
+    failure = failed(effects._status(state, intent, now, effects.Tried(), error, ""))
+    assert failure.fall.reason == reason
+    assert "no more" in failure.fall.detail
+
+
+async def test_what_is_sent_whole_and_what_is_streamed_say_the_same_of_their_sender(server: Scripted) -> None:
+    table = tiers(at(server, "ok"))
+    async with effects.endpoints(table, {"first": "sk-secret"}, now) as perform:
+        replied(await perform(*flying(table, asks())))
+        replied(await perform(*flying(table, asks()), tell=lambda _: None))
+    whole, streamed = (headers for _, headers, _ in server.seen)
+    for name in ("authorization", "user-agent", "accept", "content-type", "idempotency-key"):
+        assert whole[name] == streamed[name]
+
+
+def test_a_date_is_measured_by_the_clock_that_was_sent_with_it_or_else_by_the_stores() -> None:
+    told, here = "Thu, 01 Jan 2026 03:00:08 GMT", "Thu, 01 Jan 2026 03:00:00 GMT"
+    stores = datetime(2026, 1, 1, 3, 0, 5, tzinfo=UTC)
+    assert effects._retry_after({"retry-after": told, "date": here}, stores) == stores + timedelta(seconds=8)
+    assert effects._retry_after({"retry-after": told}, stores) == stores + timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "nan", "1e999", "soon", "Wed, 99 Foo 2026 99:99:99 GMT", ""])
 def test_a_wait_that_makes_no_sense_is_none(given: str) -> None:
-    assert effects._retry_after({"retry-after": given}) is None
+    assert effects._retry_after({"retry-after": given}, now()) is None
 
 
 def test_a_wait_without_end_is_a_day() -> None:
-    then = effects._retry_after({"retry-after": "99999999999"})
+    then = effects._retry_after({"retry-after": "99999999999"}, now())
     assert then is not None
-    assert then < datetime.now(UTC) + timedelta(days=1, seconds=1)
+    assert then < now() + timedelta(days=1, seconds=1)
 
 
 async def test_an_answer_too_large_for_the_record_cannot_be_used(server: Scripted) -> None:
     table = tiers(at(server, "ok"))
-    async with effects.endpoints(table, {}, largest=50) as perform:
+    async with effects.endpoints(table, {}, now, largest=50) as perform:
         failure = failed(await perform(*flying(table, asks())))
     assert (failure.fall.reason, "50 bytes" in failure.fall.detail) == ("invalid-output", True)
 
@@ -259,7 +289,7 @@ async def test_backoff_doubles_and_holds_some_chance(server: Scripted) -> None:
     async def waits(*before: AttemptFailed) -> float:
         failure = failed(await once(tiers(at(server, "500", max_retries=9)), asks(), *before))
         assert failure.retry_at is not None
-        return (failure.retry_at - datetime.now(UTC)).total_seconds()
+        return (failure.retry_at - now()).total_seconds()
 
     first = failed(await once(tiers(at(server, "500")), asks()))
     earlier = first.model_copy(update={"retry_at": None})
@@ -275,7 +305,7 @@ async def test_a_call_is_sent_in_full_with_its_keys(server: Scripted, transport:
     call = asks(temperature=0.5, max_output_tokens=33, response_schema=SCHEMA, tools=(TOOL,))
     table = tiers(at(server, "ok"))
     state, intent = flying(table, call)
-    async with effects.endpoints(table, {"first": "sk-secret"}) as perform:
+    async with effects.endpoints(table, {"first": "sk-secret"}, now) as perform:
         reply = replied(await perform(state, intent))
     ((path, headers, body),) = server.seen
     assert path == "/v1/chat/completions"
@@ -363,7 +393,7 @@ async def test_a_key_stays_out_of_what_is_told(server: Scripted) -> None:
 
 async def test_connections_are_kept_and_shared(server: Scripted, transport: Any) -> None:
     table = tiers(at(server, "ok"))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         for _ in range(20):
             replied(await perform(*flying(table, asks())))
     assert (server.calls["ok"], server.connections) == (20, 1)
@@ -372,7 +402,7 @@ async def test_connections_are_kept_and_shared(server: Scripted, transport: Any)
 async def test_an_endpoint_is_asked_only_so_often_at_once_and_delays_no_other(server: Scripted) -> None:
     table = tiers(at(server, "ok@200ms", concurrency=2), at(server, "ok", name="second"))
     slow, fast = flying(table, asks()), flying(tiers(table.endpoints[1]), asks())
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         waiting = [asyncio.create_task(perform(*slow)) for _ in range(6)]
         replied(await perform(*fast))
         assert not any(task.done() for task in waiting)
@@ -384,7 +414,7 @@ async def test_an_endpoint_is_asked_only_so_often_at_once_and_delays_no_other(se
 
 async def test_who_waits_for_a_slot_waits_no_longer_than_its_deadline(server: Scripted) -> None:
     table = tiers(at(server, "timeout", concurrency=1, timeout=0.3))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         returned = await asyncio.gather(*(perform(*flying(table, asks())) for _ in range(3)))
     assert {failed(one).fall.detail for one in returned} == {"no answer in time", "no slot was free in time"}
     assert server.calls["timeout"] == 1
@@ -392,7 +422,7 @@ async def test_who_waits_for_a_slot_waits_no_longer_than_its_deadline(server: Sc
 
 async def test_an_attempt_that_is_cancelled_lets_go_of_its_connection(server: Scripted, transport: Any) -> None:
     table = tiers(at(server, "timeout", timeout=60))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         task = asyncio.create_task(perform(*flying(table, asks(seconds=60))))
         async with asyncio.timeout(5):
             await until(lambda: server.now == 1)
@@ -437,7 +467,7 @@ async def test_an_endpoint_that_does_not_tell_its_tokens_is_estimated_and_says_s
 async def test_an_answer_that_cannot_be_used_is_paid_all_the_same(server: Scripted) -> None:
     price = {"input": "1", "output": "1"}
     said = await answer(tiers(at(server, "invalid+ok", price=price)), asks(response_schema=SCHEMA))
-    receipt, reply = said[2], said[-1]
+    receipt, reply = said[1], said[-1]
     assert isinstance(receipt, AttemptFailed)
     assert isinstance(reply, ModelReplied)
     assert 0 < receipt.cost < reply.cost

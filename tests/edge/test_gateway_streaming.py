@@ -17,6 +17,7 @@ from tests.edge.test_gateway_effects import (
     at,
     failed,
     flying,
+    now,
     replied,
     server,
     tiers,
@@ -33,7 +34,7 @@ PRICED: dict[str, Any] = {"price": {"input": "1", "output": "2"}}
 async def streamed(table: Chain, call: CallModel) -> tuple[list[str], AttemptReturned]:
     """The pieces that a watcher was told, and what the attempt brought back."""
     pieces: list[str] = []
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         returned = await perform(*flying(table, call), tell=pieces.append)
     return pieces, returned
 
@@ -50,7 +51,7 @@ async def test_pieces_come_in_order_and_make_up_the_reply(server: Scripted, api:
 async def test_a_piece_is_told_before_the_next_is_written(server: Scripted, api: str) -> None:
     began, told = time.monotonic(), []
     table = tiers(at(server, "words@50ms", api=api))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         replied(await perform(*flying(table, asks()), tell=lambda _: told.append(time.monotonic() - began)))
     assert told[-1] - told[0] > 0.2
 
@@ -59,7 +60,7 @@ async def test_a_piece_is_told_before_the_next_is_written(server: Scripted, api:
 @pytest.mark.parametrize("script", ["ok", "cut", "filtered"])
 async def test_a_streamed_reply_says_all_that_a_whole_one_says(server: Scripted, api: str, script: str) -> None:
     table = tiers(at(server, script, api=api, **PRICED))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         whole = replied(await perform(*flying(table, asks())))
     _, returned = await streamed(table, asks())
     assert timeless(replied(returned)) == timeless(whole)
@@ -116,7 +117,7 @@ async def test_what_an_endpoint_says_of_its_failure_in_the_midst_is_told(server:
 @API
 async def test_what_an_endpoint_says_of_its_failure_in_place_of_an_answer_is_told(server: Scripted, api: str) -> None:
     table = tiers(at(server, "fails", api=api))
-    async with effects.endpoints(table, {}) as perform:
+    async with effects.endpoints(table, {}, now) as perform:
         failure = failed(await perform(*flying(table, asks())))
     assert failure.fall.reason == "error"
     assert "scripted failure in the midst" in failure.fall.detail
@@ -151,6 +152,6 @@ async def test_an_endpoint_that_cannot_stream_may_answer_in_one_piece(
 @API
 async def test_a_stream_without_end_is_left(server: Scripted, api: str) -> None:
     table = tiers(at(server, "ok", api=api))
-    async with effects.endpoints(table, {}, 20) as perform:
+    async with effects.endpoints(table, {}, now, 20) as perform:
         failure = failed(await perform(*flying(table, asks()), tell=lambda _: None))
     assert (failure.fall.reason, failure.fall.detail) == ("invalid-output", "the answer is larger than 20 bytes")

@@ -10,7 +10,7 @@ Steps are joined by `+`, one a call, the last one for good; what follows `#` onl
     cut         stops for length                             filtered    stops for its content
     loops       says the same few words again and again
     500, 401 …  that status                                  429@T       with Retry-After, in seconds
-    date429@T   with Retry-After as a date                   garbage     200 and no JSON
+    date429@T   with Retry-After as a date, and the Date    garbage     200 and no JSON
     half        half of the body it promised                 drip@T      a byte every T
     words@T     where it streams, a word every T             fails       says, half way where it streams, that it failed
     timeout     never answers                                reset       cuts the connection
@@ -203,9 +203,10 @@ class _Connection(asyncio.Protocol):
                 self._done()
 
     def _refuse(self, step: Step) -> None:
-        wait = str(step.seconds) if step.seconds % 1 else str(int(step.seconds))
+        wait, now = str(step.seconds) if step.seconds % 1 else str(int(step.seconds)), int(time.time())
         if step.kind == "date":
-            wait = email.utils.formatdate(time.time() + step.seconds, usegmt=True)
+            then, here = (email.utils.formatdate(at, usegmt=True) for at in (now + step.seconds, now))
+            wait = f"{then}\r\nDate: {here}"
         extra = f"Retry-After: {wait}\r\n".encode() if step.seconds else b""
         error = {"error": {"message": f"scripted {step.status}", "type": "scripted", "code": None}}
         self._write(step.status, json.dumps(error).encode(), b"application/json", extra)

@@ -1,5 +1,6 @@
 """The gateway in sentences: given what was said, when this is heard, then that is said."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,8 +30,8 @@ from contracts.gateway import (
 from contracts.message import Message
 from contracts.verifier import Passage
 from services.gateway.config import Chain, Endpoint, Known
-from services.gateway.decider import Ready, Settled, gateway
-from shared.decider import Context, Woken
+from services.gateway.decider import Flying, Ready, Settled, gateway
+from shared.decider import Context, Decider, Woken
 from tests.told import told
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -64,8 +65,18 @@ def asks(question: str = "Why is the sky blue?", **more: Any) -> CallModel:
     )
 
 
+def full(seconds: float = 0) -> Context:
+    """No slot is free."""
+    return replace(at(seconds), may_perform=False)
+
+
 def accepted(call: CallModel | None = None) -> CallAccepted:
     return CallAccepted(request=call or asks(), at=NOON)
+
+
+def begun(call: CallModel | None = None, endpoint: Endpoint = FIRST, **more: Any) -> AttemptStarted:
+    """The first attempt of a call that waited for nothing."""
+    return started(1, endpoint, **more).model_copy(update={"request": call or asks()})
 
 
 def started(attempt: int = 1, endpoint: Endpoint = FIRST, seconds: float = 0, **more: Any) -> AttemptStarted:
@@ -83,13 +94,11 @@ def started(attempt: int = 1, endpoint: Endpoint = FIRST, seconds: float = 0, **
 
 
 def key(repairs: int = 0) -> str:
-    again = asks()
     decider = gateway(tiers(FIRST))
-    given: list[Message] = [CallAccepted(request=again, at=NOON)]
+    given: list[Message] = told(decider, [], asks(), at())
     for attempt in range(1, repairs + 1):
-        out = told(decider, given, Woken(), at())[0]
-        given += [out, fell("invalid-output", attempt)]
-    intent = told(decider, given, Woken(), at())[0]
+        given += told(decider, given, failure(fell("invalid-output", attempt)), at())
+    intent = given[-1]
     assert isinstance(intent, AttemptStarted)
     return intent.key
 
@@ -107,6 +116,11 @@ def fell(reason: FallReason, attempt: int = 1, endpoint: Endpoint = FIRST, detai
         detail=detail,
     )
     return AttemptFailed(call=CALL, fall=fall, latency_ms=5, **more)
+
+
+def then(failed: AttemptFailed, seconds: float) -> AttemptFailed:
+    """The receipt of an attempt after which the call goes on at that time."""
+    return failed.model_copy(update={"resume_at": NOON + timedelta(seconds=seconds)})
 
 
 def failure(failed: AttemptFailed) -> AttemptReturned:
@@ -137,57 +151,73 @@ def success(reply: ModelReplied) -> AttemptReturned:
 
 KEY = ""
 KEY = key()
-first_fell = [accepted(), started(), fell("refused")]
+first_fell = [begun(), then(fell("refused"), 1)]
 
 
 # What is asked
 
 
-def test_a_call_is_accepted_as_it_was_heard() -> None:
-    assert told(both, [], asks(), at()) == [accepted()]
+def test_where_a_slot_is_free_the_first_attempt_accepts_the_call_as_it_was_heard() -> None:
+    assert told(both, [], asks(), at()) == [begun()]
 
 
-def test_an_accepted_call_is_due_at_once() -> None:
+def test_where_no_slot_is_free_a_call_is_accepted_as_it_was_heard_and_waits_for_one() -> None:
+    assert told(both, [], asks(), full()) == [accepted()]
     assert both.wake_at(both.fold([accepted()])) == NOON
+    assert told(both, [accepted()], Woken(), at(1)) == [started(seconds=1)]
+
+
+def test_who_waited_for_a_slot_goes_on_as_who_did_not() -> None:
+    waited, at_once = both.fold([accepted(), started()]), both.fold([begun()])
+    assert isinstance(at_once, Flying)
+    assert replace(at_once, out=started()) == waited
+
+
+def test_what_needs_no_model_is_answered_though_no_slot_is_free_and_nothing_else_is_said_of_it() -> None:
+    none = gateway(tiers())
+    (known,) = told(none, [], asks("What is your refund policy?"), full())
+    assert isinstance(known, ModelReplied)
+    assert (known.tier, known.text) == ("cache", "30 days.")
+    assert none.fold([known]) == Settled(stands=True)
 
 
 def test_a_call_that_was_heard_before_changes_nothing() -> None:
-    for before in ([accepted()], [accepted(), started()], [accepted(), started(), replied()]):
+    for before in ([accepted()], [begun()], [accepted(), started()], [begun(), replied()]):
         assert told(both, before, asks(), at()) == []
 
 
 def test_the_first_tier_is_asked_first_and_the_intent_says_until_when() -> None:
-    assert told(both, [accepted()], Woken(), at(1)) == [started(seconds=1)]
+    assert told(both, [], asks(), at(1)) == [begun(seconds=1)]
 
 
 def test_no_attempt_may_outlive_the_call() -> None:
     call = asks(deadline=NOON + timedelta(seconds=5))
-    assert told(both, [accepted(call)], Woken(), at(1)) == [started(seconds=1, until=5)]
+    assert told(both, [], call, at(1)) == [begun(call, seconds=1, until=5)]
 
 
-def test_an_attempt_that_is_out_is_lost_some_time_after_its_deadline_whatever_became_of_its_lease() -> None:
-    due = both.wake_at(both.fold([accepted(), started()]))
+def test_an_attempt_that_is_out_is_lost_some_time_after_its_deadline_whoever_holds_its_stream() -> None:
+    due = both.wake_at(both.fold([begun()]))
     assert due is not None
-    assert due > started().deadline
+    assert due > begun().deadline
 
 
 def test_a_call_for_another_class_of_model_begins_at_an_endpoint_that_serves_it() -> None:
     capable = FIRST.model_copy(update={"classes": ("capable",)})
     fast = SECOND.model_copy(update={"classes": ("fast",)})
     decider = gateway(tiers(capable, fast))
-    assert told(decider, [accepted()], Woken(), at()) == [started(endpoint=fast)]
+    assert told(decider, [], asks(), at()) == [begun(endpoint=fast)]
     wanted = asks(model_class="capable")
-    assert told(decider, [accepted(wanted)], Woken(), at()) == [started(endpoint=capable)]
+    assert told(decider, [], wanted, at()) == [begun(wanted, capable)]
 
 
 def test_a_lesser_model_is_better_than_none() -> None:
     decider = gateway(tiers(FIRST.model_copy(update={"classes": ("capable",)})))
-    assert told(decider, [accepted(asks(model_class="fast"))], Woken(), at()) == [started()]
+    assert told(decider, [], asks(model_class="fast"), at()) == [begun()]
 
 
 def test_the_key_of_a_call_is_its_own_in_every_workflow_and_tenant() -> None:
     contexts = [Context(UUID(int=1), NOON, workflow, tenant) for workflow in ("w", "v") for tenant in ("t", "u")]
-    keys = {said.key for c in contexts for said in told(both, [accepted()], Woken(), c)}  # type: ignore[attr-defined]
+    keys = {said.key for c in contexts for said in told(both, [], asks(), c)}  # type: ignore[attr-defined]
     assert len(keys) == 4
     assert all(CALL not in key for key in keys)
 
@@ -249,10 +279,10 @@ def test_a_model_that_is_less_sure_than_was_asked_for_falls_and_is_paid() -> Non
     assert said == [
         fell(
             "low-confidence", detail="0.5 where 0.7 was asked for", cost=Decimal("0.002"),
-            input_tokens=10, output_tokens=3,
-        ).model_copy(update={"latency_ms": 7})
+            input_tokens=10, output_tokens=3, resume_at=1,
+        ).model_copy(update={"latency_ms": 7}),
+        started(2, SECOND, 1),
     ]  # fmt: skip
-    assert told(both, [accepted(call), started(), *said], Woken(), at(1)) == [started(2, SECOND, 1)]
 
 
 def test_a_model_that_is_as_sure_as_was_asked_for_counts() -> None:
@@ -273,15 +303,28 @@ def test_a_confidence_that_is_not_known_causes_no_fall() -> None:
 @pytest.mark.parametrize("reason", ["timeout", "refused", "low-confidence", "no-endpoint"])
 def test_what_another_attempt_would_not_change_falls_to_the_next_tier_at_once(reason: FallReason) -> None:
     failed = fell(reason)
-    assert told(both, [accepted(), started()], failure(failed), at(1)) == [failed]
-    assert both.wake_at(both.fold([accepted(), started(), failed])) == NOON
-    assert told(both, [accepted(), started(), failed], Woken(), at(1)) == [started(2, SECOND, 1)]
+    assert told(both, [begun()], failure(failed), at(1)) == [then(failed, 1), started(2, SECOND, 1)]
+
+
+def test_where_no_slot_is_free_the_next_attempt_waits_for_one() -> None:
+    (receipt,) = told(both, [begun()], failure(fell("refused")), full(1))
+    assert receipt == then(fell("refused"), 1)
+    assert both.wake_at(both.fold([begun(), receipt])) == NOON + timedelta(seconds=1)
+    assert told(both, [begun(), receipt], Woken(), at(3)) == [started(2, SECOND, 3)]
+
+
+def test_after_the_last_attempt_what_needs_no_model_answers_at_once_though_no_slot_is_free() -> None:
+    for context in (at(1), full(1)):
+        receipt, answer = told(alone, [begun()], failure(fell("refused")), context)
+        assert receipt == then(fell("refused"), 1)
+        assert isinstance(answer, ModelReplied)
+        assert answer.tier == "rules"
 
 
 @pytest.mark.parametrize("reason", ["error", "rate-limit"])
 def test_what_passes_is_tried_again_at_the_same_tier_when_its_time_has_come(reason: FallReason) -> None:
     failed = fell(reason, retry_at=2)
-    waiting = fell(reason, retry_at=2, resume_at=2)
+    waiting = then(failed, 2)
     assert told(both, [accepted(), started()], failure(failed), at(1)) == [waiting]
     assert both.wake_at(both.fold([accepted(), started(), waiting])) == NOON + timedelta(seconds=2)
     assert told(both, [accepted(), started(), waiting], Woken(), at(2)) == [started(2, seconds=2)]
@@ -299,14 +342,12 @@ def test_a_tier_is_tried_again_only_so_often() -> None:
     assert told(decider, [accepted(), started()], failure(fell("error", retry_at=1)), at(0.5)) == [waiting]
     before = [accepted(), started(), waiting, started(2)]
     last = fell("error", 2, retry_at=3)
-    assert told(decider, before, failure(last), at(2)) == [last]
-    assert told(decider, [*before, last], Woken(), at(2)) == [started(3, SECOND, 2)]
+    assert told(decider, before, failure(last), at(2)) == [then(last, 2), started(3, SECOND, 2)]
 
 
 def test_a_provider_that_wants_a_long_wait_is_left_for_the_next() -> None:
     limited = fell("rate-limit", retry_at=30)
-    assert told(both, [accepted(), started()], failure(limited), at(1)) == [limited]
-    assert told(both, [accepted(), started(), limited], Woken(), at(1)) == [started(2, SECOND, 1)]
+    assert told(both, [begun()], failure(limited), at(1)) == [then(limited, 1), started(2, SECOND, 1)]
 
 
 def test_a_provider_is_waited_for_as_it_asked_where_no_other_is_left() -> None:
@@ -320,8 +361,8 @@ def test_a_provider_is_waited_for_as_it_asked_where_no_other_is_left() -> None:
 
 def test_no_provider_is_waited_for_beyond_the_deadline() -> None:
     limited = fell("rate-limit", retry_at=60)
-    assert told(alone, [accepted(), started()], failure(limited), at(1)) == [limited]
-    (said,) = told(alone, [accepted(), started(), limited], Woken(), at(1))
+    receipt, said = told(alone, [begun()], failure(limited), at(1))
+    assert receipt == then(limited, 1)
     assert isinstance(said, ModelReplied)
     assert said.tier == "rules"
     assert said.falls[0] == limited.fall
@@ -329,36 +370,33 @@ def test_no_provider_is_waited_for_beyond_the_deadline() -> None:
 
 def test_a_known_answer_now_is_better_than_a_long_wait() -> None:
     limited = fell("rate-limit", retry_at=30)
-    before = [accepted(asks("What is your refund policy?")), started()]
-    assert told(alone, before, failure(limited), at(1)) == [limited]
-    (said,) = told(alone, [*before, limited], Woken(), at(1))
+    receipt, said = told(alone, [begun(asks("What is your refund policy?"))], failure(limited), at(1))
+    assert receipt == then(limited, 1)
     assert isinstance(said, ModelReplied)
     assert (said.tier, said.falls) == ("cache", (limited.fall,))
 
 
 def test_output_that_cannot_be_used_is_repaired_once_under_another_key() -> None:
     unusable = fell("invalid-output", detail="no JSON")
-    assert told(both, [accepted(), started()], failure(unusable), at(1)) == [unusable]
     repair = started(2, seconds=1, key=key(repairs=1))
     assert repair.key != KEY
-    assert told(both, [accepted(), started(), unusable], Woken(), at(1)) == [repair]
+    assert told(both, [begun()], failure(unusable), at(1)) == [then(unusable, 1), repair]
     again = fell("invalid-output", 2)
-    before = [accepted(), started(), unusable, repair]
-    assert told(both, before, failure(again), at(2)) == [again]
-    assert told(both, [*before, again], Woken(), at(2)) == [started(3, SECOND, 2)]
+    assert told(both, [begun(), unusable, repair], failure(again), at(2)) == [then(again, 2), started(3, SECOND, 2)]
 
 
 def test_a_performer_cannot_say_that_another_tier_or_attempt_failed() -> None:
     wrong = fell("refused", 1, SECOND)
-    (said,) = told(both, [accepted(), started()], failure(wrong), at(1))
+    said, _ = told(both, [begun()], failure(wrong), at(1))
     assert isinstance(said, AttemptFailed)
     assert said.fall.tier == "first"
 
 
 def test_an_outcome_without_content_is_a_loss() -> None:
-    (said,) = told(both, [accepted(), started()], AttemptReturned(attempt=1, call=CALL), at(1))
+    said, next_ = told(both, [begun()], AttemptReturned(attempt=1, call=CALL), at(1))
     assert isinstance(said, AttemptFailed)
     assert said.fall.reason == "lost"
+    assert next_ == started(2, seconds=1)
 
 
 # In doubt
@@ -369,8 +407,8 @@ def lost(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> AttemptFa
     return fell("lost", attempt, endpoint, detail, estimated=True, **more).model_copy(update={"latency_ms": 0})
 
 
-def test_an_attempt_whose_lease_ended_is_in_doubt_and_made_again_under_its_key() -> None:
-    assert told(both, [accepted(), started()], Woken(), at(15)) == [lost(), started(2, seconds=15)]
+def test_an_attempt_whose_process_fell_silent_is_in_doubt_and_made_again_under_its_key() -> None:
+    assert told(both, [begun()], Woken(), at(15)) == [lost(resume_at=15), started(2, seconds=15)]
 
 
 def test_what_may_never_be_repeated_is_not_and_says_so() -> None:
@@ -378,7 +416,7 @@ def test_what_may_never_be_repeated_is_not_and_says_so() -> None:
     said = told(both, [accepted(), intent], Woken(), at(15))
     falls = (lost().fall,)
     assert said == [
-        lost(),
+        lost(resume_at=15),
         ModelFailed(call=CALL, reason="in-doubt", falls=falls, detail="first: lost", cost=Decimal(0)),
     ]
     assert told(both, [accepted(), intent, *said], Woken(), at(15)) == []
@@ -393,12 +431,15 @@ def test_what_may_never_be_repeated_is_in_doubt_after_a_broken_attempt(reason: F
 
 def test_what_was_refused_is_in_no_doubt() -> None:
     intent = started(safety="never-repeat")
-    assert told(both, [accepted(), intent], failure(fell("refused")), at(1)) == [fell("refused")]
+    assert told(both, [accepted(), intent], failure(fell("refused")), at(1)) == [
+        then(fell("refused"), 1),
+        started(2, SECOND, 1),
+    ]
 
 
 def test_the_safety_of_an_endpoint_is_declared_in_the_intent() -> None:
     keyed = FIRST.model_copy(update={"safety": "keyed"})
-    assert told(gateway(tiers(keyed)), [accepted()], Woken(), at()) == [started(safety="keyed")]
+    assert told(gateway(tiers(keyed)), [], asks(), at()) == [begun(safety="keyed")]
 
 
 def test_a_lost_attempt_that_comes_back_never_wins_but_is_paid_for() -> None:
@@ -426,7 +467,7 @@ def test_an_attempt_that_failed_and_comes_back_again_says_nothing() -> None:
 
 
 def test_an_attempt_that_was_never_started_says_nothing() -> None:
-    for before in ([], [accepted()], [accepted(), started()]):
+    for before in ([], [accepted()], [begun()]):
         assert told(both, before, success(replied(9)), at(1)) == []
 
 
@@ -481,8 +522,8 @@ def test_a_reply_that_did_not_hold_is_marked_once_and_with_the_reasons() -> None
 
 
 def test_a_reply_without_an_attempt_can_be_marked_too() -> None:
-    said = told(gateway(tiers()), [accepted()], Woken(), at())
-    assert told(gateway(tiers()), [accepted(), *said], rejects, at(2)) == [rejected]
+    said = told(gateway(tiers()), [], asks(), at())
+    assert told(gateway(tiers()), said, rejects, at(2)) == [rejected]
 
 
 @pytest.mark.parametrize(
@@ -545,8 +586,9 @@ NO_ENDPOINT = Fall(tier="endpoints", reason="no-endpoint", detail="no endpoint i
 
 
 def test_where_every_endpoint_fell_a_rule_says_that_no_model_answered_and_why() -> None:
-    before = [*first_fell, started(2, SECOND), fell("timeout", 2, SECOND, cost=Decimal("0.1"))]
-    assert told(both, before, Woken(), at(2)) == [
+    timed_out = fell("timeout", 2, SECOND, cost=Decimal("0.1"))
+    assert told(both, [*first_fell, started(2, SECOND)], failure(timed_out), at(2)) == [
+        then(timed_out, 2),
         by_rule(
             "No model answered: ask a person.",
             fell("refused").fall,
@@ -555,20 +597,21 @@ def test_where_every_endpoint_fell_a_rule_says_that_no_model_answered_and_why() 
             EXTRACT_MISS,
             cost=Decimal("0.1"),
             policy=both.policy,
-        )
+        ),
     ]
 
 
 def test_without_any_endpoint_the_answer_says_so() -> None:
     none = gateway(tiers())
     falls = (NO_ENDPOINT, CACHE_MISS, EXTRACT_MISS)
-    assert told(none, [accepted(asks("What price?"))], Woken(), at()) == [
+    assert told(none, [], asks("What price?"), at()) == [
         by_rule("No model answered: see the prices.", *falls, policy=none.policy)
     ]
 
 
 def test_after_the_deadline_no_endpoint_is_asked_and_the_caller_is_still_answered() -> None:
-    (said,) = told(both, [accepted()], Woken(), at(60))
+    (said,) = told(both, [], asks(), at(60))
+    assert told(both, [accepted()], Woken(), at(60)) == [said]
     assert isinstance(said, ModelReplied)
     assert said.tier == "rules"
     assert [(fall.tier, fall.reason) for fall in said.falls] == [
@@ -581,22 +624,22 @@ def test_after_the_deadline_no_endpoint_is_asked_and_the_caller_is_still_answere
 
 def test_where_nothing_is_left_the_failure_tells_every_fall() -> None:
     bare = gateway(tiers(FIRST, order=["first"]))
-    assert told(bare, first_fell, Woken(), at(1)) == [
-        ModelFailed(call=CALL, reason="refused", falls=(fell("refused").fall,), detail="first: refused")
+    assert told(bare, [begun()], failure(fell("refused")), at(1)) == [
+        then(fell("refused"), 1),
+        ModelFailed(call=CALL, reason="refused", falls=(fell("refused").fall,), detail="first: refused"),
     ]
-    (late,) = told(bare, [accepted()], Woken(), at(60))
+    (late,) = told(bare, [], asks(), at(60))
     assert isinstance(late, ModelFailed)
     assert late.reason == "deadline"
-    before = [accepted(), started(), fell("timeout", cost=Decimal("0.3"))]
-    (timed_out,) = told(bare, before, Woken(), at(21))
+    receipt, timed_out = told(bare, [begun()], failure(fell("timeout", cost=Decimal("0.3"))), at(21))
     assert isinstance(timed_out, ModelFailed)
     assert (timed_out.reason, timed_out.cost) == ("no-answer", Decimal("0.3"))
-    assert told(bare, [*before, timed_out], Woken(), at(22)) == []
+    assert told(bare, [begun(), receipt, timed_out], Woken(), at(22)) == []
 
 
 def test_a_known_answer_is_found_without_regard_to_case_spacing_and_closing_punctuation() -> None:
     for question in ("what is your REFUND policy", "  What is  your refund policy?? ", "What is your refund policy."):
-        (said,) = told(gateway(tiers()), [accepted(asks(question))], Woken(), at())
+        (said,) = told(gateway(tiers()), [], asks(question), at())
         assert isinstance(said, ModelReplied)
         assert (said.tier, said.text, said.confidence) == ("cache", "30 days.", 0.95)
 
@@ -610,7 +653,7 @@ def test_a_known_answer_does_not_go_before_passages_or_an_earlier_talk() -> None
         ChatMessage(role="user", content=question),
     )
     for call in (asks(question, passages=passages), asks(question).model_copy(update={"messages": talk})):
-        (said,) = told(gateway(tiers()), [accepted(call)], Woken(), at())
+        (said,) = told(gateway(tiers()), [], call, at())
         assert isinstance(said, ModelReplied)
         assert said.tier == "rules"
 
@@ -620,7 +663,7 @@ def test_the_best_supported_sentences_of_the_passages_are_quoted_with_their_sour
         Passage(source="sky.md", text="Grass is green. The sky is blue because air scatters blue light most."),
         Passage(source="sea.md", text="The sea is deep."),
     )
-    (said,) = told(gateway(tiers()), [accepted(asks(passages=passages))], Woken(), at())
+    (said,) = told(gateway(tiers()), [], asks(passages=passages), at())
     assert isinstance(said, ModelReplied)
     assert said.tier == "extractive"
     assert "“The sky is blue because air scatters blue light most.” [sky.md]" in said.text
@@ -632,11 +675,11 @@ def test_the_best_supported_sentences_of_the_passages_are_quoted_with_their_sour
 
 def test_a_tier_without_a_model_may_stand_first() -> None:
     cached = gateway(tiers(FIRST, order=["cache", "first", "rules"]))
-    (known,) = told(cached, [accepted(asks("What is your refund policy?"))], Woken(), at())
+    (known,) = told(cached, [], asks("What is your refund policy?"), at())
     assert isinstance(known, ModelReplied)
     assert (known.tier, known.falls) == ("cache", ())
-    assert told(cached, [accepted()], Woken(), at()) == [started()]
-    (said,) = told(cached, [accepted(), started()], success(replied()), at(1))
+    assert told(cached, [], asks(), at()) == [begun()]
+    (said,) = told(cached, [begun()], success(replied()), at(1))
     assert isinstance(said, ModelReplied)
     assert said.falls == (CACHE_MISS,)
 
@@ -648,13 +691,22 @@ REASONS: list[FallReason] = [
 ]  # fmt: skip
 
 
+def woken(decider: Decider[Any], said: list[Message], seconds: float) -> list[Message]:
+    """What is said to a waking, which must not leave a stream that wants to be woken at that time or before."""
+    more = told(decider, said, Woken(), at(seconds))
+    due = decider.wake_at(decider.fold([*said, *more]))
+    assert due is None or due > at(seconds).at
+    return more
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(data: st.DataObject) -> None:
     """Whatever the attempts bring and however long they take: the last is asked before the deadline, then comes an answer."""
     retries = data.draw(st.integers(0, 3))
     decider = gateway(tiers(*(e.model_copy(update={"max_retries": retries, "timeout": 10}) for e in (FIRST, SECOND))))
-    said: list[Message] = [accepted()]
+    slots = st.sampled_from([at, full])
+    said: list[Message] = told(decider, [], asks(), data.draw(slots)(0))
     now, attempts = 0.0, 0
     while not isinstance(state := decider.fold(said), Settled):
         if isinstance(state, Ready):
@@ -662,7 +714,7 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
             assert due is not None
             assert due < NOON + timedelta(seconds=60)
             now = max(now, (due - NOON).total_seconds())
-            said += told(decider, said, Woken(), at(now))
+            said += woken(decider, said, now)
         else:
             attempts += 1
             out = said[-1]
@@ -673,12 +725,12 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
             reason = data.draw(st.sampled_from(REASONS))
             retry = data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
             if reason == "lost":
-                said += told(decider, said, Woken(), at(now))
+                said += woken(decider, said, now)
                 continue
             failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST)
             if retry is not None:
                 failed = failed.model_copy(update={"retry_at": NOON + timedelta(seconds=now + retry)})
-            said += told(decider, said, failure(failed), at(now))
+            said += told(decider, said, failure(failed), data.draw(slots)(now))
         assert len(said) < 100
     last = said[-1]
     assert isinstance(last, ModelReplied)
@@ -704,6 +756,55 @@ def test_nothing_that_is_repeated_or_out_of_order_gives_a_second_answer(order: l
     assert len(marks) <= any(isinstance(m, ModelReplied) for m in said[: marks[0] if marks else 0])
     started_ones = [m.attempt for m in said if isinstance(m, AttemptStarted)]
     assert started_ones == list(range(1, len(started_ones) + 1))
+
+
+HEARD = st.one_of(
+    st.just(asks()),
+    st.just(asks("What is your refund policy?")),
+    st.just(CancelCall(call=CALL)),
+    st.just(rejects),
+    st.just(Woken()),
+    st.integers(1, 4).map(lambda attempt: success(replied(attempt, confidence=0.5))),
+    st.builds(
+        lambda reason, attempt, retry: failure(fell(reason, attempt, retry_at=retry) if retry else fell(reason, attempt)),
+        st.sampled_from(REASONS),
+        st.integers(1, 4),
+        st.none() | st.floats(0.1, 90),
+    ),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from([both, alone, gateway(tiers()), gateway(tiers(FIRST, order=["first"]))]),
+    st.lists(st.tuples(HEARD, st.floats(0, 40), st.booleans()), max_size=12),
+)
+def test_no_stream_wants_to_be_woken_at_a_time_that_is_past_but_for_a_slot(
+    decider: Decider[Any], history: list[tuple[Message, float, bool]]
+) -> None:
+    said: list[Message] = []
+    now = 0.0
+    for heard, seconds, free in history:
+        now += seconds
+        if isinstance(heard, Woken):
+            said += woken(decider, said, now)
+            continue
+        before, more = decider.fold(said), told(decider, said, heard, at(now) if free else full(now))
+        said += more
+        after = decider.fold(said)
+        if more and isinstance(after, Ready) and not isinstance(before, Ready) and free:
+            assert after.due is not None and after.due > at(now).at
+        assert not isinstance(after, Ready) or after.due is not None
+        assert sum(isinstance(one, AttemptStarted) and one.request is not None for one in said) <= 1
+    if not isinstance(decider.fold(said), Settled) and said:
+        while not isinstance(state := decider.fold(said), Settled):
+            due = decider.wake_at(state)
+            assert due is not None, "nobody will ever look at it again"
+            now = max(now, (due - NOON).total_seconds())
+            more = woken(decider, said, now)
+            assert more
+            said += more
+            assert len(said) < 100
 
 
 # The tiers as data

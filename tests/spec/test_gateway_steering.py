@@ -13,7 +13,6 @@ from contracts.codec import encode
 from contracts.gateway import (
     AttemptReturned,
     AttemptStarted,
-    CallAccepted,
     ChatMessage,
     CircuitClosed,
     CircuitOpened,
@@ -47,12 +46,16 @@ from tests.spec.test_gateway import (
     accepted,
     asks,
     at,
+    begun,
     failure,
     fell,
+    full,
     replied,
     started,
     success,
+    then,
     tiers,
+    woken,
 )
 from tests.told import told
 
@@ -195,10 +198,7 @@ def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(asked:
 def test_what_did_not_leave_the_house_is_a_fall_without_an_attempt_and_the_next_tier_is_asked_at_once(reason: FallReason) -> None:
     both = gateway(tiers(FIRST, SECOND))
     held = failure(fell(reason))
-    (receipt,) = told(both, [accepted(), started()], held, at(1))
-    assert receipt == fell(reason, attempt=0)
-    assert both.wake_at(both.fold([accepted(), started(), receipt])) == NOON
-    assert told(both, [accepted(), started(), receipt], Woken(), at(1)) == [started(2, SECOND, 1)]
+    assert told(both, [begun()], held, at(1)) == [then(fell(reason, attempt=0), 1), started(2, SECOND, 1)]
 
 
 # What was learned
@@ -206,13 +206,15 @@ def test_what_did_not_leave_the_house_is_a_fall_without_an_attempt_and_the_next_
 learns = tiers(FIRST, SECOND, learning={"hours": 1, "confidence": 0.7})
 learner = gateway(learns)
 QUESTION = asks("Why is the sky blue?")
-fallen = [accepted(), started(), fell("refused"), started(2, SECOND), fell("refused", 2, SECOND)]
+trying = [begun(), fell("refused"), started(2, SECOND)]
+refused = fell("refused", 2, SECOND)
+fallen = [*trying, then(refused, 0)]
 
 
-def looks(attempt: int = 3, seconds: float = 0) -> AttemptStarted:
+def looks(attempt: int = 3, seconds: float = 0, **more: Any) -> AttemptStarted:
     return AttemptStarted(
         attempt=attempt, safety="safe", key="", deadline=time(seconds + 2), call=CALL,
-        tier="cache", provider="hansard", model="cache", endpoint="cache",
+        tier="cache", provider="hansard", model="cache", endpoint="cache", **more,
     )  # fmt: skip
 
 
@@ -222,6 +224,8 @@ def missing(attempt: int = 3) -> AttemptReturned:
 
 
 def test_when_no_endpoint_is_left_what_was_learned_is_looked_up_and_that_is_on_the_record() -> None:
+    assert told(learner, trying, failure(refused), at()) == [then(refused, 0), looks()]
+    assert told(learner, trying, failure(refused), full()) == [then(refused, 0)]
     assert told(learner, fallen, Woken(), at()) == [looks()]
 
 
@@ -235,9 +239,7 @@ def test_what_was_learned_is_the_answer_with_its_source_and_what_the_attempts_be
 
 
 def test_where_nothing_was_learned_the_next_tier_answers_and_says_so_once() -> None:
-    given: list[Message] = [*fallen, looks()]
-    given += told(learner, given, missing(), at(1))
-    (answer,) = told(learner, given, Woken(), at(1))
+    _, answer = told(learner, [*fallen, looks()], missing(), at(1))
     assert isinstance(answer, ModelReplied)
     assert answer.tier == "rules"
     assert [fall.tier for fall in answer.falls] == ["first", "second", "cache", "extractive"]
@@ -245,8 +247,8 @@ def test_where_nothing_was_learned_the_next_tier_answers_and_says_so_once() -> N
 
 
 def test_a_known_answer_goes_before_what_was_learned() -> None:
-    known = accepted(asks("What is your refund policy?"))
-    (answer,) = told(learner, [known, *fallen[1:]], Woken(), at())
+    known = begun(asks("What is your refund policy?"))
+    _, answer = told(learner, [known, *trying[1:]], failure(refused), at())
     assert isinstance(answer, ModelReplied)
     assert (answer.tier, answer.text, answer.learned) == ("cache", "30 days.", None)
 
@@ -254,26 +256,26 @@ def test_a_known_answer_goes_before_what_was_learned() -> None:
 def test_what_was_learned_is_looked_up_before_a_long_wait_for_an_endpoint_and_that_wait_is_taken_after_it() -> None:
     alone = gateway(tiers(FIRST, learning={"hours": 1}))
     limited = fell("rate-limit", retry_at=30)
-    assert told(alone, [accepted(), started()], failure(limited), at(1)) == [limited]
-    given = [accepted(), started(), limited, looks(2, 1)]
-    assert told(alone, given[:3], Woken(), at(1)) == [looks(2, 1)]
+    assert told(alone, [begun()], failure(limited), at(1)) == [then(limited, 1), looks(2, 1)]
+    given = [begun(), then(limited, 1), looks(2, 1)]
     (miss,) = told(alone, given, missing(2), at(1))
     assert alone.wake_at(alone.fold([*given, miss])) == time(30)
 
 
 def test_a_cache_that_is_placed_first_is_asked_first_and_an_endpoint_after_it() -> None:
     first = gateway(tiers(FIRST, order=["cache", "first", "rules"], learning={"hours": 1}))
-    assert told(first, [accepted()], Woken(), at()) == [looks(1)]
-    given: list[Message] = [accepted(), looks(1)]
+    given = told(first, [], asks(), at())
+    assert given == [looks(1, request=asks())]
     given += told(first, given, missing(1), at())
-    assert told(first, given, Woken(), at()) == [started(2)]
-    (answer,) = told(first, [*given, started(2)], success(replied(2)), at(1))
+    assert given[-1] == started(2)
+    (answer,) = told(first, given, success(replied(2)), at(1))
     assert isinstance(answer, ModelReplied)
     assert [fall.tier for fall in answer.falls] == ["cache"]
 
 
 def test_after_the_deadline_nothing_is_looked_up() -> None:
-    (answer,) = told(learner, fallen, Woken(), at(60))
+    _, answer = told(learner, trying, failure(refused), at(60))
+    assert told(learner, fallen, Woken(), at(60)) == [answer]
     assert isinstance(answer, ModelReplied)
     assert answer.tier == "rules"
 
@@ -310,7 +312,7 @@ def test_what_is_no_answer_any_more_is_not_used_again() -> None:
     id_ = UUID(int=7)
 
     def stored(reply: ModelReplied) -> Said:
-        return Said(stream, 3, id_, reply.kind, "gateway.events", id_, encode(reply), b"", at=NOON)
+        return Said(stream, 3, id_, reply.kind, "gateway.replies", id_, encode(reply), b"", at=NOON)
 
     again = used_again(learns, stored(replied(confidence=0.9)), QUESTION)
     assert again is not None
@@ -318,7 +320,7 @@ def test_what_is_no_answer_any_more_is_not_used_again() -> None:
     assert (again.cost, again.tier, again.falls) == (Decimal(0), "cache", ())
     assert used_again(learns, stored(replied(confidence=0.1)), QUESTION) is None
     assert used_again(learns, stored(replied(tier="rules", confidence=0.9)), QUESTION) is None
-    assert used_again(learns, Said(stream, 3, id_, "x", "gateway.events", id_, b"{}", b"", at=NOON), QUESTION) is None
+    assert used_again(learns, Said(stream, 3, id_, "x", "gateway.replies", id_, b"{}", b"", at=NOON), QUESTION) is None
 
 
 # Properties
@@ -349,7 +351,8 @@ def test_a_call_is_answered_within_its_deadline_and_a_tick_and_no_fall_lacks_a_r
         learning={"hours": data.draw(st.sampled_from([0, 1]))},
     )
     decider, span = gateway(chain), data.draw(st.floats(0.1, 60))
-    said: list[Message] = [CallAccepted(request=asks(deadline=time(span)), at=NOON)]
+    slots = st.sampled_from([at, full])
+    said: list[Message] = told(decider, [], asks(deadline=time(span)), data.draw(slots)(0))
     now, attempts = 0.0, 0
     while not isinstance(state := decider.fold(said), Settled):
         out = said[-1]
@@ -357,22 +360,23 @@ def test_a_call_is_answered_within_its_deadline_and_a_tick_and_no_fall_lacks_a_r
             due = decider.wake_at(state)
             assert due is not None and due <= time(span)
             now = max(now, (due - NOON).total_seconds())
-            said += told(decider, said, Woken(), at(now))
+            said += woken(decider, said, now)
             continue
         attempts += 1
         assert out.deadline <= time(span)
         now = min(now + data.draw(st.floats(0, 12)), max(now, (out.deadline - NOON).total_seconds()))
         if out.tier == "cache":
             hit = data.draw(st.booleans())
-            said += told(decider, said, success(replied(attempts, tier="cache")) if hit else missing(attempts), at(now))
+            found = success(replied(attempts, tier="cache")) if hit else missing(attempts)
+            said += told(decider, said, found, data.draw(slots)(now))
             continue
         reason = data.draw(st.sampled_from(REASONS))
         if reason == "lost":
-            said += told(decider, said, Woken(), at(now))
+            said += woken(decider, said, now)
             continue
         retry = now + data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
         failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST, "why", retry_at=retry) if retry else None
-        said += told(decider, said, failure(failed or fell(reason, attempts, detail="why")), at(now))
+        said += told(decider, said, failure(failed or fell(reason, attempts, detail="why")), data.draw(slots)(now))
         assert len(said) < 100
     last = said[-1]
     assert isinstance(last, ModelReplied | ModelFailed)

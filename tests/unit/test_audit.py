@@ -10,21 +10,23 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.envelope import Envelope, headers
-from contracts.gateway import AttemptStarted
+from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessage
 from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
-from infra.audit.verify import Difference, differences, verify, workflows
+from infra.audit.verify import Difference, differences, hearings_of, verify, workflows
 from infra.audit.words import Minutes
+from services.gateway.app import build
 from shared.decider import Context, Decider
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
-from shared.runtime.hearing import woken
+from shared.runtime.hearing import Heard, woken
 from shared.runtime.turns import Floor
 from shared.runtime.worker import keep_policy
 from shared.service import Service
+from shared.settings import Settings
 from shared.store.memory import MemoryStore
 from shared.store.record import Hearing, History, Said, Store, Stream
 from tests.unit.toy import NOON, Count, ear, floor, request, routed, service, topics
@@ -84,6 +86,21 @@ async def test_something_said_where_there_was_silence_is_a_difference() -> None:
 
     (difference,) = await audited(await recorded(request("silence")), with_decide(chatty))
     assert difference.recorded == "(silence)"
+
+
+@pytest.mark.parametrize(("slot", "said"), [(True, AttemptStarted.kind), (False, CallAccepted.kind)])
+async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, said: str) -> None:
+    gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), MemoryStore(lambda: NOON)
+    call = CallModel(call="a/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON + timedelta(days=1))
+    context = Context(uuid4(), NOON, "w1", "default", may_perform=slot)
+    there, stream = Floor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
+    work = there.begin(stream, there.recall((await store.load([stream]))[stream]))
+    there.hear(work, Heard(stream, context, CallModel.kind, b"\0" * 32, call))
+    assert (await store.append([work.turn])).accepted
+    history = (await store.load([stream]))[stream]
+    heard = {context.id: (call, Context(context.id, NOON, "w1", "default"))}
+    assert [one.kind for one in history.said] == [said]
+    assert differences(gateway, history, await hearings_of(store, history), heard, topics) == []
 
 
 def ending_with(mark: str) -> Service[Count]:

@@ -29,12 +29,15 @@ WORLD |= {"socket", "ssl", "http", "urllib.request", "httpx", "httpx2", "request
 WORLD |= {"asyncpg", "aiokafka", "faststream", "openai", "opentelemetry", "prometheus_client", "structlog"}
 CLOCKS_AND_DICE = {"now", "utcnow", "today", "uuid1", "uuid4", "monotonic", "perf_counter"}
 
+LOCAL_CLOCK = {"datetime.now", "datetime.datetime.now", "datetime.utcnow", "datetime.today", "time.time", "time.time_ns"}
+
 
 def broken(path: str, source: str) -> list[str]:
     """What in this file is against the law, a sentence each."""
     tree = ast.parse(source)
     imports = sorted(set(_imports(path, tree)))
-    return [*_strangers(path, imports), *_homeless(path, imports), *(_worldly(imports, tree) if _is_pure(path) else [])]
+    found = [*_strangers(path, imports), *_homeless(path, imports), *(_worldly(imports, tree) if _is_pure(path) else [])]
+    return [*found, *(_by_the_local_clock(tree) if path.startswith("services/") else [])]
 
 
 def _strangers(path: str, imports: list[str]) -> Iterator[str]:
@@ -66,6 +69,13 @@ def _worldly(imports: list[str], tree: ast.Module) -> Iterator[str]:
             called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
             if called in CLOCKS_AND_DICE:
                 yield f"is pure, and calls {called}() in line {node.lineno}"
+
+
+def _by_the_local_clock(tree: ast.Module) -> Iterator[str]:
+    """A performer too goes by the store's clock: `Desk.now`. Durations are monotonic."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in LOCAL_CLOCK:
+            yield f"asks the local clock in line {node.lineno}"
 
 
 def _is_pure(path: str) -> bool:
@@ -108,6 +118,8 @@ def test_every_file_keeps_the_import_law(path: str) -> None:
         ("services/planner/graph.py", "async def decide(): ..."),
         ("services/planner/graph.py", "from datetime import datetime\nat = datetime.now()"),
         ("services/planner/graph.py", "from uuid import uuid4\nname = uuid4()"),
+        ("services/gateway/performer.py", "from datetime import UTC, datetime\nat = datetime.now(UTC)"),
+        ("services/gateway/effects.py", "import time\nat = time.time()"),
         ("infra/cli/main.py", "import tests.told"),
     ],
 )
@@ -120,7 +132,7 @@ def test_a_breach_is_seen(path: str, source: str) -> None:
     [
         ("shared/store/postgres.py", "import asyncpg, asyncio, contracts.message"),
         ("shared/kafka/feed.py", "from faststream.kafka import KafkaBroker"),
-        ("services/gateway/effects.py", "import openai, asyncio, time"),
+        ("services/gateway/effects.py", "import openai, asyncio, time\nbegan, at = time.perf_counter(), desk.now()"),
         (
             "services/planner/app.py",
             "from . import decider\nfrom services.planner import decider\nfrom shared.service import Service",
