@@ -18,7 +18,6 @@ import httpx2
 import openai
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
-from pydantic_core import to_json
 
 from contracts.gateway import (
     AttemptFailed,
@@ -48,12 +47,10 @@ _MILLION = Decimal(1_000_000)
 
 @dataclass
 class Client:
-    """An endpoint with its connections. One a process, for all calls. `sdk` and `http` share them."""
+    """An endpoint with its connections. One a process, for all calls."""
 
     endpoint: Endpoint
     sdk: openai.AsyncOpenAI
-    http: httpx2.AsyncClient
-    urls: dict[Api, httpx2.URL]
     slots: asyncio.Semaphore
     key: str
     model: str = ""  # the one it lists, where the configuration names none
@@ -87,8 +84,16 @@ async def endpoints(chain: Chain, keys: Mapping[str, str], now: Clock, largest: 
     async with AsyncExitStack() as stack:
         clients: dict[str, Client] = {}
         for endpoint in chain.endpoints:
-            client = clients[endpoint.name] = _client(endpoint, keys.get(endpoint.name, ""))
-            await stack.enter_async_context(client.sdk)
+            key = keys.get(endpoint.name, "")
+            sdk = openai.AsyncOpenAI(
+                base_url=endpoint.url,
+                api_key=key or "none",
+                max_retries=0,
+                timeout=None,
+                http_client=_http_client(),
+            )
+            await stack.enter_async_context(sdk)
+            clients[endpoint.name] = Client(endpoint, sdk, asyncio.Semaphore(endpoint.concurrency), key, endpoint.model)
 
         async def ask(
             state: Flying, intent: AttemptStarted, gate: Gate | None = None, tell: Tell | None = None
@@ -96,15 +101,6 @@ async def endpoints(chain: Chain, keys: Mapping[str, str], now: Clock, largest: 
             return await attempt(chain, clients.get(intent.endpoint), state, intent, now, largest, gate, tell)
 
         yield ask
-
-
-def _client(endpoint: Endpoint, key: str) -> Client:
-    http = _http_client()
-    sdk = openai.AsyncOpenAI(base_url=endpoint.url, api_key=key or "none", max_retries=0, timeout=None, http_client=http)
-    given = (sdk.default_headers | sdk.auth_headers).items()
-    http.headers.update({name: text for name, text in given if isinstance(text, str) and not name.startswith("X-Stainless")})
-    urls = {api: httpx2.URL(endpoint.url.rstrip("/") + path) for api, path in PATHS.items()}
-    return Client(endpoint, sdk, http, urls, asyncio.Semaphore(endpoint.concurrency), key, endpoint.model)
 
 
 def _http_client() -> httpx2.AsyncClient:
@@ -147,10 +143,13 @@ async def attempt(
             returned = _unusable(chain, endpoint, state, intent, now, tried, error)
         except openai.APIStatusError as error:
             returned = _status(state, intent, now, tried, error, client.key)
+        except openai.APIConnectionError as error:
+            again = _backoff(state, intent, now)
+            detail = _detail(error.__cause__ or error, client.key)
+            returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
         except Exception as error:  # an answer that broke on its way, or was none, is paid for all the same
             again = _backoff(state, intent, now)
-            cause = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
-            detail = _detail(cause or error, client.key)
+            detail = _detail(error, client.key)
             returned = _failed(intent, tried, "error", detail, again, estimated=tried.sent and not endpoint.free)
         else:
             cost, estimated = _cost(chain, endpoint, call, answer)
@@ -199,23 +198,11 @@ async def _ask(
     tried.sent = True
     if tell is not None:
         return read(api, await _streamed(client, api, asked, headers, tell, largest), call)
-    # The SDK's own way of making and reading a request takes more CPU than all the rest.
-    response = await client.http.post(client.urls[api], content=to_json(asked), headers=headers)
-    if not response.is_success:
-        raise _refusal(response)
+    # The resource classes would build their pydantic tree of every answer, for more CPU than all the rest.
+    response = await client.sdk.post(PATHS[api], cast_to=httpx2.Response, body=asked, options={"headers": headers})
     if len(response.content) > largest:
         raise Unusable("invalid-output", f"the answer is larger than {largest} bytes")
     return read(api, response.content, call)
-
-
-def _refusal(response: httpx2.Response) -> openai.APIStatusError:
-    """As the SDK would have raised it."""
-    try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-    told = body.get("error", body) if isinstance(body, dict) else body
-    return openai.APIStatusError(f"Error code: {response.status_code} - {told}", response=response, body=told)
 
 
 async def _streamed(client: Client, api: Api, asked: Json, headers: Json, tell: Tell, largest: int) -> bytes:

@@ -91,9 +91,8 @@ def flying(tiers: Chain, call: CallModel, *before: AttemptFailed) -> tuple[Flyin
 
 
 async def once(tiers: Chain, call: CallModel, *before: AttemptFailed, keys: dict[str, str] | None = None) -> AttemptReturned:
-    begun = flying(tiers, call, *before)  # before a client is opened, which takes its time
     async with effects.endpoints(tiers, keys or {}, now) as perform:
-        return await perform(*begun)
+        return await perform(*flying(tiers, call, *before))
 
 
 async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = None) -> list[Message]:
