@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -17,7 +17,6 @@ from infra.audit import rebuild as rebuilding
 from infra.audit import replay as replaying
 from infra.audit import show as showing
 from infra.audit import verify as verifying
-from infra.audit.policies import Policies
 from infra.audit.words import Minutes, dollars, one_line
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -29,7 +28,6 @@ app = typer.Typer(help="What the record tells, and whether it holds.", no_args_i
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Tenant = Annotated[str, typer.Option(help="Whose workflow it is.")]
-AT_ONCE = 8  # workflows read side by side
 
 
 def moment(text: str) -> datetime | None:
@@ -121,33 +119,66 @@ def verify(
     Example: hansard audit verify    ·    hansard audit verify --workflow ask-1f0b6f7a9c11
     """
     settings = base.running(postgres=True)
-    reports = base.run(_verify(settings, moment(since), (tenant, workflow) if workflow else None))
-    found = [one for report in reports for one in first_of_each(report.differences)]
-    strangers = [one for report in reports for one in report.strangers]
-    decided, trusted = sum(r.decided for r in reports), sum(r.trusted for r in reports)
-    streams = sum(r.streams for r in reports)
-    if json_:
-        for one in found:
+    found = base.run(_verify(settings, moment(since), (tenant, workflow) if workflow else None, _Found(json_)))
+    found.verdict()
+    if workflow and not found.streams:
+        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
+    if found.differences:
+        raise typer.Exit(1)
+
+
+SHOWN = 1000  # findings that are told one by one; the rest is counted
+
+
+@dataclass
+class _Found:
+    """What an audit has found so far: told as it comes, and counted."""
+
+    json: bool
+    workflows: int = 0
+    streams: int = 0
+    decided: int = 0
+    trusted: int = 0
+    differences: int = 0
+    strangers: list[str] = field(default_factory=list)
+    more_strangers: int = 0
+
+    def add(self, report: verifying.Report) -> None:
+        self.workflows += 1
+        self.streams += report.streams
+        self.decided += report.decided
+        self.trusted += report.trusted
+        for one in first_of_each(report.differences):
+            self.differences += 1
+            if self.differences <= SHOWN:
+                self._differs(one)
+        for stranger in report.strangers:
+            if len(self.strangers) >= SHOWN:
+                self.more_strangers += 1
+                continue
+            self.strangers.append(stranger)
+            if not self.json:
+                screen.out.print(f"not on the record: {stranger}", style="yellow", markup=False)
+
+    def _differs(self, one: verifying.Difference) -> None:
+        if self.json:
             print(screen.as_json(asdict(one) | {"stream": str(one.stream)}))
-        print(screen.as_json({
-            "workflows": len(reports), "streams": streams, "decided": decided, "trusted": trusted,
-            "differences": len(found), "strangers": strangers,
-        }))  # fmt: skip
-    else:
-        for one in found:
+        else:
             screen.out.print(f"{one.stream}, hearing {one.sequence}: {one.what}", style="bold red", markup=False)
             screen.out.print(screen.table(("", ""), [("recorded", one.recorded), ("today", one.today)]))
-        for stranger in strangers:
-            screen.out.print(f"not on the record: {stranger}", style="yellow", markup=False)
-        verdict = f"{len(found)} streams differ" if found else "the record holds"
+
+    def verdict(self) -> None:
+        if self.json:
+            print(screen.as_json({name: count for name, count in vars(self).items() if name != "json"}))
+            return
+        for count, what in ((self.differences - SHOWN, "streams differ"), (self.more_strangers, "are not on the record")):
+            if count > 0:
+                screen.out.print(f"and {count} more {what}", style="bold red")
         screen.out.print(
-            f"{verdict}: {len(reports)} workflows, {streams} streams, {decided} hearings decided again, {trusted} trusted",
-            style="bold red" if found else "bold green",
+            f"{f'{self.differences} streams differ' if self.differences else 'the record holds'}: {self.workflows} workflows, "
+            f"{self.streams} streams, {self.decided} hearings decided again, {self.trusted} trusted",
+            style="bold red" if self.differences else "bold green",
         )
-    if workflow and not streams:
-        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
-    if found:
-        raise typer.Exit(1)
 
 
 def first_of_each(differences: list[verifying.Difference]) -> list[verifying.Difference]:
@@ -158,20 +189,16 @@ def first_of_each(differences: list[verifying.Difference]) -> list[verifying.Dif
     return list(first.values())
 
 
-async def _verify(settings: Settings, since: datetime | None, only: tuple[str, str] | None) -> list[verifying.Report]:
+async def _verify(settings: Settings, since: datetime | None, only: tuple[str, str] | None, found: _Found) -> _Found:
     known = services(settings)
     async with base.record(settings) as store:
-        wanted = [only] if only else list(await verifying.workflows(store, since))
-        slots, policies = asyncio.Semaphore(AT_ONCE), Policies(store)
-        with bar("verifying", len(wanted)) as advance:
-
-            async def one(tenant: str, workflow: str) -> verifying.Report:
-                async with slots:
-                    report = await verifying.verify(store, known, settings.topics, tenant, workflow, policies)
-                    advance()
-                    return report
-
-            return await asyncio.gather(*(one(*pair) for pair in wanted))
+        if only:
+            found.add(await verifying.verify(store, known, settings.topics, *only))
+            return found
+        with bar("verifying", await store.size()) as advance:
+            async for report in verifying.verify_all(store, known, settings.topics, since, advance):
+                found.add(report)
+    return found
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from contracts.requests import SubmitRequest
 from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
-from infra.audit.verify import Difference, differences, verify, workflows
+from infra.audit.verify import Difference, differences, in_parts, verify, verify_all, workflows
 from shared.decider import Context, Decider
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
@@ -24,7 +24,7 @@ from shared.runtime.turns import Floor
 from shared.runtime.worker import keep_policy
 from shared.service import Service
 from shared.store.memory import MemoryStore
-from shared.store.record import Hearing, History, Said, Store, Stream
+from shared.store.record import Hearing, History, Listed, Said, Store, Stream
 from tests.unit.toy import NOON, Count, ear, floor, request, service, topics
 
 S = TypeVar("S", bound=Store)
@@ -245,6 +245,58 @@ async def test_a_hearing_that_is_missing_is_found(gone: int) -> None:
     assert await spoilt(lambda _, hearings: hearings.pop(gone))
 
 
+def later(*, seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+async def test_a_time_that_goes_back_from_hearing_to_hearing_is_found() -> None:
+    def forge(said: list[Said], hearings: list[Hearing]) -> None:
+        hearings[1], said[1] = replace(hearings[1], at=later(seconds=-1)), replace(said[1], at=later(seconds=-1))
+
+    (difference,) = await spoilt(forge)
+    assert "an earlier time than the hearing before it" in difference.what and difference.sequence == 2
+    assert ("11:59:59" in difference.recorded, "12:00:00" in difference.today) == (True, True)
+
+
+async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        said[2] = replace(said[2], at=later(seconds=1))
+
+    (difference,) = await spoilt(forge)
+    assert "version 3 bears another time than the hearing it stands in" in difference.what and difference.sequence == 3
+
+
+async def test_what_was_recorded_before_what_it_heard_is_found_at_a_door() -> None:
+    store = await recorded(request("hello"))
+    ((name, door),) = store._doors.items()
+    store._doors[name] = replace(door, recorded=later(seconds=1))
+    (difference,) = await audited(store)
+    assert "an earlier time than what was heard" in difference.what and difference.sequence == 1
+
+
+async def test_what_was_recorded_before_what_it_heard_is_found_from_stream_to_stream() -> None:
+    store = await recorded(request("a"))
+    history, _ = await read(store)
+    (asked,) = history.said
+    heard = Hearing(asked.id, 1, 0, asked.kind, NOON, asked.hash, "code", "1", at=NOON)
+    also = STREAM._replace(name="elsewhere")
+    store._heads[also], store._hearings[also] = (1, 0), [heard]
+    assert await audited(store) == []
+    store._hearings[also] = [replace(heard, at=later(seconds=-1))]
+    (difference,) = await audited(store)
+    assert (difference.stream, difference.sequence) == (also, 1)
+    assert "an earlier time than what was heard" in difference.what
+
+
+async def test_times_that_only_go_on_hold() -> None:
+    assert await spoilt(lambda said, hearings: postpone(said, hearings, from_=1)) == []
+
+
+def postpone(said: list[Said], hearings: list[Hearing], *, from_: int) -> None:
+    hearings[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(hearings[from_:], 1)]
+    said[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(said[from_:], 1)]
+
+
 async def test_what_was_heard_and_is_not_on_the_record_is_found() -> None:
     store = await recorded(request("hello"))
     history, _ = await read(store)
@@ -285,6 +337,26 @@ async def test_every_workflow_is_looked_at_and_only_those_since_then() -> None:
     store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
     assert list(await workflows(store)) == [("default", "w1"), ("default", "w2")]
     assert list(await workflows(store, NOON + timedelta(seconds=1))) == []
+
+
+async def test_all_workflows_are_verified_one_after_the_other_each_as_by_itself() -> None:
+    names = [("default", f"w{n}") for n in range(5)]
+    store = await recorded(*(request("a", workflow=name, id=f"{name}{n}", offset=n) for n in range(3) for _, name in names))
+    store._log[1].data = b"{}"
+    passed: list[int] = []
+    reports = [one async for one in verify_all(store, {"router": service}, topics, passed=passed.append)]
+    assert reports == [await verify(store, {"router": service}, topics, *name) for name in names]
+    assert [(one.tenant, one.workflow) for one in reports if one.differences] == [names[1]]
+    assert sum(passed) == 15
+    later = NOON + timedelta(seconds=1)
+    assert [one async for one in verify_all(store, {"router": service}, topics, later)] == []
+
+
+def test_workflows_are_read_in_parts_that_hold_so_many_rows_and_at_least_one_workflow() -> None:
+    page = [Listed("default", f"w{n}", events=3, hearings=2, wanted=n != 1) for n in range(6)]
+    large = Listed("default", "large", events=900, hearings=100, wanted=True)
+    parts = in_parts([*page[:4], large, *page[4:]], rows=10)
+    assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
 
 
 async def test_a_story_begins_at_the_door_and_names_causes() -> None:
