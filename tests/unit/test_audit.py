@@ -13,7 +13,6 @@ from contracts.envelope import Envelope, headers
 from contracts.gateway import AttemptStarted
 from contracts.message import Message
 from contracts.requests import SubmitRequest
-from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
 from infra.audit.verify import Difference, differences, in_parts, verify, verify_all, workflows
@@ -445,31 +444,32 @@ def published(one: Said) -> Record:
     return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
 
 
-async def test_what_kafka_has_gives_back_every_stream_in_order_once() -> None:
-    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
-    gathered = rebuild.Gathered(Topics())
-    events = (await store.load([STREAM]))[STREAM].said
-    for one in (*reversed(events), *events):
-        gathered.add(published(one))
-    ((stream, found),) = gathered.streams()
-    mine = [(one.version, one.id, one.data, one.at) for one in found]
-    assert (stream, mine) == (STREAM, [(one.version, one.id, one.data, NOON) for one in events])
-    assert (gathered.repeats, gathered.gaps()) == (3, [])
-
-
-async def test_a_word_that_kafka_lost_is_a_gap() -> None:
-    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
-    gathered = rebuild.Gathered(Topics())
-    for one in (await store.load([STREAM]))[STREAM].said[1:]:
-        gathered.add(published(one))
-    assert gathered.gaps() == ["default/w1/router: 2 of 3 are there"]
+async def test_what_kafka_tells_of_an_event_is_the_event() -> None:
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    told = rebuild.told(published(one), topics)
+    assert told is not None and told.said is not None
+    names = ("version", "id", "kind", "topic", "cause", "data", "hash", "traceparent", "at")
+    assert told.said == {name: getattr(one, name) for name in names} | {
+        "tenant": "default",
+        "workflow": "w1",
+        "stream": "router",
+    }
 
 
 def test_what_is_not_said_by_us_is_left_out_of_a_rebuilt_store() -> None:
-    gathered = rebuild.Gathered(Topics())
     forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
-    gathered.add(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))))
-    assert gathered.strangers and not gathered.said
+    told = rebuild.told(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
+    assert told is not None and told.stranger == "router.events/0/0: its ids are not ours" and told.said is None
+
+
+@pytest.mark.parametrize("change", [{"source": "/hansard/planner"}, {"sequence": 0}, {"time": None}, {"replayed": "yes"}])
+async def test_a_word_that_does_not_say_where_it_stands_is_left_out(change: dict[str, Any]) -> None:
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    envelope = replace(replay.envelope(one, NOON), replayed="")
+    told = rebuild.told(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
+    assert told is not None and "which stream it stands in" in told.stranger
+    told = rebuild.told(published(one)._replace(value=b"{}"), topics)
+    assert told is not None and "not those of its hash" in told.stranger
 
 
 async def test_two_stores_are_alike_only_hash_for_hash() -> None:
@@ -477,6 +477,26 @@ async def test_two_stores_are_alike_only_hash_for_hash() -> None:
     assert (await rebuild.compare(one, other)).unlike == []
     assert len((await rebuild.compare(one, await recorded(request("b")))).unlike) == 1
     assert len((await rebuild.compare(one, MemoryStore())).unlike) == 1
+
+
+async def test_two_stores_are_compared_event_by_event_and_what_differs_is_told_once_a_stream() -> None:
+    texts = [request(text, id=text, workflow=workflow) for workflow in ("w1", "w2", "w3") for text in "abc"]
+    one, other = await recorded(*texts), await recorded(*texts[:5], *texts[6:8], request("x", id="x", workflow="w0"))
+    passed: list[int] = []
+    compared = await rebuild.compare(one, other, passed.append)
+    assert (compared.streams, compared.events, compared.differ, sum(passed)) == (3, 9, 3, 9)
+    assert [(unlike.stream.workflow, unlike.what) for unlike in compared.unlike] == [
+        ("w0", "version 1 (of 0 and 1)"),
+        ("w2", "version 3 (of 3 and 2)"),
+        ("w3", "version 3 (of 3 and 2)"),
+    ]
+    assert compared.unlike[0].one == "is not there" and "request-routed" in compared.unlike[0].other
+
+
+async def test_of_many_streams_that_differ_the_first_are_told_and_all_are_counted() -> None:
+    many = await recorded(*(request("a", workflow=f"w{n:02}", id=f"{n}") for n in range(30)))
+    compared = await rebuild.compare(many, MemoryStore())
+    assert (compared.differ, [one.stream.workflow for one in compared.unlike]) == (30, [f"w{n:02}" for n in range(20)])
 
 
 def test_totals_count_what_was_said() -> None:
