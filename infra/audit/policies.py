@@ -2,33 +2,42 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from contracts.topics import Topics
 from shared.decider import Decider
 from shared.policy import is_behind
+from shared.runtime.turns import Floor
 from shared.service import Service
 from shared.store.record import Store
 
-Deciders = Mapping[str, Decider[Any] | str]  # by version; where there is none, why
+Floors = Mapping[str, Floor[Any] | str]  # by version; where nobody can decide, why
+_ANY_SIZE = 1 << 62
 
 
 class Policies:
     """What a store keeps of policies. Each is read and made once, however many workflows ask for it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, topics: Topics | None = None) -> None:
         self._store = store
-        self._made: dict[tuple[str, str], Decider[Any] | str] = {}
+        self._topics = topics or Topics()
+        self._made: dict[tuple[str, str], Floor[Any] | str] = {}
 
-    async def of(self, service: Service[Any], versions: Iterable[str]) -> Deciders:
-        """Who decides by these versions of this service; nothing where code alone decides."""
-        if service.basis is None:
-            return {}
-        wanted = sorted({(service.name, version) for version in versions})
-        unmade = [one for one in wanted if one not in self._made]
-        kept = await self._store.policies(unmade) if unmade else {}
+    async def of(self, service: Service[Any], versions: Iterable[str]) -> Floors:
+        """Where these versions of this service decide."""
+        wanted = {version: (service.name, version) for version in versions}
+        unmade = sorted(one for one in wanted.values() if one not in self._made)
+        kept = await self._store.policies(unmade) if unmade and service.basis else {}
         for one in unmade:
-            self._made[one] = decider_of(service, one[1], kept.get(one))
-        return {version: self._made[name, version] for name, version in wanted}
+            self._made[one] = floor_of(service, one[1], kept.get(one), self._topics)
+        return {version: self._made[one] for version, one in wanted.items()}
+
+
+def floor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Floor[Any] | str:
+    """Where this version decides, of which `kept` is on the record; or why nobody can."""
+    decider = decider_of(service, version, kept)
+    return decider if isinstance(decider, str) else Floor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
 
 
 def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decider[Any] | str:

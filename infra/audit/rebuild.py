@@ -2,12 +2,16 @@
 
 What Kafka does not carry cannot come back: hearings that said nothing, and those parts of a hearing that no message
 tells (versions of code and policy, and what stood behind them). Everything that was said comes back, byte for byte.
+Neither holds more than a batch: what is rebuilt is put in order by Postgres, what is compared comes in one order.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,194 +20,188 @@ from contracts.envelope import Envelope, Unreadable, read
 from contracts.topics import Topics
 from shared.kafka.record import Record
 from shared.store.columns import of_headers
-from shared.store.record import NAMESPACE, Door, Hearing, Said, Store, Stream, uuid5
+from shared.store.record import NAMESPACE, Said, Store, Stream, uuid5
 
 REBUILT = "rebuilt"  # stands for a version of code and policy that Kafka does not tell
+KEPT = 20  # findings of each sort that are kept to be shown; the rest is counted
+
+Row = Mapping[str, Any]
+
+
+class NotEmpty(ValueError):
+    """The schema holds events already."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one record tells: a row of `said` or of `brought` in rebuild.sql, or that it is no word of ours, and why."""
+
+    said: Row | None = None
+    brought: Row | None = None
+    stranger: str = ""
+
+
+def told(record: Record, topics: Topics) -> Told | None:
+    """None for a record of a topic that is not on the record."""
+    topic = topics.by_name[record.topic]
+    if not topic.recorded:
+        return None
+    try:
+        envelope = read(record.value, record.headers)
+    except Unreadable:
+        place = f"{record.topic}.{record.partition}.{record.offset}"
+        cause = uuid5(NAMESPACE, place)
+        nameless = Envelope(id=str(cause), source="", type="", data=record.value or b"", correlationid=place)
+        return Told(brought=_brought(record, nameless, cause))
+    if topic.door:
+        cause = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
+        return Told(brought=_brought(record, envelope, cause))
+    return _word(record, envelope)
+
+
+def _brought(record: Record, envelope: Envelope, cause: UUID) -> Row:
+    digest = hashlib.sha256(envelope.data).digest()
+    headers = (
+        (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
+        for name, value in record.headers
+    )
+    return {
+        "cause": cause,
+        "another": uuid5(cause, digest.hex()),
+        "hash": digest,
+        "kind": envelope.type,
+        "broker_at": record.at,
+        "offset": record.offset,
+        "partition": record.partition,
+        "tenant": envelope.tenant,
+        "workflow": envelope.correlationid,
+        "topic": record.topic,
+        "key": record.key,
+        "headers": of_headers(headers),
+        "body": record.value,
+    }
+
+
+def _word(record: Record, envelope: Envelope) -> Told:
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    stream = Stream(envelope.tenant, envelope.correlationid, envelope.subject)
+    digest = hashlib.sha256(envelope.data)
+    try:
+        id_, cause = UUID(envelope.id), UUID(envelope.causationid)
+    except ValueError:
+        return Told(stranger=f"{place}: its ids are not ours")
+    ours = envelope.source == f"/hansard/{stream.service}" and envelope.sequence and envelope.time and not envelope.replayed
+    if not ours:
+        return Told(stranger=f"{place}: it does not say which stream it stands in")
+    if envelope.datahash != digest.hexdigest():
+        return Told(stranger=f"{place}: its bytes are not those of its hash")
+    return Told(
+        said={
+            "version": envelope.sequence,
+            "id": id_,
+            "cause": cause,
+            "hash": digest.digest(),
+            "at": envelope.time,
+            "tenant": stream.tenant,
+            "workflow": stream.workflow,
+            "stream": stream.name,
+            "kind": envelope.type,
+            "topic": record.topic,
+            "traceparent": envelope.traceparent,
+            "data": envelope.data,
+        }
+    )
 
 
 @dataclass
-class Gathered:
-    """What Kafka's topics tell. Repeats are left out; what is no word of ours is counted."""
+class Rebuilt:
+    """What a rebuilding read and made. Of strangers and gaps the first are kept to be shown; gaps are streams that lack words."""
 
-    topics: Topics
-    said: dict[Stream, dict[int, Said]] = field(default_factory=dict)
-    doors: dict[UUID, Door] = field(default_factory=dict)
-    heard: dict[UUID, tuple[str, datetime, bytes]] = field(default_factory=dict)  # by cause: kind, time, hash
     records: int = 0
-    repeats: int = 0
+    staged: int = 0
+    events: int = 0
+    doors: int = 0
+    streams: int = 0
+    strange: int = 0
     strangers: list[str] = field(default_factory=list)
+    gapped: int = 0
+    gaps: list[str] = field(default_factory=list)
 
-    def add(self, record: Record) -> None:
-        """One record of a topic."""
-        self.records += 1
-        topic = self.topics.by_name[record.topic]
-        if not topic.recorded:
-            return
-        try:
-            envelope = read(record.value, record.headers)
-        except Unreadable:
-            self._nameless(record)
-            return
-        if topic.door:
-            self._door(record, envelope)
-        else:
-            self._word(record, envelope)
-
-    def _nameless(self, record: Record) -> None:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        cause = uuid5(NAMESPACE, place)
-        self._keep(record, Envelope(id=str(cause), source="", type="", data=record.value or b"", correlationid=place), cause)
-
-    def _door(self, record: Record, envelope: Envelope) -> None:
-        cause = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
-        known = self.heard.get(cause)
-        digest = hashlib.sha256(envelope.data).digest()
-        if known is not None and known[2] != digest:
-            cause = uuid5(cause, digest.hex())
-        self._keep(record, envelope, cause)
-
-    def _keep(self, record: Record, envelope: Envelope, cause: UUID) -> None:
-        if cause in self.doors:
-            self.repeats += 1
-            return
-        at = record.at
-        headers = tuple(
-            (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
-            for name, value in record.headers
-        )
-        place = (record.topic, record.partition, record.offset)
-        self.doors[cause] = Door(envelope.tenant, envelope.correlationid, cause, *place, at, record.key, headers, record.value)
-        self.heard[cause] = (envelope.type, at, hashlib.sha256(envelope.data).digest())
-
-    def _word(self, record: Record, envelope: Envelope) -> None:
-        service = envelope.source.removeprefix("/hansard/")
-        stream = Stream(envelope.tenant, envelope.correlationid, envelope.subject)
-        place = f"{record.topic}/{record.partition}/{record.offset}"
-        digest = hashlib.sha256(envelope.data).digest()
-        try:
-            id_, cause = UUID(envelope.id), UUID(envelope.causationid)
-        except ValueError:
-            self.strangers.append(f"{place}: its ids are not ours")
-            return
-        if stream.service != service or not envelope.sequence or envelope.time is None or envelope.replayed:
-            self.strangers.append(f"{place}: it does not say which stream it stands in")
-            return
-        if envelope.datahash != digest.hex():
-            self.strangers.append(f"{place}: its bytes are not those of its hash")
-            return
-        mine = self.said.setdefault(stream, {})
-        if envelope.sequence in mine:
-            self.repeats += 1
-            return
-        mine[envelope.sequence] = Said(
-            stream, envelope.sequence, id_, envelope.type, record.topic, cause, envelope.data, digest,
-            envelope.traceparent, envelope.time,
-        )  # fmt: skip
-        self.heard[id_] = (envelope.type, envelope.time, digest)
-
-    def streams(self) -> Iterator[tuple[Stream, list[Said]]]:
-        """Every stream with what it said, in order of version."""
-        for stream, mine in sorted(self.said.items()):
-            yield stream, [mine[version] for version in sorted(mine)]
-
-    def hearings(self, said: list[Said]) -> list[Hearing]:
-        """Those hearings of a stream that spoke."""
-        found: list[Hearing] = []
-        runs: list[list[Said]] = []
-        for one in said:
-            same = runs and runs[-1][-1].cause == one.cause and runs[-1][-1].kind != DeadLettered.kind
-            if same and one.kind != DeadLettered.kind:
-                runs[-1].append(one)
-            else:
-                runs.append([one])
-        for run in runs:
-            first = run[0]
-            kind, at, digest = self.heard.get(first.cause, (REBUILT, first.at, b"\0" * 32))
-            found.append(
-                Hearing(
-                    cause=first.cause,
-                    sequence=len(found) + 1,
-                    before=first.version - 1,
-                    kind=kind,
-                    heard_at=at or datetime.fromtimestamp(0, UTC),
-                    hash=digest,
-                    code=REBUILT,
-                    policy=REBUILT,
-                    dead=first.kind == DeadLettered.kind,
-                    attempt=1 + sum(one.cause == first.cause for one in found),
-                    at=first.at,
-                )
-            )
-        return found
-
-    def gaps(self) -> list[str]:
-        """Streams of which Kafka does not have every word."""
-        return [
-            f"{stream}: {len(said)} of {said[-1].version} are there"
-            for stream, said in self.streams()
-            if said[-1].version != len(said)
-        ]
+    @property
+    def repeats(self) -> int:
+        return self.staged - self.events - self.doors
 
 
-async def insert(gathered: Gathered, dsn: str, schema: str) -> int:
-    """Puts it all into an empty, migrated schema, in one transaction; the number of events.
+@dataclass
+class Rebuilding:
+    """Records go into tables of this connection's own, and from there, in order and once, into an empty schema."""
 
-    Raises ValueError for a schema that holds events.
-    """
+    connection: Any
+    schema: str
+    topics: Topics
+    rebuilt: Rebuilt = field(default_factory=Rebuilt)
+
+    async def add(self, records: Iterable[Record]) -> None:
+        """Some records, in the order of their partitions."""
+        rebuilt = self.rebuilt
+        rows: dict[str, list[Row]] = {"said": [], "brought": []}
+        for record in records:
+            rebuilt.records += 1
+            known = told(record, self.topics)
+            if known is None:
+                continue
+            if known.stranger:
+                rebuilt.strange += 1
+                rebuilt.strangers += [known.stranger] if rebuilt.strange <= KEPT else []
+            for table, row in (("said", known.said), ("brought", known.brought)):
+                if row is not None:
+                    rows[table].append({"n": rebuilt.records, **row})
+        for table, some in rows.items():
+            if some:
+                rebuilt.staged += len(some)
+                values = [tuple(row.values()) for row in some]
+                await self.connection.copy_records_to_table(table, columns=list(some[0]), records=values)
+
+    async def insert(self) -> Rebuilt:
+        """Puts it all into the schema, in one transaction. Raises NotEmpty."""
+        await refuse_what_is_not_empty(self.connection, self.schema)
+        sql, ask, rebuilt = _statements(self.schema), self.connection, self.rebuilt
+        async with ask.transaction():
+            await ask.execute(sql["settle"])
+            for part in ("events", "received", "doors"):
+                await ask.execute(sql[part])
+            await ask.execute(sql["hearings"], DeadLettered.kind, REBUILT)
+            await ask.execute(sql["heads"])
+        rebuilt.events, rebuilt.doors, rebuilt.streams = await ask.fetchrow(sql["counts"])
+        gaps = [f"{Stream(*row[:3])}: {row[3]} of {row[4]} are there" for row in await ask.fetch(sql["gaps"])]
+        rebuilt.gaps, rebuilt.gapped = gaps[:KEPT], len(gaps)
+        return rebuilt
+
+
+@asynccontextmanager
+async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Rebuilding]:
+    """Into a migrated schema. Raises NotEmpty for one that holds events: a store is rebuilt into an empty one."""
     import asyncpg
 
     connection = await asyncpg.connect(dsn)
     try:
         await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
-        if await connection.fetchval(f'select exists (select from "{schema}".events)'):
-            raise ValueError(f"the schema {schema} holds events already: a store is rebuilt into an empty one")
-        streams = list(gathered.streams())
-        hearings = {stream: gathered.hearings(said) for stream, said in streams}
-        async with connection.transaction():
-            await _copy(connection, schema, "heads", _heads(streams, hearings))
-            await _copy(connection, schema, "events", (_event(one) for _, said in streams for one in said))
-            await _copy(connection, schema, "hearings", (_hearing(s, h) for s, mine in hearings.items() for h in mine))
-            await _copy(connection, schema, "doors", (_door(door) for door in gathered.doors.values()))
-        return sum(len(said) for _, said in streams)
+        await refuse_what_is_not_empty(connection, schema)
+        await connection.execute(_statements(schema)["stage"])
+        yield Rebuilding(connection, schema, topics)
     finally:
         await connection.close()
 
 
-async def _copy(connection: Any, schema: str, table: str, rows: Iterable[dict[str, Any]]) -> None:
-    listed = list(rows)
-    if listed:
-        columns = list(listed[0])
-        records = [tuple(row.values()) for row in listed]
-        await connection.copy_records_to_table(table, schema_name=schema, columns=columns, records=records)
+async def refuse_what_is_not_empty(connection: Any, schema: str) -> None:
+    if await connection.fetchval(f'select exists (select from "{schema}".events)'):
+        raise NotEmpty(f"the schema {schema} holds events already: a store is rebuilt into an empty one")
 
 
-def _named(stream: Stream) -> dict[str, Any]:
-    return {"tenant": stream.tenant, "workflow": stream.workflow, "stream": stream.name}
-
-
-def _heads(streams: Iterable[tuple[Stream, list[Said]]], hearings: Mapping[Stream, list[Hearing]]) -> Iterator[dict[str, Any]]:
-    for stream, said in streams:
-        heard, version = len(hearings[stream]), said[-1].version
-        yield _named(stream) | {"heard": heard, "version": version, "heard_before": 0, "version_before": 0}
-
-
-def _event(one: Said) -> dict[str, Any]:
-    names = ("version", "id", "kind", "topic", "cause", "data", "hash", "traceparent", "at")
-    return _named(one.stream) | {name: getattr(one, name) for name in names}
-
-
-def _hearing(stream: Stream, one: Hearing) -> dict[str, Any]:
-    names = ("cause", "sequence", "before", "kind", "heard_at", "hash", "code", "policy", "dead", "attempt", "at")
-    return _named(stream) | {name: getattr(one, name) for name in names}
-
-
-def _door(door: Door) -> dict[str, Any]:
-    names = ("tenant", "workflow", "cause", "topic", "partition", "offset", "key", "body")
-    return {name: getattr(door, name) for name in names} | {
-        "headers": of_headers(door.headers),
-        "broker_at": door.at,
-        "at": door.at,
-    }
+def _statements(schema: str) -> dict[str, str]:
+    text = Path(__file__).with_name("rebuild.sql").read_text("utf-8").replace(":schema", f'"{schema}"')
+    named = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(named[::2], named[1::2], strict=True))
 
 
 @dataclass(frozen=True)
@@ -218,38 +216,99 @@ class Unlike:
 
 @dataclass
 class Compared:
-    """Two stores, side by side."""
+    """Two stores, side by side: how much there is in the one, and where the other is unlike. The first of these are kept."""
 
     streams: int = 0
     events: int = 0
+    differ: int = 0
     unlike: list[Unlike] = field(default_factory=list)
 
 
-async def compare(one: Store, other: Store) -> Compared:
-    """Every stream of both: the same versions, ids, kinds, causes, times and bytes."""
-    here, there = await _summaries(one), await _summaries(other)
-    compared = Compared(len(here), sum(len(mine) for mine in here.values()))
-    for stream in sorted(here.keys() | there.keys()):
-        mine, theirs = here.get(stream, {}), there.get(stream, {})
-        if mine == theirs:
-            continue
-        version = min(v for v in mine.keys() | theirs.keys() if mine.get(v) != theirs.get(v))
-        what = f"version {version}" + (f" (of {len(mine)} and {len(theirs)})" if len(mine) != len(theirs) else "")
-        compared.unlike.append(Unlike(stream, what, mine.get(version, "is not there"), theirs.get(version, "is not there")))
+@dataclass
+class _Stream:
+    """A stream of both stores, event by event, and the first version at which they part."""
+
+    stream: Stream
+    here: int = 0
+    there: int = 0
+    first: tuple[Said | None, Said | None] | None = None
+
+    def add(self, mine: Said | None, theirs: Said | None) -> None:
+        self.here += mine is not None
+        self.there += theirs is not None
+        if self.first is None and not same(mine, theirs):
+            self.first = mine, theirs
+
+    def unlike(self) -> Unlike | None:
+        if self.first is None:
+            return None
+        mine, theirs = self.first
+        known = mine or theirs
+        assert known is not None
+        what = f"version {known.version}" + (f" (of {self.here} and {self.there})" if self.here != self.there else "")
+        return Unlike(self.stream, what, _summary(mine), _summary(theirs))
+
+
+async def compare(one: Store, other: Store, passed: Callable[[int], object] = lambda events: None) -> Compared:
+    """Every stream of both: the same versions, ids, kinds, causes, times and bytes. `passed` is told of events of the one."""
+    compared, current = Compared(), _Stream(Stream("", "", ""))
+
+    def close() -> None:
+        compared.streams += current.here > 0
+        compared.events += current.here
+        passed(current.here)
+        if (unlike := current.unlike()) is not None:
+            compared.differ += 1
+            if len(compared.unlike) < KEPT:
+                compared.unlike.append(unlike)
+
+    async for mine, theirs in side_by_side(_all(one), _all(other)):
+        stream = (mine or theirs).stream  # type: ignore[union-attr]
+        if stream != current.stream:
+            close()
+            current = _Stream(stream)
+        current.add(mine, theirs)
+    close()
     return compared
 
 
-async def _summaries(store: Store) -> dict[Stream, dict[int, str]]:
-    found: dict[Stream, dict[int, str]] = {}
-    async for said in _all(store):
-        actual = hashlib.sha256(said.data).hexdigest()
-        at = said.at.astimezone(UTC).isoformat() if said.at else ""
-        told = f"{said.kind} {said.id} because {said.cause} on {said.topic} at {at}: {said.hash.hex()} {actual}"
-        found.setdefault(said.stream, {})[said.version] = told
-    return found
+async def side_by_side(one: AsyncIterator[Said], other: AsyncIterator[Said]) -> AsyncIterator[tuple[Said | None, Said | None]]:
+    """Of two that come in order of stream and version: each event of either, with that of the same place in the other."""
+    mine, theirs = await anext(one, None), await anext(other, None)
+    while mine is not None or theirs is not None:
+        if theirs is None or (mine is not None and _place(mine) < _place(theirs)):
+            yield mine, None
+            mine = await anext(one, None)
+        elif mine is None or _place(theirs) < _place(mine):
+            yield None, theirs
+            theirs = await anext(other, None)
+        else:
+            yield mine, theirs
+            mine, theirs = await anext(one, None), await anext(other, None)
+
+
+def _place(said: Said) -> tuple[Stream, int]:
+    return said.stream, said.version
+
+
+def same(mine: Said | None, theirs: Said | None) -> bool:
+    """Whether both are there and are the same event, byte for byte."""
+    return mine is not None and theirs is not None and _told(mine) == _told(theirs)
+
+
+def _told(said: Said) -> tuple[Any, ...]:
+    return said.id, said.kind, said.cause, said.topic, said.at, said.hash, said.data
+
+
+def _summary(said: Said | None) -> str:
+    if said is None:
+        return "is not there"
+    actual = hashlib.sha256(said.data).hexdigest()
+    at = said.at.astimezone(UTC).isoformat() if said.at else ""
+    return f"{said.kind} {said.id} because {said.cause} on {said.topic} at {at}: {said.hash.hex()} {actual}"
 
 
 async def _all(store: Store) -> AsyncIterator[Said]:
-    async for batch in store.everything():
+    async for batch in store.by_stream():
         for said in batch:
             yield said

@@ -1,6 +1,6 @@
 """Says recorded events again, somewhere else, marked as said again. Pure, but for the publishing."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -58,11 +58,12 @@ def envelope(said: Said, now: datetime) -> Envelope:
     )
 
 
-async def events(store: Store, choice: Choice) -> AsyncIterator[Said]:
-    """What is chosen, in the order of the record."""
+async def events(store: Store, choice: Choice, passed: Callable[[int], object] = lambda events: None) -> AsyncIterator[Said]:
+    """What is chosen, in the order of the record. `passed` is told of events, chosen or not, as they are done with."""
     async for batch in store.everything():
         for said in _taken(batch, choice):
             yield said
+        passed(len(batch))
 
 
 def _taken(batch: list[Said], choice: Choice) -> Iterator[Said]:

@@ -158,7 +158,7 @@ def as_json(story: Story) -> Iterator[dict[str, Any]]:
     for stream, mine in story.hearings.items():
         for hearing in mine:
             yield {
-                "heard_at": hearing.heard_at.isoformat(),
+                "at": hearing.at.isoformat(),
                 "stream": stream.name,
                 "hearing": hearing.sequence,
                 "type": hearing.kind,

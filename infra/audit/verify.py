@@ -1,27 +1,30 @@
 """Decides every recorded hearing again, from the fold up to it, and compares byte for byte. The core is pure."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from contracts.codec import Invalid, decode
 from contracts.dead_letters import DeadLettered
-from contracts.envelope import Unreadable, read
+from contracts.envelope import Unreadable
+from contracts.envelope import read as read_envelope
 from contracts.message import Intent, Message, Outcome
 from contracts.topics import Topics
-from infra.audit.policies import Deciders, Policies, missing
-from shared.decider import Context, Woken
+from infra.audit.policies import Floors, Policies, floor_of
+from shared.decider import Woken
 from shared.runtime.hearing import Heard
 from shared.runtime.turns import Floor, Live
 from shared.service import Service
-from shared.store.record import Door, Hearing, History, Said, Store, Stream
+from shared.store.record import LONG_AGO, Door, Hearing, History, Listed, Said, Store, Stream, Workflow
 
-HeardMessages = Mapping[UUID, tuple[Message, Context]]
-_ANY_SIZE = 1 << 62
+HeardMessages = Mapping[UUID, Heard]
+Decode = Callable[[type[Message], bytes], Message]
+ROWS = 5000  # events and hearings that are held at a time, unless one workflow alone has more
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,78 @@ class Report:
 
 
 def differences(
-    service: Service[Any],
+    service: Service[Any] | None,
     history: History,
     hearings: Sequence[Hearing],
     heard: HeardMessages,
     topics: Topics | None = None,
-    deciders: Deciders | None = None,
+    floors: Floors | None = None,
+    received: Mapping[UUID, datetime | None] | None = None,
+    read: Decode = decode,
 ) -> list[Difference]:
     """Everything about one stream that does not hold, in the order of its hearings.
 
     `hearings` are all of the stream, every attempt, in order; `heard` is what was heard, by cause id: of what came from
-    within (a waking, an outcome) nothing is needed. `deciders` are those of the policies that hearings name; where one is
-    not in there, only today's is known. Never raises for what is in the record.
+    within (a waking, an outcome) nothing is needed. `floors` are where the policies decide that hearings name; where one is
+    not in there, only today's is known. `received` tells when what was heard was recorded itself. Without a service nothing
+    is decided again. Never raises for what is in the record.
     """
-    topics, deciders = topics or Topics(), deciders or {}
-    found = list(_broken(history, hearings))
-    if found:
-        return found
-    floors: dict[str, Floor[Any]] = {}
-    state = service.decider.initial
+    if broken := list(_broken(history, hearings)):
+        return broken
+    topics = topics or Topics()
+    decided = _decided(service, history, hearings, heard, topics, floors or {}, read) if service else ()
+    return sorted((*decided, *untimely(history, hearings, received or {})), key=lambda one: one.sequence)
+
+
+def _decided(
+    service: Service[Any],
+    history: History,
+    hearings: Sequence[Hearing],
+    heard: HeardMessages,
+    topics: Topics,
+    floors: Floors,
+    read: Decode,
+) -> Iterator[Difference]:
+    state, trusted = service.decider.initial, outcomes(service)
     causes: dict[UUID, Hearing] = {}
     for hearing, said in _spoken(history, hearings):
         before = {hearing.cause: causes[hearing.cause]} if hearing.cause in causes else {}
-        live = Live(state, hearing.sequence - 1, hearing.before, before)
-        floor = floors.get(hearing.policy) or _floor(service, hearing.policy, topics, deciders)
-        if isinstance(floor, Floor):
-            floors[hearing.policy] = floor
-        found.extend(_one(service, floor, history.stream, live, hearing, said, heard))
+        live = Live(state, hearing.sequence - 1, hearing.before, causes=before)
+        floor = floors.get(hearing.policy) or floor_of(service, hearing.policy, None, topics)
+        yield from _one(service, floor, history.stream, live, hearing, said, heard, trusted)
         causes[hearing.cause] = hearing
         try:
-            state = service.decider.fold((decode(topics.kinds[one.kind], one.data) for one in said), state)
+            state = service.decider.fold((read(topics.kinds[one.kind], one.data) for one in said), state)
         except (KeyError, Invalid) as unknown:
-            return [*found, Difference(history.stream, hearing.sequence, f"this code cannot read what was said: {unknown}")]
+            yield Difference(history.stream, hearing.sequence, f"this code cannot read what was said: {unknown}")
+            return
         except Exception as failed:
             problem = f"this code cannot fold what was said: {type(failed).__name__}: {failed}"
-            return [*found, Difference(history.stream, hearing.sequence, problem)]
-    return found
+            yield Difference(history.stream, hearing.sequence, problem)
+            return
+
+
+def untimely(history: History, hearings: Sequence[Hearing], received: Mapping[UUID, datetime | None]) -> Iterator[Difference]:
+    """Recorded times that cannot be: one that goes back, in a stream or from what was heard, or is not that of its hearing."""
+    last = LONG_AGO
+    for hearing, said in _spoken(history, hearings):
+        for what, other in _contradicted(hearing.at, last, received.get(hearing.cause), said):
+            yield Difference(history.stream, hearing.sequence, f"{hearing.kind}: {what}", f"{hearing.at}", f"{other}")
+        last = hearing.at
+
+
+def _contradicted(
+    at: datetime, last: datetime, heard: datetime | None, said: Iterable[Said]
+) -> Iterator[tuple[str, datetime | None]]:
+    """What contradicts that a hearing was recorded at `at`, and with which time."""
+    if at < last:
+        yield "it was recorded at an earlier time than the hearing before it", last
+    if heard is not None and at < heard:
+        yield "it was recorded at an earlier time than what was heard", heard
+    for one in said:
+        if one.at != at:
+            yield f"version {one.version} bears another time than the hearing it stands in", one.at
+            return
 
 
 def _broken(history: History, hearings: Sequence[Hearing]) -> Iterator[Difference]:
@@ -130,6 +169,7 @@ def _one(
     hearing: Hearing,
     said: Sequence[Said],
     heard: HeardMessages,
+    trusted: frozenset[str],
 ) -> Iterator[Difference]:
     def differs(what: str, recorded: str = "", today: str = "") -> Difference:
         return Difference(stream, hearing.sequence, f"{hearing.kind}: {what}", recorded, today)
@@ -143,7 +183,7 @@ def _one(
         if not any(one.kind == DeadLettered.kind for one in said):
             yield differs("it is marked dead, and no dead letter was said", _told(said), DeadLettered.kind)
         return
-    if is_outcome(service, hearing.kind):
+    if hearing.kind in trusted:
         return
     message = _message(stream, hearing, heard)
     if message is None:
@@ -152,10 +192,10 @@ def _one(
     if isinstance(floor, str):
         yield differs(floor, hearing.policy, service.decider.policy)
         return
-    work = floor.begin(stream, live)
+    work = floor.begin(stream, live, hearing.at)
     intended = any(issubclass(floor.topics.kinds.get(one.kind, Message), Intent) for one in said)
-    context = replace(message.context, may_perform=intended)  # that a slot was free is on record by what was said
-    floor.hear(work, replace(message, context=context, redrive=hearing.attempt > 1))
+    message.redrive = hearing.attempt > 1
+    floor.hear(work, message, may_perform=intended)  # that a slot was free is on record by what was said
     yield from _compared(differs, said, work.turn.said)
 
 
@@ -179,25 +219,13 @@ def _message(stream: Stream, hearing: Hearing, heard: HeardMessages) -> Heard | 
     """What was heard, as the stream heard it then."""
     if hearing.kind == Woken.kind:
         source = f"/hansard/{stream.service}"
-        context = Context(hearing.cause, hearing.heard_at, stream.workflow, stream.tenant, source, str(hearing.cause))
-        return Heard(stream, context, hearing.kind, hearing.hash, Woken())
-    known = heard.get(hearing.cause)
-    if known is None:
-        return None
-    message, context = known
-    return Heard(stream, replace(context, at=hearing.heard_at), hearing.kind, hearing.hash, message)
+        return Heard(stream, hearing.cause, hearing.kind, hearing.hash, source, str(hearing.cause), message=Woken())
+    return heard.get(hearing.cause)
 
 
-def _floor(service: Service[Any], policy: str, topics: Topics, deciders: Deciders) -> Floor[Any] | str:
-    """Where this policy decides; or why it cannot."""
-    today = service.decider if policy == service.decider.policy else missing(service, policy)
-    decider = deciders.get(policy, today)
-    return decider if isinstance(decider, str) else Floor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
-
-
-def is_outcome(service: Service[Any], kind: str) -> bool:
-    """Whether a performer brought this: it is trusted, never decided again."""
-    return any(one.kind == kind and issubclass(one, Outcome) for one in service.hears)
+def outcomes(service: Service[Any] | None) -> frozenset[str]:
+    """The kinds that a performer brings: they are trusted, never decided again."""
+    return frozenset(one.kind for one in service.hears if issubclass(one, Outcome)) if service else frozenset()
 
 
 def _told(said: Iterable[Said]) -> str:
@@ -209,13 +237,8 @@ def _text(data: bytes) -> str:
 
 
 async def workflows(store: Store, since: datetime | None = None) -> dict[tuple[str, str], None]:
-    """Every (tenant, workflow) that said something since then, in the order of the first word."""
-    found: dict[tuple[str, str], None] = {}
-    async for batch in store.everything():
-        for said in batch:
-            if since is None or (said.at is not None and said.at >= since):
-                found[said.stream.tenant, said.stream.workflow] = None
-    return found
+    """Every (tenant, workflow) that said something since then, in order."""
+    return {(one.tenant, one.workflow): None async for page in store.workflows(since) for one in page if one.wanted}
 
 
 async def hearings_of(store: Store, history: History) -> list[Hearing]:
@@ -237,28 +260,91 @@ async def verify(
 
     `policies` of the same store save reading them again for every workflow.
     """
-    report, policies = Report(tenant, workflow), policies or Policies(store)
-    histories = await store.workflow(tenant, workflow)
-    hearings = {stream: await hearings_of(store, history) for stream, history in histories.items()}
-    doors = await store.doors(tenant, workflow)
-    spoken = {said.id: said for history in histories.values() for said in history.said}
-    causes = {hearing.cause for mine in hearings.values() for hearing in mine}
-    spoken |= await store.events(sorted(causes - spoken.keys() - doors.keys()))
-    for stream, history in sorted(histories.items()):
-        mine, service = hearings[stream], services.get(stream.service)
+    only, policies = [(tenant, workflow)], policies or Policies(store, topics)
+    [report] = [one async for one in _reports(store, services, topics, policies, only)]
+    return report
+
+
+async def verify_all(
+    store: Store,
+    services: Mapping[str, Service[Any]],
+    topics: Topics,
+    since: datetime | None = None,
+    passed: Callable[[int], object] = lambda events: None,
+) -> AsyncIterator[Report]:
+    """Every workflow that said something since then, in the order of (tenant, workflow), each as soon as it is done.
+
+    Holds some thousand rows at a time, or those of the largest workflow. `passed` is told of events as they are done with.
+    """
+    policies = Policies(store, topics)
+    async for page in store.workflows(since):
+        for some in in_parts(page):
+            wanted = [(one.tenant, one.workflow) for one in some if one.wanted]
+            if wanted:
+                async for report in _reports(store, services, topics, policies, wanted):
+                    yield report
+            passed(sum(one.events for one in some))
+
+
+def in_parts(page: Iterable[Listed], rows: int = ROWS) -> Iterator[list[Listed]]:
+    """The same in parts that have about so many rows to read: at least one workflow, and not many more than fit."""
+    part: list[Listed] = []
+    size = 0
+    for one in page:
+        more = one.events + one.hearings if one.wanted else 0
+        if part and size + more > rows:
+            yield part
+            part, size = [], 0
+        part.append(one)
+        size += more
+    if part:
+        yield part
+
+
+async def _reports(
+    store: Store,
+    services: Mapping[str, Service[Any]],
+    topics: Topics,
+    policies: Policies,
+    names: Sequence[tuple[str, str]],
+) -> AsyncIterator[Report]:
+    wholes = await store.whole(names)
+    foreign = [_foreign(whole) for whole in wholes]
+    wanted = set().union(*foreign)
+    elsewhere = await store.events(sorted(wanted)) if wanted else {}
+    for whole, ids in zip(wholes, foreign, strict=True):
+        yield await _report(whole, {id_: elsewhere[id_] for id_ in ids if id_ in elsewhere}, services, topics, policies)
+
+
+def _foreign(whole: Workflow) -> set[UUID]:
+    """Ids of what was heard and neither said in this workflow nor brought to it from outside."""
+    causes = {hearing.cause for mine in whole.hearings.values() for hearing in mine}
+    return causes - whole.doors.keys() - {said.id for history in whole.histories.values() for said in history.said}
+
+
+async def _report(
+    whole: Workflow,
+    elsewhere: Mapping[UUID, Said],
+    services: Mapping[str, Service[Any]],
+    topics: Topics,
+    policies: Policies,
+) -> Report:
+    report, doors = Report(whole.tenant, whole.workflow), whole.doors
+    read = cache(decode)  # what one stream says another hears
+    spoken = {said.id: said for history in whole.histories.values() for said in history.said} | dict(elsewhere)
+    received = {id_: one.recorded for id_, one in doors.items()} | {id_: said.at for id_, said in spoken.items()}
+    for stream, history in sorted(whole.histories.items()):
+        mine, service = whole.hearings[stream], services.get(stream.service)
+        heard = dict(_heard(stream, mine, spoken, doors, topics, read, report)) if service else {}
+        floors = await policies.of(service, (hearing.policy for hearing in mine)) if service else {}
+        report.differences.extend(differences(service, history, mine, heard, topics, floors, received, read))
+        brought = outcomes(service)
+        trusted = sum(service is None or hearing.dead or hearing.kind in brought for hearing in mine)
         report.streams += 1
-        if service is None:
-            report.differences.extend(_broken(history, mine))
-            report.trusted += len(mine)
-            continue
-        heard = dict(_heard(stream, mine, spoken, doors, topics, report))
-        deciders = await policies.of(service, (hearing.policy for hearing in mine))
-        report.differences.extend(differences(service, history, mine, heard, topics, deciders))
-        trusted = sum(hearing.dead or is_outcome(service, hearing.kind) for hearing in mine)
         report.trusted += trusted
         report.decided += len(mine) - trusted
     report.strangers.extend(
-        f"{workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
+        f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
         for door in doors.values()
         if (topic := topics.by_name.get(door.topic)) is None or not topic.door
     )
@@ -271,8 +357,9 @@ def _heard(
     spoken: Mapping[UUID, Said],
     doors: Mapping[UUID, Door],
     topics: Topics,
+    read: Decode,
     report: Report,
-) -> Iterator[tuple[UUID, tuple[Message, Context]]]:
+) -> Iterator[tuple[UUID, Heard]]:
     """What the stream heard, from the record alone."""
     for hearing in hearings:
         cause, kind = hearing.cause, topics.kinds.get(hearing.kind)
@@ -284,7 +371,7 @@ def _heard(
         if kind is None or (said is None and door is None):
             continue
         try:
-            data, context = _as_said(said) if said else _as_at_the_door(door)
+            data, source, id_ = _as_said(said) if said else _as_at_the_door(door)
         except Unreadable:
             continue
         if hashlib.sha256(data).digest() != hearing.hash:
@@ -293,18 +380,18 @@ def _heard(
             report.differences.append(Difference(stream, hearing.sequence, what, hearing.hash.hex(), actual))
             continue
         try:
-            yield cause, (decode(kind, data), context)
+            message = read(kind, data)
         except Invalid:
             continue
+        yield cause, Heard(stream, cause, hearing.kind, hearing.hash, source, id_, message=message)
 
 
-def _as_said(said: Said) -> tuple[bytes, Context]:
-    stream = said.stream
-    assert said.at is not None
-    return said.data, Context(said.id, said.at, stream.workflow, stream.tenant, f"/hansard/{stream.service}", str(said.id))
+def _as_said(said: Said) -> tuple[bytes, str, str]:
+    """Data, source and message id, here and below."""
+    return said.data, f"/hansard/{said.stream.service}", str(said.id)
 
 
-def _as_at_the_door(door: Door | None) -> tuple[bytes, Context]:
+def _as_at_the_door(door: Door | None) -> tuple[bytes, str, str]:
     assert door is not None
-    envelope = read(door.body, door.headers)
-    return envelope.data, Context(door.cause, door.at, door.workflow, door.tenant, envelope.source, envelope.id)
+    envelope = read_envelope(door.body, door.headers)
+    return envelope.data, envelope.source, envelope.id

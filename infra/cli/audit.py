@@ -1,14 +1,14 @@
 """`audit …` and `replay`: what the record tells, and whether it holds."""
 
 import asyncio
-import contextlib
-from dataclasses import asdict
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from dateutil import parser as dates
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 from rich.tree import Tree
 
@@ -17,11 +17,11 @@ from infra.audit import rebuild as rebuilding
 from infra.audit import replay as replaying
 from infra.audit import show as showing
 from infra.audit import verify as verifying
-from infra.audit.policies import Policies
 from infra.audit.words import Minutes, dollars, one_line
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, make_topic
+from infra.cli.progress import progress
 from infra.cli.running import services
 from shared.settings import Settings
 
@@ -29,7 +29,8 @@ app = typer.Typer(help="What the record tells, and whether it holds.", no_args_i
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Tenant = Annotated[str, typer.Option(help="Whose workflow it is.")]
-AT_ONCE = 8  # workflows read side by side
+T = TypeVar("T")
+UNACKNOWLEDGED = 5000  # replayed events that may be on their way to the broker
 
 
 def moment(text: str) -> datetime | None:
@@ -121,33 +122,66 @@ def verify(
     Example: hansard audit verify    ·    hansard audit verify --workflow ask-1f0b6f7a9c11
     """
     settings = base.running(postgres=True)
-    reports = base.run(_verify(settings, moment(since), (tenant, workflow) if workflow else None))
-    found = [one for report in reports for one in first_of_each(report.differences)]
-    strangers = [one for report in reports for one in report.strangers]
-    decided, trusted = sum(r.decided for r in reports), sum(r.trusted for r in reports)
-    streams = sum(r.streams for r in reports)
-    if json_:
-        for one in found:
+    found = base.run(_verify(settings, moment(since), (tenant, workflow) if workflow else None, _Found(json_)))
+    found.verdict()
+    if workflow and not found.streams:
+        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
+    if found.differences:
+        raise typer.Exit(1)
+
+
+SHOWN = 1000  # findings that are told one by one; the rest is counted
+
+
+@dataclass
+class _Found:
+    """What an audit has found so far: told as it comes, and counted."""
+
+    json: bool
+    workflows: int = 0
+    streams: int = 0
+    decided: int = 0
+    trusted: int = 0
+    differences: int = 0
+    strangers: list[str] = field(default_factory=list)
+    more_strangers: int = 0
+
+    def add(self, report: verifying.Report) -> None:
+        self.workflows += 1
+        self.streams += report.streams
+        self.decided += report.decided
+        self.trusted += report.trusted
+        for one in first_of_each(report.differences):
+            self.differences += 1
+            if self.differences <= SHOWN:
+                self._differs(one)
+        for stranger in report.strangers:
+            if len(self.strangers) >= SHOWN:
+                self.more_strangers += 1
+                continue
+            self.strangers.append(stranger)
+            if not self.json:
+                screen.out.print(f"not on the record: {stranger}", style="yellow", markup=False)
+
+    def _differs(self, one: verifying.Difference) -> None:
+        if self.json:
             print(screen.as_json(asdict(one) | {"stream": str(one.stream)}))
-        print(screen.as_json({
-            "workflows": len(reports), "streams": streams, "decided": decided, "trusted": trusted,
-            "differences": len(found), "strangers": strangers,
-        }))  # fmt: skip
-    else:
-        for one in found:
+        else:
             screen.out.print(f"{one.stream}, hearing {one.sequence}: {one.what}", style="bold red", markup=False)
             screen.out.print(screen.table(("", ""), [("recorded", one.recorded), ("today", one.today)]))
-        for stranger in strangers:
-            screen.out.print(f"not on the record: {stranger}", style="yellow", markup=False)
-        verdict = f"{len(found)} streams differ" if found else "the record holds"
+
+    def verdict(self) -> None:
+        if self.json:
+            print(screen.as_json({name: count for name, count in vars(self).items() if name != "json"}))
+            return
+        for count, what in ((self.differences - SHOWN, "streams differ"), (self.more_strangers, "are not on the record")):
+            if count > 0:
+                screen.out.print(f"and {count} more {what}", style="bold red")
         screen.out.print(
-            f"{verdict}: {len(reports)} workflows, {streams} streams, {decided} hearings decided again, {trusted} trusted",
-            style="bold red" if found else "bold green",
+            f"{f'{self.differences} streams differ' if self.differences else 'the record holds'}: {self.workflows} workflows, "
+            f"{self.streams} streams, {self.decided} hearings decided again, {self.trusted} trusted",
+            style="bold red" if self.differences else "bold green",
         )
-    if workflow and not streams:
-        raise Problem(f"Nothing is on the record of workflow {workflow} (tenant {tenant}).")
-    if found:
-        raise typer.Exit(1)
 
 
 def first_of_each(differences: list[verifying.Difference]) -> list[verifying.Difference]:
@@ -158,29 +192,20 @@ def first_of_each(differences: list[verifying.Difference]) -> list[verifying.Dif
     return list(first.values())
 
 
-async def _verify(settings: Settings, since: datetime | None, only: tuple[str, str] | None) -> list[verifying.Report]:
+async def _verify(settings: Settings, since: datetime | None, only: tuple[str, str] | None, found: _Found) -> _Found:
     known = services(settings)
     async with base.record(settings) as store:
-        wanted = [only] if only else list(await verifying.workflows(store, since))
-        slots, policies = asyncio.Semaphore(AT_ONCE), Policies(store)
-        with bar("verifying", len(wanted)) as advance:
-
-            async def one(tenant: str, workflow: str) -> verifying.Report:
-                async with slots:
-                    report = await verifying.verify(store, known, settings.topics, tenant, workflow, policies)
-                    advance()
-                    return report
-
-            return await asyncio.gather(*(one(*pair) for pair in wanted))
-
-
-@contextlib.contextmanager
-def bar(what: str, total: int | None) -> Any:
-    """A progress bar on standard error; yields what moves it on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen.err_console(), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda n=1: progress.advance(task, n)
+        if only:
+            found.add(await verifying.verify(store, known, settings.topics, *only))
+            return found
+        with progress("verifying", await store.size()) as passed:
+            async for report in verifying.verify_all(store, known, settings.topics, since, passed):
+                if report.differences or report.strangers:
+                    with passed.aside():
+                        found.add(report)
+                else:
+                    found.add(report)
+    return found
 
 
 @app.command()
@@ -193,14 +218,20 @@ def rebuild(
     """
     settings = base.running(kafka=True)
     dsn, schema = place(settings, to)
-    gathered, events = base.run(_rebuild(settings, dsn, schema))
-    for stranger in (*gathered.strangers[:20], *gathered.gaps()[:20]):
-        screen.out.print(stranger, style="yellow", markup=False)
+    made = base.run(_rebuild(settings, dsn, schema))
+    for what, count, some in (
+        ("records that are no word of ours", made.strange, made.strangers),
+        ("streams that lack words", made.gapped, made.gaps),
+    ):
+        for one in some:
+            screen.out.print(one, style="yellow", markup=False)
+        if count > len(some):
+            screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     screen.out.print(
-        f"{gathered.records} records read, {gathered.repeats} repeats: {events} events of {len(gathered.said)} streams and "
-        f"{len(gathered.doors)} messages from outside are in {schema}"
+        f"{made.records} records read, {made.repeats} repeats: {made.events} events of {made.streams} streams and "
+        f"{made.doors} messages from outside are in {schema}"
     )
-    if gathered.gaps():
+    if made.gapped:
         raise typer.Exit(1)
 
 
@@ -214,20 +245,36 @@ def place(settings: Settings, text: str) -> tuple[str, str]:
     return dsn, schema
 
 
-async def _rebuild(settings: Settings, dsn: str, schema: str) -> tuple[rebuilding.Gathered, int]:
+async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebuilt:
     from infra.migrations import migrate
 
-    gathered = rebuilding.Gathered(settings.topics)
-    async with Bus(settings) as bus, bus.listen(settings.topics.by_name, "beginning") as listener:
-        with bar("reading", None) as advance:
-            async for heard in listener.to_the_end():
-                gathered.add(heard.record)
-                advance()
     await migrate(dsn, schema)
     try:
-        return gathered, await rebuilding.insert(gathered, dsn, schema)
-    except ValueError as refused:
+        async with (
+            rebuilding.rebuilding(dsn, schema, settings.topics) as into,
+            Bus(settings) as bus,
+            bus.listen(settings.topics.by_name, "beginning") as listener,
+        ):
+            with progress("reading", await listener.extent()) as passed:
+                async for some in batches(listener.to_the_end(), 2000):
+                    await into.add(heard.record for heard in some)
+                    passed(len(some))
+            screen.say(f"putting {into.rebuilt.staged:,} messages in order")
+            return await into.insert()
+    except rebuilding.NotEmpty as refused:
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
+
+
+async def batches(source: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
+    """The same, so many at a time."""
+    some: list[T] = []
+    async for one in source:
+        some.append(one)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 @app.command()
@@ -241,12 +288,12 @@ def compare(
     settings = base.running(postgres=True)
     dsn, schema = place(settings, other)
     compared = base.run(_compare(settings, dsn, schema))
-    for one in compared.unlike[:20]:
+    for one in compared.unlike:
         screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
-    verdict = f"{len(compared.unlike)} streams differ" if compared.unlike else "the same, hash for hash"
+    verdict = f"{compared.differ} streams differ" if compared.differ else "the same, hash for hash"
     screen.out.print(f"{compared.streams} streams, {compared.events} events: {verdict}")
-    if compared.unlike:
+    if compared.differ:
         raise typer.Exit(1)
 
 
@@ -255,7 +302,8 @@ async def _compare(settings: Settings, dsn: str, schema: str) -> rebuilding.Comp
 
     other = settings.model_copy(update={"postgres": SecretStr(dsn), "postgres_schema": schema})
     async with base.record(settings) as here, base.record(other) as there:
-        return await rebuilding.compare(here, there)
+        with progress("comparing", await here.size()) as passed:
+            return await rebuilding.compare(here, there, passed)
 
 
 def replay(
@@ -282,14 +330,16 @@ def replay(
 async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
     await make_topic(settings, to)
     plain = settings.model_copy(update={"topic_prefix": ""})
-    now, count, waiting = datetime.now(UTC), 0, []
+    now = datetime.now(UTC)
+    waiting: deque[asyncio.Future[Any]] = deque()
     async with base.record(settings) as store, Bus(plain) as bus:
-        async for said in replaying.events(store, choice):
-            envelope = replaying.envelope(said, now)
-            waiting.append(await bus.hand_over(to, envelope.correlationid.encode(), envelope.data, headers(envelope)))
-            count += 1
-            if len(waiting) >= 1000:
-                await asyncio.gather(*waiting)
-                waiting.clear()
-        await asyncio.gather(*waiting)
+        with progress("replaying", await store.size()) as passed:
+            count = 0
+            async for said in replaying.events(store, choice, passed):
+                envelope = replaying.envelope(said, now)
+                waiting.append(await bus.hand_over(to, envelope.correlationid.encode(), envelope.data, headers(envelope)))
+                count += 1
+                if len(waiting) > UNACKNOWLEDGED:
+                    await waiting.popleft()
+            await asyncio.gather(*waiting)
     return count

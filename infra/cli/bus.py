@@ -111,13 +111,20 @@ class Bus:
     ) -> "asyncio.Future[Any]":
         """The same, in order of the calls, without waiting: what comes back is done when the brokers have it."""
         with reached(self.settings):
-            async with self._starting:
-                self._producer = self._producer or await self._start()
+            if self._producer is None:
+                async with self._starting:
+                    self._producer = self._producer or await self._start()
             sent: asyncio.Future[Any] = await self._producer.send(self.full(topic), value, key=key, headers=list(raw))
             return sent
 
     async def _start(self) -> AIOKafkaProducer:
-        options = {"acks": "all", "enable_idempotence": True, "linger_ms": 2, "max_request_size": 8 << 20}
+        options = {
+            "acks": "all",
+            "enable_idempotence": True,
+            "linger_ms": 2,
+            "max_request_size": 8 << 20,
+            "max_batch_size": 1 << 18,
+        }
         producer = AIOKafkaProducer(**connection(self.settings), **options)
         await producer.start()
         return producer
@@ -162,6 +169,12 @@ class Listener:
             polled = await self.consumer.getmany(timeout_ms=int(timeout * 1000), max_records=2000)
         heard = [self._heard(record) for records in polled.values() for record in records]
         return sorted(heard, key=lambda one: one.order)
+
+    async def extent(self) -> int:
+        """How many records there are now, about."""
+        assigned = list(self.consumer.assignment())
+        ends, begins = await asyncio.gather(self.consumer.end_offsets(assigned), self.consumer.beginning_offsets(assigned))
+        return sum(int(end) - int(begins[tp]) for tp, end in ends.items())
 
     async def to_the_end(self) -> AsyncIterator[Heard]:
         """All there is now, partition by partition; then ends."""

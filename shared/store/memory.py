@@ -19,10 +19,12 @@ from shared.store.record import (
     EpochChanged,
     Hearing,
     History,
+    Listed,
     Refused,
     Said,
     Stream,
     Turn,
+    Workflow,
 )
 
 
@@ -107,7 +109,7 @@ class MemoryStore:
             self._said.setdefault(stream, []).append(kept)
             self._ids[stream.tenant, stream.workflow, said.id] = kept
         for door in turn.doors:
-            self._doors.setdefault((door.tenant, door.workflow, door.cause), door)
+            self._doors.setdefault((door.tenant, door.workflow, door.cause), replace(door, recorded=turn.at))
         if turn.keep:
             return
         self._due.pop(stream, None)
@@ -231,6 +233,36 @@ class MemoryStore:
         position, end = since.position if since else 0, len(self._log)
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
+
+    async def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        ordered = sorted(self._log, key=lambda said: (said.stream, said.version))
+        for first in range(0, len(ordered), batch):
+            yield ordered[first : first + batch]
+
+    async def size(self) -> int:
+        return len(self._log)
+
+    async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[Listed]]:
+        names = sorted({stream[:2] for stream in self._said})
+        for first in range(0, len(names), batch):
+            yield [self._listed(*name, since) for name in names[first : first + batch]]
+
+    def _listed(self, tenant: str, workflow: str, since: datetime | None) -> Listed:
+        heads = [head for stream, head in self._heads.items() if stream[:2] == (tenant, workflow)]
+        said = [one.at for stream, mine in self._said.items() if stream[:2] == (tenant, workflow) for one in mine]
+        wanted = any(since is None or (at is not None and at >= since) for at in said)
+        return Listed(tenant, workflow, sum(version for _, version in heads), sum(heard for heard, _ in heads), wanted)
+
+    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
+        return [
+            Workflow(
+                *one,
+                histories := dict(await self.workflow(*one)),
+                {stream: list(self._hearings[stream]) for stream in histories},
+                await self.doors(*one),
+            )
+            for one in workflows
+        ]
 
     async def last(self, kinds: Sequence[str], events: int) -> list[Said]:
         return [said for said in self._log[max(0, len(self._log) - events) :] if said.kind in kinds]

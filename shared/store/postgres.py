@@ -24,11 +24,13 @@ from shared.store.record import (
     EpochChanged,
     Hearing,
     History,
+    Listed,
     Refused,
     Said,
     Stream,
     Turn,
     Unavailable,
+    Workflow,
 )
 
 T = TypeVar("T")
@@ -56,6 +58,9 @@ _SAID = (
     "e.tenant, e.workflow, e.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,"
     " e.at, e.position, e.xact"
 )
+_HEARD = "h.cause, h.sequence, h.before, h.kind, h.at, h.hash, h.code, h.policy, h.dead, h.attempt"
+_DOOR = 'd.tenant, d.workflow, d.cause, d.topic, d.partition, d."offset", d.broker_at, d.key, d.headers, d.body, d.at'
+_WHOLE = ("whole_heads", "whole_events", "whole_hearings", "whole_doors")
 
 
 class _Connection(asyncpg.Connection):
@@ -286,7 +291,7 @@ class PostgresStore:
 
     async def doors(self, tenant: str, workflow: str, causes: Sequence[UUID] = ()) -> dict[UUID, Door]:
         rows = await self._fetch(self._sql["doors"], tenant, workflow, list(causes))
-        return {row[2]: Door(*[*row[:8], columns.to_headers(row[8]), row[9]]) for row in rows}
+        return {row[2]: _door(row) for row in rows}
 
     async def events(self, ids: Sequence[UUID]) -> dict[UUID, Said]:
         return {said.id: said for said in map(_said, await self._fetch(self._sql["events"], list(ids)))}
@@ -326,6 +331,35 @@ class PostgresStore:
         while rows := await self._fetch(self._sql["everything"], transaction, position, bound, batch):
             yield [_said(row) for row in rows]
             transaction, position = rows[-1]["xact"], rows[-1]["position"]
+
+    async def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        _, bound = await self._settled()
+        last: Sequence[Any] = ("", "", "", 0)
+        while rows := await self._fetch(self._sql["by_stream"], *last, bound, batch):
+            yield [_said(row) for row in rows]
+            last = rows[-1][:4]
+
+    async def size(self) -> int:
+        return int((await self._fetch(self._sql["size"], f'"{self._schema}".events'))[0][0])
+
+    async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[Listed]]:
+        _, bound = await self._settled()
+        last: Sequence[Any] = ("", "")
+        while rows := await self._fetch(self._sql["workflows"], *last, bound, since, batch):
+            yield [Listed(*row) for row in rows]
+            last = rows[-1][:2]
+
+    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
+        names = [tenant for tenant, _ in workflows], [workflow for _, workflow in workflows]
+
+        async def ask() -> list[Sequence[Any]]:
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return [await connection.fetch(self._sql[part], *names) for part in _WHOLE]
+
+        return _wholes(workflows, *await self._again(ask))
 
     async def _settled(self) -> tuple[str, int]:
         [(epoch, bound, foreign)] = await self._fetch(self._sql["settled"])
@@ -412,6 +446,41 @@ def _said(row: Sequence[Any]) -> Said:
     return Said(Stream(*row[:3]), *row[3:])
 
 
+def _door(row: Sequence[Any]) -> Door:
+    return Door(*[*row[:8], columns.to_headers(row[8]), *row[9:]])
+
+
+def _wholes(
+    workflows: Sequence[tuple[str, str]],
+    heads: Sequence[Any],
+    events: Sequence[Any],
+    hearings: Sequence[Any],
+    doors: Sequence[Any],
+) -> list[Workflow]:
+    """Rows that begin with the names of their stream, or of their workflow, put together. A stream may lack its head."""
+    found = {names: Workflow(*names) for names in workflows}
+
+    def history(tenant: str, workflow: str, name: str) -> History:
+        mine, stream = found[tenant, workflow], Stream(tenant, workflow, name)
+        if stream not in mine.histories:
+            mine.histories[stream], mine.hearings[stream] = History(stream), []
+        return mine.histories[stream]
+
+    for row in heads:
+        known = history(*row[:3])
+        known.heard, known.version = row[3:]
+    for row in events:
+        known = history(*row[:3])
+        known.said.append(Said(known.stream, *row[3:]))
+    for row in hearings:
+        known, hearing = history(*row[:3]), Hearing(*row[3:])
+        known.causes[hearing.cause] = hearing
+        found[row[0], row[1]].hearings[known.stream].append(hearing)
+    for row in doors:
+        found[row[0], row[1]].doors[row[2]] = _door(row)
+    return [found[names] for names in workflows]
+
+
 def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
     """`rows` of load.sql; `n` counts the histories from 1."""
     for row in rows:
@@ -442,6 +511,6 @@ def _statements(schema: str) -> dict[str, str]:
             " from :schema.heads where tenant = $1 and workflow = $2)",
         ),
     }
-    put = {":schema": f'"{schema}"', ":said": _SAID, ":stale": f"{STALE}"}
+    put = {":schema": f'"{schema}"', ":said": _SAID, ":heard": _HEARD, ":door": _DOOR, ":stale": f"{STALE}"}
     bare = {name: re.sub(r" *-- .*\n", "\n", sql) for name, sql in statements.items()}
     return {name: reduce(lambda sql, one: sql.replace(*one), put.items(), sql) for name, sql in bare.items()}

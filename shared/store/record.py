@@ -49,6 +49,7 @@ class Door:
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
+    recorded: datetime | None = field(default=None, compare=False)  # when it was recorded; set by the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,27 @@ class History:
     def at(self) -> datetime:
         """Recorded time of what it heard last."""
         return max((heard.at for heard in self.causes.values()), default=LONG_AGO)
+
+
+@dataclass(slots=True)
+class Workflow:
+    """All that the store has of one workflow, but for its outbox. `hearings` are every attempt's, in order."""
+
+    tenant: str
+    workflow: str
+    histories: dict[Stream, History] = field(default_factory=dict)
+    hearings: dict[Stream, list[Hearing]] = field(default_factory=dict)
+    doors: dict[UUID, Door] = field(default_factory=dict)
+
+
+class Listed(NamedTuple):
+    """A workflow that is there, with how much there is of it."""
+
+    tenant: str
+    workflow: str
+    events: int
+    hearings: int
+    wanted: bool  # it said something of what was asked for
 
 
 class Due(NamedTuple):
@@ -226,6 +248,25 @@ class Store(Protocol):
 
     async def cursor(self) -> Cursor:
         """The beginning, in today's epoch."""
+        ...
+
+    def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[Said]]:
+        """All events that are settled now, in the order of (tenant, workflow, stream, version); then ends."""
+        ...
+
+    async def size(self) -> int:
+        """How many events there are: about, and at no cost."""
+        ...
+
+    def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[Listed]]:
+        """Every workflow, in the order of (tenant, workflow), in pages; then ends. One that begins meanwhile may be listed.
+
+        `wanted` are those of which an event is settled now that was recorded at `since` or later.
+        """
+        ...
+
+    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
+        """All of these (tenant, workflow), in one snapshot, each in the place in which it was asked for."""
         ...
 
     async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:

@@ -99,12 +99,11 @@ select :said
  limit $3
 
 -- name: hearings
-select cause, sequence, before, kind, at, hash, code, policy, dead, attempt
-  from :schema.hearings where tenant = $1 and workflow = $2 and stream = $3 order by sequence
+select :heard from :schema.hearings h where tenant = $1 and workflow = $2 and stream = $3 order by sequence
 
 -- name: doors
-select tenant, workflow, cause, topic, partition, "offset", broker_at, key, headers, body
-  from :schema.doors where tenant = $1 and workflow = $2 and (cause = any($3::uuid[]) or $3::uuid[] = '{}')
+select :door
+  from :schema.doors d where tenant = $1 and workflow = $2 and (cause = any($3::uuid[]) or $3::uuid[] = '{}')
 
 -- name: events
 select :said from :schema.events e where id = any($1::uuid[])
@@ -134,6 +133,56 @@ select :said
  where (e.xact, e.position) > ($1::xid8, $2::bigint) and e.xact < $3::xid8
  order by e.xact, e.position
  limit $4
+
+-- name: by_stream
+select :said
+  from :schema.events e
+ where (e.tenant, e.workflow, e.stream, e.version) > ($1, $2, $3, $4::int) and e.xact < $5::xid8
+ order by e.tenant, e.workflow, e.stream, e.version
+ limit $6
+
+-- name: size
+select greatest(pg_stat_get_live_tuples(oid), reltuples::bigint, 0) from pg_class where oid = to_regclass($1)
+
+-- name: workflows
+-- From name to name by the index: a workflow costs the same whatever its number of events.
+with recursive named as (
+    (select tenant, workflow from :schema.events
+      where (tenant, workflow) > ($1, $2) order by tenant, workflow limit 1)
+     union all
+    select n.tenant, n.workflow
+      from named cross join lateral (
+           select tenant, workflow from :schema.events e
+            where (e.tenant, e.workflow) > (named.tenant, named.workflow) order by e.tenant, e.workflow limit 1) n
+),
+page as materialized (select * from named limit $5)
+select p.tenant, p.workflow, coalesce(sum(h.version), 0)::bigint, coalesce(sum(h.heard), 0)::bigint,
+       exists (select from :schema.events e
+                where e.tenant = p.tenant and e.workflow = p.workflow and e.xact < $3::xid8
+                  and ($4::timestamptz is null or e.at >= $4))
+  from page p left join :schema.heads h using (tenant, workflow)
+ group by p.tenant, p.workflow
+ order by p.tenant, p.workflow
+
+-- name: whole_heads
+select h.tenant, h.workflow, h.stream, h.heard, h.version
+  from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.heads h using (tenant, workflow)
+ order by h.tenant, h.workflow, h.stream
+
+-- name: whole_events
+select :said
+  from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.events e using (tenant, workflow)
+ order by e.tenant, e.workflow, e.stream, e.version
+
+-- name: whole_hearings
+select h.tenant, h.workflow, h.stream, :heard
+  from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.hearings h using (tenant, workflow)
+ order by h.tenant, h.workflow, h.stream, h.sequence
+
+-- name: whole_doors
+select :door
+  from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.doors d using (tenant, workflow)
+ order by d.tenant, d.workflow, d."offset"
 
 -- name: reader_lag
 select coalesce(extract(epoch from now() - least(

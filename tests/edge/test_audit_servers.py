@@ -3,22 +3,26 @@
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from contracts.envelope import headers
 from infra.audit import rebuild, replay
-from infra.audit.verify import verify, workflows
+from infra.audit.verify import verify, verify_all, workflows
 from infra.cli.bus import Bus, Heard, make_topic, one
 from infra.migrations import migrate
 from infra.topics import apply
+from shared.kafka.record import Record
+from shared.runtime.hearing import another
 from shared.settings import Settings
 from shared.store.postgres import PostgresStore
 from shared.store.record import Said
 from tests.conftest import _drop
-from tests.unit.test_audit import record
-from tests.unit.toy import NOON, request, service, topics
+from tests.unit.test_audit import published, record
+from tests.unit.toy import NOON, ear, floor, request, routed, service, topics
 
 REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefg")]
 
@@ -41,11 +45,50 @@ async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresSto
     reports = [await verify(store, {"router": service}, topics, *pair) for pair in await workflows(store)]
     assert len(reports) == 3 and not [one for report in reports for one in (*report.differences, *report.strangers)]
     assert (sum(report.decided for report in reports), sum(report.trusted for report in reports)) == (7, 1)
+    assert [one async for one in verify_all(store, {"router": service}, topics)] == reports
+
+
+async def test_what_lacks_its_head_is_found(store: PostgresStore, postgres_dsn: str, schema: str) -> None:
+    await record(store, *REQUESTS)
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(f"""delete from "{schema}".heads where workflow = 'w0'""")
+    await connection.close()
+    reports = [one_ async for one_ in verify_all(store, {"router": service}, topics)]
+    assert [(one_.workflow, one_.differences[0].what) for one_ in reports if one_.differences] == [
+        ("w0", "the head does not stand at the last version")
+    ]
+
+
+async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(store: PostgresStore) -> None:
+    await record(store, *REQUESTS)
+    found = [[one_.workflow for one_ in page] async for page in store.workflows(batch=2)]
+    assert found == [["w0", "w1"], ["w2"]]
+    [(first, *_)] = [page async for page in store.workflows()]
+    assert first == ("default", "w0", 3, 3, True)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert [one_.wanted async for page in store.workflows(later) for one_ in page] == [False] * 3
+    wholes = await store.whole([("default", "w2"), ("default", "nobody"), ("default", "w0")])
+    assert [(one_.workflow, len(one_.histories), len(one_.doors)) for one_ in wholes] == [
+        ("w2", 1, 2),
+        ("nobody", 0, 0),
+        ("w0", 1, 3),
+    ]
+    (stream,) = wholes[2].histories
+    assert {stream: replace(one_, published=0) for stream, one_ in (await store.load([stream])).items()} == wholes[2].histories
+    assert wholes[2].hearings == {stream: await store.hearings(stream)}
+    assert wholes[2].doors == await store.doors("default", "w0")
+    assert {door.recorded for door in wholes[2].doors.values()} == {one_.at for one_ in wholes[2].hearings[stream]}
+    assert await store.whole([]) == []
+
+
+async def test_events_by_stream_are_all_there_are_in_one_order(store: PostgresStore) -> None:
+    await record(store, *REQUESTS)
+    found = [one_ async for batch in store.by_stream(batch=3) for one_ in batch]
+    assert found == sorted(await said_in(store), key=lambda one_: (one_.stream, one_.version))
+    assert await store.size() >= 0
 
 
 async def test_a_word_changed_behind_the_triggers_back_is_found(store: PostgresStore, postgres_dsn: str, schema: str) -> None:
-    import asyncpg
-
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(f'alter table "{schema}".events disable trigger append_only')
@@ -75,24 +118,97 @@ async def publish(settings: Settings, said: Sequence[Said]) -> None:
             await bus.put(event.topic, envelope.correlationid.encode(), envelope.data, headers(envelope))
 
 
+async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> rebuild.Rebuilt:
+    async with rebuild.rebuilding(dsn, schema, topics) as into:
+        for batch in batches:
+            await into.add(batch)
+        return await into.insert()
+
+
 async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
     store: PostgresStore, settings: Settings, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, *REQUESTS)
     await publish(settings, await said_in(store))
-    gathered = rebuild.Gathered(settings.topics)
     async with Bus(settings) as bus, bus.listen(settings.topics.by_name, "beginning") as listener:
-        async for heard in listener.to_the_end():
-            gathered.add(heard.record)
-    assert await rebuild.insert(gathered, postgres_dsn, empty) == 7
+        extent = await listener.extent()
+        records = [heard.record async for heard in listener.to_the_end()]
+    assert extent == len(records) == 21
+    made = await rebuilt_into(empty, postgres_dsn, records[:3], records[3:])
+    assert (made.records, made.repeats, made.events, made.doors, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
     rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
     doors = [await one_.doors("default", "w0") for one_ in (store, rebuilt)]
+    wholes = [await one_.whole([("default", "w1")]) for one_ in (store, rebuilt)]
     await rebuilt.close()
     assert (compared.unlike, compared.streams, compared.events) == ([], 3, 7)
     assert doors[0].keys() == doors[1].keys()
+    then, now = ({cause: door.recorded for cause, door in whole.doors.items()} for (whole,) in wholes)
+    assert then == now
     with pytest.raises(ValueError, match="empty"):
-        await rebuild.insert(gathered, postgres_dsn, empty)
+        await rebuilt_into(empty, postgres_dsn, records)
+
+
+async def test_what_kafka_has_gives_back_every_stream_in_order_once(store: PostgresStore, postgres_dsn: str, empty: str) -> None:
+    await record(store, *REQUESTS)
+    events = [published(one_) for one_ in await said_in(store)]
+    made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
+    assert (made.events, made.repeats, made.gaps) == (7, 7, [])
+    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.workflow("default", "w0")
+    await rebuilt.close()
+    assert compared.unlike == []
+    (history,) = histories.values()
+    assert [(one_.sequence, one_.before) for one_ in history.causes.values()] and history.heard == history.version == 3
+
+
+async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
+    store: PostgresStore, postgres_dsn: str, empty: str
+) -> None:
+    await record(store, request("poison"), request("a", id="a", offset=1))
+    (stream,) = (await store.workflow("default", "w1")).keys()
+    poison = ear.hear(request("poison"))
+    assert poison is not None
+    mended = replace(floor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
+    work = mended.begin(stream, mended.recall((await store.load([stream]))[stream]), store.now())
+    assert mended.hear(work, replace(poison, redrive=True))
+    await store.append([work.turn])
+    await rebuilt_into(empty, postgres_dsn, [published(one_) for one_ in await said_in(store)])
+    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    then, now = await store.hearings(stream), await rebuilt.hearings(stream)
+    await rebuilt.close()
+    assert [(one_.cause, one_.sequence, one_.before, one_.dead, one_.attempt) for one_ in now] == [
+        (one_.cause, one_.sequence, one_.before, one_.dead, one_.attempt) for one_ in then
+    ]
+    assert [(one_.dead, one_.attempt) for one_ in now] == [(True, 1), (False, 1), (False, 2)]
+
+
+async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn: str, empty: str) -> None:
+    first, second = request("a"), request("b", offset=1)
+    made = await rebuilt_into(empty, postgres_dsn, [first, second, first._replace(offset=2)])
+    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    doors = await rebuilt.doors("default", "w1")
+    await rebuilt.close()
+    heard = [ear.hear(first), ear.hear(second)]
+    assert heard[0] is not None and heard[1] is not None
+    assert {cause: door.offset for cause, door in doors.items()} == {
+        heard[0].cause: 0,
+        another(heard[1]).cause: 1,
+    }
+    assert (made.doors, made.repeats) == (2, 1)
+
+
+async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresStore, postgres_dsn: str, empty: str) -> None:
+    await record(store, *REQUESTS)
+    lost = [published(one_) for one_ in await said_in(store) if (one_.stream.workflow, one_.version) != ("w0", 1)]
+    made = await rebuilt_into(empty, postgres_dsn, lost)
+    assert (made.gapped, made.gaps) == (1, ["default/w0/router: 2 of 3 are there"])
+
+
+async def test_a_rebuilding_says_what_is_not_ours_and_goes_on(postgres_dsn: str, empty: str) -> None:
+    forged = request("a")._replace(topic="router.events")
+    made = await rebuilt_into(empty, postgres_dsn, [forged._replace(offset=n) for n in range(30)], [request("a")])
+    assert (made.records, made.strange, len(made.strangers), made.doors) == (31, 30, 20, 1)
 
 
 async def test_a_listener_hears_what_is_published_once_it_listens_and_not_what_was_before(settings: Settings) -> None:

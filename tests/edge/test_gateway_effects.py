@@ -241,8 +241,9 @@ async def test_a_provider_that_says_when_to_come_back_is_heard(server: Scripted,
 
 @pytest.mark.parametrize(("code", "reason"), [("insufficient_quota", "refused"), ("rate_limit_exceeded", "rate-limit")])
 async def test_a_quota_that_is_spent_does_not_come_back_by_waiting(server: Scripted, code: str, reason: FallReason) -> None:
-    body = {"error": {"message": "no more", "type": code, "code": code}}
-    error = effects._refusal(httpx2.Response(429, json=body, request=httpx2.Request("POST", server.url)))
+    body = {"message": "no more", "type": code, "code": code}
+    response = httpx2.Response(429, json={"error": body}, request=httpx2.Request("POST", server.url))
+    error = openai.APIStatusError("Error code: 429 - no more", response=response, body=body)
     state, intent = flying(tiers(at(server, "ok")), asks())
     failure = failed(effects._status(state, intent, now, effects.Tried(), error, ""))
     assert failure.fall.reason == reason

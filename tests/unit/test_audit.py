@@ -13,10 +13,9 @@ from contracts.envelope import Envelope, headers
 from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessage
 from contracts.message import Message
 from contracts.requests import SubmitRequest
-from contracts.topics import Topics
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
-from infra.audit.verify import Difference, differences, hearings_of, verify, workflows
+from infra.audit.verify import Difference, differences, in_parts, verify, verify_all, workflows
 from infra.audit.words import Minutes
 from services.gateway.app import build
 from shared.decider import Context, Decider
@@ -28,7 +27,7 @@ from shared.runtime.worker import keep_policy
 from shared.service import Service
 from shared.settings import Settings
 from shared.store.memory import MemoryStore
-from shared.store.record import Hearing, History, Said, Store, Stream
+from shared.store.record import Hearing, History, Listed, Said, Store, Stream
 from tests.unit.toy import NOON, Count, ear, floor, request, routed, service, topics
 
 S = TypeVar("S", bound=Store)
@@ -46,7 +45,7 @@ async def record(store: S, *records: Record) -> S:
         heard = ear.hear(record)
         assert heard is not None
         history = (await store.load([heard.stream]))[heard.stream]
-        work = floor.begin(heard.stream, floor.recall(history))
+        work = floor.begin(heard.stream, floor.recall(history), store.now())
         floor.hear(work, heard)
         assert heard.stream in (await store.append([work.turn])).accepted
     return store
@@ -92,15 +91,14 @@ async def test_something_said_where_there_was_silence_is_a_difference() -> None:
 async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, said: str) -> None:
     gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), MemoryStore(lambda: NOON)
     call = CallModel(call="a/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON + timedelta(days=1))
-    context = Context(uuid4(), NOON, "w1", "default", may_perform=slot)
     there, stream = Floor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
-    work = there.begin(stream, there.recall((await store.load([stream]))[stream]))
-    there.hear(work, Heard(stream, context, CallModel.kind, b"\0" * 32, call))
+    work = there.begin(stream, there.unheard(), NOON)
+    heard = Heard(stream, uuid4(), CallModel.kind, b"\0" * 32, message=call)
+    there.hear(work, heard, may_perform=slot)
     assert (await store.append([work.turn])).accepted
     history = (await store.load([stream]))[stream]
-    heard = {context.id: (call, Context(context.id, NOON, "w1", "default"))}
     assert [one.kind for one in history.said] == [said]
-    assert differences(gateway, history, await hearings_of(store, history), heard, topics) == []
+    assert differences(gateway, history, await store.hearings(stream), {heard.cause: heard}, topics) == []
 
 
 def ending_with(mark: str) -> Service[Count]:
@@ -129,7 +127,7 @@ async def of_two_policies(*, keep: bool = True) -> MemoryStore:
         heard = ear.hear(request("hello", id=f"r{n}", offset=n))
         assert heard is not None
         there = Floor(today, topics, max_message_bytes=4000)
-        work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]))
+        work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
         there.hear(work, heard)
         assert (await store.append([work.turn])).accepted
     return store
@@ -195,20 +193,21 @@ async def test_a_hearing_is_decided_from_the_fold_up_to_it() -> None:
 async def test_the_time_of_a_hearing_is_the_recorded_one() -> None:
     store = await recorded(request("hello"))
     hearings = await store.hearings(STREAM)
-    late = [replace(hearings[0], heard_at=NOON + timedelta(hours=1))]
+    late = [replace(hearings[0], at=NOON + timedelta(hours=1))]
     history, heard = await read(store)
-    (difference,) = differences(service, history, late, heard)
+    difference, another = differences(service, history, late, heard)
+    assert "another time" in another.what
     assert "12:00" in difference.recorded and "13:00" in difference.today
 
 
-async def read(store: MemoryStore) -> tuple[History, dict[UUID, tuple[Message, Context]]]:
+async def read(store: MemoryStore) -> tuple[History, dict[UUID, Heard]]:
     history = (await store.load([STREAM]))[STREAM]
     heard = {}
     for door in (await store.doors("default", "w1")).values():
         place = (door.topic, door.partition, door.offset, int(door.at.timestamp() * 1000))
         again = ear.hear(Record(*place, door.key, door.body, door.headers))
         if again is not None and again.message is not None:
-            heard[again.context.id] = (again.message, again.context)
+            heard[again.cause] = again
     return history, heard
 
 
@@ -264,6 +263,58 @@ async def test_a_hearing_that_is_missing_is_found(gone: int) -> None:
     assert await spoilt(lambda _, hearings: hearings.pop(gone))
 
 
+def later(*, seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+async def test_a_time_that_goes_back_from_hearing_to_hearing_is_found() -> None:
+    def forge(said: list[Said], hearings: list[Hearing]) -> None:
+        hearings[1], said[1] = replace(hearings[1], at=later(seconds=-1)), replace(said[1], at=later(seconds=-1))
+
+    (difference,) = await spoilt(forge)
+    assert "an earlier time than the hearing before it" in difference.what and difference.sequence == 2
+    assert ("11:59:59" in difference.recorded, "12:00:00" in difference.today) == (True, True)
+
+
+async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -> None:
+    def forge(said: list[Said], _: list[Hearing]) -> None:
+        said[2] = replace(said[2], at=later(seconds=1))
+
+    (difference,) = await spoilt(forge)
+    assert "version 3 bears another time than the hearing it stands in" in difference.what and difference.sequence == 3
+
+
+async def test_what_was_recorded_before_what_it_heard_is_found_at_a_door() -> None:
+    store = await recorded(request("hello"))
+    ((name, door),) = store._doors.items()
+    store._doors[name] = replace(door, recorded=later(seconds=1))
+    (difference,) = await audited(store)
+    assert "an earlier time than what was heard" in difference.what and difference.sequence == 1
+
+
+async def test_what_was_recorded_before_what_it_heard_is_found_from_stream_to_stream() -> None:
+    store = await recorded(request("a"))
+    history, _ = await read(store)
+    (asked,) = history.said
+    heard = Hearing(asked.id, 1, 0, asked.kind, NOON, asked.hash, "code", "1")
+    also = STREAM._replace(name="elsewhere")
+    store._heads[also], store._hearings[also] = (1, 0), [heard]
+    assert await audited(store) == []
+    store._hearings[also] = [replace(heard, at=later(seconds=-1))]
+    (difference,) = await audited(store)
+    assert (difference.stream, difference.sequence) == (also, 1)
+    assert "an earlier time than what was heard" in difference.what
+
+
+async def test_times_that_only_go_on_hold() -> None:
+    assert await spoilt(lambda said, hearings: postpone(said, hearings, from_=1)) == []
+
+
+def postpone(said: list[Said], hearings: list[Hearing], *, from_: int) -> None:
+    hearings[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(hearings[from_:], 1)]
+    said[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(said[from_:], 1)]
+
+
 async def test_what_was_heard_and_is_not_on_the_record_is_found() -> None:
     store = await recorded(request("hello"))
     history, _ = await read(store)
@@ -289,11 +340,11 @@ async def test_what_was_heard_again_after_a_redrive_holds() -> None:
     heard = ear.hear(request("poison"))
     assert heard is not None
     later = replace(floor, service=mended)
-    work = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]))
+    work = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]), NOON)
     assert later.hear(work, replace(heard, redrive=True))
     await store.append([work.turn])
     assert await audited(store, mended) == []
-    (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, heard.context)]))
+    (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, heard.context(NOON))]))
     assert difference.sequence == 2
 
 
@@ -304,6 +355,26 @@ async def test_every_workflow_is_looked_at_and_only_those_since_then() -> None:
     store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
     assert list(await workflows(store)) == [("default", "w1"), ("default", "w2")]
     assert list(await workflows(store, NOON + timedelta(seconds=1))) == []
+
+
+async def test_all_workflows_are_verified_one_after_the_other_each_as_by_itself() -> None:
+    names = [("default", f"w{n}") for n in range(5)]
+    store = await recorded(*(request("a", workflow=name, id=f"{name}{n}", offset=n) for n in range(3) for _, name in names))
+    store._log[1].data = b"{}"
+    passed: list[int] = []
+    reports = [one async for one in verify_all(store, {"router": service}, topics, passed=passed.append)]
+    assert reports == [await verify(store, {"router": service}, topics, *name) for name in names]
+    assert [(one.tenant, one.workflow) for one in reports if one.differences] == [names[1]]
+    assert sum(passed) == 15
+    later = NOON + timedelta(seconds=1)
+    assert [one async for one in verify_all(store, {"router": service}, topics, later)] == []
+
+
+def test_workflows_are_read_in_parts_that_hold_so_many_rows_and_at_least_one_workflow() -> None:
+    page = [Listed("default", f"w{n}", events=3, hearings=2, wanted=n != 1) for n in range(6)]
+    large = Listed("default", "large", events=900, hearings=100, wanted=True)
+    parts = in_parts([*page[:4], large, *page[4:]], rows=10)
+    assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
 
 
 async def test_a_story_begins_at_the_door_and_names_causes() -> None:
@@ -317,8 +388,8 @@ async def test_a_story_begins_at_the_door_and_names_causes() -> None:
 async def test_what_was_said_at_a_wake_up_is_told_so_beside_what_its_stream_said_before() -> None:
     store = await recorded(request("hello"))
     there = replace(floor, service=with_decide(lambda *_: [routed("awake")]))
-    work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]))
-    assert there.hear(work, woken(STREAM, 1, NOON))
+    work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
+    assert there.hear(work, woken(STREAM, 1))
     await store.append([work.turn])
     story = await show.story(store, topics, "default", "w1")
     assert story is not None
@@ -376,8 +447,8 @@ def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() ->
     from contracts.gateway import AttemptReturned
     from shared.runtime.hearing import returned
 
-    heard = returned(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"), NOON)
-    assert heard.context.id == projections.attempt_cause(CALL, 3)
+    heard = returned(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
+    assert heard.cause == projections.attempt_cause(CALL, 3)
 
 
 @pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
@@ -405,31 +476,32 @@ def published(one: Said) -> Record:
     return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
 
 
-async def test_what_kafka_has_gives_back_every_stream_in_order_once() -> None:
-    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
-    gathered = rebuild.Gathered(Topics())
-    events = (await store.load([STREAM]))[STREAM].said
-    for one in (*reversed(events), *events):
-        gathered.add(published(one))
-    ((stream, found),) = gathered.streams()
-    mine = [(one.version, one.id, one.data, one.at) for one in found]
-    assert (stream, mine) == (STREAM, [(one.version, one.id, one.data, NOON) for one in events])
-    assert (gathered.repeats, gathered.gaps()) == (3, [])
-
-
-async def test_a_word_that_kafka_lost_is_a_gap() -> None:
-    store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
-    gathered = rebuild.Gathered(Topics())
-    for one in (await store.load([STREAM]))[STREAM].said[1:]:
-        gathered.add(published(one))
-    assert gathered.gaps() == ["default/w1/router: 2 of 3 are there"]
+async def test_what_kafka_tells_of_an_event_is_the_event() -> None:
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    told = rebuild.told(published(one), topics)
+    assert told is not None and told.said is not None
+    names = ("version", "id", "kind", "topic", "cause", "data", "hash", "traceparent", "at")
+    assert told.said == {name: getattr(one, name) for name in names} | {
+        "tenant": "default",
+        "workflow": "w1",
+        "stream": "router",
+    }
 
 
 def test_what_is_not_said_by_us_is_left_out_of_a_rebuilt_store() -> None:
-    gathered = rebuild.Gathered(Topics())
     forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
-    gathered.add(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))))
-    assert gathered.strangers and not gathered.said
+    told = rebuild.told(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
+    assert told is not None and told.stranger == "router.events/0/0: its ids are not ours" and told.said is None
+
+
+@pytest.mark.parametrize("change", [{"source": "/hansard/planner"}, {"sequence": 0}, {"time": None}, {"replayed": "yes"}])
+async def test_a_word_that_does_not_say_where_it_stands_is_left_out(change: dict[str, Any]) -> None:
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    envelope = replace(replay.envelope(one, NOON), replayed="")
+    told = rebuild.told(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
+    assert told is not None and "which stream it stands in" in told.stranger
+    told = rebuild.told(published(one)._replace(value=b"{}"), topics)
+    assert told is not None and "not those of its hash" in told.stranger
 
 
 async def test_two_stores_are_alike_only_hash_for_hash() -> None:
@@ -437,6 +509,26 @@ async def test_two_stores_are_alike_only_hash_for_hash() -> None:
     assert (await rebuild.compare(one, other)).unlike == []
     assert len((await rebuild.compare(one, await recorded(request("b")))).unlike) == 1
     assert len((await rebuild.compare(one, MemoryStore())).unlike) == 1
+
+
+async def test_two_stores_are_compared_event_by_event_and_what_differs_is_told_once_a_stream() -> None:
+    texts = [request(text, id=text, workflow=workflow) for workflow in ("w1", "w2", "w3") for text in "abc"]
+    one, other = await recorded(*texts), await recorded(*texts[:5], *texts[6:8], request("x", id="x", workflow="w0"))
+    passed: list[int] = []
+    compared = await rebuild.compare(one, other, passed.append)
+    assert (compared.streams, compared.events, compared.differ, sum(passed)) == (3, 9, 3, 9)
+    assert [(unlike.stream.workflow, unlike.what) for unlike in compared.unlike] == [
+        ("w0", "version 1 (of 0 and 1)"),
+        ("w2", "version 3 (of 3 and 2)"),
+        ("w3", "version 3 (of 3 and 2)"),
+    ]
+    assert compared.unlike[0].one == "is not there" and "request-routed" in compared.unlike[0].other
+
+
+async def test_of_many_streams_that_differ_the_first_are_told_and_all_are_counted() -> None:
+    many = await recorded(*(request("a", workflow=f"w{n:02}", id=f"{n}") for n in range(30)))
+    compared = await rebuild.compare(many, MemoryStore())
+    assert (compared.differ, [one.stream.workflow for one in compared.unlike]) == (30, [f"w{n:02}" for n in range(20)])
 
 
 def test_totals_count_what_was_said() -> None:
