@@ -165,7 +165,7 @@ class _Found:
 
     def _differs(self, one: verifying.Difference) -> None:
         if self.json:
-            print(screen.as_json(asdict(one) | {"stream": str(one.stream)}))
+            print(screen.as_json(asdict(one) | {"stream": str(one.stream)}), flush=True)
         else:
             screen.out.print(f"{one.stream}, hearing {one.sequence}: {one.what}", style="bold red", markup=False)
             screen.out.print(screen.table(("", ""), [("recorded", one.recorded), ("today", one.today)]))

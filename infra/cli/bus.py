@@ -142,7 +142,12 @@ class Bus:
         `beginning` names topics that are read from their first record all the same.
         """
         names = [self.full(topic) for topic in topics]
-        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "fetch_max_wait_ms": 100}
+        options = {
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "fetch_max_wait_ms": 100,
+            "max_partition_fetch_bytes": 1 << 18,
+        }
         consumer = AIOKafkaConsumer(*names, **connection(self.settings), **options)
         try:
             await _started(consumer, self.settings)

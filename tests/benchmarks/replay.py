@@ -1,10 +1,19 @@
-"""Replay: 100,000 events in 20,000 streams read and folded; one stream of 5 and one of 1,000 events loaded and folded."""
+"""Replay: 100,000 events in 20,000 streams read and folded; one stream of 5 and one of 1,000 events loaded and folded.
 
+And the commands that read all of a record or of the topics, on two records that the services made of 1,000 and of 10,000
+workflows: events a second, events a second of CPU of their own (`a_core`), and the most memory that they held.
+"""
+
+import asyncio
 import hashlib
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+
+import asyncpg
 
 from contracts.codec import encode
 from contracts.gateway import AttemptFailed, AttemptStarted, CallAccepted, CallModel, ChatMessage, Fall
@@ -17,9 +26,20 @@ from shared.runtime.turns import Floor
 from shared.settings import Settings
 from shared.store.postgres import PostgresStore
 from shared.store.record import Hearing, Said, Stream, Turn
-from tests.benchmarks.kit import Measured, spread
+from tests.benchmarks.kit import ROOT, Caller, House, Measured, closed, spread
+from tests.benchmarks.workflows import scripted, stack
 
 STREAMS, EACH, LONG = 20_000, 5, 1_000
+WORKFLOWS = (1_000, 10_000)
+# A process counts as its own what it held before it was another program: a large parent needs a small one in between.
+SMALL = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(code)
+"""
+REQUEST = {"text": "Why is the record verbatim?", "plan": "w1"}
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CALL = CallModel(
     call="specialists/draft.1/1", messages=(ChatMessage(role="user", content="Why is the record verbatim? " * 8),), deadline=NOON
@@ -27,6 +47,17 @@ CALL = CallModel(
 
 
 async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
+    async for measured in chain(folds(addresses), readers(addresses)):
+        yield measured
+
+
+async def chain(*parts: AsyncIterator[Measured]) -> AsyncIterator[Measured]:
+    for part in parts:
+        async for measured in part:
+            yield measured
+
+
+async def folds(addresses: Addresses) -> AsyncIterator[Measured]:
     schema = f"bench_{uuid.uuid4().hex[:8]}"
     await migrate(addresses.postgres, schema)
     store = await PostgresStore.open(addresses.postgres, schema=schema)
@@ -65,6 +96,44 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
             yield Measured("load and fold", f"one stream of {events} events", 1, events * 50 / sum(seconds), p50, p99)
     finally:
         await store.close()
+
+
+async def readers(addresses: Addresses) -> AsyncIterator[Measured]:
+    for workflows in WORKFLOWS:
+        with scripted() as url:
+            async with stack(addresses, url, "ok") as it, Caller(it) as caller:
+                await closed(lambda caller=caller: caller.call(REQUEST), 256, workflows)  # type: ignore[misc]
+                events = await at_rest(it)
+        rebuilt = f"{it.settings.postgres_schema}_rebuilt"
+        for command in (
+            "audit verify",
+            f"audit rebuild --to {rebuilt}",
+            f"audit compare --with {rebuilt}",
+            f"replay --to {rebuilt}",
+        ):
+            yield await asyncio.to_thread(timed, command, it, events)
+
+
+async def at_rest(it: House) -> int:
+    """How many events there are, once all are published: from then on nothing more is said."""
+    schema = it.settings.postgres_schema
+    connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
+    try:
+        while await connection.fetchval(f"select exists (select from {schema}.outbox)"):
+            await asyncio.sleep(0.1)
+        return int(await connection.fetchval(f"select count(*) from {schema}.events"))
+    finally:
+        await connection.close()
+
+
+def timed(command: str, it: House, events: int) -> Measured:
+    """One command from its start to its end, imports and all. Raises CalledProcessError where it finds anything."""
+    arguments = [sys.executable, "-c", SMALL, sys.executable, "-m", "infra.cli", *command.split()]
+    began = time.perf_counter()
+    told = subprocess.run(arguments, cwd=ROOT, env=it.environment, check=True, capture_output=True, text=True).stdout
+    taken, (cpu, memory) = time.perf_counter() - began, map(float, told.split())
+    more = {"unit": "events", "a_core": round(events / cpu), "rss_mb": round(memory / 1024)}
+    return Measured(command.partition(" --")[0], f"{events:,} events", 0, events / taken, cpu_ms=cpu * 1000 / events, more=more)
 
 
 def turn(stream: Stream, events: int) -> Turn:
