@@ -119,7 +119,7 @@ async def at_rest(it: House) -> int:
     schema = it.settings.postgres_schema
     connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
     try:
-        while await connection.fetchval(f"select exists (select from {schema}.outbox)"):
+        while await connection.fetchval(f"select exists (select from {schema}.heads where published < version)"):
             await asyncio.sleep(0.1)
         return int(await connection.fetchval(f"select count(*) from {schema}.events"))
     finally:
@@ -138,9 +138,9 @@ def timed(command: str, it: House, events: int) -> Measured:
 
 def turn(stream: Stream, events: int) -> Turn:
     """A call that was accepted and then tried over and over."""
-    return Turn(
-        stream, 0, 0, [hearing(n) for n in range(1, events + 1)], [said(stream, n, message(n)) for n in range(1, events + 1)]
-    )
+    numbers = range(1, events + 1)
+    hearings, events_ = [hearing(n) for n in numbers], [said(stream, n, message(n)) for n in numbers]
+    return Turn(stream, 0, 0, datetime.now(UTC), hearings=hearings, said=events_)
 
 
 def message(n: int) -> Message:

@@ -269,11 +269,11 @@ def later(*, seconds: float) -> datetime:
 
 async def test_a_time_that_goes_back_from_hearing_to_hearing_is_found() -> None:
     def forge(said: list[Said], hearings: list[Hearing]) -> None:
-        hearings[1], said[1] = replace(hearings[1], at=later(seconds=-1)), replace(said[1], at=later(seconds=-1))
+        hearings[0], said[0] = replace(hearings[0], at=later(seconds=1)), replace(said[0], at=later(seconds=1))
 
     (difference,) = await spoilt(forge)
     assert "an earlier time than the hearing before it" in difference.what and difference.sequence == 2
-    assert ("11:59:59" in difference.recorded, "12:00:00" in difference.today) == (True, True)
+    assert ("12:00:00" in difference.recorded, "12:00:01" in difference.today) == (True, True)
 
 
 async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -> None:
