@@ -1,7 +1,7 @@
 # Everything here needs Python 3.11+ and make, nothing else. `make` alone lists the habits.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix bench contracts up down lock clean
+.PHONY: help setup run test chaos check fix bench contracts up down lock clean
 
 # The first of these that is new enough; `make PYTHON=/path/to/python setup` chooses another.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -21,6 +21,9 @@ run: setup .venv/.warm ## Kafka, Postgres, a model and every service: watch real
 
 test: setup .venv/.warm ## every test, on a real Kafka, Postgres and model that it starts
 	@$(BIN)/pytest
+
+chaos: setup .venv/.warm ## the tests that kill, stop and mislead, with large counts and every case (an hour or so)
+	@HANSARD_CHAOS=large $(BIN)/pytest -rA tests/chaos
 
 check: setup ## style, types, import law and the tests that need no server
 	@$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,14 +63,31 @@ class Performing:
 async def keep_alive(store: Store, service: str, process: str, silence: float) -> None:
     """Gives signs of life, and takes what they hold from those that gave none for `silence` seconds.
 
-    Whoever comes back from a silence of its own takes nothing: the others may have been kept from it by the same cause.
+    Silence is measured by this process's own monotonic time, whatever the store's clock does; and whoever comes back from
+    a silence of its own begins to listen anew: the others may have been kept from speaking by the same cause.
     """
-    last = -silence
+    signs = Signs(silence)
     while True:
-        late = time.monotonic() - last > silence / 2
         try:
-            await store.alive(service, process, None if late else silence)
-            last = time.monotonic()
+            signs.heard(await store.alive(service, process, signs.silent(time.monotonic())), time.monotonic())
         except Unavailable:
             log.warning("no sign of life: the event store is away", service=service)
         await asyncio.sleep(silence / 5)
+
+
+@dataclass
+class Signs:
+    """Of each other process its last sign of life, and since when there was no other. Times are monotonic seconds."""
+
+    silence: float
+    last: float = float("-inf")
+    seen: dict[str, tuple[Any, float]] = field(default_factory=dict)
+
+    def silent(self, now: float) -> list[str]:
+        if now - self.last > self.silence / 2:
+            self.seen = {}
+        return [process for process, (_, since) in self.seen.items() if now - since > self.silence]
+
+    def heard(self, signs: Mapping[str, Any], now: float) -> None:
+        before, self.last = self.seen, now
+        self.seen = {who: before[who] if who in before and before[who][0] == sign else (sign, now) for who, sign in signs.items()}

@@ -151,13 +151,13 @@ class MemoryStore:
         following = [at for stream, (at, _) in self._due.items() if stream.service == service]
         return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
 
-    async def alive(self, service: str, process: str, silence: float | None) -> None:
-        now = self._clock()
-        self._instances[service, process] = replace(self._instances[service, process], seen=now)
-        if silence is not None:
-            lost = timedelta(seconds=silence)
-            live = {p for (s, p), run in self._instances.items() if s == service and not run.ended and now - run.seen < lost}
-            self._free(service, {holder for holder in self._holders.values() if holder not in live})
+    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
+        self._instances[service, process] = replace(self._instances[service, process], seen=self._clock())
+        for one in silent:
+            self._instances[service, one] = replace(self._instances[service, one], ended=True)
+        live = {p: run.seen for (s, p), run in self._instances.items() if s == service and not run.ended}
+        self._free(service, {holder for holder in self._holders.values() if holder not in live})
+        return {other: seen for other, seen in live.items() if other != process}
 
     def _free(self, service: str, processes: Set[str]) -> None:
         for stream in [s for s, holder in self._holders.items() if s.service == service and holder in processes]:

@@ -244,9 +244,10 @@ class PostgresStore:
         seconds = inf if following is None else max(0.0, following)
         return due, min(seconds, lease) if due else seconds
 
-    async def alive(self, service: str, process: str, silence: float | None) -> None:
-        [(now,)] = await self._fetch(self._sql["alive"], service, process, silence is not None, silence or 0.0)
-        self._clock.answered(now)
+    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
+        rows = await self._fetch(self._sql["alive"], service, process, list(silent))
+        self._clock.answered(rows[0][0])
+        return {other: seen for _, other, seen in rows if other is not None}
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         if not records:

@@ -222,9 +222,9 @@ class Store(Protocol):
         """Streams of this service that are due, leased to the caller; and seconds until the next one is due (inf: none)."""
         ...
 
-    async def alive(self, service: str, process: str, silence: float | None) -> None:
-        """This process lives. What those of its service hold that gave no sign of life for `silence` seconds, or that have
-        ended, is due at once (None: nothing is taken from anyone)."""
+    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
+        """This process lives. The last signs of life of the others of its service that have not ended: they change while
+        their process lives. What the `silent` hold, and those that have ended, is due at once, and the silent have ended."""
         ...
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:

@@ -35,20 +35,23 @@ select clock_timestamp(),
  order by leased.wanted
 
 -- name: alive
--- Whoever was seen at a time that has not come yet was seen before the clock was put back.
-with seen as (
+with mine as (
     update :schema.instances set seen = now() where service = $1 and process = $2
+),
+over as (
+    update :schema.instances set ended = now() where service = $1 and process = any($3::text[]) and ended is null
 ),
 freed as (
     update :schema.due d
        set at = now(), holder = ''
-     where $3 and d.service = $1 and d.holder <> '' and d.holder <> $2
-       and not exists (
-           select from :schema.instances i
-            where i.service = $1 and i.process = d.holder and i.ended is null
-              and abs(extract(epoch from now() - i.seen)) < $4::float8)
+     where d.service = $1 and d.holder <> '' and d.holder <> $2
+       and (d.holder = any($3::text[])
+            or not exists (select from :schema.instances i
+                            where i.service = $1 and i.process = d.holder and i.ended is null))
 )
-select clock_timestamp()
+select clock_timestamp(), i.process, i.seen
+  from (values (1)) as once
+  left join :schema.instances i on i.service = $1 and i.process <> $2 and i.ended is null and i.process <> all($3::text[])
 
 -- name: attempts
 insert into :schema.attempts as a (at, attempts, service, topic, partition, "offset")

@@ -1,11 +1,14 @@
 """What the chaos tests share: the scripted model, and servers that may be killed. Each has a house of its own."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from infra.servers import Servers, process
 from tests import house as houses
+
+LARGE = os.environ.get("HANSARD_CHAOS") == "large"  # `make chaos`: every case and the large counts
 
 
 @pytest.fixture(scope="session")

@@ -399,30 +399,32 @@ class StoreSuite:
         [due] = await until(again)
         assert due == (stream, EARLIER, 1)
 
-    async def test_what_a_process_holds_is_due_when_that_falls_silent_and_not_before(self, store: Store) -> None:
-        mine, kept = a_stream("gateway/x/1"), a_stream("gateway/x/1")
+    async def test_what_a_process_holds_is_due_when_another_finds_it_silent_and_not_before(self, store: Store) -> None:
+        lost, kept = a_stream("gateway/x/1"), a_stream("gateway/x/1")
         for process in ("silent", "loud", "mine"):
             await store.began("gateway", process, process, True)
         far = EARLIER + FAR * 100
-        await store.append([turn(mine, due=far, holder="silent"), turn(kept, due=far, holder="loud")])
-
-        async def due() -> list[Stream]:
-            await store.alive("gateway", "loud", None)
-            await store.alive("gateway", "mine", 0.2)
-            return [due.stream for due in (await store.claim("gateway", 10, 60))[0]]
-
-        await store.alive("gateway", "silent", None)
+        await store.append([turn(lost, due=far, holder="silent"), turn(kept, due=far, holder="loud")])
+        assert (await store.alive("gateway", "mine", [])).keys() == {"silent", "loud"}
         assert (await store.claim("gateway", 10, 60))[0] == []
-        assert await until(due) == [mine]
-        assert await due() == []
+        assert (await store.alive("gateway", "mine", ["silent"])).keys() == {"loud"}
+        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [lost]
+        assert await store.began("gateway", "silent", "again", True) is False, "it is known to have ended"
 
-    async def test_who_has_just_come_back_takes_nothing_from_anyone(self, store: Store) -> None:
+    async def test_a_sign_of_life_is_another_each_time_and_for_its_service_alone(self, store: Store) -> None:
+        for service, process in (("gateway", "mine"), ("gateway", "other"), ("planner", "third")):
+            await store.began(service, process, process, True)
+        first = await store.alive("gateway", "mine", [])
+        await until(lambda: store.alive("gateway", "other", []))
+        second = await store.alive("gateway", "mine", [])
+        assert set(first) == set(second) == {"other"}
+        assert first != second == await store.alive("gateway", "mine", [])
+
+    async def test_what_nobody_holds_any_more_is_due_at_the_next_sign_of_life(self, store: Store) -> None:
         stream = a_stream("gateway/x/1")
         await store.began("gateway", "mine", "mine", True)
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="never seen")])
-        await store.alive("gateway", "mine", None)
-        assert (await store.claim("gateway", 10, 60))[0] == []
-        await store.alive("gateway", "mine", 60)
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="never began")])
+        await store.alive("gateway", "mine", [])
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
 
     @pytest.mark.parametrize(("name", "alone", "free"), [("a", True, True), ("b", True, False), ("a", False, False)])
