@@ -332,7 +332,7 @@ async def _report(
     report, doors = Report(whole.tenant, whole.workflow), whole.doors
     read = cache(decode)  # what one stream says another hears
     spoken = {said.id: said for history in whole.histories.values() for said in history.said} | dict(elsewhere)
-    received = {id_: one.recorded for id_, one in doors.items()} | {id_: said.at for id_, said in spoken.items()}
+    received = {id_: said.at for id_, said in spoken.items()}  # of what came from outside only a broker's time is known
     for stream, history in sorted(whole.histories.items()):
         mine, service = whole.hearings[stream], services.get(stream.service)
         heard = dict(_heard(stream, mine, spoken, doors, topics, read, report)) if service else {}

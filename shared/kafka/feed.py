@@ -1,7 +1,5 @@
 """What one service hears: a consumer that loses nothing, waits out a broker that is away, and is blocked by no record.
 
-FastStream is the application; `_Subscriber` is its BatchSubscriber with the raw batch straight to our handler.
-
 - Offsets: only what `done` was told, each partition's own. There is no commit without offsets anywhere.
 - Eager rebalances: the running `hear` ends (or 20 s pass), what is done is committed, then the partitions are given up.
 - read_committed: what an outside transaction took back was never said. The price: an open transaction holds back what
@@ -14,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -22,21 +21,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import (
-    ConsumerStoppedError,
     CorruptRecordException,
     IllegalStateError,
     KafkaError,
     UnsupportedCodecError,
     for_code,
 )
-from faststream import AckPolicy
-from faststream._internal.endpoint.subscriber.call_item import CallsCollection
-from faststream.kafka import KafkaBroker
-from faststream.kafka.broker.registrator import KafkaRegistrator
-from faststream.kafka.schemas import Topic
-from faststream.kafka.subscriber.config import KafkaSubscriberConfig, KafkaSubscriberSpecificationConfig
-from faststream.kafka.subscriber.specification import KafkaSubscriberSpecification
-from faststream.kafka.subscriber.usecase import BatchSubscriber, LogicSubscriber
 
 from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, group_name, topic_name
@@ -62,8 +52,7 @@ async def _nothing(_: set[Partition]) -> None:
 class Feed:
     """The consumer of one service in one process. `hear` is called with one batch at a time, in order by partition.
 
-    Where `hear` raises, its batch is read again after a while. `broker` is FastStream's: a FastStream application over it
-    starts and stops this feed too.
+    Where `hear` raises, its batch is read again after a while.
     """
 
     def __init__(
@@ -100,45 +89,43 @@ class Feed:
         self._connection = connection(settings)
         self._sizes: dict[str, int] = {}  # partitions by topic when the group was last looked at
         self._joins: deque[float] = deque(maxlen=8)
-        # Everything that reaches the brokers comes with each subscriber: this one only needs a name for what it serves
-        self.broker = KafkaBroker(
-            settings.kafka or "unset",
-            consumer_only=True,
-            allow_auto_create_topics=False,
-            logger=None,
-            graceful_timeout=PATIENCE,
-        )
-        self._subscriber = _Subscriber(
-            self,
-            sorted(self._names),
-            self._group,
-            {
-                **self._connection,
-                "client_id": client_name(settings, service, instance),
-                "group_instance_id": f"{service}-{instance}" if instance else None,
-                "partition_assignment_strategy": (RangePartitionAssignor,),
-                "auto_offset_reset": "earliest",
-                "isolation_level": "read_committed",
-                "session_timeout_ms": int(SESSION * 1000),
-                "heartbeat_interval_ms": 2_000,
-                "rebalance_timeout_ms": int(REBALANCE * 1000),
-                "max_poll_interval_ms": 3_600_000,
-                "fetch_max_wait_ms": 250,
-                "max_partition_fetch_bytes": max(1 << 20, settings.max_message_bytes + (1 << 17)),
-                "consumer_timeout_ms": 200,
-            },
-        )
+        self.consumer: AIOKafkaConsumer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._leave = self._stopping = self._anew = False
+        self._arguments = {
+            **self._connection,
+            "client_id": client_name(settings, service, instance),
+            "group_id": self._group,
+            "enable_auto_commit": False,
+            "group_instance_id": f"{service}-{instance}" if instance else None,
+            "partition_assignment_strategy": (RangePartitionAssignor,),
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "session_timeout_ms": int(SESSION * 1000),
+            "heartbeat_interval_ms": 2_000,
+            "rebalance_timeout_ms": int(REBALANCE * 1000),
+            "max_poll_interval_ms": 3_600_000,
+            "fetch_max_wait_ms": 250,
+            "max_partition_fetch_bytes": max(1 << 20, settings.max_message_bytes + (1 << 17)),
+            "consumer_timeout_ms": 200,
+        }
 
     # What the runtime does
 
     async def start(self) -> None:
         """Returns at once; a broker that is away is waited for beside the path."""
-        await self.broker.start()
+        self._tasks = [asyncio.create_task(work()) for work in (self._keep_open, self.commit_forever, self.look_forever)]
 
     async def stop(self, *, leave: bool = False) -> None:
         """No new batch; waits for the running `hear`, commits. `leave`: for good, so that others take over at once."""
-        self._subscriber.leave = leave
-        await self.broker.stop()
+        self._leave, self._stopping = leave, True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), PATIENCE)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.commit_within(5)
+        await self._close()
 
     async def assigned(self) -> None:
         """Waits until the group has given this process its partitions."""
@@ -173,7 +160,7 @@ class Feed:
 
     def lag(self) -> dict[Partition, int]:
         """Messages in each partition that are not done, as of the last fetch; one that is not known yet is left out."""
-        consumer = self._subscriber.consumer
+        consumer = self.consumer
         found: dict[Partition, int] = {}
         if consumer is None:
             return found
@@ -186,13 +173,13 @@ class Feed:
 
     async def ends(self) -> dict[Partition, int]:
         """The end of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
-        consumer = self._subscriber.consumer
+        consumer = self.consumer
         if not consumer or not self._owned:
             return {}
         found = await asyncio.wait_for(consumer.end_offsets(list(self._owned)), 5)
         return {self._ours(partition): offset for partition, offset in found.items()}
 
-    # What the subscriber does
+    # The path
 
     async def batch(self, records: Sequence[ConsumerRecord]) -> None:
         """Hear these; where that fails, have them read again."""
@@ -216,7 +203,7 @@ class Feed:
             self._idle.set()
 
     def _again(self, first: Mapping[TopicPartition, int]) -> None:
-        consumer = self._subscriber.consumer
+        consumer = self.consumer
         for partition, offset in first.items():
             if consumer and partition in self._owned:
                 self._read[partition] = max(offset, self._done.get(partition, offset))
@@ -239,7 +226,7 @@ class Feed:
 
     async def commit(self) -> None:
         """Commit what is done and not yet committed. A failure is logged: the worst of it is a repeat."""
-        consumer = self._subscriber.consumer
+        consumer = self.consumer
         async with self._committing:
             offsets = {
                 partition: offset
@@ -275,7 +262,7 @@ class Feed:
         if self.instance and len(self._joins) == self._joins.maxlen and self._joins[-1] - self._joins[0] < 20:
             self._joins.clear()
             log.error("%s: another process is named %r too; this one goes on without a name", self.service, self.instance)
-            self._subscriber.forget_name()
+            self._arguments["group_instance_id"], self._anew = None, True
         self._owned = frozenset(partitions)
         self._begun, self._read, self._done, self._committed = {}, {}, {}, {}
         await self._on_assigned({self._ours(partition) for partition in partitions})
@@ -297,9 +284,6 @@ class Feed:
         if self._owned:
             await self.losing(set(self._owned))
 
-    async def gate(self) -> None:
-        await self._open.wait()
-
     def troubled(self, error: BaseException) -> None:
         self.healthy = False
         if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
@@ -318,8 +302,8 @@ class Feed:
             await asyncio.sleep(PULSE)
             without = 0.0 if self._assigned.is_set() else without + PULSE
             try:
-                if self._assigned.is_set() and self._subscriber.consumer is not None:
-                    await self._look(self._subscriber.consumer)
+                if self._assigned.is_set() and self.consumer is not None:
+                    await self._look(self.consumer)
                     self.fine()
                 elif without > SESSION and self.healthy:
                     raise TimeoutError("the group gives no partitions")
@@ -353,11 +337,60 @@ class Feed:
         if state != "Stable":
             return False
         alone = {TopicPartition(topic, n) for topic, size in sizes.items() for n in range(size)} - read
-        consumer = self._subscriber.consumer
+        consumer = self.consumer
         if alone and consumer is not None:
             log.warning("%s: nobody reads %s, the group shares out anew", self.service, sorted(alone))
             consumer._coordinator.request_rejoin()
         return True
+
+    async def _keep_open(self) -> None:
+        """Kafka is waited for, and the consumer is opened again where it fails."""
+        backoff = Backoff()
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                self.consumer = AIOKafkaConsumer(**self._arguments)
+                self.consumer.subscribe(sorted(self._names), listener=_Listener(self))
+                await self.consumer.start()
+                await self._read_on(self.consumer)
+            except Exception as away:
+                self.troubled(away)
+            await self.lost()
+            await self._close()
+            if time.monotonic() - began > 60:
+                backoff.reset()
+            await backoff.wait()
+
+    async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
+        """Batch after batch, until this consumer is of no more use."""
+        self._anew = False
+        while not self._stopping and not self._anew:
+            await self._open.wait()
+            try:
+                found = await consumer.getmany(timeout_ms=1_000, max_records=self._batch)
+            except Exception as error:
+                self.troubled(error)
+                if type(error) is KafkaError or not isinstance(error, KafkaError) or isinstance(error, _TORN):
+                    return
+                await asyncio.sleep(0.2)  # of one topic or of the moment: the others go on
+                continue
+            assignment = self.assignment
+            await self._open.wait()
+            # what waited at the gate while its partitions were given anew is read again
+            if found and assignment == self.assignment and not self._stopping:
+                await self.batch(list(chain.from_iterable(found.values())))
+
+    async def _close(self) -> None:
+        consumer, self.consumer = self.consumer, None
+        if consumer is None:
+            return
+        if self._leave and consumer._coordinator is not None:
+            consumer._coordinator._group_instance_id = None  # aiokafka lets no static member leave
+        try:
+            await asyncio.wait_for(consumer.stop(), 10)
+        except Exception as failed:  # a broker that is away; the session ends by itself
+            log.warning("%s closed its consumer without a farewell: %r", self.service, failed)
+            await consumer._client.close()
 
 
 async def group_of(connection: Mapping[str, Any], group: str) -> tuple[str, set[TopicPartition]]:
@@ -386,118 +419,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._feed.gained(assigned)
 
 
-class _Subscriber(BatchSubscriber):
-    """FastStream's, except: an idle poll does not sleep, the raw batch goes to the feed, a broker may be away at start."""
-
-    def __init__(self, feed: Feed, topics: Sequence[str], group: str, arguments: dict[str, Any]) -> None:
-        config: Any = feed.broker.config
-        named = [Topic(name) for name in topics]
-        calls: CallsCollection[Any] = CallsCollection()
-        super().__init__(
-            KafkaSubscriberConfig(
-                topics=named,
-                group_id=group,
-                listener=_Listener(feed),
-                connection_args={key: value for key, value in arguments.items() if key != "client_id"},
-                _outer_config=config,
-                _ack_policy=AckPolicy.MANUAL,
-            ),
-            KafkaSubscriberSpecification(
-                _outer_config=config,
-                calls=calls,
-                specification_config=KafkaSubscriberSpecificationConfig(
-                    topics=named, title_=None, description_=None, include_in_schema=False
-                ),
-            ),
-            calls,
-            batch_timeout_ms=1_000,
-            max_records=feed._batch,
-        )
-        self.leave = False
-        self._feed = feed
-        self._client = arguments["client_id"]
-        self._broken = asyncio.Event()
-        super(KafkaRegistrator, feed.broker).subscriber(self)
-        self(_heard_elsewhere)  # FastStream runs its loop only where there is a handler
-
-    @property
-    def client_id(self) -> str:
-        return str(self._client)
-
-    async def start(self) -> None:
-        """Returns at once: Kafka is waited for, and opened again where it fails, beside the path."""
-        self.running = True
-        self.add_task(self._keep_open)
-        self.add_task(self._feed.commit_forever)
-        self.add_task(self._feed.look_forever)
-
-    async def stop(self) -> None:
-        await super(LogicSubscriber, self).stop()  # no new batch; the running one ends
-        await self._feed.commit_within(5)
-        await self._close()
-
-    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
-        await self._feed.gate()
-        try:
-            found = await consumer.getmany(timeout_ms=self.batch_timeout_ms, max_records=self.max_records)
-        except ConsumerStoppedError:
-            raise
-        except Exception as error:
-            self._feed.troubled(error)
-            if type(error) is not KafkaError and isinstance(error, KafkaError) and not isinstance(error, _TORN):
-                await asyncio.sleep(0.2)  # of one topic or of the moment: the others go on
-                return ()
-            self._broken.set()
-            raise ConsumerStoppedError from error
-        assignment = self._feed.assignment
-        await self._feed.gate()
-        if assignment != self._feed.assignment:
-            return ()  # while it waited at the gate, its partitions were given anew: all of it is read again
-        return tuple(chain.from_iterable(found.values()))
-
-    async def consume(self, msg: Sequence[ConsumerRecord]) -> None:
-        if self.running:
-            with self.lock:
-                await self._feed.batch(msg)
-
-    async def _keep_open(self) -> None:
-        backoff = Backoff()
-        while True:
-            began = time.monotonic()
-            try:
-                await super().start()
-                await self._broken.wait()
-            except Exception as away:
-                self._feed.troubled(away)
-            self._broken.clear()
-            await self._feed.lost()
-            await self._close()
-            if time.monotonic() - began > 60:
-                backoff.reset()
-            await backoff.wait()
-
-    def forget_name(self) -> None:
-        """Two members of one name throw each other out of the group for ever: this one joins anew as any other."""
-        self._connection_args["group_instance_id"] = None
-        self._broken.set()
-
-    async def _close(self) -> None:
-        consumer, self.consumer = self.consumer, None
-        if consumer is None:
-            return
-        if self.leave and consumer._coordinator is not None:
-            consumer._coordinator._group_instance_id = None  # aiokafka lets no static member leave
-        try:
-            await asyncio.wait_for(consumer.stop(), 10)
-        except Exception as failed:  # a broker that is away; the session ends by itself
-            log.warning("%s closed its consumer without a farewell: %r", self._feed.service, failed)
-            await consumer._client.close()
-
-
 # After these aiokafka has moved past records that it did not return: only a new consumer reads them again. A bare
 # KafkaError says that one of its tasks has died.
 _TORN = (CorruptRecordException, UnsupportedCodecError)
-
-
-async def _heard_elsewhere(batch: list[bytes]) -> None:
-    raise NotImplementedError("batches go to Feed.batch")

@@ -109,7 +109,7 @@ class MemoryStore:
             self._said.setdefault(stream, []).append(kept)
             self._ids[stream.tenant, stream.workflow, said.id] = kept
         for door in turn.doors:
-            self._doors.setdefault((door.tenant, door.workflow, door.cause), replace(door, recorded=turn.at))
+            self._doors.setdefault((door.tenant, door.workflow, door.cause), door)
         if turn.keep:
             return
         self._due.pop(stream, None)

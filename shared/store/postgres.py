@@ -59,7 +59,7 @@ _SAID = (
     " e.at, e.position, e.xact"
 )
 _HEARD = "h.cause, h.sequence, h.before, h.kind, h.at, h.hash, h.code, h.policy, h.dead, h.attempt"
-_DOOR = 'd.tenant, d.workflow, d.cause, d.topic, d.partition, d."offset", d.broker_at, d.key, d.headers, d.body, d.at'
+_DOOR = 'd.tenant, d.workflow, d.cause, d.topic, d.partition, d."offset", d.broker_at, d.key, d.headers, d.body'
 _WHOLE = ("whole_heads", "whole_events", "whole_hearings", "whole_doors")
 
 
@@ -448,7 +448,7 @@ def _said(row: Sequence[Any]) -> Said:
 
 
 def _door(row: Sequence[Any]) -> Door:
-    return Door(*[*row[:8], columns.to_headers(row[8]), *row[9:]])
+    return Door(*[*row[:8], columns.to_headers(row[8]), row[9]])
 
 
 def _wholes(

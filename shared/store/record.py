@@ -49,7 +49,6 @@ class Door:
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
-    recorded: datetime | None = field(default=None, compare=False)  # when it was recorded; set by the store
 
 
 @dataclass(frozen=True, slots=True)

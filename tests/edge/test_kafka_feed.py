@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
-from faststream import FastStream
 
 from infra.servers import Servers
 from shared.kafka.connection import topic_name
@@ -228,7 +227,7 @@ async def test_what_runs_is_done_and_committed_before_its_partition_goes_to_anot
     async with one:
         await running.wait()
         await two.feed.start()
-        consumer = one.feed._subscriber.consumer
+        consumer = one.feed.consumer
         assert consumer is not None
         await until(lambda: consumer._subscription.reassignment_in_progress)
         assert one.taken == []
@@ -277,7 +276,7 @@ async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka:
         more = settings.model_copy(update={"partitions": 2})
         await make(more, T)
         await put(more, T, FIVE, 1)
-        consumer = again.feed._subscriber.consumer
+        consumer = again.feed.consumer
         assert consumer is not None
         await consumer._client.force_metadata_update()  # else within a minute
         await until(lambda: again.values == FIVE)
@@ -293,18 +292,6 @@ async def test_one_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:
         await asyncio.wait_for(two.feed.assigned(), 30)
         await two.feed.stop(leave=True)
         await until(lambda: len(one.feed.owned) == 2, 8)  # less than a session
-
-
-async def test_a_faststream_application_runs_it(kafka: str) -> None:
-    settings = settings_for(kafka, partitions=1)
-    await make(settings, T)
-    await put(settings, T, FIVE)
-    ears = Ears(settings, [T])
-    application = FastStream(ears.feed.broker)
-    await application.start()
-    await until(lambda: len(ears.heard) == 5)
-    await application.stop()
-    assert await committed(settings, "router", T) == {0: 5}
 
 
 @pytest.fixture(scope="module")

@@ -284,14 +284,6 @@ async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -
     assert "version 3 bears another time than the hearing it stands in" in difference.what and difference.sequence == 3
 
 
-async def test_what_was_recorded_before_what_it_heard_is_found_at_a_door() -> None:
-    store = await recorded(request("hello"))
-    ((name, door),) = store._doors.items()
-    store._doors[name] = replace(door, recorded=later(seconds=1))
-    (difference,) = await audited(store)
-    assert "an earlier time than what was heard" in difference.what and difference.sequence == 1
-
-
 async def test_what_was_recorded_before_what_it_heard_is_found_from_stream_to_stream() -> None:
     store = await recorded(request("a"))
     history, _ = await read(store)
