@@ -386,9 +386,11 @@ class Feed:
             return
         if self._leave and consumer._coordinator is not None:
             consumer._coordinator._group_instance_id = None  # aiokafka lets no static member leave
-        try:
-            await asyncio.wait_for(consumer.stop(), 10)
-        except Exception as failed:  # a broker that is away; the session ends by itself
+        try:  # gathered, for aiokafka may let out the cancellation of a fetch of its own
+            [failed] = await asyncio.wait_for(asyncio.gather(consumer.stop(), return_exceptions=True), 10)
+        except TimeoutError as late:
+            failed = late
+        if failed is not None:  # a broker that is away; the session ends by itself
             log.warning("%s closed its consumer without a farewell: %r", self.service, failed)
             await consumer._client.close()
 
