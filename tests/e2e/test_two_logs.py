@@ -7,7 +7,7 @@ from tests.house import QUESTION, RULE, House
 
 
 async def test_the_store_rebuilt_from_kafka_alone_is_the_same(house: House) -> None:
-    ids = await house.ask(*[RULE, QUESTION, {"type": "no-such-type", "data": {}}, {"text": 5}] * 10)
+    ids = await house.ask(*[RULE, QUESTION, {"type": "no-such-type", "data": {}}, {"text": 5}] * 12)
     await house.tell(ids[1], CancelWorkflow.kind, {"by": "ann"})
     await house.answered(ids)
     await house.at_rest()
