@@ -3,7 +3,6 @@
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from contracts.codec import encode
@@ -11,13 +10,13 @@ from contracts.gateway import AttemptFailed, AttemptStarted, CallAccepted, CallM
 from contracts.message import Message
 from contracts.topics import Topics
 from infra.migrations import migrate
-from infra.servers import Addresses
 from services.gateway.app import build
 from shared.runtime.turns import Floor
 from shared.settings import Settings
 from shared.store.postgres import PostgresStore
 from shared.store.record import Hearing, Said, Stream, Turn
-from tests.benchmarks.kit import Measured, spread
+from tests.benchmarks.kit import Bench, Run
+from tests.benchmarks.tables import Section, Table, figure, percentiles
 
 STREAMS, EACH, LONG = 20_000, 5, 1_000
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,10 +25,11 @@ CALL = CallModel(
 )
 
 
-async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
+async def measure(bench: Bench, run: Run) -> Section:
+    rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
-    await migrate(addresses.postgres, schema)
-    store = await PostgresStore.open(addresses.postgres, schema=schema)
+    await migrate(bench.addresses.postgres, schema)
+    store = await PostgresStore.open(bench.addresses.postgres, schema=schema)
     floor = Floor(build(Settings(model_url="http://127.0.0.1:1/v1", model_name="m")), Topics(), 900_000)
     try:
         names = [Stream("default", f"w{n}", "gateway/specialists/draft.1/1") for n in range(STREAMS)]
@@ -46,14 +46,14 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
                 events += history.version
         taken = time.perf_counter() - began
         used = (time.process_time() - cpu) * 1000 / events
-        yield Measured("replay", "load and fold, 20,000 streams of 5", 1000, events / taken, cpu_ms=used, more={"unit": "events"})
+        rows.append(["load and fold, 20,000 streams of 5", figure(events / taken), "", "", figure(used)])
 
         histories = await store.load(names[:4000])
         began, folded = time.perf_counter(), 0
         for history in histories.values():
             floor.recall(history)
             folded += history.version
-        yield Measured("fold", "decode and fold only", 0, folded / (time.perf_counter() - began), more={"unit": "events"})
+        rows.append(["decode and fold only", figure(folded / (time.perf_counter() - began)), "", "", ""])
 
         for name, events in ((names[0], EACH), (long, LONG)):
             seconds = []
@@ -61,10 +61,11 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
                 began = time.perf_counter()
                 floor.recall((await store.load([name]))[name])
                 seconds.append(time.perf_counter() - began)
-            p50, p99 = spread(seconds)
-            yield Measured("load and fold", f"one stream of {events} events", 1, events * 50 / sum(seconds), p50, p99)
+            what = f"load and fold one stream of {events} events"
+            rows.append([what, *map(figure, (events * 50 / sum(seconds), *percentiles(seconds))), ""])
     finally:
         await store.close()
+    return Section("Replay", [Table(["what", "events per second", "p50 ms", "p99 ms", "our CPU ms an event"], rows)])
 
 
 def turn(stream: Stream, events: int) -> Turn:
