@@ -62,7 +62,7 @@ def main(
         raise typer.BadParameter(f"{at_once!r} are no numbers.")
     try:
         beside = (trees.TODAY, trees.built(base)) if base else (trees.TODAY,)
-        others = sides.installed().open if peers else None
+        others = sides.installed().opens if peers else ()
         run = kit.Run(rounds, chosen, tuple(int(number) for number in at_once.split()), beside, others)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             sections = runner.run(measured(run))
@@ -70,10 +70,8 @@ def main(
         sys.exit(f"benchmarks: {failed}")
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
-    stamp = f"{datetime.now(UTC):%Y-%m-%d}, commit {trees.commit()}, {kit.machine()}, {rounds} rounds."
-    for section in sections:
-        print(f"\n## {section.title}\n\n{stamp}\n\n{section.markdown()}", flush=True)
     if write:
+        stamp = f"{datetime.now(UTC):%Y-%m-%d}, commit {trees.commit()}, {kit.machine()}, {rounds} rounds."
         RESULTS.write_text(merged(RESULTS.read_text(), sections, ORDER, stamp, HEAD))
 
 
@@ -88,6 +86,7 @@ async def measured(run: kit.Run) -> list[Section]:
             print(f"\n{name}", flush=True)
             module = importlib.import_module(f"tests.benchmarks.{name}")
             sections.append(await module.measure(bench, run))
+            print(f"\n{sections[-1].title}\n\n{sections[-1].markdown()}", flush=True)
     return sections
 
 

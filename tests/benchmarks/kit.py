@@ -12,14 +12,14 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
@@ -32,6 +32,7 @@ from tests.benchmarks.closed import closed
 from tests.benchmarks.tables import Cell, Sample, percentiles
 from tests.benchmarks.trees import ROOT, TODAY, Failed, Tree, commit
 
+T = TypeVar("T")
 COMPLETED = "hansard.results.completed.v1"
 DRAIN = 20.0  # seconds a process has to leave
 
@@ -218,7 +219,7 @@ class Caller:
     async def __aenter__(self) -> "Caller":
         at = {"bootstrap_servers": self.house.bench.addresses.kafka}
         self._producer = AIOKafkaProducer(**at, acks="all", linger_ms=0)
-        self._consumer = AIOKafkaConsumer(self.out, **at, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        self._consumer = AIOKafkaConsumer(self.out, **at, auto_offset_reset="earliest")
         await self._producer.start()
         await self._consumer.start()
         self._reader = asyncio.create_task(self._read())
@@ -276,7 +277,7 @@ class Side(Protocol):
         """A closed loop of this cell's work. Raises Failed where the work was not done."""
 
 
-Open = Callable[["Bench", AsyncExitStack], Awaitable[list[Side]]]
+Open = Callable[[Bench, AsyncExitStack], Awaitable[Side]]  # a side is closed with the stack
 
 
 @dataclass(frozen=True)
@@ -287,11 +288,14 @@ class Run:
     parts: tuple[str, ...]
     at_once: tuple[int, ...] = ()  # only these, of those that a part has
     trees: tuple[Tree, ...] = (TODAY,)  # today's first
-    peers: Open | None = None
+    peers: tuple[Open, ...] = ()
 
     def cells(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those that are asked for. What is done one at a time only is not chosen by concurrency."""
-        return [cell for cell in cells if not self.at_once or cell.at_once in self.at_once or cell.single]
+        """Those that are asked for. What is done one at a time only is not chosen by concurrency. Raises Failed without any."""
+        chosen = [cell for cell in cells if not self.at_once or cell.at_once in self.at_once or cell.single]
+        if not chosen:
+            raise Failed(f"Nothing here is measured at {' or '.join(map(str, self.at_once))} at once.")
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -338,16 +342,41 @@ def _busy() -> float:
 async def rounds(
     bench: Bench, part: str, sides: Sequence[Side], cells: Sequence[Cell], count: int
 ) -> dict[tuple[Cell, str], list[Sample]]:
-    """Every cell by every side, round after round, each round in another order of sides."""
+    """Every cell by every side, one after the other, each round in another order of sides. All of them stand all the time."""
     samples: dict[tuple[Cell, str], list[Sample]] = {(cell, side.name): [] for cell in cells for side in sides}
     for number in range(count):
         for cell in cells:
-            turn = number % len(sides)
-            for side in (*sides[turn:], *sides[:turn]):
-                sample = await block(bench, side, cell)
-                samples[cell, side.name].append(sample)
-                _note(part, number, side.name, cell, sample)
+            for side in turned(sides, number):
+                samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
     return samples
+
+
+async def apart(
+    bench: Bench, part: str, opens: Sequence[Open], first: Cell, cells: Sequence[Cell], count: int
+) -> dict[tuple[Cell, str], list[Sample]]:
+    """As `rounds`, but in each round every side is started, warmed by `first`, measured, and gone before the next."""
+    samples: dict[tuple[Cell, str], list[Sample]] = defaultdict(list)
+    for number in range(count):
+        for start in turned(opens, number):
+            async with AsyncExitStack() as opened:
+                side = await start(bench, opened)
+                await side.loop(first, first.at_once, first.count)
+                for cell in cells:
+                    samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
+    names = list(dict.fromkeys(name for _, name in samples))
+    return {(cell, name): samples[cell, name] for cell in cells for name in names}
+
+
+def turned(things: Sequence[T], number: int) -> list[T]:
+    """In another order each time: whoever was first is last."""
+    first = number % len(things)
+    return [*things[first:], *things[:first]]
+
+
+async def _noted(bench: Bench, part: str, number: int, side: Side, cell: Cell) -> Sample:
+    sample = await block(bench, side, cell)
+    _note(part, number, side.name, cell, sample)
+    return sample
 
 
 def _note(part: str, number: int, side: str, cell: Cell, sample: Sample) -> None:

@@ -7,11 +7,12 @@ W3  a fan-out of 1,000 · a chain of 200
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any
 
 import yaml
 
-from tests.benchmarks.kit import Bench, Caller, House, Ours, Run, Side, house, rounds
+from tests.benchmarks.kit import Bench, Caller, House, Open, Ours, Run, apart, house, rounds
 from tests.benchmarks.tables import Cell, Section, Table, by_process, compared
 from tests.benchmarks.trees import Failed, Tree
 
@@ -48,11 +49,14 @@ async def measure(bench: Bench, run: Run) -> Section:
     those = PEERS if run.peers else BESIDE if len(run.trees) > 1 else CELLS
     cells = run.cells(cell for part, them in those.items() if part in run.parts for cell in them)
     async with AsyncExitStack() as opened:
-        sides: list[Side] = [await side(bench, opened, tree) for tree in run.trees]
-        sides += await run.peers(bench, opened) if run.peers else []
-        for one in sides:
-            await one.loop(FIRST, FIRST.at_once, FIRST.count)
-        samples = await rounds(bench, "workflows", sides, cells, run.rounds)
+        opens: list[Open] = [partial(side, tree=tree) for tree in run.trees]
+        if run.peers:  # an idle house takes a seventh of a core: from us, beside our own base; but not from others
+            samples = await apart(bench, "workflows", [*opens, *run.peers], FIRST, cells, run.rounds)
+        else:
+            sides = [await start(bench, opened) for start in opens]
+            for one in sides:
+                await one.loop(FIRST, FIRST.at_once, FIRST.count)
+            samples = await rounds(bench, "workflows", sides, cells, run.rounds)
     us = run.trees[0].name
     beside = " beside peers" if run.peers else " beside an earlier commit" if len(run.trees) > 1 else ""
     w1 = {key: found for key, found in samples.items() if key[0].workload == "w1"}
@@ -60,7 +64,7 @@ async def measure(bench: Bench, run: Run) -> Section:
     return Section(f"Workflows{beside}", [compared(samples, us), *processes])
 
 
-async def side(bench: Bench, opened: AsyncExitStack, tree: Tree) -> Ours:
+async def side(bench: Bench, opened: AsyncExitStack, *, tree: Tree) -> Ours:
     """Every service of a tree, and a caller."""
     it = await opened.enter_async_context(stack(bench, tree))
     return Ours(tree.name, await opened.enter_async_context(Caller(it)), BODIES)

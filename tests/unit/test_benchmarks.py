@@ -7,8 +7,10 @@ import pytest
 
 from tests.benchmarks.clocked import POINTS, clocked, found
 from tests.benchmarks.closed import closed
+from tests.benchmarks.kit import Run, turned
 from tests.benchmarks.phases import KAFKA, Message, Span, along, path, spent
 from tests.benchmarks.tables import Cell, Sample, Section, Table, by_process, compared, merged, middle, percentiles, ratios
+from tests.benchmarks.trees import Failed
 
 ONE, MANY = Cell("w1", 1, 60, 20), Cell("w1", 32, 400, 32)
 
@@ -51,6 +53,18 @@ def test_cpu_is_told_by_process_what_takes_most_first_and_summed() -> None:
     table = by_process({(ONE, "Hansard"): rounds(9), (MANY, "Hansard"): rounds(9, cpu=1), (ONE, "other"): rounds(9)}, "Hansard")
     assert table.columns == ["process", "w1, 1 at once", "w1, 32 at once"]
     assert table.rows == [["planner", "4.00", "2.00"], ["kafka", "2.00", "1.00"], ["all", "6.00", "3.00"]]
+
+
+def test_in_each_round_another_is_first_and_whoever_was_first_is_last() -> None:
+    assert [turned("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+
+
+def test_concurrencies_may_be_chosen_but_not_for_what_is_only_done_one_at_a_time() -> None:
+    fan = Cell("fan", 1, 2, 1, single=True)
+    assert Run(1, ("w1",)).cells([ONE, MANY, fan]) == [ONE, MANY, fan]
+    assert Run(1, ("w1",), (32,)).cells([ONE, MANY, fan]) == [MANY, fan]
+    with pytest.raises(Failed, match="at 7 or 8 at once"):
+        Run(1, ("w1",), (7, 8)).cells([ONE, MANY])
 
 
 def test_a_table_is_markdown_with_its_figures_to_the_right() -> None:

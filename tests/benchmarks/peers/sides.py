@@ -18,7 +18,7 @@ import asyncpg
 from infra.servers import process
 from tests import npm
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Side
+from tests.benchmarks.kit import Bench, Open, Side
 from tests.benchmarks.peers.work import check
 from tests.benchmarks.tables import Cell
 from tests.benchmarks.trees import ROOT, Failed
@@ -36,13 +36,19 @@ class Installed:
     restate: str
     server: str
 
-    async def open(self, bench: Bench, opened: AsyncExitStack) -> list[Side]:
-        """Each of them, started."""
-        return [
-            await opened.enter_async_context(Restate(bench, self)),
-            await opened.enter_async_context(Worker("DBOS", bench, self.dbos, "dbos_worker")),
-            await opened.enter_async_context(Worker("bare asyncpg", bench, sys.executable, "bare_worker")),
-        ]
+    @property
+    def opens(self) -> tuple[Open, ...]:
+        """How each of them is started."""
+        return self._restate, self._dbos, self._bare
+
+    async def _restate(self, bench: Bench, opened: AsyncExitStack) -> Side:
+        return await opened.enter_async_context(Restate(bench, self))
+
+    async def _dbos(self, bench: Bench, opened: AsyncExitStack) -> Side:
+        return await opened.enter_async_context(Worker("DBOS", bench, self.dbos, "dbos_worker"))
+
+    async def _bare(self, bench: Bench, opened: AsyncExitStack) -> Side:
+        return await opened.enter_async_context(Worker("bare asyncpg", bench, sys.executable, "bare_worker"))
 
 
 def installed() -> Installed:
@@ -139,7 +145,7 @@ class Restate:
             taken.add(ports[-1])
         ingress, admin, node, worker = ports
         self._url = f"http://127.0.0.1:{ingress}/bench"
-        start, data = self._bench.start, self._bench.folder / "restate"
+        start, data = self._bench.start, self._bench.folder / f"restate-{ingress}"
         self._processes = [
             start(
                 "Restate/server",
