@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
@@ -71,15 +72,21 @@ def check(workload: str, result: Mapping[str, Any]) -> None:
 
 
 async def serve(workflows: Mapping[str, Callable[[], Awaitable[Json]]]) -> None:
-    """Runs closed loops of these workflows as standard input asks for them, until it ends."""
+    """Runs closed loops of these workflows as standard input asks for them. Leaves when it ends, whatever is under way."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     print(json.dumps("ready"), flush=True)
-    while line := await lines.readline():
+    line = await lines.readline()
+    while line:
         asked = json.loads(line)
 
         async def one(workload: str = asked["workload"]) -> None:
             check(workload, await workflows[workload]())
 
-        rate, taken = await closed(one, asked["at_once"], asked["count"])
+        done, more = asyncio.ensure_future(closed(one, asked["at_once"], asked["count"])), asyncio.ensure_future(lines.readline())
+        await asyncio.wait((done, more), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            os._exit(1)  # nobody is left to answer
+        rate, taken = done.result()
         print(json.dumps({"rate": rate, "taken": taken}), flush=True)
+        line = await more
