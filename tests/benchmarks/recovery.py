@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -108,15 +110,22 @@ async def broken(
     calls = [asyncio.create_task(request()) for _ in range(count)]
     while len(caller.results) < known + count // 2 or not now():
         await asyncio.sleep(0.001)
-    process.stop(it.processes[service], kill=True)
+    os.kill(it.processes[service].pid, signal.SIGKILL)
     killed = time.perf_counter()
     noting = asyncio.ensure_future(note()) if note else None
-    it.serve(service)
-    back = time.perf_counter()
+    back = await asyncio.to_thread(_restarted, it, service)
     await asyncio.gather(*calls)
     after = sorted((at, name) for name, (at, _) in caller.results.items() if at > killed + 0.05)
     done = sum(at < killed for at, _ in caller.results.values()) - known
     return Break(killed, back, done / (killed - began), after, await noting if noting else None)
+
+
+def _restarted(it: House, service: str) -> float:
+    """When the service was started again, as soon as it was gone."""
+    process.stop(it.processes[service], kill=True)
+    back = time.perf_counter()
+    it.serve(service)
+    return back
 
 
 async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:

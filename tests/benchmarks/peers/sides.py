@@ -159,6 +159,7 @@ class Restate:
                 RESTATE_DISABLE_TELEMETRY="true",
                 DO_NOT_TRACK="1",
                 RUST_LOG="warn",
+                TMPDIR=str(self._bench.folder),
             ),
             start(
                 "Restate/worker",
