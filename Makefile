@@ -35,7 +35,7 @@ fix: setup ## let ruff put right what it can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: setup .venv/.warm ## measure, print a table, add to .hansard/bench.jsonl, write tests/benchmarks/RESULTS.md
+bench: setup .venv/.warm ## measure, write tests/benchmarks/RESULTS.md; BASE=commit or PEERS=1: beside those; PARTS=, ROUNDS=, AT_ONCE= choose
 	@$(BIN)/python -m tests.benchmarks --write
 
 contracts: setup ## write schemas and AsyncAPI anew from the tables
@@ -50,10 +50,11 @@ down: ## stop the servers that `make up` left running
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 
-lock: ## choose the newest versions allowed and write requirements.lock, and its part for the image (needs uv)
+lock: ## choose the newest versions allowed and write requirements.lock, its part for the image, the peers' (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	@$(LOCK) --all-extras --upgrade -o requirements.lock
 	@$(LOCK) --constraints requirements.lock -o infra/services.lock
+	@for peer in dbos restate; do $(subst pyproject.toml,tests/benchmarks/peers/$$peer.in,$(LOCK)) --constraints requirements.lock --upgrade -o tests/benchmarks/peers/$$peer.lock; done
 
 clean: ## stop the servers, forget their data and the environment
 	@if [ -e .venv/.project ]; then HANSARD_HOME= $(BIN)/python -m infra.servers erase; fi

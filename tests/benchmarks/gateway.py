@@ -1,12 +1,14 @@
-"""The gateway alone, called by message, beside the bare SDK in the same run: what it adds to a model call.
+"""The gateway alone, called by message, beside the bare SDK in the same rounds: what it adds to a model call.
 
 One process of the gateway, real Kafka and Postgres, a scripted model that answers at once. The SDK is called as the gateway
 calls it in latency's best case: one client, its connections kept, on the same transport.
 """
 
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 
 import openai
@@ -14,26 +16,38 @@ import openai
 from contracts.codec import encode
 from contracts.envelope import Envelope, headers
 from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
-from infra.servers import Addresses
-from tests.benchmarks.kit import Caller, House, Measured, closed, house, spread
-from tests.benchmarks.workflows import scripted
+from tests.benchmarks.closed import closed
+from tests.benchmarks.kit import Bench, Caller, Ours, Run, Side, house, rounds
+from tests.benchmarks.tables import Cell, Section, compared
+from tests.benchmarks.trees import TODAY
 
 QUESTION = "Why is the record verbatim?"
-LOADS = {1: 300, 32: 2000, 256: 4000}
+CELLS = [Cell("model call", c, n, max(c, 20), calls=1) for c, n in {1: 100, 32: 1000, 256: 2000}.items()]
+FIRST = Cell("model call", 32, 500, 0)
 ENDS = {ModelReplied.kind.encode(), ModelFailed.kind.encode()}
 
 
-async def measure(addresses: Addresses, loads: Mapping[int, int] = LOADS) -> AsyncIterator[Measured]:
-    with scripted() as url:
-        settings = {"model_url": url, "model_name": "ok", "model_key": "scripted"}
-        async with house(addresses, "gateway", **settings) as it, Calls(it, "gateway.commands", "gateway.replies") as calls:
-            for concurrency, count in loads.items():
-                bare = await _bare(url, concurrency, count)
-                yield bare
-                ours = await _ours(it, calls, concurrency, count)
-                yield ours
-                more = {"added_p50_ms": round(ours.p50_ms - bare.p50_ms, 3), "added_cpu_ms": round(ours.cpu_ms - bare.cpu_ms, 3)}
-                yield Measured("gateway over SDK", "one model call", concurrency, more=more)
+async def measure(bench: Bench, run: Run) -> Section:
+    settings = {"model_url": bench.model, "model_name": "ok", "model_key": "scripted"}
+    cells = run.cells(CELLS)
+    async with AsyncExitStack() as opened:
+        it = await opened.enter_async_context(house(bench, TODAY, "gateway", **settings))
+        calls = await opened.enter_async_context(Calls(it, "gateway.commands", "gateway.replies"))
+        gateway = Ours(TODAY.name, calls, {"model call": {}}, ends=ModelReplied.kind)
+        sdk = await opened.enter_async_context(
+            openai.AsyncOpenAI(base_url=bench.model, api_key="scripted", http_client=openai.DefaultAioHttpClient())
+        )
+        sides: list[Side] = [gateway, Bare(sdk)]
+        for side in sides:
+            await side.loop(FIRST, FIRST.at_once, FIRST.count)
+        samples = await rounds(bench, "gateway", sides, cells, run.rounds)
+    added = [
+        f"- At {cell.at_once} it adds {median(a.p50_ms - b.p50_ms for a, b in pairs):.1f} ms to the p50 and "
+        f"{median(sum(a.cpu.values()) - sum(b.cpu.values()) for a, b in pairs):.2f} ms of CPU, broker and database included."
+        for cell in cells
+        if (pairs := list(zip(samples[cell, TODAY.name], samples[cell, Bare.name], strict=True)))
+    ]
+    return Section("Gateway", [compared(samples, TODAY.name), "\n".join(added)])
 
 
 class Calls(Caller):
@@ -57,25 +71,16 @@ class Calls(Caller):
         return kind in ENDS
 
 
-async def _ours(it: House, calls: Calls, concurrency: int, count: int) -> Measured:
-    await closed(lambda: calls.call({}), concurrency, max(concurrency, 20))
-    before = it.cpu()["gateway"]
-    rate, seconds = await closed(lambda: calls.call({}), concurrency, count)
-    cpu = (it.cpu()["gateway"] - before) * 1000 / count
-    failed = sum(kind == ModelFailed.kind for _, kind in calls.results.values())
-    return Measured("gateway", "one model call", concurrency, rate, *spread(seconds), cpu, {"failed": failed} if failed else {})
+@dataclass(frozen=True)
+class Bare:
+    """The SDK alone, in this process."""
 
+    sdk: openai.AsyncOpenAI
+    name: str = "the bare SDK"
+    shares: tuple[str, ...] = ("model", "load")
 
-async def _bare(url: str, concurrency: int, count: int) -> Measured:
-    async with openai.AsyncOpenAI(base_url=url, api_key="scripted", http_client=openai.DefaultAioHttpClient()) as sdk:
+    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
+        return await closed(self._call, concurrency, count)
 
-        async def call() -> float:
-            began = time.perf_counter()
-            await sdk.chat.completions.create(model="ok", messages=[{"role": "user", "content": QUESTION}], max_tokens=512)
-            return time.perf_counter() - began
-
-        await closed(call, concurrency, max(concurrency, 20))
-        before = time.process_time()
-        rate, seconds = await closed(call, concurrency, count)
-        cpu = (time.process_time() - before) * 1000 / count
-    return Measured("floor: SDK", "one model call", concurrency, rate, *spread(seconds), cpu)
+    async def _call(self) -> None:
+        await self.sdk.chat.completions.create(model="ok", messages=[{"role": "user", "content": QUESTION}], max_tokens=512)

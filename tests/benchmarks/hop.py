@@ -1,78 +1,109 @@
-"""The hop: published, heard, decided, on the record, published. Beside its two floors, in the same run."""
+"""The hop: published, heard, decided, on the record, published. Beside its two floors, in the same rounds."""
 
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
+from aiokafka.admin import NewTopic
 
-from infra.servers import Addresses
-from tests.benchmarks.kit import ROOT, Caller, House, Measured, closed, house, measured, spread, warm
+from infra.servers import process
+from tests.benchmarks.closed import closed
+from tests.benchmarks.kit import Bench, Caller, House, Ours, Run, Side, house, kafka_admin, rounds
+from tests.benchmarks.tables import Cell, Section, compared, ratios
 
-CONCURRENCY = {1: 300, 32: 6000, 256: 12000}
 REQUEST = {"type": "calculate_tax", "data": {"amount": "99.99"}}
+CELLS = [Cell("hop", c, n, max(c, 100)) for c, n in {1: 200, 32: 3000, 256: 6000}.items()]
+FIRST = Cell("hop", 64, 3000, 0)
+ECHO = "tests.benchmarks.echo"
 
 
-async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
-    async with house(addresses, "router") as it:
-        partitions = it.settings.partitions
-        async with Caller(it) as caller:
-            await warm(caller, REQUEST, 5000)
-            for concurrency, count in CONCURRENCY.items():
-                kafka = await _kafka(it, concurrency, count)
-                yield kafka
-                postgres = await _postgres(addresses, concurrency, count)
-                yield postgres
-                hop = await measured(
-                    "hop", "typed request, one process", it, caller, REQUEST, concurrency, count, partitions=partitions
-                )
-                yield hop
-                floor = kafka.p50_ms + postgres.p50_ms
-                yield Measured(
-                    "hop over floors", "p50 / (kafka p50 + append p50)", concurrency, more={"ratio": hop.p50_ms / floor}
-                )
+async def measure(bench: Bench, run: Run) -> Section:
+    """A typed request through the router, one process; with its floors, or beside that of another tree."""
+    cells, us = run.cells(CELLS), run.trees[0].name
+    async with AsyncExitStack() as opened:
+        sides: list[Side] = []
+        for tree in run.trees:
+            it = await opened.enter_async_context(house(bench, tree, "router"))
+            caller = await opened.enter_async_context(Caller(it))
+            sides.append(Ours(tree.name, caller, {"hop": REQUEST}))
+            await sides[-1].loop(FIRST, FIRST.at_once, FIRST.count)
+        if len(run.trees) > 1:
+            return Section("Hop beside an earlier commit", [compared(await rounds(bench, "hop", sides, cells, run.rounds), us)])
+        partitions = caller.partitions()
+        sides += [await opened.enter_async_context(Echo(it, partitions)), Insert(bench.addresses.postgres)]
+        samples = await rounds(bench, "hop", sides, cells, run.rounds)
+    over = [
+        f"At {cell.at_once}, p50 of the hop over both floors together: "
+        + ratios(
+            [one.p50_ms for one in samples[cell, us]],
+            [a.p50_ms + b.p50_ms for a, b in zip(samples[cell, Echo.name], samples[cell, Insert.name], strict=True)],
+        )
+        for cell in cells
+    ]
+    return Section("Hop", [compared(samples, us), "\n".join(f"- {line}" for line in over), f"{partitions} partitions a topic."])
 
 
-async def _kafka(it: House, concurrency: int, count: int) -> Measured:
+class Echo:
     """The same bodies through a process that only passes them on."""
-    prefix = it.settings.topic_prefix
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.echo", it.settings.kafka, f"{prefix}router.events", f"{prefix}planner.events"],
-        cwd=ROOT,
-    )
-    try:
-        async with Caller(it, "router.events", "planner.events") as caller:
-            await closed(lambda: caller.call(REQUEST), concurrency, max(concurrency, 20))
-            rate, seconds = await closed(lambda: caller.call(REQUEST), concurrency, count)
-    finally:
-        process.terminate()
-        process.wait(10)
-    return Measured(
-        "floor: kafka hop", "bare aiokafka", concurrency, rate, *spread(seconds), more={"partitions": it.settings.partitions}
-    )
+
+    name = "a bare Kafka hop"
+    shares = ("kafka", "load")
+
+    def __init__(self, it: House, partitions: int) -> None:
+        self._house, self._partitions = it, partitions
+        self.caller = Caller(it, "echo.in", "echo.out")
+
+    async def __aenter__(self) -> "Echo":
+        bench, caller = self._house.bench, self.caller
+        async with kafka_admin(bench.addresses) as admin:
+            copies = min(3, len((await admin.describe_cluster())["brokers"]))
+            await admin.create_topics([NewTopic(name, self._partitions, copies) for name in (caller.into, caller.out)])
+        command = [sys.executable, "-m", ECHO, bench.addresses.kafka, caller.into, caller.out]
+        self._process = bench.start(f"{self.name}/echo", command)
+        await caller.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.caller.__aexit__()
+        process.stop(self._process)
+
+    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
+        return await closed(lambda: self.caller.call(REQUEST), concurrency, count)
 
 
-async def _postgres(addresses: Addresses, concurrency: int, count: int) -> Measured:
+@dataclass(frozen=True)
+class Insert:
     """Two events for each of `concurrency` streams in one INSERT, one round trip, fsync on: what a batch of hops writes."""
-    connection = await asyncpg.connect(addresses.postgres)
-    table = f"floor_{uuid.uuid4().hex[:8]}"
-    await connection.execute(
-        f"create table {table} (position bigint generated always as identity, stream text, version int, id uuid, data json,"
-        f" at timestamptz default now(), primary key (stream, version))"
-    )
-    insert = await connection.prepare(
-        f"insert into {table} (stream, version, id, data) select * from unnest($1::text[], $2::int[], $3::uuid[], $4::json[])"
-    )
-    body = '{"text":"' + "x" * 400 + '"}'
-    seconds, rounds = [], max(50, min(300, count // concurrency))
-    for _ in range(rounds):
-        names = [uuid.uuid4() for _ in range(2 * concurrency)]
-        began = time.perf_counter()
-        await insert.fetch([str(n) for n in names], [1] * len(names), names, [body] * len(names))
-        seconds.append(time.perf_counter() - began)
-    await connection.execute(f"drop table {table}")
-    await connection.close()
-    p50, p99 = spread(seconds)
-    return Measured("floor: append", "bare asyncpg, one INSERT", concurrency, rounds * concurrency / sum(seconds), p50, p99)
+
+    postgres: str
+    name: str = "a bare INSERT"
+    shares: tuple[str, ...] = ("postgres", "load")
+
+    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
+        connection = await asyncpg.connect(self.postgres)
+        table = f"floor_{uuid.uuid4().hex[:8]}"
+        await connection.execute(
+            f"create table {table} (position bigint generated always as identity, stream text, version int, id uuid, data json,"
+            f" at timestamptz default now(), primary key (stream, version))"
+        )
+        try:
+            return await self._inserts(connection, table, concurrency, max(20, count // concurrency))
+        finally:
+            await connection.execute(f"drop table {table}")
+            await connection.close()
+
+    async def _inserts(self, connection: Any, table: str, concurrency: int, times: int) -> tuple[float, list[float]]:
+        insert = await connection.prepare(
+            f"insert into {table} (stream, version, id, data) select * from unnest($1::text[], $2::int[], $3::uuid[], $4::json[])"
+        )
+        body, seconds = '{"text":"' + "x" * 400 + '"}', []
+        for _ in range(times):
+            names = [uuid.uuid4() for _ in range(2 * concurrency)]
+            began = time.perf_counter()
+            await insert.fetch([str(n) for n in names], [1] * len(names), names, [body] * len(names))
+            seconds.append(time.perf_counter() - began)
+        return times * concurrency / sum(seconds), seconds

@@ -1,196 +1,225 @@
-"""The bench: servers, service processes, a closed loop of requests, and what was measured."""
+"""The bench: servers and processes with their CPU, houses of services as black boxes, a caller, a closed loop, rounds.
+
+A house is what a user would run: `hansard migrate`, `hansard topics`, `hansard serve SERVICE`, settings in the environment.
+Its caller publishes requests and consumes results. So the same driver measures any commit that has these.
+"""
 
 import asyncio
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
+import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import quantiles
-from typing import Any
+from tempfile import mkdtemp
+from typing import Any, Protocol, TypeVar
 
+import asyncpg
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from rich.console import Console
-from rich.table import Table
+from aiokafka.admin import AIOKafkaAdminClient
 
-from contracts.envelope import Envelope, headers
-from infra.migrations import migrate
-from infra.servers import Addresses, Servers
-from infra.topics import apply
-from shared.settings import Settings
+from infra.servers import Addresses, Servers, process
+from infra.servers.process import Planned, Running, Spec
+from tests.benchmarks.closed import closed
+from tests.benchmarks.tables import Cell, Sample, percentiles
+from tests.benchmarks.trees import ROOT, TODAY, Failed, Tree, commit
 
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measurement. `more` holds what only this one measures."""
-
-    name: str
-    workload: str
-    concurrency: int = 0
-    rate: float = 0.0  # per second
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
-    cpu_ms: float = 0.0  # of all our processes, for one of what the rate counts
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    def line(self) -> dict[str, Any]:
-        known = {k: v for k, v in vars(self).items() if k != "more"}
-        return {k: round(v, 3) if isinstance(v, float) else v for k, v in (known | dict(self.more)).items()}
+T = TypeVar("T")
+COMPLETED = "hansard.results.completed.v1"
+DRAIN = 20.0  # seconds a process has to leave
 
 
-class Book:
-    """Where measurements go: the screen, and one JSON object a line in `.hansard/bench.jsonl`."""
+@dataclass
+class Bench:
+    """One run: its servers, the folder that goes with it, and every process that it started, by name."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.all: list[Measured] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
+    addresses: Addresses
+    folder: Path
+    model: str  # address of the scripted model server
+    names: dict[int, str] = field(default_factory=dict)
 
-    def note(self, measured: Measured) -> None:
-        self.all.append(measured)
-        with self.path.open("a") as book:
-            book.write(json.dumps(measured.line() | {"commit": commit(), "at": time.time()}) + "\n")
-        print(" ".join(f"{k}={v}" for k, v in measured.line().items()), flush=True)
+    def start(self, name: str, command: Sequence[str], cwd: Path = ROOT, **environment: str) -> Running:
+        """A process that ends with this one, however this one ends. What it prints goes to `log(name)`."""
+        spec = Spec(list(command), str(cwd), str(self.log(name)), stop_signal=15, patience=DRAIN)
+        with _environment(environment):
+            running = process.start(Planned(name, "", spec), keep=False)
+        self.names[running.pid] = name
+        return running
 
-    def table(self) -> str:
-        """Markdown."""
-        rows = [
-            "| what | workload | at once | per second | p50 ms | p99 ms | CPU ms | more |",
-            "|---|---|---:|---:|---:|---:|---:|---|",
-        ]
-        for m in self.all:
-            more = ", ".join(f"{k} {round(v, 2) if isinstance(v, float) else v}" for k, v in m.more.items())
-            cells = [
-                m.rate and f"{m.rate:,.0f}",
-                m.p50_ms and f"{m.p50_ms:.1f}",
-                m.p99_ms and f"{m.p99_ms:.1f}",
-                m.cpu_ms and f"{m.cpu_ms:.2f}",
-            ]
-            rows.append(
-                f"| {m.name} | {m.workload} | {m.concurrency or ''} | {' | '.join(str(c or '') for c in cells)} | {more} |"
-            )
-        return "\n".join(rows)
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name.replace('/', '-')}.log"
 
-    def show(self) -> None:
-        table = Table("what", "workload", "at once", "per second", "p50 ms", "p99 ms", "CPU ms", "more")
-        for m in self.all:
-            table.add_row(
-                m.name, m.workload, str(m.concurrency or ""),
-                f"{m.rate:,.0f}", f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", f"{m.cpu_ms:.2f}",
-                ", ".join(f"{k} {round(v, 2) if isinstance(v, float) else v}" for k, v in m.more.items()),
-            )  # fmt: skip
-        Console(width=180).print(table)
+    def cpu(self) -> Counter[str]:
+        """Seconds of CPU that each process has used, with its children; ours is called `load`."""
+        found = {one.pid: one.info for one in psutil.process_iter(["ppid", "cpu_times"]) if one.info["cpu_times"]}
+        names = self.names | {os.getpid(): "load"}
 
+        def name(pid: int) -> str:
+            while pid in found and pid not in names:
+                pid = found[pid]["ppid"]
+            return names.get(pid, "")
 
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False)
-    return found.stdout.strip() or "unknown"
+        used: Counter[str] = Counter()
+        for pid, info in found.items():
+            if owner := name(pid):
+                times = info["cpu_times"]
+                used[owner] += times.user + times.system + times.children_user + times.children_system
+        return used
 
+    def calls(self) -> int:
+        """Model calls so far."""
+        return sum(self.told()["calls"].values())
 
-def machine() -> str:
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {sys.version.split()[0]}"
-
-
-def spread(seconds: Sequence[float]) -> tuple[float, float]:
-    """p50 and p99 in milliseconds."""
-    if len(seconds) < 2:
-        return (seconds[0] * 1000,) * 2 if seconds else (0.0, 0.0)
-    cuts = quantiles(seconds, n=100)
-    return cuts[49] * 1000, cuts[98] * 1000
+    def told(self) -> Any:
+        """What the scripted model tells of its calls."""
+        with urllib.request.urlopen(self.model.removesuffix("/v1") + "/calls", timeout=10) as answer:
+            return json.load(answer)
 
 
 @contextmanager
-def servers() -> Iterator[Addresses]:
-    """Kafka and Postgres of our own in a fresh folder, or those that the environment names."""
-    home = Servers(Path(tempfile.mkdtemp(prefix="hansard-bench-")))
+def _environment(given: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(given)
     try:
-        yield home.up(model=False, progress=lambda text: print(text, flush=True))
+        yield
     finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Kafka and Postgres of our own in a fresh folder, or those that the environment names; a scripted model; nothing after."""
+    home = Servers(Path(mkdtemp(prefix="hansard-bench-")))
+    (home.home / "logs").mkdir()
+    port = process.free_port()
+    it = Bench(Addresses(), home.home, f"http://127.0.0.1:{port}/v1")
+    model = None
+    try:
+        it.addresses = home.up(model=False, progress=lambda text: print(text, flush=True))
+        it.names |= {one.pid: one.name.partition("-")[0] for one in home.status()}
+        model = it.start("model", [sys.executable, "-m", "tests.scripted", str(port)])
+        if not process.wait_for(lambda: not process.is_free(port), seconds=30):
+            raise Failed(f"The scripted model does not start. {process.last_words(it.log('model'))}")
+        yield it
+    finally:
+        if model is not None:
+            process.stop(model)
         home.erase()
 
 
 @dataclass
 class House:
-    """One schema, one topic prefix, and the processes that serve on them."""
+    """One schema, one topic prefix, and the processes of one source tree that serve on them."""
 
-    settings: Settings
+    bench: Bench
+    tree: Tree
     environment: dict[str, str]
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Running] = field(default_factory=dict)
 
-    def serve(self, *names: str) -> None:
+    @property
+    def prefix(self) -> str:
+        return self.environment["HANSARD_TOPIC_PREFIX"]
+
+    @property
+    def schema(self) -> str:
+        return self.environment["HANSARD_POSTGRES_SCHEMA"]
+
+    def serve(self, *names: str, command: Sequence[str] = ()) -> None:
+        """Starts a process for each; `command` comes in the place of the tree's `hansard`."""
         for name in names:
-            log = (self.settings.home / f"{name.partition(':')[0]}.log").open("ab")
-            command = [sys.executable, "-m", "infra.cli", "serve", name]
-            self.processes[name] = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
+            line = [*(command or self.tree.command()), "serve", name]
+            label = f"{self.tree.name}/{short(name)}"
+            self.processes[short(name)] = self.bench.start(label, line, self.tree.path, **self.environment)
 
-    def cpu(self) -> dict[str, float]:
-        """Seconds of CPU that each process has used."""
-        found = {}
-        for name, process in self.processes.items():
-            times = psutil.Process(process.pid).cpu_times()
-            found[name] = times.user + times.system
-        return found
+    def provide(self) -> None:
+        """The schema and the topics, by the tree's own command. Raises Failed."""
+        for verb in ("migrate", "topics"):
+            command = self.tree.command(verb)
+            done = subprocess.run(
+                command, cwd=self.tree.path, env=os.environ | self.environment, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise Failed(f"hansard {verb} of {self.tree.name}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
     def end(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        process.stop_all(self.processes.values())
+
+    async def forget(self) -> None:
+        """Drops the schema and the topics."""
+        connection = await asyncpg.connect(self.bench.addresses.postgres)
+        await connection.execute(f"drop schema if exists {self.schema} cascade")
+        await connection.close()
+        topics = await self.topics()
+        async with kafka_admin(self.bench.addresses) as admin:
+            await admin.delete_topics(topics)
+
+    async def topics(self) -> list[str]:
+        """Those of this house, by their whole names."""
+        async with kafka_admin(self.bench.addresses) as admin:
+            return [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
 
 
 @asynccontextmanager
-async def house(addresses: Addresses, *serves: str, **settings: str) -> AsyncIterator[House]:
-    """A house of its own on these servers, with the services asked for, ready to hear."""
+async def kafka_admin(addresses: Addresses) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=addresses.kafka)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+def short(name: str) -> str:
+    """What a process is called: `tests.benchmarks.retriever:service` is the retriever."""
+    return name.partition(":")[0].rpartition(".")[2]
+
+
+@asynccontextmanager
+async def house(bench: Bench, tree: Tree, *serves: str, command: Sequence[str] = (), **settings: str) -> AsyncIterator[House]:
+    """A house of this tree on these servers, with the services asked for; it works when a first call comes back."""
     mark = uuid.uuid4().hex[:8]
-    home = tempfile.mkdtemp(prefix="hansard-bench-")
-    given = addresses.environment() | {
+    given = {
+        **tree.environment(),
+        **bench.addresses.environment(),
         "HANSARD_POSTGRES_SCHEMA": f"bench_{mark}",
         "HANSARD_TOPIC_PREFIX": f"bench-{mark}.",
-        "HANSARD_HOME": home,
+        "HANSARD_HOME": str(bench.folder / mark),
         "HANSARD_LOG_LEVEL": "WARNING",
         "HANSARD_INSTANCE": "1",
         **{f"HANSARD_{name.upper()}": value for name, value in settings.items()},
     }
-    os.environ.update(given)
-    made = Settings()
-    for name in given:
-        os.environ.pop(name)
-    await migrate(made.postgres.get_secret_value(), made.postgres_schema)
-    await apply(made, dry_run=False)
-    it = House(made, os.environ | given)
-    it.serve(*serves)
+    it = House(bench, tree, given)
     try:
+        await asyncio.to_thread(it.provide)
+        it.serve(*serves, command=command)
         yield it
     finally:
         it.end()
+        with suppress(OSError, asyncpg.PostgresError):
+            await it.forget()
 
 
 class Caller:
     """Publishes requests and sees their results: what an outside client does, and no more."""
 
     def __init__(self, house: House, into: str = "requests", out: str = "results") -> None:
-        self.house, self.into, self.out = house, house.settings.topic_prefix + into, house.settings.topic_prefix + out
+        self.house, self.into, self.out = house, house.prefix + into, house.prefix + out
         self.results: dict[str, tuple[float, str]] = {}
-        self._waiting: dict[str, asyncio.Future[float]] = {}
+        self._waiting: dict[str, asyncio.Future[None]] = {}
 
     async def __aenter__(self) -> "Caller":
-        self._stack = AsyncExitStack()
-        at = {"bootstrap_servers": self.house.settings.kafka}
+        at = {"bootstrap_servers": self.house.bench.addresses.kafka}
         self._producer = AIOKafkaProducer(**at, acks="all", linger_ms=0)
-        self._consumer = AIOKafkaConsumer(self.out, **at, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+        self._consumer = AIOKafkaConsumer(self.out, **at, auto_offset_reset="earliest")
         await self._producer.start()
         await self._consumer.start()
         self._reader = asyncio.create_task(self._read())
@@ -201,22 +230,26 @@ class Caller:
         await self._consumer.stop()
         await self._producer.stop()
 
-    async def call(self, body: Mapping[str, Any], timeout: float = 120) -> float:
-        """Seconds from the publish to its result."""
+    async def call(self, body: Mapping[str, Any], timeout: float = 120) -> None:
+        """Publishes, and comes back with the result."""
         name = uuid.uuid4().hex
         self._waiting[name] = asyncio.get_running_loop().create_future()
-        began = time.perf_counter()
         await self.publish(name, body)
-        return await asyncio.wait_for(self._waiting[name], timeout) - began
+        await asyncio.wait_for(self._waiting[name], timeout)
 
     async def publish(self, name: str, body: Mapping[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        envelope = Envelope(name, "/bench", "hansard.requests.submit.v1", data, name)
-        await self._producer.send(self.into, data, name.encode(), headers=headers(envelope))
+        """As the README tells any client to."""
+        event = {"ce_specversion": "1.0", "ce_id": name, "ce_source": "/bench", "ce_type": "hansard.requests.submit.v1"}
+        headers = [(key, value.encode()) for key, value in event.items()]
+        await self._producer.send(self.into, json.dumps(body).encode(), name.encode(), headers=headers)
 
     def ends(self, kind: bytes) -> bool:
         """Whether a message of this kind is what a caller waits for."""
         return True
+
+    def partitions(self) -> int:
+        """Of the topic that results are on."""
+        return len(self._consumer.partitions_for_topic(self.out) or ())
 
     async def _read(self) -> None:
         while True:
@@ -229,37 +262,137 @@ class Caller:
                         continue
                     self.results.setdefault(name, (at, kind.decode()))
                     if (future := self._waiting.pop(name, None)) and not future.done():
-                        future.set_result(at)
+                        future.set_result(None)
 
 
-async def closed(call: Callable[[], Any], concurrency: int, count: int) -> tuple[float, list[float]]:
-    """A closed loop: `concurrency` callers, `count` calls in all. Calls per second, and the seconds of each."""
-    left, taken = iter(range(count)), []
+class Side(Protocol):
+    """One of those that are measured in turns. Its processes are called `name/process`; `shares` are what it uses of
+    `kafka`, `postgres`, `model` and `load`, which is this process."""
 
-    async def caller() -> None:
-        for _ in left:
-            taken.append(await call())
-
-    began = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(concurrency)))
-    return count / (time.perf_counter() - began), taken
-
-
-async def warm(caller: Caller, body: Mapping[str, Any], count: int) -> None:
-    """A broker, a database and six processes that have just started are slower than they will be."""
-    await closed(lambda: caller.call(body), 64, count)
+    @property
+    def name(self) -> str: ...
+    @property
+    def shares(self) -> tuple[str, ...]: ...
+    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
+        """A closed loop of this cell's work. Raises Failed where the work was not done."""
 
 
-async def measured(
-    name: str, workload: str, it: House, caller: Caller, body: Mapping[str, Any], concurrency: int, count: int, **more: Any
-) -> Measured:
-    """A closed loop of one request, with the CPU of every service process."""
-    await closed(lambda: caller.call(body), concurrency, max(concurrency, 20))
-    before = it.cpu()
-    rate, seconds = await closed(lambda: caller.call(body), concurrency, count)
-    cpu = {part: (after - before[part]) * 1000 / count for part, after in it.cpu().items()}
-    kinds = {kind for _, kind in caller.results.values()}
-    p50, p99 = spread(seconds)
-    each = {f"cpu_ms_{part.rpartition('.')[2].partition(':')[0]}": round(ms, 2) for part, ms in cpu.items()}
-    wrong = {"results": sorted(kinds)} if kinds - {"hansard.results.completed.v1"} else {}
-    return Measured(name, workload, concurrency, rate, p50, p99, sum(cpu.values()), {**each, **wrong, **more})
+Open = Callable[[Bench, AsyncExitStack], Awaitable[Side]]  # a side is closed with the stack
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is asked for."""
+
+    rounds: int
+    parts: tuple[str, ...]
+    at_once: tuple[int, ...] = ()  # only these, of those that a part has
+    trees: tuple[Tree, ...] = (TODAY,)  # today's first
+    peers: tuple[Open, ...] = ()
+
+    def cells(self, cells: Iterable[Cell]) -> list[Cell]:
+        """Those that are asked for. What is done one at a time only is not chosen by concurrency. Raises Failed without any."""
+        chosen = [cell for cell in cells if not self.at_once or cell.at_once in self.at_once or cell.single]
+        if not chosen:
+            raise Failed(f"Nothing here is measured at {' or '.join(map(str, self.at_once))} at once.")
+        return chosen
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A house and its caller, with the body of each workload's request."""
+
+    name: str
+    caller: Caller
+    bodies: Mapping[str, Mapping[str, Any]]
+    ends: str = COMPLETED
+    shares: tuple[str, ...] = ("kafka", "postgres", "model", "load")
+
+    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
+        before = len(self.caller.results)
+        done = await closed(lambda: self.caller.call(self.bodies[cell.workload]), concurrency, count)
+        kinds = Counter(kind for _, kind in list(self.caller.results.values())[before:])
+        if kinds != {self.ends: count}:
+            raise Failed(f"{self.name}: {count} of {cell.name} should end as {self.ends}, and did as {dict(kinds)}.")
+        return done
+
+
+async def block(bench: Bench, side: Side, cell: Cell) -> Sample:
+    """One round of one cell, after its warm-up. Raises Failed where a model call was saved or doubled."""
+    if cell.warm:
+        await side.loop(cell, cell.at_once, cell.warm)
+    calls = bench.calls() if cell.calls else 0
+    before, busy, began = bench.cpu(), _busy(), time.perf_counter()
+    rate, taken = await side.loop(cell, cell.at_once, cell.count)
+    after, all_busy, wall = bench.cpu() - before, _busy() - busy, time.perf_counter() - began
+    if cell.calls and (made := bench.calls() - calls) != cell.calls * cell.count:
+        raise Failed(f"{side.name}: {cell.count} of {cell.name} made {made} model calls, not {cell.calls} each.")
+    mine = {name: used for name, used in after.items() if name in side.shares or name.startswith(f"{side.name}/")}
+    others = max(0.0, all_busy - sum(mine.values())) / wall
+    cpu = {name.removeprefix(f"{side.name}/"): used * 1000 / cell.count for name, used in mine.items()}
+    return Sample(rate, *percentiles(taken), cpu, others)
+
+
+def _busy() -> float:
+    """Seconds of CPU that the whole machine has used."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system + getattr(times, "nice", 0) + getattr(times, "irq", 0) + getattr(times, "softirq", 0))
+
+
+async def rounds(
+    bench: Bench, part: str, sides: Sequence[Side], cells: Sequence[Cell], count: int
+) -> dict[tuple[Cell, str], list[Sample]]:
+    """Every cell by every side, one after the other, each round in another order of sides. All of them stand all the time."""
+    samples: dict[tuple[Cell, str], list[Sample]] = {(cell, side.name): [] for cell in cells for side in sides}
+    for number in range(count):
+        for cell in cells:
+            for side in turned(sides, number):
+                samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
+    return samples
+
+
+async def apart(
+    bench: Bench, part: str, opens: Sequence[Open], first: Cell, cells: Sequence[Cell], count: int
+) -> dict[tuple[Cell, str], list[Sample]]:
+    """As `rounds`, but in each round every side is started, warmed by `first`, measured, and gone before the next."""
+    samples: dict[tuple[Cell, str], list[Sample]] = defaultdict(list)
+    for number in range(count):
+        for start in turned(opens, number):
+            async with AsyncExitStack() as opened:
+                side = await start(bench, opened)
+                await side.loop(first, first.at_once, first.count)
+                for cell in cells:
+                    samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
+    names = list(dict.fromkeys(name for _, name in samples))
+    return {(cell, name): samples[cell, name] for cell in cells for name in names}
+
+
+def turned(things: Sequence[T], number: int) -> list[T]:
+    """In another order each time: whoever was first is last."""
+    first = number % len(things)
+    return [*things[first:], *things[:first]]
+
+
+async def _noted(bench: Bench, part: str, number: int, side: Side, cell: Cell) -> Sample:
+    sample = await block(bench, side, cell)
+    _note(part, number, side.name, cell, sample)
+    return sample
+
+
+def _note(part: str, number: int, side: str, cell: Cell, sample: Sample) -> None:
+    """On the screen, and as one JSON object a line in `.hansard/bench.jsonl`."""
+    print(
+        f"  round {number + 1}  {cell.name:22} {side:22} {sample.rate:9,.1f}/s  p50 {sample.p50_ms:8.1f} ms"
+        f"  p99 {sample.p99_ms:8.1f} ms  CPU {sum(sample.cpu.values()):8.2f} ms  others {sample.others:.2f} cores",
+        flush=True,
+    )
+    line = {"part": part, "round": number, "side": side, **vars(cell), **vars(sample)}
+    path = ROOT / ".hansard" / "bench.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as book:
+        book.write(json.dumps(line | {"commit": commit(), "at": datetime.now(UTC).isoformat()}) + "\n")
+
+
+def machine() -> str:
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, Python {sys.version.split()[0]}"

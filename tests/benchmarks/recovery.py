@@ -2,10 +2,10 @@
 
 import asyncio
 import itertools
-import json
+import os
+import signal
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ import asyncpg
 from contracts.gateway import AttemptFailed, AttemptStarted, CallCancelled, ModelFailed, ModelReplied
 from contracts.results import WorkflowCompleted
 from contracts.specialists import TaskAnswered
-from infra.servers import Addresses
+from infra.servers import process
+from tests.benchmarks.closed import closed
 from tests.benchmarks.hop import REQUEST
-from tests.benchmarks.kit import Caller, House, Measured, house, warm
-from tests.benchmarks.workflows import scripted, stack
+from tests.benchmarks.kit import Bench, Caller, House, Run, house
+from tests.benchmarks.tables import Section, Table, figure
+from tests.benchmarks.trees import TODAY
+from tests.benchmarks.workflows import stack
 
 AT_ONCE = 64
 MODEL, OUT = "ok@50ms", 8  # calls that are under way at the kill, at least
@@ -45,54 +48,46 @@ class Break:
         )
 
 
-async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
-    async with house(addresses, "router") as it, Caller(it) as caller:
+async def measure(bench: Bench, run: Run) -> Section:
+    async with house(bench, TODAY, "router") as it, Caller(it) as caller:
         await caller.call(REQUEST)
         seen = await broken(it, caller, "router", 2000, lambda: REQUEST)
-        yield Measured(
-            "recovery", "kill -9 of the router at half of 2,000 requests", AT_ONCE, seen.before,
-            more={
-                "first_result_s": seen.after[0][0] - seen.back,
-                "rate_before_s": seen.again(),
-                "results": len(caller.results) - 1,
-            },
-        )  # fmt: skip
-    with scripted() as url:
-        async with stack(addresses, url, MODEL) as it, Caller(it) as caller:
-            numbers = itertools.count()
+        first = figure(seen.after[0][0] - seen.back)
+        router = ["router, 2,000 typed requests", figure(seen.before), first, figure(seen.again())]
+        rows = [[*router, figure(seen.after[-1][0] - seen.back), f"{len(caller.results) - 1:,}", "", ""]]
+    async with stack(bench, TODAY, MODEL) as it, Caller(it) as caller:
+        numbers = itertools.count()
 
-            def ask() -> Mapping[str, Any]:  # no question twice: a learned answer would hide a call
-                return {"text": f"Why is the record verbatim? {next(numbers)}", "plan": "w1"}
+        def ask() -> Mapping[str, Any]:  # no question twice: a learned answer would hide a call
+            return {"text": f"Why is the record verbatim? {next(numbers)}", "plan": "w1"}
 
-            await warm(caller, ask(), 200)
-            for service in KILLED:
-                yield await one(it, caller, service, url, ask)
+        await closed(lambda: caller.call(ask()), AT_ONCE, 200)
+        rows += [await one(it, caller, service, ask) for service in KILLED]
+    columns = ["killed, and the work", "per second before", "first new result s", "rate of before s", "last result s"]
+    columns += ["completed once", "calls in flight", "extra calls"]
+    return Section(
+        "Kill -9",
+        [
+            f"At half of the work, {AT_ONCE} at once; the process starts again at once. Seconds count from its start. W1 with a"
+            f" model of 50 ms.",
+            Table(columns, rows),
+        ],
+    )
 
 
-async def one(
-    it: House, caller: Caller, service: str, url: str, ask: Callable[[], Mapping[str, Any]], count: int = 400
-) -> Measured:
+async def one(it: House, caller: Caller, service: str, ask: Callable[[], Mapping[str, Any]], count: int = 400) -> list[str]:
     """W1 with a model of 50 ms; `service` is killed when half of the results are there and calls are out."""
-    known, calls = set(caller.results), told(url)["calls"].get(MODEL, 0)
+    known, calls, bench = set(caller.results), it.bench.calls(), it.bench
     seen = await broken(
-        it, caller, service, count, ask, lambda: told(url)["now"] >= OUT, lambda: at_the_kill(it, KILLED[service])
+        it, caller, service, count, ask, lambda: bench.told()["now"] >= OUT, lambda: at_the_kill(it, KILLED[service])
     )
     over, out = seen.noted
     mine = set(caller.results) - known
     ended = [row for row in await results(it) if row[0] in mine]
     good = sum(kind == WorkflowCompleted.kind and said == 1 for _, kind, said in ended)
-    return Measured(
-        "recovery", f"w1, model 50 ms: kill -9 of the {service} at half of {count}", AT_ONCE, seen.before,
-        more={
-            "first_new_result_s": next(at for at, name in seen.after if name not in over) - seen.back,
-            "rate_before_s": seen.again(),
-            "last_result_s": seen.after[-1][0] - seen.back,
-            "completed_once": good,
-            "of": count,
-            "calls_in_flight": out,
-            "extra_calls": told(url)["calls"][MODEL] - calls - count,
-        },
-    )  # fmt: skip
+    first = next(at for at, name in seen.after if name not in over)
+    figures = seen.before, first - seen.back, seen.again(), seen.after[-1][0] - seen.back
+    return [f"{service}, {count} W1", *map(figure, figures), f"{good} of {count}", str(out), str(bench.calls() - calls - count)]
 
 
 async def broken(
@@ -115,27 +110,27 @@ async def broken(
     calls = [asyncio.create_task(request()) for _ in range(count)]
     while len(caller.results) < known + count // 2 or not now():
         await asyncio.sleep(0.001)
-    it.processes[service].kill()
-    it.processes[service].wait()
+    os.kill(it.processes[service].pid, signal.SIGKILL)
     killed = time.perf_counter()
     noting = asyncio.ensure_future(note()) if note else None
-    it.serve(service)
-    back = time.perf_counter()
+    back = await asyncio.to_thread(_restarted, it, service)
     await asyncio.gather(*calls)
     after = sorted((at, name) for name, (at, _) in caller.results.items() if at > killed + 0.05)
     done = sum(at < killed for at, _ in caller.results.values()) - known
     return Break(killed, back, done / (killed - began), after, await noting if noting else None)
 
 
-def told(url: str) -> Any:
-    """What the scripted model tells of its calls."""
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/calls", timeout=10) as answer:
-        return json.load(answer)
+def _restarted(it: House, service: str) -> float:
+    """When the service was started again, as soon as it was gone."""
+    process.stop(it.processes[service], kill=True)
+    back = time.perf_counter()
+    it.serve(service)
+    return back
 
 
 async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:
     """The workflows in which the service's part was over (it had said `over`), and the attempts that were out."""
-    schema = it.settings.postgres_schema
+    schema = it.schema
     ended = await rows(it, f"select distinct workflow from {schema}.events where kind = $1", over)
     [(out,)] = await rows(
         it,
@@ -149,13 +144,11 @@ async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:
 
 async def results(it: House) -> list[tuple[str, str, int]]:
     """Of each workflow: its name, the kind of its result, how many results are on the record."""
-    return await rows(
-        it, f"select workflow, min(kind), count(*) from {it.settings.postgres_schema}.events where topic = 'results' group by 1"
-    )
+    return await rows(it, f"select workflow, min(kind), count(*) from {it.schema}.events where topic = 'results' group by 1")
 
 
 async def rows(it: House, sql: str, *given: Any) -> list[Any]:
-    connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
+    connection = await asyncpg.connect(it.bench.addresses.postgres)
     try:
         return list(await connection.fetch(sql, *given))
     finally:

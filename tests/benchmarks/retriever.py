@@ -12,19 +12,16 @@ from contracts.specialists import PerformTask, TaskAnswered
 from contracts.verifier import Passage
 from shared.decider import Context, Decider
 from shared.service import Service
+from tests.benchmarks.passages import PASSAGES
 
-PASSAGES = (
-    Passage(source="erskine-may", text="Hansard is the substantially verbatim report of what is said in Parliament."),
-    Passage(source="library", text="Its name comes from Thomas Curson Hansard, a London printer, who published it from 1812."),
-    Passage(source="standing-orders", text="What is not on the record does not count in a later dispute about what was said."),
-)
+FOUND = tuple(Passage(source=source, text=text) for source, text in PASSAGES)
 
 
 def decide(answered: bool, heard: Message, _: Context) -> Iterable[Message]:
     if isinstance(heard, PerformTask) and not answered:
         yield TaskAnswered(
-            task=heard.task, role=heard.role, text="Three passages.", passages=PASSAGES,
-            sources=tuple(passage.source for passage in PASSAGES), tier="code", model="", cost=Decimal(0),
+            task=heard.task, role=heard.role, text="Three passages.", passages=FOUND,
+            sources=tuple(passage.source for passage in FOUND), tier="code", model="", cost=Decimal(0),
         )  # fmt: skip
 
 

@@ -2,23 +2,23 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 from infra.migrations import migrate
-from infra.servers import Addresses
 from shared.store.postgres import PostgresStore
 from shared.store.record import Hearing, Said, Stream, Turn
-from tests.benchmarks.kit import Measured, spread
+from tests.benchmarks.kit import Bench, Run
+from tests.benchmarks.tables import Section, Table, figure, percentiles
 
 BODY = b'{"text":"' + b"x" * 400 + b'"}'
 BATCHES = {1: 400, 100: 60, 1000: 12}  # streams in one append: appends
 
 
-async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
+async def measure(bench: Bench, run: Run) -> Section:
+    rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
-    await migrate(addresses.postgres, schema)
-    store = await PostgresStore.open(addresses.postgres, schema=schema)
+    await migrate(bench.addresses.postgres, schema)
+    store = await PostgresStore.open(bench.addresses.postgres, schema=schema)
     try:
         for streams, rounds in BATCHES.items():
             taken, cpu = [], time.process_time()
@@ -29,12 +29,12 @@ async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
                 taken.append(time.perf_counter() - began)
                 assert len(appended.accepted) == streams
             events = rounds * streams
-            p50, p99 = spread(taken)
             used = (time.process_time() - cpu) * 1000 / events
-            workload = "1 hearing and 1 event a stream, fsync on"
-            yield Measured("append", workload, streams, events / sum(taken), p50, p99, used, {"unit": "events"})
+            rows.append([str(streams), *map(figure, (events / sum(taken), *percentiles(taken), used))])
     finally:
         await store.close()
+    columns = ["streams in one append", "events per second", "p50 ms", "p99 ms", "our CPU ms an event"]
+    return Section("Appends", ["1 hearing and 1 event a stream, fsync on.", Table(columns, rows)])
 
 
 def turn() -> Turn:

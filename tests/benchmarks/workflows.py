@@ -5,20 +5,16 @@ W2  one step · sixteen in parallel · a join
 W3  a fan-out of 1,000 · a chain of 200
 """
 
-import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any
 
-import asyncpg
 import yaml
 
-from contracts.topics import SERVICES
-from infra.servers import Addresses
-from tests.benchmarks.kit import ROOT, Caller, House, Measured, house, measured, warm
+from tests.benchmarks.kit import Bench, Caller, House, Open, Ours, Run, apart, house, rounds
+from tests.benchmarks.tables import Cell, Section, Table, by_process, compared
+from tests.benchmarks.trees import Failed, Tree
 
 WORKER: dict[str, Any] = {"worker": "retriever", "verify": "none"}
 W1: list[dict[str, Any]] = [
@@ -33,72 +29,60 @@ W2: list[dict[str, Any]] = [
 FAN: list[dict[str, Any]] = [{"id": f"s{n}", **WORKER} for n in range(1000)] + [{"id": "join", "needs": ["s0"], **WORKER}]
 CHAIN: list[dict[str, Any]] = [{"id": f"s{n}", "needs": [f"s{n - 1}"] if n else [], **WORKER} for n in range(200)]
 PLANS: dict[str, list[dict[str, Any]]] = {"w1": W1, "w2": W2, "fan": FAN, "chain": CHAIN}
-LOADS = {1: 60, 32: 400, 256: 1500, 1024: 2048}
+BODIES = {plan: {"text": "Why is the record verbatim?", "plan": plan} for plan in PLANS}
+
+W1_AT = {1: 60, 32: 320, 256: 1024}
+W2_AT = {1: 20, 32: 160, 256: 512}
+W3 = [Cell("fan", 1, 2, 1, single=True), Cell("chain", 1, 1, 0, single=True)]
+CELLS = {
+    "w1": [Cell("w1", c, n, max(c, 20), calls=1) for c, n in (W1_AT | {1024: 2048}).items()],
+    "w2": [Cell("w2", c, n, max(c, 10)) for c, n in W2_AT.items()],
+    "w3": W3,
+}
+BESIDE = CELLS | {"w1": [cell for cell in CELLS["w1"] if cell.at_once <= 256]}
+PEERS = {"w1": BESIDE["w1"], "w2": [cell for cell in CELLS["w2"] if cell.at_once <= 32]}
+FIRST = Cell("w1", 32, 500, 0, calls=1)  # what has just started is slower than it will be
 
 
-async def measure(addresses: Addresses) -> AsyncIterator[Measured]:
-    for latency in (0, 50):
-        with scripted() as url:
-            async with stack(addresses, url, f"ok@{latency}ms" if latency else "ok") as it, Caller(it) as caller:
-                await warm(caller, {"text": "Why is the record verbatim?", "plan": "w1"}, 1000)
-                for concurrency, count in LOADS.items():
-                    yield await run(it, caller, "w1", f"model {latency} ms", concurrency, count)
-                if latency == 0:
-                    for concurrency, count in ((1, 30), (32, 300), (256, 500)):
-                        yield await run(it, caller, "w2", "18 steps", concurrency, count)
-                    yield await run(it, caller, "fan", "1,001 steps", 1, 3)
-                    yield await run(it, caller, "chain", "200 steps", 1, 3)
+async def measure(bench: Bench, run: Run) -> Section:
+    """Today's workflows: alone, beside those of another tree, or beside peers."""
+    those = PEERS if run.peers else BESIDE if len(run.trees) > 1 else CELLS
+    cells = run.cells(cell for part, them in those.items() if part in run.parts for cell in them)
+    async with AsyncExitStack() as opened:
+        opens: list[Open] = [partial(side, tree=tree) for tree in run.trees]
+        if run.peers:  # an idle house takes a seventh of a core: from us, beside our own base; but not from others
+            samples = await apart(bench, "workflows", [*opens, *run.peers], FIRST, cells, run.rounds)
+        else:
+            sides = [await start(bench, opened) for start in opens]
+            for one in sides:
+                await one.loop(FIRST, FIRST.at_once, FIRST.count)
+            samples = await rounds(bench, "workflows", sides, cells, run.rounds)
+    us = run.trees[0].name
+    beside = " beside peers" if run.peers else " beside an earlier commit" if len(run.trees) > 1 else ""
+    w1 = {key: found for key, found in samples.items() if key[0].workload == "w1"}
+    processes: list[Table | str] = ["CPU of one W1, in ms, by process:", by_process(w1, us)] if w1 else []
+    return Section(f"Workflows{beside}", [compared(samples, us), *processes])
 
 
-async def run(it: House, caller: Caller, plan: str, what: str, concurrency: int, count: int) -> Measured:
-    before = await _size(it)
-    body = {"text": "Why is the record verbatim?", "plan": plan}
-    found = await measured(plan, what, it, caller, body, concurrency, count)
-    after = await _size(it)
-    events, hearings, size = (b - a for a, b in zip(before, after, strict=True))
-    done = count + max(concurrency, 20)
-    more = {"events": round(events / done, 1), "hearings": round(hearings / done, 1), "postgres_bytes": round(size / done)}
-    return Measured(**{**vars(found), "more": {**found.more, **more}})
+async def side(bench: Bench, opened: AsyncExitStack, *, tree: Tree) -> Ours:
+    """Every service of a tree, and a caller."""
+    it = await opened.enter_async_context(stack(bench, tree))
+    return Ours(tree.name, await opened.enter_async_context(Caller(it)), BODIES)
 
 
-@contextmanager
-def scripted() -> Iterator[str]:
-    """The labelled, scripted model server in a process of its own; yields its address."""
-    with subprocess.Popen([sys.executable, "-m", "tests.scripted"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-
-
-def stack(addresses: Addresses, model: str, script: str) -> Any:
-    """Every service, and the benchmark's own worker."""
-    plans = Path(tempfile.mkdtemp(prefix="hansard-plans-"))
+def stack(bench: Bench, tree: Tree, script: str = "ok", command: Sequence[str] = ()) -> AbstractAsyncContextManager[House]:
+    """Every service of this tree, and the benchmark's own worker as that tree has it. Raises Failed where it has none."""
+    if not (tree.path / "tests" / "benchmarks" / "retriever.py").exists():
+        raise Failed(f"{tree.name} has no tests/benchmarks/retriever.py, the worker of these workflows.")
+    plans = bench.folder / "plans"
+    plans.mkdir(exist_ok=True)
     for name, steps in PLANS.items():
         (plans / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "steps": steps}))
-    settings: Mapping[str, str] = {
+    settings = {
         "plans": str(plans),
         "workers": '["retriever"]',
-        "model_url": model,
+        "model_url": bench.model,
         "model_name": script,
         "model_key": "scripted",
     }
-    return house(addresses, *SERVICES, "tests.benchmarks.retriever:service", **settings)
-
-
-async def _size(it: House) -> tuple[int, int, int]:
-    connection = await asyncpg.connect(it.settings.postgres.get_secret_value())
-    schema = it.settings.postgres_schema
-    try:
-        events, hearings = [
-            await connection.fetchval(f"select count(*) from {schema}.{table}") for table in ("events", "hearings")
-        ]
-        size = await connection.fetchval(
-            "select sum(pg_total_relation_size(c.oid))::bigint from pg_class c join pg_namespace n on n.oid = relnamespace"
-            " where nspname = $1 and relkind = 'r'",
-            schema,
-        )
-        return events, hearings, size
-    finally:
-        await connection.close()
+    return house(bench, tree, *tree.services, "tests.benchmarks.retriever:service", command=command, **settings)

@@ -1,0 +1,78 @@
+"""`hansard` with a clock at each phase of its work. `python -m tests.benchmarks.clocked FOLDER serve SERVICE`
+
+Each time that one of the points below is passed is noted with its begin and end, in seconds of the system's clock, and
+written to `FOLDER/SERVICE.json` when the process leaves.
+"""
+
+import atexit
+import importlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+POINTS = {  # a phase, and where in the code it is: `module:Class.function`
+    "read": ("shared.runtime.hearing:Ear.hear",),
+    "load": ("shared.store.postgres:PostgresStore.load",),
+    "fold": ("shared.runtime.turns:Floor.recall",),
+    "decide, encode": ("shared.runtime.turns:Floor.hear",),
+    "append": ("shared.store.postgres:PostgresStore.append",),
+    "producer handover": ("shared.kafka.speaker:Speaker.say",),
+    "model SDK": ("openai:AsyncOpenAI.post",),
+}
+Note = Callable[[str, float, float], None]
+
+
+def found(point: str) -> tuple[Any, str]:
+    """What holds this function, and its name there. Raises ImportError or AttributeError where it is no more."""
+    module, _, path = point.partition(":")
+    holder, _, name = path.rpartition(".")
+    owner = getattr(importlib.import_module(module), holder)
+    getattr(owner, name)
+    return owner, name
+
+
+def clocked(function: Callable[..., Any], phase: str, note: Note) -> Callable[..., Any]:
+    """The same function; each call of it is noted."""
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def awaited(*given: Any, **named: Any) -> Any:
+            began = time.time()
+            try:
+                return await function(*given, **named)
+            finally:
+                note(phase, began, time.time())
+
+        return awaited
+
+    @wraps(function)
+    def called(*given: Any, **named: Any) -> Any:
+        began = time.time()
+        try:
+            return function(*given, **named)
+        finally:
+            note(phase, began, time.time())
+
+    return called
+
+
+def main() -> None:
+    spans: list[tuple[str, float, float]] = []
+    for phase, points in POINTS.items():
+        for owner, name in map(found, points):
+            setattr(owner, name, clocked(getattr(owner, name), phase, lambda *span: spans.append(span)))
+    from infra.cli import main as hansard
+    from tests.benchmarks.kit import short
+
+    path = Path(sys.argv.pop(1)) / f"{short(sys.argv[-1])}.json"
+    atexit.register(lambda: path.write_text(json.dumps(spans)))
+    hansard()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Which code is measured: today's, or that of an earlier commit, built beside it as it builds itself."""
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / ".hansard" / "base"
+RESULTS = "tests/benchmarks/RESULTS.md"
+
+
+class Failed(RuntimeError):
+    """Something cannot be measured; the message says what and why."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A source tree, and the Python whose packages it was locked with."""
+
+    name: str
+    path: Path
+    python: str = sys.executable
+
+    def command(self, *arguments: str) -> list[str]:
+        """Its own `hansard`."""
+        return [self.python, "-m", "infra.cli", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """Its own source before any other."""
+        return {"PYTHONPATH": str(self.path)}
+
+    @property
+    def services(self) -> list[str]:
+        """The services that it has, by name."""
+        return sorted(app.parent.name for app in (self.path / "services").glob("*/app.py"))
+
+
+TODAY = Tree("Hansard", ROOT)
+
+
+def built(commit: str) -> Tree:
+    """That commit's source in a folder of its own, with an environment of its own where its lock differs. Raises Failed."""
+    sha = _git("rev-parse", "--verify", "--short=10", f"{commit}^{{commit}}").decode().strip()
+    path = KEPT / sha
+    if not path.exists():
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=KEPT, prefix="partial-") as folder:
+            with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", sha))) as archive:
+                archive.extractall(Path(folder) / sha, filter="data")
+            (Path(folder) / sha).rename(path)
+    return Tree(sha, path, _python(path))
+
+
+def _python(path: Path) -> str:
+    if (path / "requirements.lock").read_bytes() == (ROOT / "requirements.lock").read_bytes():
+        return sys.executable
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    made = subprocess.run(["make", "setup"], cwd=path, env=environment, check=False)
+    if made.returncode:
+        raise Failed(f"{path} does not build: make setup, in it, says why.")
+    return str(path / ".venv" / "bin" / "python")
+
+
+def commit() -> str:
+    """Today's commit, and whether the files are not as it has them."""
+    try:
+        sha = _git("rev-parse", "--short=10", "HEAD").decode().strip()
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS}").strip()
+    except Failed:
+        return "unknown"
+    return f"{sha} with changes" if changed else sha
+
+
+def _git(*arguments: str) -> bytes:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise Failed("git is not installed.") from None
+    if done.returncode:
+        raise Failed(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
