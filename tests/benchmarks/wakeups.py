@@ -45,7 +45,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             await connection.close()
     p50, p99 = percentiles(late)
     names = ("router", "planner", "postgres")
-    table = [
+    found = [
         ["waiting streams (router's and planner's)", f"{rows:,}"],
         ["bytes each in the store, indexes included", figure(size / rows)],
         *(
@@ -55,7 +55,7 @@ async def measure(bench: Bench, run: Run) -> Section:
         [f"{TOGETHER:,} due at once: late by p50, p99, ms", f"{figure(p50)}, {figure(p99)}"],
         ["the last of them after, ms", figure(max(late) * 1000)],
     ]
-    return Section("Waiting", [Table(["what", "figure"], table)])
+    return Section("Waiting", [Table(["what", "figure"], found)])
 
 
 async def at_rest(bench: Bench) -> Mapping[str, float]:
