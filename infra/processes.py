@@ -18,6 +18,7 @@ from typing import Any
 from infra.servers import process
 from infra.servers.home import Home
 from infra.servers.process import Planned, Running, Spec
+from infra.servers.reach import ENTERED, OWN, made
 
 BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
 STEADY = 30.0  # seconds up, after which a fall counts as a first one
@@ -44,7 +45,7 @@ class ServiceStatus:
     def memory(self) -> int:
         """Resident bytes; 0 where the system does not tell."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
         except (OSError, ValueError, IndexError):
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -76,7 +77,7 @@ class State:
 def read(home: Path) -> State | None:
     """What the supervisor of this home wrote last; None where there is none that runs."""
     try:
-        raw = json.loads((home / "services.json").read_text())
+        raw = json.loads((home / "services.json").read_text("utf-8"))
         state = State(raw["pid"], raw["born"], tuple(ServiceStatus(**one) for one in raw["services"]))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
@@ -120,7 +121,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts every service; they answer when `ready` says so."""
-        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        made(made(self.home, ENTERED) / "logs", OWN)
         taken: set[int] = set()
         for name in self.names:
             port = process.free_port(taken=taken)
@@ -196,5 +197,5 @@ class Supervisor:
             "services": [asdict(one) for one in self.statuses()],
         }
         partial = self.home / "services.partial"
-        partial.write_text(json.dumps(state, indent=1))
+        partial.write_text(json.dumps(state, indent=1), "utf-8")
         partial.replace(self.home / "services.json")

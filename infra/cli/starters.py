@@ -63,7 +63,7 @@ def init(
             continue
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+            file.write_text(content, "utf-8")
         except OSError as refused:
             raise Problem(f"{file} cannot be written: {refused}.") from None
         screen.out.print(f"wrote {file}", markup=False)
