@@ -17,7 +17,7 @@ from typing import Any
 
 from infra.servers import process
 from infra.servers.home import Home
-from infra.servers.process import Planned, Running, Spec
+from infra.servers.process import Planned, Running, ServerError, Spec
 from infra.servers.reach import ENTERED, OWN, made
 
 BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
@@ -75,12 +75,14 @@ class State:
 
 
 def read(home: Path) -> State | None:
-    """What the supervisor of this home wrote last; None where there is none that runs."""
+    """What the supervisor of this home wrote last; None where there is none that runs. Raises ServerError for another user."""
     try:
         raw = json.loads((home / "services.json").read_text("utf-8"))
         state = State(raw["pid"], raw["born"], tuple(ServiceStatus(**one) for one in raw["services"]))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+    except OSError as refused:
+        raise ServerError(f"{home} cannot be read ({refused}): be the user who started the services.") from None
     return state if state.alive else None
 
 
