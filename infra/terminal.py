@@ -1,7 +1,8 @@
-"""Output for terminals that are not UTF-8: what one cannot show is written as what it can, `→` as `->`, `é` as `e`."""
+"""Terminals that are not UTF-8: what one cannot show is written as what it can, `→` as `->`, `é` as `e`."""
 
 import codecs
 import io
+import os
 import sys
 import unicodedata
 
@@ -48,6 +49,12 @@ def write_what_can_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
+
+
+def typed(words: str) -> str:
+    """What was typed, read as UTF-8 where the locale's encoding could not read it."""
+    unread = any("\udc80" <= one <= "\udcff" for one in words)
+    return os.fsencode(words).decode("utf-8", "replace") if unread else words
 
 
 def holds_everything() -> bool:

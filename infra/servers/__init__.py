@@ -30,7 +30,7 @@ __all__ = ["MODEL_NAME", "Addresses", "ServerError", "ServerStatus", "Servers"]
 MODEL_NAME = _model.NAME
 PATIENCE = 90.0  # seconds a server may take to answer
 REASONS = {
-    r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1",
+    r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1.",
     r"Address already in use|Failed to init server": "Another program took its port: try again.",
     r"Failed to acquire lock on file": "A Kafka that we lost sight of holds its data folder: stop it first.",
     r"No space left on device": "The disk is full.",
@@ -238,7 +238,7 @@ class Servers:
         except ServerError as failed:
             process.stop_all(server for known, server in self._home.alive().items() if known == "model")
             self._home.forget("model")
-            progress(f"Going on without {name}; HANSARD_MODEL_URL names another model. {failed}")
+            progress(f"Going on without {name} (HANSARD_MODEL_URL names another model): {str(failed).splitlines()[0]}")
 
     def _launch(self, planned: Planned, *, keep: bool) -> Running:
         self._home.fresh_log(Path(planned.spec.log))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.cli import screen
-from infra.terminal import lookalike, write_what_can_be_shown
+from infra.terminal import lookalike, typed, write_what_can_be_shown
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +26,11 @@ def test_everything_has_a_likeness_in_ascii(text: str) -> None:
 
 def test_a_likeness_is_near() -> None:
     assert lookalike("→ “Größe” … ✓ é 日") == '-> "Grosse" ... + e ?'
+
+
+def test_what_was_typed_is_utf_8_where_the_locale_could_not_read_it() -> None:
+    assert typed("größer".encode().decode("ascii", "surrogateescape")) == "größer"
+    assert typed("größer") == "größer"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
