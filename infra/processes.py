@@ -17,7 +17,8 @@ from typing import Any
 
 from infra.servers import process
 from infra.servers.home import Home
-from infra.servers.process import Planned, Running, Spec
+from infra.servers.process import Planned, Running, ServerError, Spec
+from infra.servers.reach import ENTERED, OWN, made
 
 BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
 STEADY = 30.0  # seconds up, after which a fall counts as a first one
@@ -44,7 +45,7 @@ class ServiceStatus:
     def memory(self) -> int:
         """Resident bytes; 0 where the system does not tell."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
         except (OSError, ValueError, IndexError):
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -74,12 +75,14 @@ class State:
 
 
 def read(home: Path) -> State | None:
-    """What the supervisor of this home wrote last; None where there is none that runs."""
+    """What the supervisor of this home wrote last; None where there is none that runs. Raises ServerError for another user."""
     try:
-        raw = json.loads((home / "services.json").read_text())
+        raw = json.loads((home / "services.json").read_text("utf-8"))
         state = State(raw["pid"], raw["born"], tuple(ServiceStatus(**one) for one in raw["services"]))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
+    except OSError as refused:
+        raise ServerError(f"{home} cannot be read ({refused}): be the user who started the services.") from None
     return state if state.alive else None
 
 
@@ -120,7 +123,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts every service; they answer when `ready` says so."""
-        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        made(made(self.home, ENTERED) / "logs", OWN)
         taken: set[int] = set()
         for name in self.names:
             port = process.free_port(taken=taken)
@@ -196,5 +199,5 @@ class Supervisor:
             "services": [asdict(one) for one in self.statuses()],
         }
         partial = self.home / "services.partial"
-        partial.write_text(json.dumps(state, indent=1))
+        partial.write_text(json.dumps(state, indent=1), "utf-8")
         partial.replace(self.home / "services.json")

@@ -4,7 +4,6 @@ With HANSARD_TEST_CONTAINERS=1 Kafka and Postgres are those of docker-compose.ym
 """
 
 import secrets
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ def servers() -> Iterator[Servers]:
     home.chmod(0o711)
     with containers.given(), Servers(home) as servers:
         yield servers
-    shutil.rmtree(home, ignore_errors=True)
+    servers.erase()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import typer
 from infra.cli import audit, demo, doctor, operate, requests, running, starters, submitting
 from infra.cli.base import Problem
 from infra.servers import ServerError
+from infra.terminal import write_what_can_be_shown
 
 app = typer.Typer(
     name="hansard",
@@ -52,6 +53,7 @@ def _hansard(debug: bool = typer.Option(False, "--debug", help="Show where an er
 
 def main() -> None:
     """The entry of the command: errors as one sentence, unless `--debug`."""
+    write_what_can_be_shown()
     try:
         app()
     except KeyboardInterrupt:

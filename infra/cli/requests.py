@@ -24,6 +24,7 @@ from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Heard, Listener, request
 from infra.cli.writing import Drafts
+from infra.terminal import typed
 from shared.settings import Settings
 
 RESULTS = "hansard.results."
@@ -171,11 +172,11 @@ def ask(
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
-    body: dict[str, Any] = {"text": text} if text else {}
+    body: dict[str, Any] = {"text": typed(text)} if text else {}
     if type_:
         body["type"] = type_
     if data:
-        body["data"] = _object(data, "--data")
+        body["data"] = _object(typed(data), "--data")
     if plan:
         body["plan"] = given = plan_of(plan)
         if wrong := "; ".join(misspelled(given) if isinstance(given, dict) else ()):

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.audit.words import Minutes, Word, dollars, money, one_line, percent
+from infra.terminal import holds_everything
 
 COLOURS = {
     "": "bold white",
@@ -204,8 +205,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 
 def as_json(value: object) -> str:
-    """One object a line, for programs."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """One object a line, for programs, which lose nothing where the output is not UTF-8."""
+    return json.dumps(value, ensure_ascii=not holds_everything(), default=str)
 
 
 def result_line(word: Word) -> Text:

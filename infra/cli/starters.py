@@ -10,6 +10,7 @@ from contracts.plans import Plan
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.requests import HOW, Json, asked, conclude, misspelled, plan_of, problems, put_and_watch
+from infra.terminal import typed
 
 ROLE = """\
 # A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
@@ -63,7 +64,7 @@ def init(
             continue
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content)
+            file.write_text(content, "utf-8")
         except OSError as refused:
             raise Problem(f"{file} cannot be written: {refused}.") from None
         screen.out.print(f"wrote {file}", markup=False)
@@ -135,5 +136,5 @@ def run_plan(
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
-    put = asked({"text": text, "plan": data})
+    put = asked({"text": typed(text), "plan": data})
     conclude(put, base.run(put_and_watch(settings, put, show=not (quiet or json_), known=False, seconds=0)), json_=json_)

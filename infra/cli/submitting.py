@@ -69,7 +69,7 @@ def submit(
     Example: echo '"What is a quorum?"' | hansard submit - --wait
     """
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        text = sys.stdin.buffer.read().decode("utf-8") if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as bad:
         raise Problem(f"{file} cannot be read: {bad}", code=2) from None
     puts = list(lines(text, tenant, fresh=fresh))

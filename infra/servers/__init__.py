@@ -23,13 +23,14 @@ from infra.servers import postgres as _postgres
 from infra.servers import process
 from infra.servers.home import Home
 from infra.servers.process import Planned, Running, ServerError
+from infra.servers.reach import found_outside
 
 __all__ = ["MODEL_NAME", "Addresses", "ServerError", "ServerStatus", "Servers"]
 
 MODEL_NAME = _model.NAME
 PATIENCE = 90.0  # seconds a server may take to answer
 REASONS = {
-    r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1",
+    r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1.",
     r"Address already in use|Failed to init server": "Another program took its port: try again.",
     r"Failed to acquire lock on file": "A Kafka that we lost sight of holds its data folder: stop it first.",
     r"No space left on device": "The disk is full.",
@@ -97,10 +98,12 @@ class Servers:
     ) -> Addresses:
         """Have these servers answer: given by the environment, found running, or started now, side by side.
 
+        The model is never a reason to stop: where it cannot be had, `progress` hears why, and its address stays empty.
         Raises ServerError; what this call had started by then is stopped again.
         """
         given = Addresses.from_environment()
         with self._home.alone(progress):
+            process.stop_all(server for server in self._home.alive().values() if process.leaving(server))
             running = set(self._home.alive())
             wanted: dict[str, Callable[[], list[Planned]]] = {}
             taken: set[int] = set()
@@ -141,7 +144,8 @@ class Servers:
     def erase(self) -> None:
         """Stop the servers and remove their data and logs, wherever they are. There is no way back."""
         self.down()
-        shutil.rmtree(_postgres.elsewhere(self.home), ignore_errors=True)
+        if outside := found_outside(self.home):
+            shutil.rmtree(outside, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def status(self) -> list[ServerStatus]:
@@ -207,7 +211,10 @@ class Servers:
         progress: Callable[[str], None],
     ) -> None:
         with ThreadPoolExecutor(len(wanted) or 1) as pool:
-            futures = [pool.submit(self._have, name, plan, keep, progress) for name, plan in wanted.items()]
+            futures = [
+                pool.submit(self._try if name == MODEL_NAME else self._have, name, plan, keep, progress)
+                for name, plan in wanted.items()
+            ]
             try:
                 wait(futures)
                 for future in futures:
@@ -224,11 +231,18 @@ class Servers:
         many = f", {len(started)} brokers" if len(started) > 1 else ""
         progress(f"{name} answers ({time.monotonic() - began:.1f} s{many})")
 
+    def _try(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
+        """The same for the model, without which everything else works: its rules, and a model of the user's own."""
+        try:
+            self._have(name, plan, keep, progress)
+        except ServerError as failed:
+            process.stop_all(server for known, server in self._home.alive().items() if known == "model")
+            self._home.forget("model")
+            progress(f"Going on without {name} (HANSARD_MODEL_URL names another model): {str(failed).splitlines()[0]}")
+
     def _launch(self, planned: Planned, *, keep: bool) -> Running:
         self._home.fresh_log(Path(planned.spec.log))
-        server = process.start(planned, keep=keep)
-        self._home.remember(server)
-        return server
+        return process.start(planned, keep=keep, remember=self._home.remember)
 
     def _until_ready(self, server: Running) -> None:
         end = time.monotonic() + PATIENCE
@@ -237,7 +251,7 @@ class Servers:
             if time.monotonic() > end:
                 raise ServerError(f"{server.name} does not answer after {PATIENCE:.0f} s. {process.last_words(log)}")
             if not process.alive(server):
-                said = log.read_text(errors="replace")
+                said = log.read_text("utf-8", errors="replace")
                 if not (server.name == "postgres" and _postgres.must_wait(said)):
                     reason = next((f"{why} " for what, why in REASONS.items() if re.search(what, said)), "")
                     raise ServerError(f"{server.name} ended while it started. {reason}{process.last_words(log)}")

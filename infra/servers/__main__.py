@@ -8,10 +8,12 @@ import logging
 import sys
 
 from infra.servers import Addresses, ServerError, Servers, kafka
+from infra.terminal import write_what_can_be_shown
 
 
 def main() -> int:
     """Do one of them; 1 and a sentence when it cannot be done."""
+    write_what_can_be_shown()
     parser = argparse.ArgumentParser(prog="python -m infra.servers", description=__doc__)
     parser.add_argument("what", choices=["up", "down", "status", "erase", "warm", "lock"])
     parser.add_argument("--brokers", type=int, choices=[1, 3], default=1)

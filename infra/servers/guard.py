@@ -1,9 +1,11 @@
 """A server's guard: starts it, and ends it when the one who asked for it is gone.
 
-Standard input is the lifeline. It closes when its owner dies, however it dies, so nothing is ever left behind.
+Standard input is the lifeline. It closes when its owner dies, however it dies, so nothing is ever left behind; a byte on
+it says that the server may stay. On Linux a server ends when its guard is killed, too.
 Runs by itself (`python guard.py '{"command": […], …}'`), prints the server's process id, imports nothing of ours.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -12,9 +14,17 @@ import sys
 import threading
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
 
 def main(spec: str) -> int:
     asked = json.loads(spec)
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def end_with_guard() -> None:
+        if libc:
+            libc.prctl(PR_SET_PDEATHSIG, asked["stop_signal"])
+
     with Path(asked["log"]).open("ab") as log:
         server = subprocess.Popen(
             asked["command"],
@@ -26,6 +36,7 @@ def main(spec: str) -> int:
             user=asked["uid"],
             group=asked["gid"],
             extra_groups=None if asked["uid"] is None else [],
+            preexec_fn=end_with_guard,  # follows the thread that starts it: this one, which waits to the end
         )
     print(server.pid, flush=True)
     os.close(1)
@@ -38,12 +49,10 @@ def main(spec: str) -> int:
             server.kill()
 
     def hold_lifeline() -> None:
-        while os.read(0, 1):
-            pass
-        end()
+        if not os.read(0, 1):
+            end()
 
-    if asked["lifeline"]:
-        threading.Thread(target=hold_lifeline, daemon=True).start()
+    threading.Thread(target=hold_lifeline, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=end, daemon=True).start())
     return server.wait()
 

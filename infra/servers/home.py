@@ -9,10 +9,17 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from infra.servers.process import Running, ServerError, Spec, alive, free_port
+from infra.servers.reach import ENTERED, OWN, made
 
 LOGS_KEPT = 5  # of each server
+
+
+def _running(entry: dict[str, Any]) -> Running:
+    pid, birth = entry.get("owner", (0, ""))
+    return Running(**entry | {"spec": Spec(**entry["spec"]), "owner": (pid, birth)})
 
 
 class Home:
@@ -28,8 +35,9 @@ class Home:
     def alone(self, say: Callable[[str], None]) -> Iterator[None]:
         """One process at a time starts and stops servers here. Raises ServerError when the folder cannot be written."""
         try:
-            (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-            door = (self.folder / "lock").open("w")
+            made(self.folder, ENTERED)
+            made(self.folder / "logs", OWN)
+            door = (self.folder / "lock").open("wb")
         except OSError as refused:
             raise ServerError(f"{self.folder} cannot be written ({refused}): set HANSARD_HOME to a folder that can.") from None
         with door:
@@ -43,8 +51,8 @@ class Home:
     def known(self) -> dict[str, Running]:
         """Every server started and not stopped, by name, dead or alive."""
         try:
-            entries = json.loads(self._state.read_text())
-            return {name: Running(**entry | {"spec": Spec(**entry["spec"])}) for name, entry in sorted(entries.items())}
+            entries = json.loads(self._state.read_text("utf-8"))
+            return {name: _running(entry) for name, entry in sorted(entries.items())}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError, AttributeError) as broken:
@@ -63,15 +71,16 @@ class Home:
         with self._one_thread:
             self._replace(self._state, self._listed(self.known() | {server.name: server}))
 
-    def forget(self) -> None:
-        """Empty the list."""
+    def forget(self, *names: str) -> None:
+        """Take these from the list, or all."""
         with self._one_thread:
-            self._replace(self._state, {})
+            kept = {name: server for name, server in self.known().items() if names and name not in names}
+            self._replace(self._state, self._listed(kept))
 
     def port(self, name: str, *, taken: set[int]) -> int:
         """The port this server had before if it is free, else another; `taken` ones are never given."""
         try:
-            before = json.loads(self._ports.read_text())
+            before = json.loads(self._ports.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             before = {}
         port = free_port(wish=before.get(name), taken=taken)
@@ -95,5 +104,5 @@ class Home:
         partial = file.with_suffix(".partial")
         partial.unlink(missing_ok=True)
         partial.touch(mode=0o600)  # the state holds a password
-        partial.write_text(json.dumps(content, indent=1))
+        partial.write_text(json.dumps(content, indent=1), "utf-8")
         partial.replace(file)

@@ -20,7 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +39,7 @@ from infra.servers.process import (
     stop,
     wait_for,
 )
+from infra.servers.reach import ENTERED, OWN, made
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact, MavenContext
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 VERSION = "4.3.1"
 ENDPOINT = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 LOCK = Path(__file__).with_name("kafka.sha256")
+UTF_8 = ["env", "LC_ALL=C.UTF-8"]  # else Java cannot name a file whose folder is not in ASCII
 JVM = ["-Xmx400m", "-Djava.net.preferIPv4Stack=true"]
 CLASSES_ONLY = ["-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", "-XX:-AOTStubCaching"]  # no machine code
 LOGGING = {
@@ -65,11 +67,11 @@ def plan(ports: list[tuple[int, int]], home: Path, say: Callable[[str], None], *
     data = home / "data" / f"kafka-{len(ports)}-brokers"
     cluster, formatted = _cluster(data)
     configs = [_configure(data, node, ports) for node in range(1, len(ports) + 1)]
-    base = [str(java), *JVM, *_learned(java), "-cp", classpath]
+    base = [*UTF_8, str(java), *JVM, *_learned(java), "-cp", classpath]
     if not formatted:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda config: _format(base, config, cluster), configs))
-        (data / "cluster.json").write_text(json.dumps({"cluster": cluster, "kafka": VERSION}))
+        (data / "cluster.json").write_text(json.dumps({"cluster": cluster, "kafka": VERSION}), "ascii")
     taught = [f"-XX:AOTCacheOutput={teach}", *CLASSES_ONLY] if teach else []
     logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
     return [
@@ -77,7 +79,7 @@ def plan(ports: list[tuple[int, int]], home: Path, say: Callable[[str], None], *
             f"kafka-{node}",
             f"127.0.0.1:{client}",
             Spec(
-                [*base, *taught, *logging, "kafka.Kafka", str(config)],
+                [*base, *taught, *logging, "kafka.Kafka", config.name],
                 str(data),
                 str(home / "logs" / f"kafka-{node}.log"),
                 signal.SIGTERM,
@@ -164,15 +166,32 @@ def _is_wheel(java: Path) -> bool:
 
 def jars(say: Callable[[str], None]) -> list[Path]:
     """Every jar of the lock, from the Maven cache of this user or from Maven Central, each with its right hash."""
-    from jgo.maven import MavenContext
-
-    locked = [line.split() for line in LOCK.read_text().splitlines()]
-    context = MavenContext(timeout=60)
-    missing = [name for _, name in locked if not (path := _artifact(context, name).cached_path) or not path.exists()]
+    locked = [line.split() for line in LOCK.read_text("ascii").splitlines()]
+    context = _maven([name for _, name in locked])
+    missing = [name for _, name in locked if not _cached(context, name).exists()]
     if missing:
         say(f"Kafka {VERSION}: fetching {len(missing)} of {len(locked)} jars from Maven Central (once; 44 MB in all)")
     with _trust(), ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda line: _jar(context, line[1], line[0]), locked))
+
+
+def _maven(names: list[str]) -> MavenContext:
+    """The Maven cache of this user; one of our environment's own for a user who has none, or may not write there."""
+    from jgo.maven import MavenContext
+
+    with suppress(RuntimeError):  # a user without a home folder
+        usual = MavenContext(timeout=60)
+        if all(_can_hold(_cached(usual, name)) for name in names):
+            return usual
+    return MavenContext(timeout=60, repo_cache=Path(sys.prefix) / "share" / "hansard" / "maven")
+
+
+def _can_hold(file: Path) -> bool:
+    """Whether it can be read or, where it is not there, written."""
+    if os.access(file, os.F_OK):
+        return os.access(file, os.R_OK)
+    folder = next(folder for folder in file.parents if os.access(folder, os.F_OK))
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextmanager
@@ -211,6 +230,12 @@ def _artifact(context: MavenContext, name: str) -> Artifact:
     return context.project(group, artifact).at_version(version).artifact()
 
 
+def _cached(context: MavenContext, name: str) -> Path:
+    path = _artifact(context, name).cached_path
+    assert path is not None  # every context of ours has a cache
+    return path
+
+
 def lock() -> None:
     """Write the lock anew: what Maven says Kafka needs today."""
     import jgo
@@ -220,7 +245,7 @@ def lock() -> None:
         f"{hashlib.sha256(one.resolve().read_bytes()).hexdigest()}  {one.groupId}:{one.artifactId}:{one.version}"
         for one in artifacts
     ]
-    LOCK.write_text("\n".join(lines) + "\n")
+    LOCK.write_text("\n".join(lines) + "\n", "ascii")
 
 
 def _java() -> Path:
@@ -241,10 +266,10 @@ def _java() -> Path:
 def _cluster(data: Path) -> tuple[str, bool]:
     """The cluster's id and whether its folders are formatted; what was left half formatted is cleared away."""
     try:
-        known = json.loads((data / "cluster.json").read_text())
+        known = json.loads((data / "cluster.json").read_text("ascii"))
     except (FileNotFoundError, ValueError):
         shutil.rmtree(data, ignore_errors=True)
-        data.mkdir(parents=True)
+        made(made(data.parent, ENTERED) / data.name, OWN)
         return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1), False
     if _number(known["kafka"]) > _number(VERSION):
         raise ServerError(
@@ -268,7 +293,7 @@ def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": data / f"broker-{node}",
+        "log.dirs": f"broker-{node}",  # from the folder it runs in: a list, in Latin-1, could not hold every path
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
         "broker.heartbeat.interval.ms": 500,
@@ -288,7 +313,7 @@ def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     }
     config = data / f"broker-{node}.properties"
-    config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "ascii")
     return config
 
 
@@ -301,8 +326,8 @@ def _format(base: list[str], config: Path, cluster: str) -> None:
         "-t",
         cluster,
         "-c",
-        str(config),
+        config.name,
     ]
-    made = subprocess.run(tool, cwd=config.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    made = subprocess.run(tool, cwd=config.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if made.returncode != 0:
         raise ServerError(f"Kafka could not format its data folder:\n{(made.stdout + made.stderr)[-1500:]}")

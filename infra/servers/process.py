@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Running:
     born: str
     kept: bool
     spec: Spec
+    owner: tuple[int, str] = (0, "")  # pid and birth of the process that started it
 
 
 PROC = Path("/proc/self/stat").exists()
@@ -61,22 +63,22 @@ PROC = Path("/proc/self/stat").exists()
 _guards: list[subprocess.Popen[bytes]] = []  # each holds a lifeline: as long as this process lives
 
 
-def start(planned: Planned, *, keep: bool) -> Running:
-    """Start a server under its guard; it ends with this process unless `keep`.
+def start(planned: Planned, *, keep: bool, remember: Callable[[Running], None] = lambda _: None) -> Running:
+    """Start a server under its guard; it ends with this process, or, with `keep`, goes on once `remember` has come back.
 
     Raises ServerError when the command itself cannot be run.
     """
     name, spec = planned.name, planned.spec
-    asked = json.dumps(asdict(spec) | {"lifeline": not keep})
+    asked = json.dumps(asdict(spec))
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", infra.servers.guard.__file__, asked],
         cwd="/",
-        stdin=subprocess.DEVNULL if keep else subprocess.PIPE,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    assert guard.stdout and guard.stderr
+    assert guard.stdin and guard.stdout and guard.stderr
     said = guard.stdout.readline()
     if not said:
         complaint = guard.stderr.read().decode(errors="replace").strip().splitlines()
@@ -86,17 +88,23 @@ def start(planned: Planned, *, keep: bool) -> Running:
     guard.stderr.close()
     _guards[:] = [other for other in _guards if other.poll() is None] + [guard]
     pid = int(said)
-    return Running(name, planned.address, pid, born(pid) or "ended", keep, spec)
+    server = Running(name, planned.address, pid, born(pid) or "ended", keep, spec, (os.getpid(), born(os.getpid()) or ""))
+    remember(server)
+    if keep:
+        with suppress(BrokenPipeError):  # it ended at once, and its guard with it
+            guard.stdin.write(b"stay")
+            guard.stdin.close()
+    return server
 
 
 def born(pid: int) -> str | None:
     """When this process began, as the system writes it; None when there is no such process (or only its corpse)."""
     if PROC:
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
     listed = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
     state, _, since = listed.stdout.strip().partition(" ")
@@ -107,7 +115,7 @@ def command_line(pid: int) -> str:
     """What this process was started with; empty when there is none."""
     if PROC:
         try:
-            return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+            return Path(f"/proc/{pid}/cmdline").read_text("utf-8", errors="surrogateescape").replace("\0", " ")
         except OSError:
             return ""
     return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout
@@ -116,6 +124,12 @@ def command_line(pid: int) -> str:
 def alive(server: Running) -> bool:
     """Whether it is still this very process."""
     return born(server.pid) == server.born
+
+
+def leaving(server: Running) -> bool:
+    """Whether it is still there, but its guard ends it: the process that it lived for is gone."""
+    pid, birth = server.owner
+    return not server.kept and bool(birth) and born(pid) != birth and alive(server)
 
 
 def stop(server: Running, *, kill: bool = False) -> None:
@@ -185,7 +199,7 @@ def is_free(port: int) -> bool:
 def last_words(log: Path, *, lines: int = 8) -> str:
     """The end of a log, for an error that names it."""
     try:
-        tail = log.read_text(errors="replace").strip().splitlines()[-lines:]
+        tail = log.read_text("utf-8", errors="replace").strip().splitlines()[-lines:]
     except OSError:
         tail = []
     return f"Its log is {log}" + ("".join(f"\n  | {line[:300]}" for line in tail) if tail else " (empty)")

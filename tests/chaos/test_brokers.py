@@ -1,7 +1,6 @@
 """Three brokers, each message on all of them: one is killed under load, and the others go on."""
 
 import asyncio
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     with Servers(home) as servers:
         servers.up(brokers=3, model=False)
         yield servers
-    shutil.rmtree(home, ignore_errors=True)
+    servers.erase()
 
 
 async def test_of_three_brokers_one_is_killed_and_all_is_answered(three: Servers, scripted: str) -> None:

