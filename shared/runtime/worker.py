@@ -27,8 +27,8 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import hop
 
-CLEAR_EVERY = 0.5  # seconds; an append clears what was acknowledged before it, this is for the rest
-SWEEP_EVERY, SWEEP_AGE = 1.0, 2.0
+CLEAR_EVERY = 2.0  # seconds; an append notes the marks of its streams, this is for the rest
+SWEEP_EVERY, SWEEP_AGE = 1.0, 5.0
 MEASURE_EVERY = 5.0
 CLOCK_OFF = 2.0  # seconds by which a clock may be off before that is said
 
