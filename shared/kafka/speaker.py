@@ -32,6 +32,7 @@ STALL = 5.0  # seconds without an acknowledgement after which Kafka counts as aw
 SETTLE = 1.0  # seconds that other batches get to be answered when one has failed
 REFUSED = 30.0  # seconds that a stream is left alone when the brokers find its next message too large
 PULSE = 0.5
+RECOUNT = 10.0  # seconds between two looks at how many partitions topics have
 
 Key = tuple[Stream, int]
 
@@ -231,6 +232,7 @@ class Speaker:
     def _drop(self) -> None:
         self._epoch += 1
         self._lanes, self._unknown, self._held, self._bytes = {}, {}, set(), 0
+        self._partitions = {}
         self._ready.clear()
         self._changed.set()
 
@@ -263,9 +265,13 @@ class Speaker:
 
     async def _watch(self) -> None:
         """Until a send fails. A broker that is only silent is no failure: aiokafka tries again, in order."""
+        counted = time.monotonic()
         while not self._broken.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._broken.wait(), PULSE)
+            if time.monotonic() - counted > RECOUNT:
+                counted = time.monotonic()
+                await self._recount()
             late = time.monotonic() - STALL
             if over := [stream for stream, until in self._refused.items() if until < late + STALL]:
                 for stream in over:
@@ -279,6 +285,16 @@ class Speaker:
             self._changed.set()
             if not stalled:
                 self._failed()  # nothing was lost, but meanwhile nothing was taken
+
+    async def _recount(self) -> None:
+        """Where a topic has more partitions than it had, all begins anew: so nothing overtakes what lies on the old ones."""
+        assert self._producer is not None
+        for topic, known in self._partitions.items():
+            with suppress(KafkaError):
+                found = await self._producer.partitions_for(topic_name(self._settings, topic))
+                if len(found) != known:
+                    self._fail(KafkaError(f"it has {len(found)} partitions, and had {known}"), f"topic {topic}", self._epoch)
+                    return
 
     async def _settle(self) -> None:
         with suppress(TimeoutError):

@@ -16,7 +16,7 @@ import pytest
 from contracts.topics import SERVICES
 from infra.servers import Servers
 from tests.chaos.conftest import LARGE
-from tests.house import QUESTION, RULE, House, Said, _environment
+from tests.house import QUESTION, RULE, House, Json, Said, _environment
 
 HOUR = 3600
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
@@ -79,7 +79,7 @@ async def test_a_server_whose_clock_jumps_an_hour_and_back_under_load_keeps_nobo
         house.serve("router", key="router")
         house.serve("planner", "specialists", "gateway", "verifier", key="rest")
         await house.ready()
-        before = await house.ask(*[QUESTION, RULE] * 20)
+        before = await house.ask(*[await patient(house), RULE] * 20)
         await house.answered_so_far(5)
         jump = clock(own, server, off)
         await asyncio.to_thread(jump.__enter__)
@@ -87,13 +87,19 @@ async def test_a_server_whose_clock_jumps_an_hour_and_back_under_load_keeps_nobo
             await completed(house, before)
             await house.ready()
             await answers_as_ever(house)
-            during = await house.ask(*[QUESTION, RULE] * 20)
+            during = await house.ask(*[await patient(house), RULE] * 20)
             await house.answered_so_far(len(before) + 10)
         finally:
             await asyncio.to_thread(jump.__exit__, None, None, None)
         await completed(house, during)
         await house.ready()
         await answers_as_ever(house)
+
+
+async def patient(house: House) -> Json:
+    """A question whose deadline no jump of an hour passes."""
+    [(now,)] = await house.rows("select now()")
+    return QUESTION | {"deadline": (now + timedelta(days=1)).isoformat()}
 
 
 async def answers_as_ever(house: House) -> None:

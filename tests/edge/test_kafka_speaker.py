@@ -18,8 +18,9 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from contracts import envelope
 from infra.servers import Servers
+from infra.topics import apply
 from shared.kafka import speaker as room
-from shared.kafka.connection import topic_name
+from shared.kafka.connection import connection, topic_name
 from shared.kafka.speaker import Speaker, headers
 from shared.settings import Settings
 from shared.store.record import Said, Stream
@@ -336,3 +337,26 @@ async def test_it_stops_in_time_though_the_broker_is_away(breakable: tuple[Serve
         await asyncio.wait_for(outbox.speaker.stop(1), 15)
     finally:
         await asyncio.to_thread(servers.start_broker, 1)
+
+
+async def test_where_a_topic_gets_more_partitions_all_of_them_are_used_and_no_stream_loses_its_order(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "RECOUNT", 0.2)
+    monkeypatch.setattr(room, "connection", lambda given: connection(given) | {"metadata_max_age_ms": 500})
+    settings = settings_for(kafka, partitions=1)
+    await make(settings, A)
+    async with outbox_of(settings) as outbox:
+        await outbox.record(*[said(f"wf-{n}", 1) for n in range(20)])
+        await apply(settings.model_copy(update={"partitions": 3}))
+        version = 1
+        while not outbox.failures > 1 or version < 10:
+            version += 1
+            await outbox.record(*[said(f"wf-{n}", version) for n in range(20)])
+            await asyncio.sleep(0.1)
+        await until(lambda: outbox.speaker.healthy and not outbox.left)
+        await outbox.record(*[said(f"wf-{n}", version + 1) for n in range(20)])
+        await until(lambda: not outbox.left)
+    records = sorted(await published(settings.model_copy(update={"partitions": 3}), A), key=lambda record: record.timestamp)
+    assert {record.partition for record in records} == {0, 1, 2}
+    assert {tuple(versions) for versions in first_versions(records).values()} == {tuple(range(1, version + 2))}
