@@ -19,7 +19,7 @@ def connection(settings: Settings) -> dict[str, Any]:
         "security_protocol": settings.kafka_security,
         "request_timeout_ms": 15_000,
         "retry_backoff_ms": 100,
-        "metadata_max_age_ms": 60_000,
+        "metadata_max_age_ms": 30_000,
     }
     if settings.kafka_security.endswith("SSL"):
         found["ssl_context"] = _trust(settings)

@@ -41,6 +41,7 @@ REBALANCE = 45.0  # seconds that the group waits for its members to come to a re
 PATIENCE = 20.0  # of these, seconds that a running `hear` gets to end
 COMMIT_EVERY = 0.5  # seconds between two commits beside the path
 PULSE = 1.0  # seconds between two looks at the broker
+SHARE_ANEW = 20.0  # seconds between two requests to share out anew: a leader may take a while to learn of new partitions
 
 Partition = tuple[str, int]
 
@@ -89,6 +90,7 @@ class Feed:
         self._connection = connection(settings)
         self._sizes: dict[str, int] = {}  # partitions by topic when the group was last looked at
         self._joins: deque[float] = deque(maxlen=8)
+        self._shared_anew = float("-inf")
         self.consumer: AIOKafkaConsumer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._leave = self._stopping = self._anew = False
@@ -339,6 +341,9 @@ class Feed:
         alone = {TopicPartition(topic, n) for topic, size in sizes.items() for n in range(size)} - read
         consumer = self.consumer
         if alone and consumer is not None:
+            if time.monotonic() - self._shared_anew < SHARE_ANEW:
+                return False
+            self._shared_anew = time.monotonic()
             log.warning("%s: nobody reads %s, the group shares out anew", self.service, sorted(alone))
             consumer._coordinator.request_rejoin()
         return True
