@@ -155,8 +155,8 @@ class Speaker:
         except Exception as unknown:
             self._fail(unknown, f"topic {topic} is not to be found", epoch)
             return
-        self._partitions[topic] = len(found)
         if epoch == self._epoch:
+            self._partitions[topic] = len(found)
             for one in self._unknown.pop(topic, ()):
                 self._queue(one)
             self._wake.set()
@@ -289,7 +289,7 @@ class Speaker:
     async def _recount(self) -> None:
         """Where a topic has more partitions than it had, all begins anew: so nothing overtakes what lies on the old ones."""
         assert self._producer is not None
-        for topic, known in self._partitions.items():
+        for topic, known in list(self._partitions.items()):
             with suppress(KafkaError):
                 found = await self._producer.partitions_for(topic_name(self._settings, topic))
                 if len(found) != known:

@@ -83,10 +83,11 @@ class Signs:
     last: float = float("-inf")
     seen: dict[str, tuple[Any, float]] = field(default_factory=dict)
 
-    def silent(self, now: float) -> list[str]:
+    def silent(self, now: float) -> dict[str, Any]:
+        """Those that are, with their last signs."""
         if now - self.last > self.silence / 2:
             self.seen = {}
-        return [process for process, (_, since) in self.seen.items() if now - since > self.silence]
+        return {process: sign for process, (sign, since) in self.seen.items() if now - since > self.silence}
 
     def heard(self, signs: Mapping[str, Any], now: float) -> None:
         before, self.last = self.seen, now

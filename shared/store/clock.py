@@ -15,7 +15,10 @@ class Clock:
     arrived: float = 0.0  # seconds of time.monotonic
     ahead: float = 0.0  # seconds by which this machine's clock was ahead of the store's then
 
-    def answered(self, now: datetime) -> None:
+    def answered(self, now: datetime, asked: float) -> None:
+        """`asked`: when, in seconds of time.monotonic. Of two that were under way at once the later time counts."""
+        if asked < self.arrived and now < self.now():
+            return
         self.answer, self.arrived = now, time.monotonic()
         self.ahead = (datetime.now(UTC) - now).total_seconds()
 

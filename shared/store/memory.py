@@ -151,10 +151,12 @@ class MemoryStore:
         following = [at for stream, (at, _) in self._due.items() if stream.service == service]
         return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
 
-    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
-        self._instances[service, process] = replace(self._instances[service, process], seen=self._clock())
-        for one in silent:
-            self._instances[service, one] = replace(self._instances[service, one], ended=True)
+    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+        mine = self._instances.get((service, process), _Run(process, self._clock()))
+        self._instances[service, process] = replace(mine, seen=self._clock(), ended=False)
+        for one, sign in silent.items():
+            run = self._instances[service, one]
+            self._instances[service, one] = replace(run, ended=run.ended or run.seen == sign)
         live = {p: run.seen for (s, p), run in self._instances.items() if s == service and not run.ended}
         self._free(service, {holder for holder in self._holders.values() if holder not in live})
         return {other: seen for other, seen in live.items() if other != process}

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, reduce
@@ -137,7 +138,7 @@ class PostgresStore:
             " to_regclass($1) is not null, clock_timestamp()",
             f'"{self._schema}".policies',  # what the last migration makes
         )
-        self._clock.answered(now)
+        self._clock.answered(now, time.monotonic())
         if version < 150000:
             raise Unavailable(f"PostgreSQL 15 or later is needed; this is {version // 10000}")
         if encoding != "UTF8":
@@ -203,13 +204,14 @@ class PostgresStore:
         """Raises asyncpg.PostgresError; Refused where the only turn brings another body under the id of a door."""
         arguments = columns.of_turns(turns)
         doors = [(n, door) for n, turn in enumerate(turns, 1) for door in turn.doors]
+        asked = time.monotonic()
         rows = await connection.fetch(
             self._sql["append with doors" if doors else "append"],
             *arguments,
             *(columns.of_doors(doors) if doors else ()),
         )
         now, accepted, foul = rows[0][:3]
-        self._clock.answered(now)
+        self._clock.answered(now, asked)
         if foul and alone:
             raise Refused("something else came from outside under this id before")
         earlier = () if rows[0][3] is None else tuple(_said(row[3:]) for row in rows)
@@ -233,9 +235,10 @@ class PostgresStore:
             await self._fetch(self._sql["published"], *columns.of_versions(marks))
 
     async def claim(self, service: str, limit: int, lease: float) -> tuple[list[Due], float]:
+        asked = time.monotonic()
         rows = await self._fetch(self._sql["claim"], service, limit, lease)
         now, following, overdue = rows[0][:3]
-        self._clock.answered(now)
+        self._clock.answered(now, asked)
         due = [Due(Stream(*row[3:6]), row[6], row[7]) for row in rows if row[3] is not None]
         if len(due) >= limit:
             return due, 0.0
@@ -244,9 +247,10 @@ class PostgresStore:
         seconds = inf if following is None else max(0.0, following)
         return due, min(seconds, lease) if due else seconds
 
-    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
-        rows = await self._fetch(self._sql["alive"], service, process, list(silent))
-        self._clock.answered(rows[0][0])
+    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+        asked = time.monotonic()
+        rows = await self._fetch(self._sql["alive"], service, process, list(silent), list(silent.values()))
+        self._clock.answered(rows[0][0], asked)
         return {other: seen for _, other, seen in rows if other is not None}
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:

@@ -221,9 +221,10 @@ class Store(Protocol):
         """Streams of this service that are due, leased to the caller; and seconds until the next one is due (inf: none)."""
         ...
 
-    async def alive(self, service: str, process: str, silent: Sequence[str]) -> dict[str, datetime]:
+    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
         """This process lives. The last signs of life of the others of its service that have not ended: they change while
-        their process lives. What the `silent` hold, and those that have ended, is due at once, and the silent have ended."""
+        their process lives. The `silent` have ended, if these are still their last signs; what they hold, and those that had
+        ended, is due at once. One that gives a sign again has not ended."""
         ...
 
     async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:

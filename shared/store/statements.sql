@@ -2,13 +2,16 @@
 -- Waits for no disk: what a crash brings back is only said again. In the order in which appends take the same rows.
 with hurried as materialized (select set_config('synchronous_commit', 'off', true)),
      taken as materialized (
-    select h.ctid, a.version
+    select h.tenant, h.workflow, h.stream, a.version
       from unnest($1::text[], $2::text[], $3::text[], $4::int[]) as a(tenant, workflow, stream, version), :schema.heads h, hurried
      where h.tenant = a.tenant and h.workflow = a.workflow and h.stream = a.stream and h.published < a.version
      order by h.tenant, h.workflow, h.stream
        for update of h
 )
-update :schema.heads h set published = greatest(h.published, t.version) from taken t where h.ctid = t.ctid
+update :schema.heads h
+   set published = greatest(h.published, t.version)
+  from taken t
+ where h.tenant = t.tenant and h.workflow = t.workflow and h.stream = t.stream
 
 -- name: claim
 with picked as materialized (
@@ -35,23 +38,30 @@ select clock_timestamp(),
  order by leased.wanted
 
 -- name: alive
+-- Whoever was found silent and gives a sign all the same has not ended.
 with mine as (
-    update :schema.instances set seen = now() where service = $1 and process = $2
+    insert into :schema.instances (service, instance, process, began, seen) values ($1, $2, $2, now(), now())
+        on conflict (service, process) do update set seen = now(), ended = null
 ),
 over as (
-    update :schema.instances set ended = now() where service = $1 and process = any($3::text[]) and ended is null
+    update :schema.instances i
+       set ended = now()
+      from unnest($3::text[], $4::timestamptz[]) as silent(process, seen)
+     where i.service = $1 and i.process = silent.process and i.seen = silent.seen and i.ended is null
+    returning i.process
 ),
 freed as (
     update :schema.due d
        set at = now(), holder = ''
      where d.service = $1 and d.holder <> '' and d.holder <> $2
-       and (d.holder = any($3::text[])
+       and (d.holder in (select process from over)
             or not exists (select from :schema.instances i
                             where i.service = $1 and i.process = d.holder and i.ended is null))
 )
 select clock_timestamp(), i.process, i.seen
   from (values (1)) as once
-  left join :schema.instances i on i.service = $1 and i.process <> $2 and i.ended is null and i.process <> all($3::text[])
+  left join :schema.instances i
+         on i.service = $1 and i.process <> $2 and i.ended is null and i.process not in (select process from over)
 
 -- name: attempts
 insert into :schema.attempts as a (at, attempts, service, topic, partition, "offset")

@@ -17,16 +17,22 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: Any = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the default one shows locals: passwords, bodies
+        )
     )
+    plain = structlog.processors.format_exc_info
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, plain, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=last))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, plain], processor=last))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("aiokafka", "httpx2", "openai", "faststream"):  # what they cannot do, our own lines say once
+    for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # what they cannot do, our own lines say once
         logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "CRITICAL")

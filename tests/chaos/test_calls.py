@@ -1,6 +1,7 @@
 """Model calls, when the gateway that makes them leaves or dies."""
 
 import json
+import signal
 
 from contracts.gateway import AttemptStarted
 from infra.servers import Servers
@@ -55,6 +56,31 @@ async def test_a_killed_gateways_calls_are_taken_over_and_the_lost_attempts_are_
         await house.at_rest()
         await house.is_whole()
         assert (await house.verified()).differences == []
+
+
+async def test_a_gateway_that_slept_and_comes_back_keeps_the_calls_that_it_makes_from_then_on(
+    servers: Servers, scripted: str
+) -> None:
+    async with House.open(servers, scripted, script="ok@4s", HANSARD_LEASE_SECONDS="1", partitions=2) as house:
+        sleeper = house.serve("gateway", instance="1", key="sleeper")
+        house.serve("gateway", instance="2", key="other")
+        house.serve(*REST, key="rest")
+        await house.ready()
+        sleeper.signal(signal.SIGSTOP)
+        await until(lambda: ended(house), "the other one has found it silent")
+        sleeper.signal(signal.SIGCONT)
+        await until(lambda: ended(house, is_so=False), "it has given a sign again")
+        await house.ready()
+        asked = await house.ask(*({"text": f"What is sleep number {n}?"} for n in range(12)))
+        await house.answered(asked)
+        attempts = await house.rows(f"select count(*), max(data->>'attempt') from events where kind = '{AttemptStarted.kind}'")
+        assert attempts == [(len(asked), "1")], "none was taken from it, none was made twice"
+        await house.at_rest()
+        await house.is_whole()
+
+
+async def ended(house: House, is_so: bool = True) -> bool:
+    return await house.rows("select ended is not null from instances where service = 'gateway' and instance = '1'") == [(is_so,)]
 
 
 def calling(house: House, workflow: str) -> bool:

@@ -405,26 +405,47 @@ class StoreSuite:
             await store.began("gateway", process, process, True)
         far = EARLIER + FAR * 100
         await store.append([turn(lost, due=far, holder="silent"), turn(kept, due=far, holder="loud")])
-        assert (await store.alive("gateway", "mine", [])).keys() == {"silent", "loud"}
+        signs = await store.alive("gateway", "mine", {})
+        assert signs.keys() == {"silent", "loud"}
         assert (await store.claim("gateway", 10, 60))[0] == []
-        assert (await store.alive("gateway", "mine", ["silent"])).keys() == {"loud"}
+        assert (await store.alive("gateway", "mine", {"silent": signs["silent"]})).keys() == {"loud"}
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [lost]
         assert await store.began("gateway", "silent", "again", True) is False, "it is known to have ended"
+
+    async def test_one_that_gives_a_sign_at_the_last_moment_or_later_has_not_ended(self, store: Store) -> None:
+        for process in ("other", "mine"):
+            await store.began("gateway", process, process, True)
+        before = await store.alive("gateway", "mine", {})
+
+        async def another_sign() -> bool:
+            await store.alive("gateway", "other", {})
+            return await store.alive("gateway", "mine", {}) != before
+
+        await until(another_sign)
+        late = await store.alive("gateway", "mine", before)
+        assert late.keys() == {"other"}, "it spoke before it was found silent"
+        assert (await store.alive("gateway", "mine", late)).keys() == set()
+        await store.alive("gateway", "other", {})
+        stream = a_stream("gateway/x/1")
+        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="other")])
+        assert (await store.alive("gateway", "mine", {})).keys() == {"other"}
+        assert (await store.claim("gateway", 10, 60))[0] == [], "what it began after its silence is its own"
+        assert await store.began("gateway", "other", "next", True) is True, "and its end was not clean"
 
     async def test_a_sign_of_life_is_another_each_time_and_for_its_service_alone(self, store: Store) -> None:
         for service, process in (("gateway", "mine"), ("gateway", "other"), ("planner", "third")):
             await store.began(service, process, process, True)
-        first = await store.alive("gateway", "mine", [])
-        await until(lambda: store.alive("gateway", "other", []))
-        second = await store.alive("gateway", "mine", [])
+        first = await store.alive("gateway", "mine", {})
+        await until(lambda: store.alive("gateway", "other", {}))
+        second = await store.alive("gateway", "mine", {})
         assert set(first) == set(second) == {"other"}
-        assert first != second == await store.alive("gateway", "mine", [])
+        assert first != second == await store.alive("gateway", "mine", {})
 
     async def test_what_nobody_holds_any_more_is_due_at_the_next_sign_of_life(self, store: Store) -> None:
         stream = a_stream("gateway/x/1")
         await store.began("gateway", "mine", "mine", True)
         await store.append([turn(stream, due=EARLIER + FAR * 100, holder="never began")])
-        await store.alive("gateway", "mine", [])
+        await store.alive("gateway", "mine", {})
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
 
     @pytest.mark.parametrize(("name", "alone", "free"), [("a", True, True), ("b", True, False), ("a", False, False)])

@@ -340,7 +340,7 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_it
     await loop.hear(call_heard())
     at[0] += timedelta(seconds=6)
     assert (await store.claim("gateway", 10, 15))[0] == []
-    await store.alive("gateway", "other", ["mine"])
+    await store.alive("gateway", "other", await store.alive("gateway", "other", {}))
     other, _ = hands(store, silent)
     dues, _ = await store.claim("gateway", 10, 15)
     await other.wake(dues)

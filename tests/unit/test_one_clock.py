@@ -100,14 +100,23 @@ def test_a_clock_goes_on_from_the_last_answer_by_monotonic_time(monkeypatch: pyt
     seconds = [100.0]
     monkeypatch.setattr("shared.store.clock.time.monotonic", lambda: seconds[0])
     mine = Clock()
-    mine.answered(NOON)
+    mine.answered(NOON, 100.0)
     seconds[0] += 2.5
     assert mine.now() == NOON + timedelta(seconds=2.5)
-    mine.answered(NOON - HOUR)
+    mine.answered(NOON - HOUR, 101.0)
     assert mine.now() == NOON - HOUR, "the last answer counts, also where the clock was put back"
+
+
+def test_of_two_answers_that_were_under_way_at_once_the_later_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr("shared.store.clock.time.monotonic", lambda: seconds[0])
+    mine = Clock()
+    mine.answered(NOON, 99.0)
+    mine.answered(NOON - timedelta(milliseconds=200), 99.5)  # an append's: taken before its commit, come after
+    assert mine.now() == NOON
 
 
 def test_how_far_this_machines_clock_is_off_is_known() -> None:
     mine = Clock()
-    mine.answered(datetime.now(NOON.tzinfo) - HOUR)
+    mine.answered(datetime.now(NOON.tzinfo) - HOUR, 0.0)
     assert 3599 < mine.ahead < 3700
