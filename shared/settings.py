@@ -29,10 +29,10 @@ class Settings(BaseSettings):
     kafka_key: Path | None = None
     topic_prefix: str = Field(default="", description="put before every topic and consumer group")
     partitions: int = Field(
-        default_factory=lambda: min(6, max(1, (os.cpu_count() or 1) // 2)),
+        default_factory=lambda: min(6, max(2, os.cpu_count() or 1)),
         ge=1,
-        description="of each topic, when it is created; so many processes of a service share its work. Not given: half as many"
-        " as this machine has processors, 1 to 6, or as many as the topics have that are there. Given: those with fewer get more",
+        description="of each topic, when it is created; so many processes of a service share its work. Not given: as many"
+        " as this machine has processors, 2 to 6, or as many as the topics have that are there. Given: those with fewer get more",
     )
     replication: int = Field(
         default=0,
