@@ -1,1 +1,1 @@
-"""The Kafka room: the only one that imports aiokafka and FastStream."""
+"""The Kafka room: the only one that imports aiokafka."""

@@ -164,7 +164,7 @@ class Ear:
 
 def woken(stream: Stream, heard: int) -> Heard:
     """The stream's waking, as its hearing number `heard` + 1."""
-    return _within(stream, Woken(), _waking(heard))
+    return brought(stream, Woken(), _waking(heard))
 
 
 def waking(stream: Stream, heard: int) -> UUID:
@@ -181,14 +181,10 @@ def returned(stream: Stream, outcome: Outcome) -> Heard:
     return brought(stream, outcome, f"attempt/{outcome.attempt}")
 
 
-def brought(stream: Stream, fact: Outcome, name: str) -> Heard:
-    """What a performer brings to a stream of its service that made no attempt. Once under one name: the first is heard."""
-    return _within(stream, fact, name)
-
-
-def _within(stream: Stream, message: Message, name: str) -> Heard:
+def brought(stream: Stream, fact: Message, name: str) -> Heard:
+    """What comes to a stream from within its service. Once under one name: the first is heard."""
     cause, digest = _cause_within(stream, name), hashlib.sha256(name.encode()).digest()
-    return Heard(stream, cause, message.kind, digest, f"/hansard/{stream.service}", str(cause), message=message)
+    return Heard(stream, cause, fact.kind, digest, f"/hansard/{stream.service}", str(cause), message=fact)
 
 
 def _cause_within(stream: Stream, name: str) -> UUID:

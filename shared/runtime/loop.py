@@ -181,8 +181,7 @@ class Loop:
         slots, now = self.hands.free if self.hands else 0, self.store.now()
         for stream, mine in by_stream.items():
             live = self._lives[stream]
-            involved = max((heard.at for heard in mine if heard.at), default=live.at)
-            floor = max(live.at, involved)
+            floor = max([live.at, *(heard.at for heard in mine if heard.at)])
             work = works[stream] = self.floor.begin(stream, live, max(now, floor), floor)
             arrival = self._lives[arrivals[stream]] if stream in arrivals else None
             for heard in mine:
