@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from contracts.envelope import ATTRIBUTES
-from contracts.message import Message
-from contracts.topics import Topic, Topics
+from contracts.catalog import Topic, Topics
+from hansard.envelope import ATTRIBUTES
+from hansard.message import Message
 
 Kind = type[Message]
 Document = dict[str, Any]
@@ -119,17 +119,17 @@ def _channel(topic: Topic) -> Document:
         "messages": {kind.kind: {"$ref": f"#/components/messages/{kind.kind}"} for kind in topic.kinds},
         **({"tags": [{"name": "door", "description": "open to the outside"}]} if topic.door else {}),
         "x-door": topic.door,
-        "x-speakers": list(topic.speakers),
-        "x-hearers": list(topic.hearers),
+        "x-speakers": list(topic.producers),
+        "x-hearers": list(topic.consumers),
         "bindings": {"kafka": {"topic": topic.name, "topicConfiguration": configuration, "bindingVersion": _BINDINGS}},
     }
 
 
 def _operations(table: Topics) -> Iterator[tuple[str, Document]]:
     for topic in table.all:
-        for service in topic.speakers:
+        for service in topic.producers:
             yield f"{service}.says.{topic.name}", _operation("send", f"{service} says", topic)
-        for service in topic.hearers:
+        for service in topic.consumers:
             yield f"{service}.hears.{topic.name}", _operation("receive", f"{service} hears", topic)
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from contracts.message import Command
+from hansard.message import Command
 
 
 class CancelWorkflow(Command):

@@ -1,23 +1,8 @@
 """What could not be heard: never lost, never looping, never in the way of its neighbours."""
 
-from typing import Literal
-
 from pydantic import Field
 
-from contracts.message import Event
-
-DeadReason = Literal[
-    "unreadable",  # body, headers or envelope cannot be parsed
-    "unknown-kind",  # waits for an upgrade
-    "invalid",  # a known kind with fields that are not of its schema
-    "too-large",
-    "id-reused",  # the same id with another body
-    "correlation-in-use",
-    "not-expected",  # nothing that this could be an answer to, or not allowed on this topic
-    "poison",  # the decision itself failed
-    "crashed",  # the process ended more than once while hearing it
-    "refused-by-store",
-]
+from hansard.message import DeadReason, Event
 
 
 class DeadLettered(Event):
@@ -31,7 +16,7 @@ class DeadLettered(Event):
     door: bool = Field(description="it came from outside: what it claims about a workflow is only a claim")
     message_kind: str = Field(default="", description="CloudEvents type of what was heard, where it was readable")
     message_id: str = Field(default="", description="CloudEvents id of what was heard, as its sender wrote it")
-    cause: str = Field(description="cause id of the dead hearing")
+    causation_id: str = Field(description="cause id of the dead hearing")
     topic: str
     partition: int
     offset: int

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contracts.asyncapi import asyncapi, schema
+from contracts.catalog import Topics
 from contracts.goldens import Golden, missing
-from contracts.topics import Topics
 
 HERE = Path(__file__).parent
 TABLE = Topics()

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from contracts.codec import decode, encode
-from contracts.envelope import Envelope, headers
-from contracts.message import Message
+from contracts.catalog import Topics
 from contracts.samples import COMPLETE, minimal
-from contracts.topics import Topics
+from hansard.codec import decode, encode
+from hansard.envelope import Envelope, headers
+from hansard.message import Message
 
 Kind = type[Message]
 
@@ -82,8 +82,8 @@ def missing(table: Topics, there: Mapping[str, list[Golden]]) -> Iterator[Golden
 
 def _golden(kind: Kind, table: Topics, name: str, given: dict[str, Any]) -> Golden:
     body = encode(decode(kind, json.dumps(given).encode()))
-    said = _said(kind, table, body) if name.startswith("complete") else _at_a_door(kind, body)
-    return Golden(kind.kind, name, given, said.correlationid, {k: v.decode() for k, v in headers(said)}, body.decode())
+    message = _said(kind, table, body) if name.startswith("complete") else _at_a_door(kind, body)
+    return Golden(kind.kind, name, given, message.correlation_id, {k: v.decode() for k, v in headers(message)}, body.decode())
 
 
 def _at_a_door(kind: Kind, body: bytes) -> Envelope:
@@ -93,17 +93,17 @@ def _at_a_door(kind: Kind, body: bytes) -> Envelope:
 
 def _said(kind: Kind, table: Topics, body: bytes) -> Envelope:
     """Every attribute."""
-    speakers = [service for topic in table.all if kind in topic.kinds for service in topic.speakers]
+    speakers = [service for topic in table.all if kind in topic.kinds for service in topic.producers]
     return Envelope(
         id=str(uuid5(NAMESPACE_URL, kind.kind)),
         source=f"/hansard/{speakers[0]}" if speakers else "/shop",
         type=kind.kind,
         data=body,
-        correlationid="order-77",
+        correlation_id="order-77",
         tenant="acme",
         subject=speakers[0] if speakers else "order",
         time=datetime(2026, 1, 5, 9, 0, 0, 123456, UTC),
-        causationid=str(uuid5(NAMESPACE_URL, f"cause/{kind.kind}")),
+        causation_id=str(uuid5(NAMESPACE_URL, f"cause/{kind.kind}")),
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         sequence=7,
         datahash=hashlib.sha256(body).hexdigest(),

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Json, Money, Name
 from contracts.plans import Plan
 from contracts.verifier import Passage
+from hansard.message import Command, Confidence, Event, Json, Money, Name
 
 
 class RunPlan(Command):

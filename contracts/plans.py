@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from contracts.message import Json, Name, Value
+from hansard.message import Json, Name, Value
 
 
 class Step(Value):

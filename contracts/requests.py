@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, Discriminator, Field, Tag, field_validator, model_validator
 
-from contracts.message import Command, Json, Money, Name
 from contracts.plans import Plan
+from hansard.message import Command, Json, Money, Name
 
 Architecture = Literal[
     "specialist",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts.message import Confidence, Event, Money
+from hansard.message import Confidence, Event, Money
 
 
 class RequestRouted(Event):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from contracts import control, dead_letters, gateway, planner, requests, results, router, specialists, verifier
-from contracts.message import Message
+from hansard.message import Message
 
 _DEADLINE = "2026-01-05T09:05:00Z"
 _PROBE = "default/order-77/gateway/specialists/draft.1/1#1"
@@ -125,7 +125,7 @@ COMPLETE: dict[type[Message], dict[str, Any]] = {
         "door": True,
         "message_kind": "hansard.requests.submit.v1",
         "message_id": "order-77",
-        "cause": "5f0c3a52-9d34-5b0e-8d53-0f8c4a1b7e11",
+        "causation_id": "5f0c3a52-9d34-5b0e-8d53-0f8c4a1b7e11",
         **_ORIGIN,
         "hash": "bba1e5161d0c412b72dfa9712a2012eacebc64796c21246f73ede0684b786b1c",
     },

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Json, Money, Name, Path, Value
 from contracts.verifier import Passage
+from hansard.message import Command, Confidence, Event, Json, Money, Name, Path, Value
 
 
 class Given(Value):

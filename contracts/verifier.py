@@ -2,7 +2,7 @@
 
 from pydantic import AwareDatetime, Field
 
-from contracts.message import Command, Confidence, Event, Json, Money, Path, Value
+from hansard.message import Command, Confidence, Event, Json, Money, Path, Value
 
 
 class Passage(Value):

@@ -112,7 +112,7 @@ class Supervisor:
         say: Callable[[str], None] = lambda _: None,
         command: Callable[[str, str], list[str]] = served,
     ) -> None:
-        self.home, self.names, self.say, self.command = home, tuple(names), say, command
+        self.home, self.names, self.publish, self.command = home, tuple(names), say, command
         self._running: dict[str, Running] = {}
         self._http: dict[str, str] = {}
         self._falls: dict[str, int] = dict.fromkeys(names, 0)
@@ -133,7 +133,7 @@ class Supervisor:
             self._start(name)
         self._write()
 
-    def look(self) -> None:
+    def load(self) -> None:
         """Brings back what has died, when its time has come."""
         if self._stopping:
             return
@@ -150,7 +150,7 @@ class Supervisor:
         """Looks after them until `ended`, then stops them."""
         try:
             while not ended():
-                self.look()
+                self.load()
                 time.sleep(LOOK)
         finally:
             self.stop()
@@ -186,7 +186,7 @@ class Supervisor:
         self._falls[name] += 1
         self._restarts[name] += 1
         self._again[name] = time.monotonic() + wait
-        self.say(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
+        self.publish(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"

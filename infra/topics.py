@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from shared.kafka.admin import Change, DoorError, apply, check_doors, plan
 from shared.kafka.connection import group_name, topic_name
-from shared.kafka.topics import Change, DoorError, apply, check_doors, plan
 from shared.settings import Settings
 
 __all__ = ["Change", "DoorError", "acls", "apply", "check_doors", "plan"]
@@ -20,8 +20,8 @@ def acls(settings: Settings) -> Iterator[str]:
     rules: dict[tuple[str, str, str], None] = {}
     for topic in settings.topics.all:
         name = topic_name(settings, topic.name)
-        rules.update({(service, "Write", f"--topic {name}"): None for service in topic.speakers})
-        rules.update({(service, "Read", f"--topic {name}"): None for service in (*topic.hearers, "console")})
-        rules.update({(service, "Read", f"--group {group_name(settings, service)}"): None for service in topic.hearers})
+        rules.update({(service, "Write", f"--topic {name}"): None for service in topic.producers})
+        rules.update({(service, "Read", f"--topic {name}"): None for service in (*topic.consumers, "console")})
+        rules.update({(service, "Read", f"--group {group_name(settings, service)}"): None for service in topic.consumers})
     for service, operation, resource in rules:
         yield f"{ADD} User:hansard-{service} --operation {operation} {resource}"

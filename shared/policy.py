@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from pydantic import JsonValue
 
-from shared.decider import Decider, State
+from hansard.decider import Decider, State
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from contracts.message import Intent, Message, Outcome
-from shared.decider import Decider, State
+from hansard.decider import Decider, State
+from hansard.message import Intent, Message, Outcome
+from shared.eventstore.model import EventStore, StoredMessage, Stream
 from shared.policy import Basis, canonical, is_behind
-from shared.store.record import Said, Store, Stream
 
 S = TypeVar("S", contravariant=True)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
@@ -26,18 +26,18 @@ class Perform(Protocol[S, Attempt]):
     async def __call__(self, state: S, intent: Attempt, stream: Stream) -> Outcome: ...
 
 
-class Desk(Protocol):
+class PerformerContext(Protocol):
     """What a performer may use of the house. Raises Unavailable where the store is away, unless it waits."""
 
     def now(self) -> datetime:
         """The store's clock, as this process knows it: the only one that counts."""
         ...
 
-    async def bring(self, stream: Stream, fact: Outcome, name: str) -> Any:
+    async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
         """A stream of this service hears a fact, once under this name for good; then its state. Waits for the store."""
         ...
 
-    async def look(self, streams: Sequence[Stream]) -> list[Any]:
+    async def load(self, streams: Sequence[Stream]) -> list[Any]:
         """The states of streams of this service as they are on the record now, whoever wrote them."""
         ...
 
@@ -45,11 +45,11 @@ class Desk(Protocol):
         """See Store."""
         ...
 
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> Said | None:
+    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
         """See Store."""
         ...
 
-    def whisper(self, stream: Stream, message: Message, id: UUID) -> None:
+    def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
         """Publishes what is not on the record to its topic, or drops it. Never waits, never fails."""
         ...
 
@@ -62,7 +62,7 @@ class Performer(Generic[State, Attempt]):
     """
 
     intent: type[Attempt]
-    open: Callable[[Desk], Any]  # -> AbstractAsyncContextManager[Perform]
+    open: Callable[[PerformerContext], Any]  # -> AbstractAsyncContextManager[Perform]
     limit: int = 64
 
 
@@ -77,10 +77,10 @@ class Service(Generic[State]):
 
     name: str
     decider: Decider[State]
-    hears: Mapping[type[Message], Callable[[Any], str | None]]
+    receives: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[State, Any] | None = None
     basis: Basis[State] | None = None
-    informed: "Callable[[Store], Awaitable[Service[State]]] | None" = None
+    informed: "Callable[[EventStore], Awaitable[Service[State]]] | None" = None
 
     def __post_init__(self) -> None:
         if self.basis is not None and not is_behind(canonical(self.basis.data), self.decider.policy):
@@ -88,7 +88,7 @@ class Service(Generic[State]):
 
     def stream(self, message: Message) -> str | None:
         """The name of the stream that hears this: `planner`, `specialists/draft.1`; None where none does."""
-        find = self.hears.get(type(message))
+        find = self.receives.get(type(message))
         part = find(message) if find else None
         return None if part is None else f"{self.name}/{part}" if part else self.name
 
@@ -108,4 +108,4 @@ def mine(prefix: str, path: str) -> str | None:
     return rest.rpartition("/")[0]
 
 
-__all__ = ["Desk", "Perform", "Performer", "Service", "mine"]
+__all__ = ["Perform", "Performer", "PerformerContext", "Service", "mine"]

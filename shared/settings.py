@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contracts.topics import Topics
+from contracts.catalog import Topics
 
 
 class Settings(BaseSettings):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from infra.migrations import migrate
 from infra.servers import Servers
-from shared.store.postgres import PostgresStore
+from shared.eventstore.postgres import PostgresEventStore
 from tests import containers
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,9 +53,9 @@ async def schema(postgres_dsn: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def store(postgres_dsn: str, schema: str) -> AsyncIterator[PostgresStore]:
+async def store(postgres_dsn: str, schema: str) -> AsyncIterator[PostgresEventStore]:
     """An empty record in Postgres."""
-    store = await PostgresStore.open(postgres_dsn, schema=schema)
+    store = await PostgresEventStore.open(postgres_dsn, schema=schema)
     yield store
     await store.close()
 

@@ -57,8 +57,8 @@ def _started(stack: contextlib.ExitStack, there: Addresses) -> Addresses:
     running = [(stack.enter_context(_container(name, given)), at, ready) for name, at, ready in asked if at]
     for container, at, ready in running:
         if not wait_for(partial(ready, at), seconds=PATIENCE):
-            said = b"".join(container.get_logs()).decode(errors="replace")
-            raise AssertionError(f"{container.image} does not answer after {PATIENCE:.0f} s\n{said[-2000:]}")
+            stored = b"".join(container.get_logs()).decode(errors="replace")
+            raise AssertionError(f"{container.image} does not answer after {PATIENCE:.0f} s\n{stored[-2000:]}")
     return there | started
 
 

@@ -24,8 +24,8 @@ import yaml
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from contracts.catalog import SERVICES
 from contracts.requests import SubmitRequest
-from contracts.topics import SERVICES
 from infra.audit.verify import Report, verify, workflows
 from infra.cli.bus import lag
 from infra.cli.running import services
@@ -33,8 +33,8 @@ from infra.migrations import migrate
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Running, Spec
 from infra.topics import apply
+from shared.eventstore.postgres import PostgresEventStore
 from shared.settings import Settings
-from shared.store.postgres import PostgresStore
 
 ROOT = Path(__file__).parents[1]
 LONG = 90.0  # seconds: a bound, not an expectation
@@ -57,7 +57,7 @@ def model(servers: Servers) -> Running:
 
 
 @dataclass(frozen=True)
-class Said:
+class StoredMessage:
     """One record of a topic, as any client sees it."""
 
     topic: str
@@ -102,7 +102,7 @@ class Process:
         return process.alive(self.running)
 
     @property
-    def said(self) -> str:
+    def messages(self) -> str:
         """Its log, without colours."""
         return re.sub(r"\x1b\[[0-9;]*m", "", self.log.read_text(errors="replace"))
 
@@ -130,11 +130,11 @@ class House:
     folder: Path
     environment: dict[str, str]
     processes: dict[str, Process] = field(default_factory=dict)
-    heard: list[Said] = field(default_factory=list)
+    processed: list[StoredMessage] = field(default_factory=list)
     _again: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = field(default_factory=dict)
     _producer: AIOKafkaProducer | None = None
     _ear: "asyncio.Task[None] | None" = None
-    _store: PostgresStore | None = None
+    _store: PostgresEventStore | None = None
 
     @classmethod
     async def build(
@@ -301,7 +301,7 @@ class House:
         """From now on `heard` holds every record of every topic of ours, from the first."""
         if self._ear is None:
             self._ear = asyncio.create_task(self._listen())
-            self._ear.add_done_callback(lambda ear: None if ear.cancelled() else ear.result())
+            self._ear.add_done_callback(lambda parser: None if parser.cancelled() else parser.result())
 
     async def _listen(self) -> None:
         prefix = self.settings.topic_prefix
@@ -318,25 +318,27 @@ class House:
         try:
             async for record in consumer:
                 headers = {name: value.decode() for name, value in record.headers}
-                self.heard.append(Said(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value))
+                self.processed.append(
+                    StoredMessage(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value)
+                )
         finally:
             await consumer.stop()
 
     @property
-    def results(self) -> dict[str, list[Said]]:
+    def results(self) -> dict[str, list[StoredMessage]]:
         """What is on `results`, by workflow; repeats of one event are one."""
-        found: dict[str, dict[str, Said]] = {}
-        for one in self.heard:
+        found: dict[str, dict[str, StoredMessage]] = {}
+        for one in self.processed:
             if one.topic == "results":
                 found.setdefault(one.workflow, {})[one.id] = one
         return {workflow: list(by_id.values()) for workflow, by_id in found.items()}
 
-    def letters(self, **wanted: Any) -> list[Said]:
+    def letters(self, **wanted: Any) -> list[StoredMessage]:
         """What is on `dead-letters` with these values in its data; repeats of one event are one."""
-        found = {one.id: one for one in self.heard if one.topic == "dead-letters"}
+        found = {one.id: one for one in self.processed if one.topic == "dead-letters"}
         return [one for one in found.values() if wanted.items() <= one.data.items()]
 
-    async def answered(self, ids: Iterable[str], seconds: float = LONG) -> dict[str, Said]:
+    async def answered(self, ids: Iterable[str], seconds: float = LONG) -> dict[str, StoredMessage]:
         """The one result of each, when they are all there."""
         await self.listen()
         wanted = set(ids)
@@ -354,9 +356,9 @@ class House:
 
     # its record
 
-    async def store(self) -> PostgresStore:
+    async def store(self) -> PostgresEventStore:
         if self._store is None:
-            self._store = await PostgresStore.open(
+            self._store = await PostgresEventStore.open(
                 self.settings.postgres.get_secret_value(), schema=self.settings.postgres_schema
             )
         return self._store
@@ -376,8 +378,8 @@ class House:
 
         async def quiet() -> bool:
             [(waiting, overdue)] = await self.rows(
-                "select (select count(*) from heads where published < version),"
-                " (select count(*) from due where at < now() - interval '100 ms')"
+                "select (select count(*) from streams where published < version),"
+                " (select count(*) from wake_ups where at < now() - interval '100 ms')"
             )
             return not waiting and not overdue
 
@@ -408,14 +410,14 @@ class House:
         assert await self.rows(ONE_EFFECT) == []
         assert await self.rows(TWO_IDS) == []
         await self.listen()
-        heard = {one.id for one in self.heard}
+        entry = {one.id for one in self.processed}
         recorded = {str(id_): (topic, stream, version) for id_, topic, stream, version in await self.rows(EVENTS)}
-        assert heard - recorded.keys() == set(), "published, and not on the record"
+        assert entry - recorded.keys() == set(), "published, and not on the record"
         await until(
-            lambda: recorded.keys() <= {one.id for one in self.heard},
-            lambda: f"not published: {[recorded[i] for i in recorded.keys() - {one.id for one in self.heard}][:5]}",
+            lambda: recorded.keys() <= {one.id for one in self.processed},
+            lambda: f"not published: {[recorded[i] for i in recorded.keys() - {one.id for one in self.processed}][:5]}",
         )
-        assert in_order(self.heard) == []
+        assert in_order(self.processed) == []
 
     async def close(self) -> None:
         """Ends what lives in this event loop: the ear, the producer, the connections."""
@@ -430,7 +432,7 @@ class House:
         if self._store is not None:
             store, self._store = self._store, None
             await store.close()
-        self.heard = []
+        self.processed = []
 
 
 GAPS = """select workflow, stream from events group by tenant, workflow, stream
@@ -440,19 +442,19 @@ HEADS = """select workflow, stream, version, heard from heads h
                                where (e.tenant, e.workflow, e.stream) = (h.tenant, h.workflow, h.stream))
                or heard <> (select count(*) from hearings e
                              where (e.tenant, e.workflow, e.stream) = (h.tenant, h.workflow, h.stream))"""
-ONE_RESULT = "select workflow from events where topic = 'results' group by tenant, workflow having count(*) > 1"
+ONE_RESULT = "select workflow from messages where topic = 'results' group by tenant, workflow having count(*) > 1"
 ONE_EFFECT = """select workflow, stream, data->>'attempt' from events where kind = 'hansard.gateway.attempt-started.v1'
                  group by tenant, workflow, stream, data->>'attempt' having count(*) > 1"""
-TWO_IDS = "select id from events group by id having count(*) > 1"
-EVENTS = "select id, topic, stream, version from events"
+TWO_IDS = "select id from messages group by id having count(*) > 1"
+EVENTS = "select id, topic, stream, version from messages"
 
 
-def in_order(heard: Iterable[Said]) -> list[str]:
+def in_order(entry: Iterable[StoredMessage]) -> list[str]:
     """First publications that came after a later word of their stream on the same topic."""
     last: dict[tuple[str, str, str, str], int] = {}
     seen: set[str] = set()
     wrong: list[str] = []
-    for one in heard:
+    for one in entry:
         if one.id in seen:
             continue
         seen.add(one.id)

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from contracts.message import Intent, Message
-from shared.decider import Context, Decider
+from hansard.decider import Context, Decider
+from hansard.message import Intent, Message
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
@@ -17,8 +17,8 @@ def told(decider: Decider[Any], given: Sequence[Message], when: Message, context
     Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out. The second time as
     an audit does, which knows of a free slot only by the intent that was said.
     """
-    said = list(decider.decide(decider.fold(given), when, context))
-    audited = replace(context, may_perform=any(isinstance(message, Intent) for message in said))
+    stored = list(decider.decide(decider.fold(given), when, context))
+    audited = replace(context, may_perform=any(isinstance(message, Intent) for message in stored))
     again = list(decider.decide(decider.fold(given), when, audited))
-    assert said == again, "the same hearing was decided in two ways"
-    return said
+    assert stored == again, "the same hearing was decided in two ways"
+    return stored

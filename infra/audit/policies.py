@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from contracts.topics import Topics
-from shared.decider import Decider
+from contracts.catalog import Topics
+from hansard.decider import Decider
+from shared.eventstore.model import EventStore
 from shared.policy import is_behind
-from shared.runtime.turns import Floor
+from shared.runtime.processor import Processor
 from shared.service import Service
-from shared.store.record import Store
 
-Floors = Mapping[str, Floor[Any] | str]  # by version; where nobody can decide, why
+Floors = Mapping[str, Processor[Any] | str]  # by version; where nobody can decide, why
 _ANY_SIZE = 1 << 62
 
 
 class Policies:
     """What a store keeps of policies. Each is read and made once, however many workflows ask for it."""
 
-    def __init__(self, store: Store, topics: Topics | None = None) -> None:
+    def __init__(self, store: EventStore, topics: Topics | None = None) -> None:
         self._store = store
         self._topics = topics or Topics()
-        self._made: dict[tuple[str, str], Floor[Any] | str] = {}
+        self._made: dict[tuple[str, str], Processor[Any] | str] = {}
 
     async def of(self, service: Service[Any], versions: Iterable[str]) -> Floors:
         """Where these versions of this service decide."""
@@ -34,10 +34,10 @@ class Policies:
         return {version: self._made[one] for version, one in wanted.items()}
 
 
-def floor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Floor[Any] | str:
+def floor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Processor[Any] | str:
     """Where this version decides, of which `kept` is on the record; or why nobody can."""
     decider = decider_of(service, version, kept)
-    return decider if isinstance(decider, str) else Floor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
+    return decider if isinstance(decider, str) else Processor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
 
 
 def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decider[Any] | str:

@@ -8,21 +8,21 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from contracts.codec import Invalid, decode
+from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelReplied, ReplyDiscarded
-from contracts.message import Intent, Message
 from contracts.results import Result, WorkflowCompleted
 from contracts.router import RequestRouted
-from contracts.topics import Topics
-from shared.store.record import NAMESPACE, Said, Stream, uuid5
+from hansard.codec import Invalid, decode
+from hansard.message import Intent, Message
+from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
 
 
-def read(said: Said, topics: Topics) -> Message | None:
+def read(stored: StoredMessage, topics: Topics) -> Message | None:
     """The message; None for what this code does not know."""
-    kind = topics.kinds.get(said.kind)
+    kind = topics.kinds.get(stored.kind)
     try:
-        return decode(kind, said.data) if kind else None
+        return decode(kind, stored.data) if kind else None
     except Invalid:
         return None
 
@@ -59,14 +59,14 @@ class Totals:
     first: datetime | None = None
     last: datetime | None = None
 
-    def add(self, said: Said, message: Message | None) -> None:
+    def add(self, stored: StoredMessage, message: Message | None) -> None:
         """One event more."""
         self.events += 1
-        self.kinds[said.kind] += 1
-        self.services[said.stream.service] += 1
-        self.first, self.last = self.first or said.at, said.at or self.last
+        self.kinds[stored.kind] += 1
+        self.services[stored.stream.service] += 1
+        self.first, self.last = self.first or stored.at, stored.at or self.last
         if isinstance(message, RequestRouted | Result):
-            self.workflows.add((said.stream.tenant, said.stream.workflow))
+            self.workflows.add((stored.stream.tenant, stored.stream.workflow))
         match message:
             case RequestRouted(path=path, handler=handler):
                 self.paths[path] += 1
@@ -85,8 +85,8 @@ class Totals:
                 self.cost += cost
             case _:
                 pass
-        if said.topic == "results":
-            self.results["completed" if isinstance(message, WorkflowCompleted) else said.kind.split(".")[-2]] += 1
+        if stored.topic == "results":
+            self.results["completed" if isinstance(message, WorkflowCompleted) else stored.kind.split(".")[-2]] += 1
 
     def _tier(self, name: str) -> Tier:
         return self.tiers.setdefault(name, Tier())
@@ -151,26 +151,26 @@ class Effect:
         return "in doubt" if self.superseded or now > self.intent.deadline else "in flight"
 
 
-def effects(said: Iterable[Said], topics: Topics, heard: Mapping[Stream, set[UUID]] | None = None) -> list[Effect]:
+def effects(stored: Iterable[StoredMessage], topics: Topics, entry: Mapping[Stream, set[UUID]] | None = None) -> list[Effect]:
     """Every intent, in order. A receipt is whatever the stream said under the attempt's cause (or silently heard: `heard`)."""
-    intents: list[tuple[Said, Intent]] = []
-    causes: set[tuple[Stream, UUID]] = set()
+    intents: list[tuple[StoredMessage, Intent]] = []
+    entries: set[tuple[Stream, UUID]] = set()
     last: dict[Stream, int] = {}
-    for one in said:
-        causes.add((one.stream, one.cause))
+    for one in stored:
+        entries.add((one.stream, one.causation_id))
         kind = topics.kinds.get(one.kind)
         if kind is not None and issubclass(kind, Intent) and isinstance(message := read(one, topics), Intent):
             intents.append((one, message))
             last[one.stream] = message.attempt
-    for stream, ids in (heard or {}).items():
-        causes.update((stream, cause) for cause in ids)
+    for stream, ids in (entry or {}).items():
+        entries.update((stream, causation_id) for causation_id in ids)
     return [
         Effect(
             one.stream,
             one.kind,
             intent,
             one.at or intent.deadline,
-            (one.stream, attempt_cause(one.stream, intent.attempt)) in causes,
+            (one.stream, attempt_cause(one.stream, intent.attempt)) in entries,
             last[one.stream] > intent.attempt,
         )
         for one, intent in intents
@@ -181,12 +181,12 @@ def effects(said: Iterable[Said], topics: Topics, heard: Mapping[Stream, set[UUI
 class Letter:
     """A dead letter on the record."""
 
-    said: Said
+    stored: StoredMessage
     letter: DeadLettered
 
 
-def letters(said: Iterable[Said], topics: Topics) -> list[Letter]:
+def letters(stored: Iterable[StoredMessage], topics: Topics) -> list[Letter]:
     """Every dead letter, in order; of one that was redriven and died again, the last."""
-    found = ((one, read(one, topics)) for one in said if one.kind == DeadLettered.kind)
-    last = {(one.stream, one.cause): Letter(one, letter) for one, letter in found if isinstance(letter, DeadLettered)}
+    found = ((one, read(one, topics)) for one in stored if one.kind == DeadLettered.kind)
+    last = {(one.stream, one.causation_id): Letter(one, letter) for one, letter in found if isinstance(letter, DeadLettered)}
     return list(last.values())

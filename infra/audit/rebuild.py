@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
-from contracts.envelope import Envelope, Unreadable, read
-from contracts.topics import Topics
+from hansard.envelope import Envelope, Unreadable, read
+from shared.eventstore.columns import of_headers
+from shared.eventstore.model import NAMESPACE, EventStore, StoredMessage, Stream, uuid5
 from shared.kafka.record import Record
-from shared.store.columns import of_headers
-from shared.store.record import NAMESPACE, Said, Store, Stream, uuid5
 
 REBUILT = "rebuilt"  # stands for a version of code and policy that Kafka does not tell
 KEPT = 20  # findings of each sort that are kept to be shown; the rest is counted
@@ -36,7 +36,7 @@ class NotEmpty(ValueError):
 class Told:
     """What one record tells: a row of `said` or of `brought` in rebuild.sql, or that it is no word of ours, and why."""
 
-    said: Row | None = None
+    messages: Row | None = None
     brought: Row | None = None
     stranger: str = ""
 
@@ -50,31 +50,31 @@ def told(record: Record, topics: Topics) -> Told | None:
         envelope = read(record.value, record.headers)
     except Unreadable:
         place = f"{record.topic}.{record.partition}.{record.offset}"
-        cause = uuid5(NAMESPACE, place)
-        nameless = Envelope(id=str(cause), source="", type="", data=record.value or b"", correlationid=place)
-        return Told(brought=_brought(record, nameless, cause))
+        causation_id = uuid5(NAMESPACE, place)
+        nameless = Envelope(id=str(causation_id), source="", type="", data=record.value or b"", correlation_id=place)
+        return Told(brought=_brought(record, nameless, causation_id))
     if topic.door:
-        cause = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
-        return Told(brought=_brought(record, envelope, cause))
+        causation_id = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
+        return Told(brought=_brought(record, envelope, causation_id))
     return _word(record, envelope)
 
 
-def _brought(record: Record, envelope: Envelope, cause: UUID) -> Row:
+def _brought(record: Record, envelope: Envelope, causation_id: UUID) -> Row:
     digest = hashlib.sha256(envelope.data).digest()
     headers = (
         (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
         for name, value in record.headers
     )
     return {
-        "cause": cause,
-        "another": uuid5(cause, digest.hex()),
+        "causation_id": causation_id,
+        "another": uuid5(causation_id, digest.hex()),
         "hash": digest,
         "kind": envelope.type,
         "broker_at": record.at,
         "offset": record.offset,
         "partition": record.partition,
         "tenant": envelope.tenant,
-        "workflow": envelope.correlationid,
+        "workflow": envelope.correlation_id,
         "topic": record.topic,
         "key": record.key,
         "headers": of_headers(headers),
@@ -84,10 +84,10 @@ def _brought(record: Record, envelope: Envelope, cause: UUID) -> Row:
 
 def _word(record: Record, envelope: Envelope) -> Told:
     place = f"{record.topic}/{record.partition}/{record.offset}"
-    stream = Stream(envelope.tenant, envelope.correlationid, envelope.subject)
+    stream = Stream(envelope.tenant, envelope.correlation_id, envelope.subject)
     digest = hashlib.sha256(envelope.data)
     try:
-        id_, cause = UUID(envelope.id), UUID(envelope.causationid)
+        id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
         return Told(stranger=f"{place}: its ids are not ours")
     ours = envelope.source == f"/hansard/{stream.service}" and envelope.sequence and envelope.time and not envelope.replayed
@@ -96,10 +96,10 @@ def _word(record: Record, envelope: Envelope) -> Told:
     if envelope.datahash != digest.hexdigest():
         return Told(stranger=f"{place}: its bytes are not those of its hash")
     return Told(
-        said={
+        messages={
             "version": envelope.sequence,
             "id": id_,
-            "cause": cause,
+            "causation_id": causation_id,
             "hash": digest.digest(),
             "at": envelope.time,
             "tenant": stream.tenant,
@@ -153,7 +153,7 @@ class Rebuilding:
             if known.stranger:
                 rebuilt.strange += 1
                 rebuilt.strangers += [known.stranger] if rebuilt.strange <= KEPT else []
-            for table, row in (("said", known.said), ("brought", known.brought)):
+            for table, row in (("said", known.messages), ("brought", known.brought)):
                 if row is not None:
                     rows[table].append({"n": rebuilt.records, **row})
         for table, some in rows.items():
@@ -231,9 +231,9 @@ class _Stream:
     stream: Stream
     here: int = 0
     there: int = 0
-    first: tuple[Said | None, Said | None] | None = None
+    first: tuple[StoredMessage | None, StoredMessage | None] | None = None
 
-    def add(self, mine: Said | None, theirs: Said | None) -> None:
+    def add(self, mine: StoredMessage | None, theirs: StoredMessage | None) -> None:
         self.here += mine is not None
         self.there += theirs is not None
         if self.first is None and not same(mine, theirs):
@@ -249,7 +249,7 @@ class _Stream:
         return Unlike(self.stream, what, _summary(mine), _summary(theirs))
 
 
-async def compare(one: Store, other: Store, passed: Callable[[int], object] = lambda events: None) -> Compared:
+async def compare(one: EventStore, other: EventStore, passed: Callable[[int], object] = lambda events: None) -> Compared:
     """Every stream of both: the same versions, ids, kinds, causes, times and bytes. `passed` is told of events of the one."""
     compared, current = Compared(), _Stream(Stream("", "", ""))
 
@@ -272,7 +272,9 @@ async def compare(one: Store, other: Store, passed: Callable[[int], object] = la
     return compared
 
 
-async def side_by_side(one: AsyncIterator[Said], other: AsyncIterator[Said]) -> AsyncIterator[tuple[Said | None, Said | None]]:
+async def side_by_side(
+    one: AsyncIterator[StoredMessage], other: AsyncIterator[StoredMessage]
+) -> AsyncIterator[tuple[StoredMessage | None, StoredMessage | None]]:
     """Of two that come in order of stream and version: each event of either, with that of the same place in the other."""
     mine, theirs = await anext(one, None), await anext(other, None)
     while mine is not None or theirs is not None:
@@ -287,28 +289,28 @@ async def side_by_side(one: AsyncIterator[Said], other: AsyncIterator[Said]) -> 
             mine, theirs = await anext(one, None), await anext(other, None)
 
 
-def _place(said: Said) -> tuple[Stream, int]:
-    return said.stream, said.version
+def _place(stored: StoredMessage) -> tuple[Stream, int]:
+    return stored.stream, stored.version
 
 
-def same(mine: Said | None, theirs: Said | None) -> bool:
+def same(mine: StoredMessage | None, theirs: StoredMessage | None) -> bool:
     """Whether both are there and are the same event, byte for byte."""
     return mine is not None and theirs is not None and _told(mine) == _told(theirs)
 
 
-def _told(said: Said) -> tuple[Any, ...]:
-    return said.id, said.kind, said.cause, said.topic, said.at, said.hash, said.data
+def _told(stored: StoredMessage) -> tuple[Any, ...]:
+    return stored.id, stored.kind, stored.causation_id, stored.topic, stored.at, stored.hash, stored.data
 
 
-def _summary(said: Said | None) -> str:
-    if said is None:
+def _summary(stored: StoredMessage | None) -> str:
+    if stored is None:
         return "is not there"
-    actual = hashlib.sha256(said.data).hexdigest()
-    at = said.at.astimezone(UTC).isoformat() if said.at else ""
-    return f"{said.kind} {said.id} because {said.cause} on {said.topic} at {at}: {said.hash.hex()} {actual}"
+    actual = hashlib.sha256(stored.data).hexdigest()
+    at = stored.at.astimezone(UTC).isoformat() if stored.at else ""
+    return f"{stored.kind} {stored.id} because {stored.causation_id} on {stored.topic} at {at}: {stored.hash.hex()} {actual}"
 
 
-async def _all(store: Store) -> AsyncIterator[Said]:
+async def _all(store: EventStore) -> AsyncIterator[StoredMessage]:
     async for batch in store.by_stream():
-        for said in batch:
-            yield said
+        for stored in batch:
+            yield stored

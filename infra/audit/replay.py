@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from contracts.envelope import Envelope, rfc3339
-from contracts.topics import Topics
+from contracts.catalog import Topics
+from hansard.envelope import Envelope, rfc3339
 from infra.audit.words import short
-from shared.store.record import Said, Store
+from shared.eventstore.model import EventStore, StoredMessage
 
 
 class Forbidden(ValueError):
@@ -24,12 +24,12 @@ class Choice:
     kinds: tuple[str, ...] = ()
     workflow: str = ""
 
-    def takes(self, said: Said) -> bool:
-        if self.workflow and said.stream.workflow != self.workflow:
+    def takes(self, stored: StoredMessage) -> bool:
+        if self.workflow and stored.stream.workflow != self.workflow:
             return False
-        if said.at is not None and ((self.since and said.at < self.since) or (self.until and said.at >= self.until)):
+        if stored.at is not None and ((self.since and stored.at < self.since) or (self.until and stored.at >= self.until)):
             return False
-        return not self.kinds or any(fnmatchcase(name, kind) for kind in self.kinds for name in (said.kind, short(said.kind)))
+        return not self.kinds or any(fnmatchcase(name, kind) for kind in self.kinds for name in (stored.kind, short(stored.kind)))
 
 
 def allowed(topic: str, topics: Topics, prefix: str) -> str:
@@ -39,32 +39,34 @@ def allowed(topic: str, topics: Topics, prefix: str) -> str:
     return topic
 
 
-def envelope(said: Said, now: datetime) -> Envelope:
+def envelope(stored: StoredMessage, now: datetime) -> Envelope:
     """The event as it was published, marked as replayed."""
     return Envelope(
-        id=str(said.id),
-        source=f"/hansard/{said.stream.service}",
-        type=said.kind,
-        data=said.data,
-        correlationid=said.stream.workflow,
-        tenant=said.stream.tenant,
-        subject=said.stream.name,
-        time=said.at,
-        causationid=str(said.cause),
-        traceparent=said.traceparent,
-        sequence=said.version,
-        datahash=said.hash.hex(),
+        id=str(stored.id),
+        source=f"/hansard/{stored.stream.service}",
+        type=stored.kind,
+        data=stored.data,
+        correlation_id=stored.stream.workflow,
+        tenant=stored.stream.tenant,
+        subject=stored.stream.name,
+        time=stored.at,
+        causation_id=str(stored.causation_id),
+        traceparent=stored.traceparent,
+        sequence=stored.version,
+        datahash=stored.hash.hex(),
         replayed=rfc3339(now),
     )
 
 
-async def events(store: Store, choice: Choice, passed: Callable[[int], object] = lambda events: None) -> AsyncIterator[Said]:
+async def events(
+    store: EventStore, choice: Choice, passed: Callable[[int], object] = lambda events: None
+) -> AsyncIterator[StoredMessage]:
     """What is chosen, in the order of the record. `passed` is told of events, chosen or not, as they are done with."""
     async for batch in store.everything():
-        for said in _taken(batch, choice):
-            yield said
+        for stored in _taken(batch, choice):
+            yield stored
         passed(len(batch))
 
 
-def _taken(batch: list[Said], choice: Choice) -> Iterator[Said]:
-    return (said for said in batch if choice.takes(said))
+def _taken(batch: list[StoredMessage], choice: Choice) -> Iterator[StoredMessage]:
+    return (stored for stored in batch if choice.takes(stored))

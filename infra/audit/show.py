@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from contracts.envelope import Unreadable, read
-from contracts.topics import Topics
+from contracts.catalog import Topics
+from hansard.decider import WakeUp
+from hansard.envelope import Unreadable, read
 from infra.audit.verify import hearings_of
 from infra.audit.words import Word, money
-from shared.decider import Woken
-from shared.store.record import Door, Hearing, History, Said, Store, Stream
+from shared.eventstore.model import DoorMessage, EventStore, History, InboxEntry, StoredMessage, Stream
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Story:
     tenant: str
     workflow: str
     words: tuple[Word, ...]
-    hearings: Mapping[Stream, list[Hearing]] = field(repr=False, default_factory=dict)
-    doors: Mapping[UUID, Door] = field(repr=False, default_factory=dict)
+    entries: Mapping[Stream, list[InboxEntry]] = field(repr=False, default_factory=dict)
+    doors: Mapping[UUID, DoorMessage] = field(repr=False, default_factory=dict)
 
     @property
     def began(self) -> datetime | None:
@@ -42,8 +42,10 @@ class Story:
 
     @property
     def silent(self) -> int:
-        spoken = {(word.stream, word.cause) for word in self.words}
-        return sum((stream.name, str(hearing.cause)) not in spoken for stream, mine in self.hearings.items() for hearing in mine)
+        spoken = {(word.stream, word.causation_id) for word in self.words}
+        return sum(
+            (stream.name, str(entry.causation_id)) not in spoken for stream, mine in self.entries.items() for entry in mine
+        )
 
 
 _PAID = ("hansard.gateway.model-replied.v1", "hansard.gateway.model-failed.v1", "hansard.gateway.reply-discarded.v1")
@@ -54,83 +56,83 @@ def spent(word: Word) -> Decimal:
     return money(word.data.get("cost")) if word.kind in _PAID else Decimal(0)
 
 
-async def story(store: Store, topics: Topics, tenant: str, workflow: str) -> Story | None:
+async def story(store: EventStore, topics: Topics, tenant: str, workflow: str) -> Story | None:
     """The story of one workflow; None where nothing is known of it."""
     histories = await store.workflow(tenant, workflow)
     doors = await store.doors(tenant, workflow)
     if not histories and not doors:
         return None
-    hearings = {stream: await hearings_of(store, history) for stream, history in histories.items()}
-    return told(tenant, workflow, histories, doors, hearings)
+    entries = {stream: await hearings_of(store, history) for stream, history in histories.items()}
+    return told(tenant, workflow, histories, doors, entries)
 
 
 def told(
     tenant: str,
     workflow: str,
     histories: Mapping[Stream, History],
-    doors: Mapping[UUID, Door],
-    hearings: Mapping[Stream, list[Hearing]],
+    doors: Mapping[UUID, DoorMessage],
+    entries: Mapping[Stream, list[InboxEntry]],
 ) -> Story:
     """The same from what was read."""
     outside = sorted((_at_the_door(door) for door in doors.values()), key=lambda word: word.at)
-    inside = sorted((s for history in histories.values() for s in history.said), key=lambda s: (s.position, s.version))
-    within = dict(_within(hearings, histories))
-    words = [*_merged(outside, [_said(one, within) for one in inside], hearings)]
-    return Story(tenant, workflow, tuple(words), hearings, doors)
+    inside = sorted((s for history in histories.values() for s in history.messages), key=lambda s: (s.position, s.version))
+    within = dict(_within(entries, histories))
+    words = [*_merged(outside, [_said(one, within) for one in inside], entries)]
+    return Story(tenant, workflow, tuple(words), entries, doors)
 
 
 class _Within(NamedTuple):
     id: str
-    woken: bool = False
+    woke_up: bool = False
 
 
-def _merged(outside: list[Word], inside: list[Word], hearings: Mapping[Stream, list[Hearing]]) -> Iterator[Word]:
+def _merged(outside: list[Word], inside: list[Word], entries: Mapping[Stream, list[InboxEntry]]) -> Iterator[Word]:
     """What came in at a door stands before the first word that it caused, whatever the clocks say."""
     waiting = {word.id: word for word in outside}
     for word in inside:
-        if word.cause in waiting:
-            yield waiting.pop(word.cause)
+        if word.causation_id in waiting:
+            yield waiting.pop(word.causation_id)
         yield word
     yield from waiting.values()
 
 
-def _within(hearings: Mapping[Stream, list[Hearing]], histories: Mapping[Stream, History]) -> Iterator[tuple[str, _Within]]:
+def _within(entries: Mapping[Stream, list[InboxEntry]], histories: Mapping[Stream, History]) -> Iterator[tuple[str, _Within]]:
     """What came from within a stream (a wake-up, an outcome) is told as caused by the stream's own word before it."""
-    for stream, mine in hearings.items():
-        said = histories[stream].said if stream in histories else []
-        for hearing in mine:
-            woken = hearing.kind == Woken.kind
-            if woken or hearing.kind.endswith("-returned.v1"):
-                before = next((one for one in reversed(said) if one.version <= hearing.before), None)
+    for stream, mine in entries.items():
+        stored = histories[stream].messages if stream in histories else []
+        for entry in mine:
+            woken = entry.kind == WakeUp.kind
+            if woken or entry.kind.endswith("-returned.v1"):
+                before = next((one for one in reversed(stored) if one.version <= entry.version_before), None)
                 if before is not None:
-                    yield str(hearing.cause), _Within(str(before.id), woken)
+                    yield str(entry.causation_id), _Within(str(before.id), woken)
 
 
-def _said(said: Said, within: Mapping[str, _Within]) -> Word:
-    assert said.at is not None
-    cause = within.get(str(said.cause), _Within(str(said.cause)))
+def _said(stored: StoredMessage, within: Mapping[str, _Within]) -> Word:
+    assert stored.at is not None
+    causation_id = within.get(str(stored.causation_id), _Within(str(stored.causation_id)))
     return Word(
-        id=str(said.id),
-        at=said.at,
-        workflow=said.stream.workflow,
-        stream=said.stream.name,
-        kind=said.kind,
-        cause=cause.id,
-        data=_json(said.data),
-        topic=said.topic,
-        tenant=said.stream.tenant,
-        woken=cause.woken,
+        id=str(stored.id),
+        at=stored.at,
+        workflow=stored.stream.workflow,
+        stream=stored.stream.name,
+        kind=stored.kind,
+        causation_id=causation_id.id,
+        data=_json(stored.data),
+        topic=stored.topic,
+        tenant=stored.stream.tenant,
+        woke_up=causation_id.woke_up,
     )
 
 
-def _at_the_door(door: Door) -> Word:
+def _at_the_door(door: DoorMessage) -> Word:
     try:
         envelope = read(door.body, door.headers)
         kind, data, source = envelope.type, _json(envelope.data), envelope.source
     except Unreadable as unreadable:
         kind, data, source = "unreadable", {"detail": str(unreadable)}, ""
     who = "" if not source.startswith("/hansard/") else source.removeprefix("/hansard/")
-    return Word(str(door.cause), door.at, door.workflow, who, kind, "", data, door.topic, door.tenant)
+    return Word(str(door.causation_id), door.at, door.workflow, who, kind, "", data, door.topic, door.tenant)
 
 
 def _json(data: bytes) -> dict[str, Any]:
@@ -151,28 +153,28 @@ def as_json(story: Story) -> Iterator[dict[str, Any]]:
             "stream": word.stream,
             "id": word.id,
             "type": word.kind,
-            "cause": word.cause,
+            "causation_id": word.causation_id,
             "topic": word.topic,
             "data": word.data,
         }
-    for stream, mine in story.hearings.items():
-        for hearing in mine:
+    for stream, mine in story.entries.items():
+        for entry in mine:
             yield {
-                "at": hearing.at.isoformat(),
+                "at": entry.at.isoformat(),
                 "stream": stream.name,
-                "hearing": hearing.sequence,
-                "type": hearing.kind,
-                "cause": str(hearing.cause),
-                "before": hearing.before,
-                "hash": hearing.hash.hex(),
-                "code": hearing.code,
-                "policy": hearing.policy,
-                "dead": hearing.dead,
-                "attempt": hearing.attempt,
+                "hearing": entry.sequence,
+                "type": entry.kind,
+                "causation_id": str(entry.causation_id),
+                "before": entry.version_before,
+                "hash": entry.hash.hex(),
+                "code": entry.code,
+                "policy": entry.policy,
+                "dead": entry.dead,
+                "attempt": entry.attempt,
             }
 
 
-def raw(door: Door) -> dict[str, Any]:
+def raw(door: DoorMessage) -> dict[str, Any]:
     """What came in at a door, byte for byte."""
     return {
         "topic": door.topic,

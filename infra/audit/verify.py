@@ -9,20 +9,30 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from contracts.codec import Invalid, decode
+from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
-from contracts.envelope import Unreadable
-from contracts.envelope import read as read_envelope
-from contracts.message import Intent, Message, Outcome
-from contracts.topics import Topics
+from hansard.codec import Invalid, decode
+from hansard.decider import WakeUp
+from hansard.envelope import Unreadable
+from hansard.envelope import read as read_envelope
+from hansard.message import Intent, Message, Outcome
 from infra.audit.policies import Floors, Policies, floor_of
-from shared.decider import Woken
-from shared.runtime.hearing import Heard
-from shared.runtime.turns import Floor, Live
+from shared.eventstore.model import (
+    LONG_AGO,
+    DoorMessage,
+    EventStore,
+    History,
+    InboxEntry,
+    ListedWorkflow,
+    StoredMessage,
+    Stream,
+    Workflow,
+)
+from shared.runtime.inbound import Inbound
+from shared.runtime.processor import Processor, StreamState
 from shared.service import Service
-from shared.store.record import LONG_AGO, Door, Hearing, History, Listed, Said, Store, Stream, Workflow
 
-HeardMessages = Mapping[UUID, Heard]
+HeardMessages = Mapping[UUID, Inbound]
 Decode = Callable[[type[Message], bytes], Message]
 ROWS = 5000  # events and hearings that are held at a time, unless one workflow alone has more
 
@@ -54,8 +64,8 @@ class Report:
 def differences(
     service: Service[Any] | None,
     history: History,
-    hearings: Sequence[Hearing],
-    heard: HeardMessages,
+    entries: Sequence[InboxEntry],
+    entry: HeardMessages,
     topics: Topics | None = None,
     floors: Floors | None = None,
     received: Mapping[UUID, datetime | None] | None = None,
@@ -68,138 +78,152 @@ def differences(
     not in there, only today's is known. `received` tells when what was heard was recorded itself. Without a service nothing
     is decided again. Never raises for what is in the record.
     """
-    if broken := list(_broken(history, hearings)):
+    if broken := list(_broken(history, entries)):
         return broken
     topics = topics or Topics()
-    decided = _decided(service, history, hearings, heard, topics, floors or {}, read) if service else ()
-    return sorted((*decided, *untimely(history, hearings, received or {})), key=lambda one: one.sequence)
+    decided = _decided(service, history, entries, entry, topics, floors or {}, read) if service else ()
+    return sorted((*decided, *untimely(history, entries, received or {})), key=lambda one: one.sequence)
 
 
 def _decided(
     service: Service[Any],
     history: History,
-    hearings: Sequence[Hearing],
-    heard: HeardMessages,
+    entries: Sequence[InboxEntry],
+    entry: HeardMessages,
     topics: Topics,
     floors: Floors,
     read: Decode,
 ) -> Iterator[Difference]:
     state, trusted = service.decider.initial, outcomes(service)
-    causes: dict[UUID, Hearing] = {}
-    for hearing, said in _spoken(history, hearings):
-        before = {hearing.cause: causes[hearing.cause]} if hearing.cause in causes else {}
-        live = Live(state, hearing.sequence - 1, hearing.before, causes=before)
-        floor = floors.get(hearing.policy) or floor_of(service, hearing.policy, None, topics)
-        yield from _one(service, floor, history.stream, live, hearing, said, heard, trusted)
-        causes[hearing.cause] = hearing
+    causation_ids: dict[UUID, InboxEntry] = {}
+    for inbox_entry, stored in _spoken(history, entries):
+        before = (
+            {inbox_entry.causation_id: causation_ids[inbox_entry.causation_id]}
+            if inbox_entry.causation_id in causation_ids
+            else {}
+        )
+        live = StreamState(state, inbox_entry.sequence - 1, inbox_entry.version_before, entries=before)
+        not_before = floors.get(inbox_entry.policy) or floor_of(service, inbox_entry.policy, None, topics)
+        yield from _one(service, not_before, history.stream, live, inbox_entry, stored, entry, trusted)
+        causation_ids[inbox_entry.causation_id] = inbox_entry
         try:
-            state = service.decider.fold((read(topics.kinds[one.kind], one.data) for one in said), state)
+            state = service.decider.fold((read(topics.kinds[one.kind], one.data) for one in stored), state)
         except (KeyError, Invalid) as unknown:
-            yield Difference(history.stream, hearing.sequence, f"this code cannot read what was said: {unknown}")
+            yield Difference(history.stream, inbox_entry.sequence, f"this code cannot read what was said: {unknown}")
             return
         except Exception as failed:
             problem = f"this code cannot fold what was said: {type(failed).__name__}: {failed}"
-            yield Difference(history.stream, hearing.sequence, problem)
+            yield Difference(history.stream, inbox_entry.sequence, problem)
             return
 
 
-def untimely(history: History, hearings: Sequence[Hearing], received: Mapping[UUID, datetime | None]) -> Iterator[Difference]:
+def untimely(history: History, entries: Sequence[InboxEntry], received: Mapping[UUID, datetime | None]) -> Iterator[Difference]:
     """Recorded times that cannot be: one that goes back, in a stream or from what was heard, or is not that of its hearing."""
     last = LONG_AGO
-    for hearing, said in _spoken(history, hearings):
-        for what, other in _contradicted(hearing.at, last, received.get(hearing.cause), said):
-            yield Difference(history.stream, hearing.sequence, f"{hearing.kind}: {what}", f"{hearing.at}", f"{other}")
-        last = hearing.at
+    for entry, stored in _spoken(history, entries):
+        for what, other in _contradicted(entry.at, last, received.get(entry.causation_id), stored):
+            yield Difference(history.stream, entry.sequence, f"{entry.kind}: {what}", f"{entry.at}", f"{other}")
+        last = entry.at
 
 
 def _contradicted(
-    at: datetime, last: datetime, heard: datetime | None, said: Iterable[Said]
+    at: datetime, last: datetime, entry: datetime | None, stored: Iterable[StoredMessage]
 ) -> Iterator[tuple[str, datetime | None]]:
     """What contradicts that a hearing was recorded at `at`, and with which time."""
     if at < last:
         yield "it was recorded at an earlier time than the hearing before it", last
-    if heard is not None and at < heard:
-        yield "it was recorded at an earlier time than what was heard", heard
-    for one in said:
+    if entry is not None and at < entry:
+        yield "it was recorded at an earlier time than what was heard", entry
+    for one in stored:
         if one.at != at:
             yield f"version {one.version} bears another time than the hearing it stands in", one.at
             return
 
 
-def _broken(history: History, hearings: Sequence[Hearing]) -> Iterator[Difference]:
+def _broken(history: History, entries: Sequence[InboxEntry]) -> Iterator[Difference]:
     """What needs no code to be seen: gaps, and bytes that are not those that were said."""
     stream = history.stream
-    for expected, said in enumerate(history.said, 1):
-        if said.version != expected:
-            yield Difference(stream, 0, "there is a gap in the versions", str(said.version), str(expected))
+    for expected, stored in enumerate(history.messages, 1):
+        if stored.version != expected:
+            yield Difference(stream, 0, "there is a gap in the versions", str(stored.version), str(expected))
             return
-        if hashlib.sha256(said.data).digest() != said.hash:
-            actual = hashlib.sha256(said.data).hexdigest()
-            yield Difference(stream, 0, f"the bytes of version {said.version} are not those of its hash", said.hash.hex(), actual)
-    if history.version != len(history.said):
-        yield Difference(stream, 0, "the head does not stand at the last version", str(history.version), str(len(history.said)))
-    for expected, hearing in enumerate(hearings, 1):
-        if hearing.sequence != expected:
-            yield Difference(stream, expected, "there is a gap in the hearings", str(hearing.sequence), str(expected))
+        if hashlib.sha256(stored.data).digest() != stored.hash:
+            actual = hashlib.sha256(stored.data).hexdigest()
+            yield Difference(
+                stream, 0, f"the bytes of version {stored.version} are not those of its hash", stored.hash.hex(), actual
+            )
+    if history.version != len(history.messages):
+        yield Difference(
+            stream, 0, "the head does not stand at the last version", str(history.version), str(len(history.messages))
+        )
+    for expected, entry in enumerate(entries, 1):
+        if entry.sequence != expected:
+            yield Difference(stream, expected, "there is a gap in the hearings", str(entry.sequence), str(expected))
             return
-    if history.heard != len(hearings):
-        yield Difference(stream, 0, "the head counts other hearings than there are", str(history.heard), str(len(hearings)))
+    if history.processed != len(entries):
+        yield Difference(stream, 0, "the head counts other hearings than there are", str(history.processed), str(len(entries)))
         return
-    for one, next_ in pairwise(hearings):
-        if next_.before < one.before:
-            yield Difference(stream, next_.sequence, "a hearing stands before an earlier one", str(next_.before), str(one.before))
+    for one, next_ in pairwise(entries):
+        if next_.version_before < one.version_before:
+            yield Difference(
+                stream,
+                next_.sequence,
+                "a hearing stands before an earlier one",
+                str(next_.version_before),
+                str(one.version_before),
+            )
             return
-    first = hearings[0].before if hearings else 0
-    if first or (history.said and not hearings):
+    first = entries[0].version_before if entries else 0
+    if first or (history.messages and not entries):
         yield Difference(stream, 1, "something was said before anything was heard", str(first), "0")
 
 
-def _spoken(history: History, hearings: Sequence[Hearing]) -> Iterator[tuple[Hearing, list[Said]]]:
+def _spoken(history: History, entries: Sequence[InboxEntry]) -> Iterator[tuple[InboxEntry, list[StoredMessage]]]:
     """Each hearing with what was said to it."""
-    ends = [*(hearing.before for hearing in hearings[1:]), len(history.said)]
-    for hearing, end in zip(hearings, ends, strict=True):
-        yield hearing, history.said[hearing.before : end]
+    ends = [*(entry.version_before for entry in entries[1:]), len(history.messages)]
+    for entry, end in zip(entries, ends, strict=True):
+        yield entry, history.messages[entry.version_before : end]
 
 
 def _one(
     service: Service[Any],
-    floor: Floor[Any] | str,
+    not_before: Processor[Any] | str,
     stream: Stream,
-    live: Live[Any],
-    hearing: Hearing,
-    said: Sequence[Said],
-    heard: HeardMessages,
+    live: StreamState[Any],
+    entry: InboxEntry,
+    stored: Sequence[StoredMessage],
+    received: HeardMessages,
     trusted: frozenset[str],
 ) -> Iterator[Difference]:
     def differs(what: str, recorded: str = "", today: str = "") -> Difference:
-        return Difference(stream, hearing.sequence, f"{hearing.kind}: {what}", recorded, today)
+        return Difference(stream, entry.sequence, f"{entry.kind}: {what}", recorded, today)
 
-    stray = next((one for one in said if one.cause != hearing.cause), None)
+    stray = next((one for one in stored if one.causation_id != entry.causation_id), None)
     if stray is not None:
         what = "an event says another cause than the hearing it stands in"
-        yield differs(what, f"{stray.kind} of {stray.cause}", str(hearing.cause))
+        yield differs(what, f"{stray.kind} of {stray.causation_id}", str(entry.causation_id))
         return
-    if hearing.dead:
-        if not any(one.kind == DeadLettered.kind for one in said):
-            yield differs("it is marked dead, and no dead letter was said", _told(said), DeadLettered.kind)
+    if entry.dead:
+        if not any(one.kind == DeadLettered.kind for one in stored):
+            yield differs("it is marked dead, and no dead letter was said", _told(stored), DeadLettered.kind)
         return
-    if hearing.kind in trusted:
+    if entry.kind in trusted:
         return
-    message = _message(stream, hearing, heard)
+    message = _message(stream, entry, received)
     if message is None:
-        yield differs("it was heard, and it is not on the record", str(hearing.cause))
+        yield differs("it was heard, and it is not on the record", str(entry.causation_id))
         return
-    if isinstance(floor, str):
-        yield differs(floor, hearing.policy, service.decider.policy)
+    if isinstance(not_before, str):
+        yield differs(not_before, entry.policy, service.decider.policy)
         return
-    work = floor.begin(stream, live, hearing.at)
-    intended = any(issubclass(floor.topics.kinds.get(one.kind, Message), Intent) for one in said)
-    message.redrive = hearing.attempt > 1
-    floor.hear(work, message, may_perform=intended)  # that a slot was free is on record by what was said
-    yield from _compared(differs, said, work.turn.said)
+    work = not_before.begin(stream, live, entry.at)
+    intended = any(issubclass(not_before.topics.kinds.get(one.kind, Message), Intent) for one in stored)
+    message.redrive = entry.attempt > 1
+    not_before.process(work, message, may_perform=intended)  # that a slot was free is on record by what was said
+    yield from _compared(differs, stored, work.stream_append.messages)
 
 
-def _compared(differs: Any, recorded: Sequence[Said], today: Sequence[Said]) -> Iterator[Difference]:
+def _compared(differs: Any, recorded: Sequence[StoredMessage], today: Sequence[StoredMessage]) -> Iterator[Difference]:
     if [one.kind for one in recorded] != [one.kind for one in today]:
         yield differs("something else would be said today", _told(recorded), _told(today))
         return
@@ -215,41 +239,41 @@ def _compared(differs: Any, recorded: Sequence[Said], today: Sequence[Said]) -> 
         return
 
 
-def _message(stream: Stream, hearing: Hearing, heard: HeardMessages) -> Heard | None:
+def _message(stream: Stream, entry: InboxEntry, received: HeardMessages) -> Inbound | None:
     """What was heard, as the stream heard it then."""
-    if hearing.kind == Woken.kind:
+    if entry.kind == WakeUp.kind:
         source = f"/hansard/{stream.service}"
-        return Heard(stream, hearing.cause, hearing.kind, hearing.hash, source, str(hearing.cause), message=Woken())
-    return heard.get(hearing.cause)
+        return Inbound(stream, entry.causation_id, entry.kind, entry.hash, source, str(entry.causation_id), message=WakeUp())
+    return received.get(entry.causation_id)
 
 
 def outcomes(service: Service[Any] | None) -> frozenset[str]:
     """The kinds that a performer brings: they are trusted, never decided again."""
-    return frozenset(one.kind for one in service.hears if issubclass(one, Outcome)) if service else frozenset()
+    return frozenset(one.kind for one in service.receives if issubclass(one, Outcome)) if service else frozenset()
 
 
-def _told(said: Iterable[Said]) -> str:
-    return "\n".join(f"{one.kind} {_text(one.data)}" for one in said) or "(silence)"
+def _told(stored: Iterable[StoredMessage]) -> str:
+    return "\n".join(f"{one.kind} {_text(one.data)}" for one in stored) or "(silence)"
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-async def workflows(store: Store, since: datetime | None = None) -> dict[tuple[str, str], None]:
+async def workflows(store: EventStore, since: datetime | None = None) -> dict[tuple[str, str], None]:
     """Every (tenant, workflow) that said something since then, in order."""
     return {(one.tenant, one.workflow): None async for page in store.workflows(since) for one in page if one.wanted}
 
 
-async def hearings_of(store: Store, history: History) -> list[Hearing]:
+async def hearings_of(store: EventStore, history: History) -> list[InboxEntry]:
     """All hearings of a stream, in order; asked for only where a history does not have them all: after a redrive."""
-    if len(history.causes) == history.heard and all(one.attempt == 1 for one in history.causes.values()):
-        return sorted(history.causes.values(), key=lambda one: one.sequence)
-    return await store.hearings(history.stream)
+    if len(history.entries) == history.processed and all(one.attempt == 1 for one in history.entries.values()):
+        return sorted(history.entries.values(), key=lambda one: one.sequence)
+    return await store.entries(history.stream)
 
 
 async def verify(
-    store: Store,
+    store: EventStore,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     tenant: str,
@@ -266,7 +290,7 @@ async def verify(
 
 
 async def verify_all(
-    store: Store,
+    store: EventStore,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     since: datetime | None = None,
@@ -286,12 +310,12 @@ async def verify_all(
             passed(sum(one.events for one in some))
 
 
-def in_parts(page: Iterable[Listed], rows: int = ROWS) -> Iterator[list[Listed]]:
+def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[ListedWorkflow]]:
     """The same in parts that have about so many rows to read: at least one workflow, and not many more than fit."""
-    part: list[Listed] = []
+    part: list[ListedWorkflow] = []
     size = 0
     for one in page:
-        more = one.events + one.hearings if one.wanted else 0
+        more = one.events + one.entries if one.wanted else 0
         if part and size + more > rows:
             yield part
             part, size = [], 0
@@ -302,7 +326,7 @@ def in_parts(page: Iterable[Listed], rows: int = ROWS) -> Iterator[list[Listed]]
 
 
 async def _reports(
-    store: Store,
+    store: EventStore,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     policies: Policies,
@@ -318,28 +342,28 @@ async def _reports(
 
 def _foreign(whole: Workflow) -> set[UUID]:
     """Ids of what was heard and neither said in this workflow nor brought to it from outside."""
-    causes = {hearing.cause for mine in whole.hearings.values() for hearing in mine}
-    return causes - whole.doors.keys() - {said.id for history in whole.histories.values() for said in history.said}
+    entries = {entry.causation_id for mine in whole.entries.values() for entry in mine}
+    return entries - whole.doors.keys() - {stored.id for history in whole.histories.values() for stored in history.messages}
 
 
 async def _report(
     whole: Workflow,
-    elsewhere: Mapping[UUID, Said],
+    elsewhere: Mapping[UUID, StoredMessage],
     services: Mapping[str, Service[Any]],
     topics: Topics,
     policies: Policies,
 ) -> Report:
     report, doors = Report(whole.tenant, whole.workflow), whole.doors
     read = cache(decode)  # what one stream says another hears
-    spoken = {said.id: said for history in whole.histories.values() for said in history.said} | dict(elsewhere)
-    received = {id_: said.at for id_, said in spoken.items()}  # of what came from outside only a broker's time is known
+    spoken = {stored.id: stored for history in whole.histories.values() for stored in history.messages} | dict(elsewhere)
+    received = {id_: stored.at for id_, stored in spoken.items()}  # of what came from outside only a broker's time is known
     for stream, history in sorted(whole.histories.items()):
-        mine, service = whole.hearings[stream], services.get(stream.service)
-        heard = dict(_heard(stream, mine, spoken, doors, topics, read, report)) if service else {}
-        floors = await policies.of(service, (hearing.policy for hearing in mine)) if service else {}
-        report.differences.extend(differences(service, history, mine, heard, topics, floors, received, read))
+        mine, service = whole.entries[stream], services.get(stream.service)
+        entry = dict(_heard(stream, mine, spoken, doors, topics, read, report)) if service else {}
+        floors = await policies.of(service, (inbox_entry.policy for inbox_entry in mine)) if service else {}
+        report.differences.extend(differences(service, history, mine, entry, topics, floors, received, read))
         brought = outcomes(service)
-        trusted = sum(service is None or hearing.dead or hearing.kind in brought for hearing in mine)
+        trusted = sum(service is None or inbox_entry.dead or inbox_entry.kind in brought for inbox_entry in mine)
         report.streams += 1
         report.trusted += trusted
         report.decided += len(mine) - trusted
@@ -353,45 +377,45 @@ async def _report(
 
 def _heard(
     stream: Stream,
-    hearings: Sequence[Hearing],
-    spoken: Mapping[UUID, Said],
-    doors: Mapping[UUID, Door],
+    entries: Sequence[InboxEntry],
+    spoken: Mapping[UUID, StoredMessage],
+    doors: Mapping[UUID, DoorMessage],
     topics: Topics,
     read: Decode,
     report: Report,
-) -> Iterator[tuple[UUID, Heard]]:
+) -> Iterator[tuple[UUID, Inbound]]:
     """What the stream heard, from the record alone."""
-    for hearing in hearings:
-        cause, kind = hearing.cause, topics.kinds.get(hearing.kind)
-        said, door = spoken.get(cause), doors.get(cause)
-        if hearing.dead:
-            if said is None and door is None and hearing.kind != Woken.kind and kind is not None:
-                report.strangers.append(f"{stream}: {hearing.kind} with id {cause}, turned away")
+    for entry in entries:
+        causation_id, kind = entry.causation_id, topics.kinds.get(entry.kind)
+        stored, door = spoken.get(causation_id), doors.get(causation_id)
+        if entry.dead:
+            if stored is None and door is None and entry.kind != WakeUp.kind and kind is not None:
+                report.strangers.append(f"{stream}: {entry.kind} with id {causation_id}, turned away")
             continue
-        if kind is None or (said is None and door is None):
+        if kind is None or (stored is None and door is None):
             continue
         try:
-            data, source, id_ = _as_said(said) if said else _as_at_the_door(door)
+            data, source, id_ = _as_said(stored) if stored else _as_at_the_door(door)
         except Unreadable:
             continue
-        if hashlib.sha256(data).digest() != hearing.hash:
+        if hashlib.sha256(data).digest() != entry.hash:
             actual = hashlib.sha256(data).hexdigest()
-            what = f"{hearing.kind}: what was heard has other bytes than what is on the record"
-            report.differences.append(Difference(stream, hearing.sequence, what, hearing.hash.hex(), actual))
+            what = f"{entry.kind}: what was heard has other bytes than what is on the record"
+            report.differences.append(Difference(stream, entry.sequence, what, entry.hash.hex(), actual))
             continue
         try:
             message = read(kind, data)
         except Invalid:
             continue
-        yield cause, Heard(stream, cause, hearing.kind, hearing.hash, source, id_, message=message)
+        yield causation_id, Inbound(stream, causation_id, entry.kind, entry.hash, source, id_, message=message)
 
 
-def _as_said(said: Said) -> tuple[bytes, str, str]:
+def _as_said(stored: StoredMessage) -> tuple[bytes, str, str]:
     """Data, source and message id, here and below."""
-    return said.data, f"/hansard/{said.stream.service}", str(said.id)
+    return stored.data, f"/hansard/{stored.stream.service}", str(stored.id)
 
 
-def _as_at_the_door(door: Door | None) -> tuple[bytes, str, str]:
+def _as_at_the_door(door: DoorMessage | None) -> tuple[bytes, str, str]:
     assert door is not None
     envelope = read_envelope(door.body, door.headers)
     return envelope.data, envelope.source, envelope.id

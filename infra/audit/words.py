@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from shared.store.record import NAMESPACE, Stream, uuid5
+from shared.eventstore.model import NAMESPACE, Stream, uuid5
 
 Data = Mapping[str, Any]
 MANY = 1_000  # entries of one stream among which a wake-up is looked for
@@ -24,11 +24,11 @@ class Word:
     workflow: str
     stream: str
     kind: str
-    cause: str
+    causation_id: str
     data: Data = field(repr=False)
     topic: str = ""
     tenant: str = "default"
-    woken: bool = False
+    woke_up: bool = False
 
     @property
     def service(self) -> str:
@@ -206,10 +206,10 @@ def gist(kind: str, data: Data) -> str:
     if told is None and kind.startswith("hansard.planner.step-"):
         told = _step
     try:
-        said = told(data) if told else _ended(data) if "detail" in data else _plain(data)
+        stored = told(data) if told else _ended(data) if "detail" in data else _plain(data)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        said = _plain(data)
-    return one_line(said)
+        stored = _plain(data)
+    return one_line(stored)
 
 
 def _plain(data: Data) -> str:
@@ -238,21 +238,21 @@ class Minutes:
     def number(self, word: Word) -> int:
         return self.numbers.setdefault(word.id, len(self.numbers) + 1)
 
-    def cause(self, word: Word) -> str:
+    def causation_id(self, word: Word) -> str:
         """`← 3`; for what comes from within a stream `← wake-up` or `← try 2`; a short id for what was not seen."""
-        if not word.cause:
+        if not word.causation_id:
             return ""
-        known = "wake-up" if word.woken else self.numbers.get(word.cause)
-        return f"← {known or _within(word, min(32 + len(self.numbers), MANY)) or word.cause[:6]}"
+        known = "wake-up" if word.woke_up else self.numbers.get(word.causation_id)
+        return f"← {known or _within(word, min(32 + len(self.numbers), MANY)) or word.causation_id[:6]}"
 
 
-def _within(word: Word, heard: int) -> str:
+def _within(word: Word, entry: int) -> str:
     """What a stream hears from its own performer or the clock has no message: its cause id tells. `heard`: how much it may
     have heard by then."""
     stream = Stream(word.tenant, word.workflow, word.stream)
-    for n in range(1, heard + 1):
-        if word.cause == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
+    for n in range(1, entry + 1):
+        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
             return f"try {n}"
-        if word.cause == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
+        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
             return "wake-up"
     return ""

@@ -12,7 +12,7 @@ from dateutil import parser as dates
 from rich.text import Text
 from rich.tree import Tree
 
-from contracts.envelope import TENANT, headers
+from hansard.envelope import TENANT, headers
 from infra.audit import rebuild as rebuilding
 from infra.audit import replay as replaying
 from infra.audit import show as showing
@@ -90,7 +90,7 @@ def _tree(story: showing.Story) -> Tree:
         if word.spent:
             text.append(f"{dollars(word.spent)} ", "bold green")
         text.append(one_line(word.gist, 80), "dim")
-        at[word.id] = at.get(word.cause, root).add(text)
+        at[word.id] = at.get(word.causation_id, root).add(text)
     return root
 
 
@@ -102,9 +102,9 @@ def _summary(story: showing.Story) -> None:
     else:
         screen.out.print("There is no result yet.")
     paid = dollars(story.cost) or "$0"
-    streams = len(story.hearings)
-    heard = sum(len(mine) for mine in story.hearings.values())
-    screen.say(f"{len(story.words)} messages, {streams} streams, {heard} hearings ({story.silent} silent), {paid}")
+    streams = len(story.entries)
+    entry = sum(len(mine) for mine in story.entries.values())
+    screen.say(f"{len(story.words)} messages, {streams} streams, {entry} hearings ({story.silent} silent), {paid}")
 
 
 @app.command()
@@ -257,7 +257,7 @@ async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebu
         ):
             with progress("reading", await listener.extent()) as passed:
                 async for some in batches(listener.to_the_end(), 2000):
-                    await into.add(heard.record for heard in some)
+                    await into.add(entry.record for entry in some)
                     passed(len(some))
             screen.say(f"putting {into.rebuilt.staged:,} messages in order")
             return await into.insert()
@@ -335,9 +335,9 @@ async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
     async with base.record(settings) as store, Bus(plain) as bus:
         with progress("replaying", await store.size()) as passed:
             count = 0
-            async for said in replaying.events(store, choice, passed):
-                envelope = replaying.envelope(said, now)
-                waiting.append(await bus.hand_over(to, envelope.correlationid.encode(), envelope.data, headers(envelope)))
+            async for stored in replaying.events(store, choice, passed):
+                envelope = replaying.envelope(stored, now)
+                waiting.append(await bus.hand_over(to, envelope.correlation_id.encode(), envelope.data, headers(envelope)))
                 count += 1
                 if len(waiting) > UNACKNOWLEDGED:
                     await waiting.popleft()

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from infra.servers import MODEL_NAME, Addresses, Servers
+from shared.eventstore.model import EventStore
 from shared.settings import Settings
-from shared.store.record import Store
 
 T = TypeVar("T")
 
@@ -73,15 +73,15 @@ def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def record(settings: Settings) -> AsyncIterator[Store]:
+async def record(settings: Settings) -> AsyncIterator[EventStore]:
     """The event store, opened and closed. Raises Problem when it cannot be reached."""
-    from shared.store.postgres import PostgresStore
-    from shared.store.record import Unavailable
+    from shared.eventstore.model import StoreUnavailable
+    from shared.eventstore.postgres import PostgresEventStore
 
     try:
-        store = await PostgresStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
+        store = await PostgresEventStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
         await store.ping()
-    except (Unavailable, OSError) as away:
+    except (StoreUnavailable, OSError) as away:
         raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
     try:
         yield store

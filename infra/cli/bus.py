@@ -16,14 +16,14 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from contracts.envelope import TENANT, Envelope, Unreadable, headers, read
+from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from infra.cli.base import Problem
+from shared.eventstore.model import NAMESPACE, uuid5
 from shared.kafka.connection import connection as _connection
 from shared.kafka.connection import group_name, topic_name
 from shared.kafka.record import Record
-from shared.kafka.records import survive_any_record
+from shared.kafka.record_batches import survive_any_record
 from shared.settings import Settings
-from shared.store.record import NAMESPACE, uuid5
 
 Start = Literal["beginning", "end"]
 SOURCE = "/hansard/console"
@@ -36,7 +36,7 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedMessage:
     """One record of a topic (its name without the prefix), with what could be understood of it."""
 
     record: Record
@@ -58,7 +58,7 @@ class Heard:
             return None
 
     @property
-    def cause(self) -> str:
+    def causation_id(self) -> str:
         """The id by which others name this as their cause."""
         if self.envelope is None:
             return ""
@@ -96,9 +96,9 @@ class Bus:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def say(self, topic: str, envelope: Envelope) -> None:
+    async def publish(self, topic: str, envelope: Envelope) -> None:
         """Publishes one message, in binary mode, keyed by its workflow; returns when every broker in sync has it."""
-        await self.put(topic, envelope.correlationid.encode(), envelope.data, headers(envelope))
+        await self.put(topic, envelope.correlation_id.encode(), envelope.data, headers(envelope))
 
     async def put(self, topic: str, key: bytes | None, value: bytes | None, raw: Sequence[tuple[str, bytes]]) -> None:
         """Publishes these bytes as they are."""
@@ -168,12 +168,12 @@ class Listener:
     consumer: AIOKafkaConsumer
     settings: Settings
 
-    async def batch(self, timeout: float = 0.2) -> list[Heard]:
+    async def batch(self, timeout: float = 0.2) -> list[ReceivedMessage]:
         """What has come by now; empty when nothing came within `timeout` seconds."""
         with reached(self.settings):
             polled = await self.consumer.getmany(timeout_ms=int(timeout * 1000), max_records=2000)
-        heard = [self._heard(record) for records in polled.values() for record in records]
-        return sorted(heard, key=lambda one: one.order)
+        entry = [self._heard(record) for records in polled.values() for record in records]
+        return sorted(entry, key=lambda one: one.order)
 
     async def extent(self) -> int:
         """How many records there are now, about."""
@@ -181,7 +181,7 @@ class Listener:
         ends, begins = await asyncio.gather(self.consumer.end_offsets(assigned), self.consumer.beginning_offsets(assigned))
         return sum(int(end) - int(begins[tp]) for tp, end in ends.items())
 
-    async def to_the_end(self) -> AsyncIterator[Heard]:
+    async def to_the_end(self) -> AsyncIterator[ReceivedMessage]:
         """All there is now, partition by partition; then ends."""
         ends = await self.consumer.end_offsets(list(self.consumer.assignment()))
         begins = await self.consumer.beginning_offsets(list(ends))
@@ -193,11 +193,11 @@ class Listener:
                     yield self._heard(record)
             left = {tp for tp in left if await self.consumer.position(tp) < ends[tp]}
 
-    def _heard(self, record: Any) -> Heard:
+    def _heard(self, record: Any) -> ReceivedMessage:
         name = record.topic.removeprefix(self.settings.topic_prefix)
         topic = self.settings.topics.by_name.get(name)
         raw = Record(name, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
-        return Heard(raw, topic is not None and topic.door)
+        return ReceivedMessage(raw, topic is not None and topic.door)
 
 
 async def _started(consumer: AIOKafkaConsumer, settings: Settings) -> None:
@@ -227,7 +227,7 @@ def request(id_: str, kind: str, data: bytes, *, workflow: str = "", tenant: str
         source=SOURCE,
         type=kind,
         data=data,
-        correlationid=workflow or id_,
+        correlation_id=workflow or id_,
         tenant=tenant or TENANT,
         time=at or datetime.now(UTC),
     )

@@ -14,8 +14,8 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from contracts.envelope import Envelope
 from contracts.requests import SubmitRequest
+from hansard.envelope import Envelope
 from infra import processes
 from infra.audit.words import Word, dollars, money, one_line, percent
 from infra.cli import base, screen
@@ -92,15 +92,15 @@ class Course:
 
     told: dict[str, Told] = field(default_factory=dict)
 
-    def hear(self, said: Word, now: float) -> bool:
+    def process(self, stored: Word, now: float) -> bool:
         """Whether a message is part of it."""
-        mine = self.told.get(said.workflow)
+        mine = self.told.get(stored.workflow)
         if mine is None:
             return False
-        if said.name == "request-routed":
-            mine.route = f"{said.data.get('path')}: {said.data.get('handler')}"
-        if said.kind.startswith(RESULTS) and mine.result is None:
-            mine.result, mine.seconds = said, now - mine.began
+        if stored.name == "request-routed":
+            mine.route = f"{stored.data.get('path')}: {stored.data.get('handler')}"
+        if stored.kind.startswith(RESULTS) and mine.result is None:
+            mine.result, mine.seconds = stored, now - mine.began
         return True
 
     @property
@@ -163,15 +163,15 @@ async def play(settings: Settings, ended: Any = lambda: False) -> Course:
     async with Bus(settings) as bus, bus.listen(topics) as listener:
         for piece in pieces(datetime.now(UTC)):
             envelope = request(f"demo-{run}-{piece.name}", SubmitRequest.kind, piece.body)
-            course.told[envelope.correlationid] = Told(piece, envelope, time.monotonic())
-            await bus.say("requests", envelope)
+            course.told[envelope.correlation_id] = Told(piece, envelope, time.monotonic())
+            await bus.publish("requests", envelope)
         end = time.monotonic() + PATIENCE
         with Printer() as printer:
             while course.open and time.monotonic() < end and not ended():
-                for heard in await listener.batch():
-                    said = word(heard)
-                    if said is not None and course.hear(said, time.monotonic()):
-                        printer.show(said)
+                for entry in await listener.batch():
+                    stored = word(entry)
+                    if stored is not None and course.process(stored, time.monotonic()):
+                        printer.show(stored)
     return course
 
 
@@ -187,7 +187,7 @@ def conclude(course: Course) -> int:
     if course.told:
         screen.out.print(f"The whole story of one: hansard audit show {next(iter(course.told))}", markup=False)
     if missing:
-        raise Problem(f"No result for {', '.join(one.envelope.correlationid for one in missing)}: the logs say why.")
+        raise Problem(f"No result for {', '.join(one.envelope.correlation_id for one in missing)}: the logs say why.")
     return len(missing)
 
 
@@ -198,7 +198,7 @@ def _rows(told: Iterable[Told]) -> Iterable[Sequence[object]]:
         good = result is not None and result.kind == screen.GOOD
         yield (
             one.piece.about,
-            one.envelope.correlationid,
+            one.envelope.correlation_id,
             one.route or "not routed",
             Text(result.name if result else "none", "green" if good else "red"),
             one_line(data.get("text") or data.get("detail") or "", 70),

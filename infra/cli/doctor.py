@@ -75,7 +75,7 @@ def kafka_version(speaks: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
 async def topics(settings: Settings) -> list[Finding]:
     """Every topic is there as the table wants it, and the doors have the broker's time."""
     from infra.topics import plan
-    from shared.kafka.topics import check_doors
+    from shared.kafka.admin import check_doors
 
     if not settings.kafka:
         return []
@@ -261,7 +261,7 @@ def one_line(text: object) -> str:
 OF_KAFKA = (topics, broker_clock)
 
 
-async def look(settings: Settings, looks: Sequence[Look] = LOOKS) -> list[Finding]:
+async def findings(settings: Settings, looks: Sequence[Look] = LOOKS) -> list[Finding]:
     """All of them, each within its time; what needs Kafka only where it answers."""
     found: list[Finding] = []
     for one in looks:
@@ -285,7 +285,7 @@ def doctor(
 
     settings = base.local()
     settings = base.with_addresses(settings, Servers(settings.home).found() or Addresses())
-    found = base.run(look(settings))
+    found = base.run(findings(settings))
     if json_:
         for one in found:
             print(screen.as_json({"what": one.what, "well": one.well, "found": one.found, "fix": one.fix}))

@@ -10,21 +10,21 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.text import Text
 
-from contracts.codec import Invalid, decode
 from contracts.control import RedriveDeadLetter
-from contracts.envelope import Unreadable, read
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.results import Result
 from contracts.router import RequestRouted
+from hansard.codec import Invalid, decode
+from hansard.envelope import Unreadable, read
+from hansard.message import Message
 from infra.audit import projections
 from infra.audit.words import dollars, one_line, short
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, one, request
 from infra.cli.bus import reached as bus_reached
+from shared.eventstore.model import DoorMessage, EventStore, StoredMessage
 from shared.settings import Settings
-from shared.store.record import Door, Said, Store
 
 T = TypeVar("T")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
@@ -97,21 +97,21 @@ dead_letters = typer.Typer(
 )
 
 
-async def everything(store: Store) -> list[Said]:
+async def everything(store: EventStore) -> list[StoredMessage]:
     """All that was said, in order."""
-    return [said async for batch in store.everything() for said in batch]
+    return [stored async for batch in store.everything() for stored in batch]
 
 
 async def all_letters(settings: Settings) -> list[tuple[projections.Letter, bool]]:
     """Every dead letter, and whether its hearing is dead still."""
     async with base.record(settings) as store:
         found = projections.letters(await everything(store), settings.topics)
-        histories = await store.load(list({one.said.stream for one in found}))
-        return [(one, _is_dead(histories[one.said.stream].causes.get(one.said.cause))) for one in found]
+        histories = await store.load(list({one.stored.stream for one in found}))
+        return [(one, _is_dead(histories[one.stored.stream].entries.get(one.stored.causation_id))) for one in found]
 
 
-def _is_dead(hearing: Any) -> bool:
-    return hearing is None or bool(hearing.dead)
+def _is_dead(entry: Any) -> bool:
+    return entry is None or bool(entry.dead)
 
 
 @dead_letters.command("list")
@@ -126,13 +126,13 @@ def list_letters(
     found = [(one, dead) for one, dead in base.run(all_letters(base.running(postgres=True))) if dead or all_]
     if json_:
         for one, dead in found:
-            about = {"id": str(one.said.id), "at": one.said.at, "dead": dead}
+            about = {"id": str(one.stored.id), "at": one.stored.at, "dead": dead}
             print(screen.as_json(about | one.letter.model_dump(mode="json")))
         return
     rows = [
         (
-            str(one.said.id)[:8],
-            f"{one.said.at:%Y-%m-%d %H:%M:%S}" if one.said.at else "",
+            str(one.stored.id)[:8],
+            f"{one.stored.at:%Y-%m-%d %H:%M:%S}" if one.stored.at else "",
             one.letter.service,
             one.letter.reason,
             short(one.letter.message_kind) or "?",
@@ -153,13 +153,13 @@ def chosen(found: Iterable[tuple[projections.Letter, bool]], id_: str) -> tuple[
     """The one meant by an id: the letter's own (or its beginning), the message's, or the workflow's. Raises Problem."""
     letters = list(found)
     for names in (
-        lambda one: (str(one.said.id), one.letter.cause),
-        lambda one: (one.letter.message_id, one.said.stream.workflow),
+        lambda one: (str(one.stored.id), one.letter.causation_id),
+        lambda one: (one.letter.message_id, one.stored.stream.workflow),
     ):
         exact = [pair for pair in letters if id_ in names(pair[0])]
         if exact:
             return exact[-1]
-    begun = [pair for pair in letters if str(pair[0].said.id).startswith(id_)]
+    begun = [pair for pair in letters if str(pair[0].stored.id).startswith(id_)]
     if len(begun) == 1:
         return begun[0]
     raise Problem(f"{id_} {'could be several' if begun else 'is no'} dead letter: `hansard dead-letters list --all`.")
@@ -175,12 +175,12 @@ def show_letter(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json =
     one, dead = chosen(base.run(all_letters(settings)), id_)
     letter = one.letter
     if json_:
-        print(screen.as_json({"id": str(one.said.id), "dead": dead, **letter.model_dump(mode="json")}))
+        print(screen.as_json({"id": str(one.stored.id), "dead": dead, **letter.model_dump(mode="json")}))
         return
     rows = [
-        ("id", one.said.id),
-        ("stream", one.said.stream),
-        ("when", one.said.at),
+        ("id", one.stored.id),
+        ("stream", one.stored.stream),
+        ("when", one.stored.at),
         ("service", letter.service),
         ("reason", letter.reason),
         ("detail", letter.detail),
@@ -210,9 +210,9 @@ def redrive(
     settings = base.running(kafka=True, postgres=True)
     one, dead = chosen(base.run(all_letters(settings)), id_)
     if not dead:
-        raise Problem(f"{one.said.id} was heard since: nothing to redrive.")
+        raise Problem(f"{one.stored.id} was heard since: nothing to redrive.")
     base.run(_redrive(settings, one))
-    workflow = one.said.stream.workflow
+    workflow = one.stored.stream.workflow
     screen.say(f"{one.letter.service} is asked to hear it again; `hansard watch {workflow}` shows what comes of it.")
 
 
@@ -234,7 +234,7 @@ async def _redrive(settings: Settings, one_: projections.Letter) -> None:
         headers=headers,
         body=body,
     )
-    stream = one_.said.stream
+    stream = one_.stored.stream
     envelope = request(
         f"redrive-{uuid.uuid4().hex[:12]}",
         RedriveDeadLetter.kind,
@@ -243,7 +243,7 @@ async def _redrive(settings: Settings, one_: projections.Letter) -> None:
         tenant=stream.tenant,
     )
     async with Bus(settings) as bus:
-        await bus.say("control", envelope)
+        await bus.publish("control", envelope)
 
 
 def effects(
@@ -285,11 +285,11 @@ def effects(
 
 async def _effects(settings: Settings) -> list[projections.Effect]:
     async with base.record(settings) as store:
-        said = await everything(store)
-        first = projections.effects(said, settings.topics)
+        stored = await everything(store)
+        first = projections.effects(stored, settings.topics)
         open_ = list({one.stream for one in first if not one.receipt})
-        heard = {stream: set(history.causes) for stream, history in (await store.load(open_)).items()} if open_ else {}
-        return projections.effects(said, settings.topics, heard)
+        entry = {stream: set(history.entries) for stream, history in (await store.load(open_)).items()} if open_ else {}
+        return projections.effects(stored, settings.topics, entry)
 
 
 def stats(json_: Json = False) -> None:
@@ -355,19 +355,19 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
     told: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
         async for batch in store.everything():
-            for said in batch:
-                message = projections.read(said, settings.topics)
-                totals.add(said, message)
+            for stored in batch:
+                message = projections.read(stored, settings.topics)
+                totals.add(stored, message)
                 if message is not None:
                     calls.add(message)
                 if isinstance(message, RequestRouted | Result):
-                    told.append(((said.stream.tenant, said.stream.workflow), message))
+                    told.append(((stored.stream.tenant, stored.stream.workflow), message))
         for workflow in list(dict.fromkeys(key for key, _ in told))[-JUDGED:]:
             told.extend((workflow, one) for one in _requests((await store.doors(*workflow)).values()))
     return totals, {"router": router_statistics(told), "gateway": calls.as_json()}
 
 
-def _requests(doors: Iterable[Door]) -> Iterator[SubmitRequest]:
+def _requests(doors: Iterable[DoorMessage]) -> Iterator[SubmitRequest]:
     for door in doors:
         if door.topic == "requests":
             with contextlib.suppress(Unreadable, Invalid):

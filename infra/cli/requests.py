@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.envelope import TENANT, Envelope
 from contracts.gateway import TokensStreamed
 from contracts.requests import SubmitRequest
+from hansard.envelope import TENANT, Envelope
 from infra.audit.words import Minutes, Word, text_of
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.bus import Bus, Heard, Listener, request
+from infra.cli.bus import Bus, Listener, ReceivedMessage, request
 from infra.cli.writing import Drafts
 from infra.terminal import typed
 from shared.settings import Settings
@@ -35,23 +35,23 @@ Tenant = Annotated[str, typer.Option(help="Whose request it is.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 
 
-def word(heard: Heard) -> Word | None:
+def word(entry: ReceivedMessage) -> Word | None:
     """A record as a line; None for what is no message of ours."""
-    envelope = heard.envelope
+    envelope = entry.envelope
     if envelope is None:
         return None
-    data = heard.data if isinstance(heard.data, dict) else {"detail": text_of(envelope.data[:200])}
+    data = entry.data if isinstance(entry.data, dict) else {"detail": text_of(envelope.data[:200])}
     who = envelope.source.removeprefix("/hansard/") if envelope.source.startswith("/hansard/") else ""
-    stream = (envelope.subject or who) if not heard.door else who
+    stream = (envelope.subject or who) if not entry.door else who
     return Word(
-        id=heard.cause,
-        at=heard.at,
-        workflow=envelope.correlationid,
+        id=entry.causation_id,
+        at=entry.at,
+        workflow=envelope.correlation_id,
         stream=stream,
         kind=envelope.type,
-        cause="" if heard.door or envelope.causationid == envelope.id else envelope.causationid,
+        causation_id="" if entry.door or envelope.causation_id == envelope.id else envelope.causation_id,
         data=data,
-        topic=heard.record.topic,
+        topic=entry.record.topic,
         tenant=envelope.tenant,
     )
 
@@ -223,17 +223,17 @@ async def _answered(settings: Settings, put: Asked, printer: "Printer | None", *
     early = ("results", "dead-letters") if known else ()
     async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
         began, asked_at = time.monotonic(), datetime.now(UTC)
-        await bus.say("requests", put.envelope)
+        await bus.publish("requests", put.envelope)
         end = began + (seconds or settings.workflow_seconds) + GRACE
         before: Answer | None = None
         while time.monotonic() < end:
-            said = [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
-            ends = [one for one in said if is_end(one, put)]
+            stored = [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
+            ends = [one for one in stored if is_end(one, put)]
             last = next((one for one in ends if not known or one.at > asked_at), None)
             if last:  # what was said before it may come after it, by another topic
-                said += [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
+                stored += [one for one in map(word, await listener.batch()) if one is not None and concerns(one, put)]
             if printer:
-                for one in sorted(said, key=lambda one: one.at):
+                for one in sorted(stored, key=lambda one: one.at):
                     printer.show(one)
             if last:
                 return Answer(last.kind, last.data, time.monotonic() - began)
@@ -248,33 +248,33 @@ async def _answered(settings: Settings, put: Asked, printer: "Printer | None", *
     )
 
 
-async def until(listener: Listener, end: float) -> AsyncIterator[Heard]:
+async def until(listener: Listener, end: float) -> AsyncIterator[ReceivedMessage]:
     """What is heard, until the clock of this process (monotonic) says `end`."""
     while time.monotonic() < end:
-        for heard in await listener.batch():
-            yield heard
+        for entry in await listener.batch():
+            yield entry
 
 
-def concerns(said: Word, put: Asked) -> bool:
+def concerns(stored: Word, put: Asked) -> bool:
     """Whether a message is of this request."""
-    if said.workflow == put.workflow and said.tenant == put.tenant:
+    if stored.workflow == put.workflow and stored.tenant == put.tenant:
         return True
-    return _dead_request(said, put)
+    return _dead_request(stored, put)
 
 
-def is_end(said: Word, put: Asked) -> bool:
+def is_end(stored: Word, put: Asked) -> bool:
     """The workflow's terminal message; or that this very request is a dead letter."""
-    if said.kind.startswith(RESULTS):
-        return said.workflow == put.workflow and said.tenant == put.tenant
-    return _dead_request(said, put) and said.data.get("reason") in ("correlation-in-use", "id-reused", "unreadable")
+    if stored.kind.startswith(RESULTS):
+        return stored.workflow == put.workflow and stored.tenant == put.tenant
+    return _dead_request(stored, put) and stored.data.get("reason") in ("correlation-in-use", "id-reused", "unreadable")
 
 
-def _dead_request(said: Word, put: Asked) -> bool:
+def _dead_request(stored: Word, put: Asked) -> bool:
     return (
-        said.kind == DeadLettered.kind
-        and said.data.get("topic") == "requests"
-        and said.data.get("message_id") == put.id
-        and said.tenant == put.tenant
+        stored.kind == DeadLettered.kind
+        and stored.data.get("topic") == "requests"
+        and stored.data.get("message_id") == put.id
+        and stored.tenant == put.tenant
     )
 
 
@@ -295,33 +295,33 @@ class Printer:
     def __exit__(self, *_: object) -> None:
         self._stage.clear()
 
-    def show(self, said: Word) -> None:
+    def show(self, stored: Word) -> None:
         """One line; a repeat of what was shown is not shown again."""
-        if said.id in self._seen:
+        if stored.id in self._seen:
             return
-        self._drafts.hear(said)
+        self._drafts.process(stored)
         changes = self._stage.can_change
         if changes:
             drafts = ((draft.word, draft.text) for draft in self._drafts)
             self._stage.below([screen.writing(*one, self.began, workflow=not self.workflow) for one in drafts])
-        if said.kind != TokensStreamed.kind or not changes:
-            self._line(said)
+        if stored.kind != TokensStreamed.kind or not changes:
+            self._line(stored)
 
-    def _line(self, said: Word) -> None:
+    def _line(self, stored: Word) -> None:
         if not self._seen:
-            self.began = said.at if self.workflow else None
+            self.began = stored.at if self.workflow else None
             self._stage.put(screen.heading(workflow=not self.workflow))
-        self._seen.add(said.id)
-        self._stage.put(screen.line(said, self.minutes, self.began, workflow=not self.workflow))
+        self._seen.add(stored.id)
+        self._stage.put(screen.line(stored, self.minutes, self.began, workflow=not self.workflow))
 
 
-def print_result(said: Word, *, json_: bool) -> None:
+def print_result(stored: Word, *, json_: bool) -> None:
     """One terminal message, for a person or a program."""
     if json_:
-        told = {"workflow": said.workflow, "type": said.kind, "at": said.at.isoformat(), "data": said.data}
+        told = {"workflow": stored.workflow, "type": stored.kind, "at": stored.at.isoformat(), "data": stored.data}
         print(screen.as_json(told), flush=True)
     else:
-        screen.put(screen.result_line(said))
+        screen.put(screen.result_line(stored))
 
 
 def watch(
@@ -346,27 +346,27 @@ async def _watch(settings: Settings, workflow: str, start: Any, *, json_: bool) 
 
 async def _show(listener: Listener, printer: Printer, *, json_: bool) -> None:
     while True:
-        for heard in await listener.batch():
-            said = word(heard)
-            if said is None or (printer.workflow and said.workflow != printer.workflow):
+        for entry in await listener.batch():
+            stored = word(entry)
+            if stored is None or (printer.workflow and stored.workflow != printer.workflow):
                 continue
             if json_:
-                print(screen.as_json(_flat(said)), flush=True)
+                print(screen.as_json(_flat(stored)), flush=True)
             else:
-                printer.show(said)
+                printer.show(stored)
 
 
-def _flat(said: Word) -> dict[str, Any]:
+def _flat(stored: Word) -> dict[str, Any]:
     return {
-        "at": said.at.isoformat(),
-        "tenant": said.tenant,
-        "workflow": said.workflow,
-        "topic": said.topic,
-        "stream": said.stream,
-        "id": said.id,
-        "type": said.kind,
-        "cause": said.cause,
-        "data": said.data,
+        "at": stored.at.isoformat(),
+        "tenant": stored.tenant,
+        "workflow": stored.workflow,
+        "topic": stored.topic,
+        "stream": stored.stream,
+        "id": stored.id,
+        "type": stored.kind,
+        "causation_id": stored.causation_id,
+        "data": stored.data,
     }
 
 
@@ -385,18 +385,18 @@ def results(
 async def _results(settings: Settings, *, follow: bool, last: int, json_: bool) -> None:
     async with Bus(settings) as bus, bus.listen(["results"], "beginning") as listener:
         seen: dict[str, Word] = {}
-        async for heard in listener.to_the_end():
-            said = word(heard)
-            if said is not None:
-                seen.setdefault(said.id, said)
-        for said in sorted(seen.values(), key=lambda one: one.at)[-last:]:
-            print_result(said, json_=json_)
+        async for entry in listener.to_the_end():
+            stored = word(entry)
+            if stored is not None:
+                seen.setdefault(stored.id, stored)
+        for stored in sorted(seen.values(), key=lambda one: one.at)[-last:]:
+            print_result(stored, json_=json_)
         while follow:
-            for heard in await listener.batch():
-                said = word(heard)
-                if said is not None and said.id not in seen:
-                    seen[said.id] = said
-                    print_result(said, json_=json_)
+            for entry in await listener.batch():
+                stored = word(entry)
+                if stored is not None and stored.id not in seen:
+                    seen[stored.id] = stored
+                    print_result(stored, json_=json_)
 
 
 def cancel(
@@ -422,4 +422,4 @@ def cancel(
 async def say_once(settings: Settings, topic: str, envelope: Envelope) -> None:
     """Publishes one message."""
     async with Bus(settings) as bus:
-        await bus.say(topic, envelope)
+        await bus.publish(topic, envelope)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra import processes
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -65,7 +65,7 @@ def start_services(settings: Settings, say: Say, names: Sequence[str] = SERVICES
     began = time.monotonic()
     supervisor.start()
     try:
-        wait_ready(supervisor.statuses, supervisor.look)
+        wait_ready(supervisor.statuses, supervisor.load)
     except BaseException:
         supervisor.stop()
         raise
@@ -174,10 +174,10 @@ class ended_by_signal:
 
     def __enter__(self) -> Callable[[], bool]:
         self._told = False
-        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._process) for number in (signal.SIGINT, signal.SIGTERM)}
         return lambda: self._told
 
-    def _hear(self, *_: object) -> None:
+    def _process(self, *_: object) -> None:
         if self._told:
             raise KeyboardInterrupt
         self._told = True

@@ -109,7 +109,7 @@ def say(text: str) -> None:
 
 def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflow: bool = False) -> Text:
     """`12  +0.431s gateway     model-replied    ← 9   “…”  $0.0001`."""
-    text = _columns(str(minutes.number(word)), word, word.name, minutes.cause(word), began, workflow=workflow)
+    text = _columns(str(minutes.number(word)), word, word.name, minutes.causation_id(word), began, workflow=workflow)
     if word.spent:
         text.append(f"{dollars(word.spent)} ", "bold green")
     text.append(word.gist)
@@ -125,7 +125,7 @@ def writing(word: Word, so_far: str, began: datetime | None = None, *, workflow:
     return text
 
 
-def _columns(number: str, word: Word, name: str, cause: str, began: datetime | None, *, workflow: bool) -> Text:
+def _columns(number: str, word: Word, name: str, causation_id: str, began: datetime | None, *, workflow: bool) -> Text:
     clock = f"+{max((word.at - began).total_seconds(), 0):.3f}s" if began else f"{word.at.astimezone():%H:%M:%S.%f}"[:-3]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{number:>4} ", "dim")
@@ -134,14 +134,14 @@ def _columns(number: str, word: Word, name: str, cause: str, began: datetime | N
         text.append(f"{word.workflow[-18:]:<19}", "dim")
     text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
     text.append(f"{one_line(name, 17):<18}", "bold " + colour(word.service))
-    text.append(f"{cause:<10}", "dim")
+    text.append(f"{causation_id:<10}", "dim")
     return text
 
 
 def heading(*, workflow: bool = False) -> Text:
     """What the columns of `line` are."""
     return Text(
-        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'said':<18}{'because':<10}what",
+        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'stored':<18}{'because':<10}what",
         style="dim underline",
         no_wrap=True,
         overflow="ellipsis",

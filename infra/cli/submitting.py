@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from contracts.envelope import TENANT
+from hansard.envelope import TENANT
 from infra.audit.words import Word
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Listener
 from infra.cli.requests import Answer, Asked, Json, Tenant, asked, is_end, print_result, until, word
+from shared.eventstore.model import NAMESPACE
 from shared.settings import Settings
-from shared.store.record import NAMESPACE
 
 
 def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[Asked]:
@@ -102,7 +102,7 @@ async def _submit(settings: Settings, puts: list[Asked], *, wait: bool, seconds:
             task = bar.add_task("publishing", total=len(puts))
             for start in range(0, len(puts), 500):
                 some = puts[start : start + 500]
-                await asyncio.gather(*(bus.say("requests", put.envelope) for put in some))
+                await asyncio.gather(*(bus.publish("requests", put.envelope) for put in some))
                 bar.advance(task, len(some))
         if not wait:
             return answers
@@ -110,10 +110,10 @@ async def _submit(settings: Settings, puts: list[Asked], *, wait: bool, seconds:
         async with bus.listen(["results", "dead-letters"], "beginning") as listener:
             with bar:
                 task = bar.add_task("answered", total=len({put.workflow for put in puts}))
-                async for put, said in _ends(listener, puts, began + seconds):
-                    answers[put.workflow] = Answer(said.kind, said.data, time.monotonic() - began)
+                async for put, stored in _ends(listener, puts, began + seconds):
+                    answers[put.workflow] = Answer(stored.kind, stored.data, time.monotonic() - began)
                     bar.advance(task)
-                    print_result(said, json_=json_)
+                    print_result(stored, json_=json_)
     return answers
 
 
@@ -121,14 +121,14 @@ async def _ends(listener: Listener, puts: Iterable[Asked], end: float) -> AsyncI
     """Each request's end, once, as it comes."""
     by_workflow = {(put.tenant, put.workflow): put for put in puts}
     by_id = {put.id: put for put in puts}
-    async for heard in until(listener, end):
-        said = word(heard)
-        if said is None:
+    async for entry in until(listener, end):
+        stored = word(entry)
+        if stored is None:
             continue
-        put = by_workflow.get((said.tenant, said.workflow)) or by_id.get(str(said.data.get("message_id")))
-        if put is None or not is_end(said, put):
+        put = by_workflow.get((stored.tenant, stored.workflow)) or by_id.get(str(stored.data.get("message_id")))
+        if put is None or not is_end(stored, put):
             continue
         if by_workflow.pop((put.tenant, put.workflow), None) is not None:
-            yield put, said
+            yield put, stored
         if not by_workflow:
             return

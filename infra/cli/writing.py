@@ -39,27 +39,27 @@ class Drafts:
     def __iter__(self) -> Iterator[Draft]:
         return iter(list(self._open.values()))
 
-    def hear(self, said: Word) -> None:
+    def process(self, stored: Word) -> None:
         """Takes note of a message of any kind."""
-        key = (said.tenant, said.workflow, said.stream)
-        if said.kind == TokensStreamed.kind:
-            self._piece(key, said)
-        elif said.kind == AttemptStarted.kind:
+        key = (stored.tenant, stored.workflow, stored.stream)
+        if stored.kind == TokensStreamed.kind:
+            self._piece(key, stored)
+        elif stored.kind == AttemptStarted.kind:
             self._end(key, self._begun.get(key, 0))
-            _note(self._begun, key, _number(said, "attempt"))
-        elif said.kind == AttemptFailed.kind:
+            _note(self._begun, key, _number(stored, "attempt"))
+        elif stored.kind == AttemptFailed.kind:
             self._end(key, self._begun.get(key, 0))
-        elif said.kind in OVER:
+        elif stored.kind in OVER:
             self._end(key, inf)
 
-    def _piece(self, key: Key, said: Word) -> None:
-        attempt, draft = _number(said, "attempt"), self._open.get(key)
+    def _piece(self, key: Key, stored: Word) -> None:
+        attempt, draft = _number(stored, "attempt"), self._open.get(key)
         if attempt <= self._over.get(key, 0) or (draft and attempt < draft.attempt):
             return
         if draft is None or draft.attempt < attempt:
-            draft = self._open[key] = Draft(attempt, said)
-        draft.word = said
-        draft.pieces[_number(said, "piece")] = str(said.data.get("text") or "")
+            draft = self._open[key] = Draft(attempt, stored)
+        draft.word = stored
+        draft.pieces[_number(stored, "piece")] = str(stored.data.get("text") or "")
 
     def _end(self, key: Key, attempt: float) -> None:
         _note(self._over, key, max(attempt, self._over.get(key, 0)))
@@ -73,6 +73,6 @@ def _note(known: dict[Key, float], key: Key, attempt: float) -> None:
         del known[next(iter(known))]
 
 
-def _number(said: Word, name: str) -> int:
-    given = said.data.get(name)
+def _number(stored: Word, name: str) -> int:
+    given = stored.data.get(name)
     return given if isinstance(given, int) else 0

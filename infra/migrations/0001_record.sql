@@ -5,11 +5,11 @@
 -- One row a stream. `heard` counts its hearings, silent ones too, and is what an append is checked against.
 -- The two `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
 -- It is the outbox, too: all up to `published` was acknowledged by a broker, what was said after that waits.
-create table heads (
+create table streams (
     at              timestamptz not null,
-    heard           int not null,
+    processed           int not null,
     version         int not null,
-    heard_before    int not null,
+    processed_before    int not null,
     version_before  int not null,
     published       int not null,
     tenant          text collate "C" not null,
@@ -17,14 +17,14 @@ create table heads (
     stream          text collate "C" not null,
     primary key (tenant, workflow, stream)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
-create index heads_unpublished on heads (split_part(stream, '/', 1), at) where published < version;
+create index heads_unpublished on streams (split_part(stream, '/', 1), at) where published < version;
 
 -- That a stream heard something; `at` is the one recorded time, that of all that was said to it. A redrive is heard as the next attempt of the same cause.
-create table hearings (
+create table inbox (
     at          timestamptz not null,
-    cause       uuid not null,
+    causation_id       uuid not null,
     sequence    int not null,
-    before      int not null,
+    version_before int not null,
     attempt     int not null,
     dead        bool not null,
     hash        bytea not null,
@@ -34,16 +34,16 @@ create table hearings (
     kind        text collate "C" not null,
     code        text collate "C" not null,
     policy      text collate "C" not null,
-    primary key (tenant, workflow, stream, cause, attempt)
+    primary key (tenant, workflow, stream, causation_id, attempt)
 );
 
 -- All that was said. `json`, not `jsonb`: the bytes stored are the bytes published.
-create table events (
+create table messages (
     position    bigint generated always as identity,
     xact        xid8 not null default pg_current_xact_id(),
     at          timestamptz not null,
     id          uuid not null,
-    cause       uuid not null,
+    causation_id       uuid not null,
     version     int not null,
     hash        bytea not null,
     tenant      text collate "C" not null,
@@ -56,14 +56,14 @@ create table events (
     primary key (tenant, workflow, stream, version),
     unique (id, tenant, workflow)
 );
-create index events_settled on events (xact, position);
+create index events_settled on messages (xact, position);
 
 -- What came from outside, as it was heard.
-create table doors (
+create table door_messages (
     at          timestamptz not null,
     broker_at   timestamptz not null,
     "offset"    bigint not null,
-    cause       uuid not null,
+    causation_id       uuid not null,
     partition   int not null,
     tenant      text collate "C" not null,
     workflow    text collate "C" not null,
@@ -71,12 +71,12 @@ create table doors (
     key         bytea,
     headers     json not null,
     body        bytea,
-    primary key (tenant, workflow, cause)
+    primary key (tenant, workflow, causation_id)
 );
 
 -- Streams that want to be woken. `at`: when anyone may claim it, moved on by a claim; `wanted`: what the stream asked for;
 -- `holder`: the process that works on it, or ''.
-create table due (
+create table wake_ups (
     at          timestamptz not null,
     wanted      timestamptz not null,
     tenant      text collate "C" not null,
@@ -86,8 +86,8 @@ create table due (
     holder      text collate "C" not null,
     primary key (tenant, workflow, stream)
 ) with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02);
-create index due_next on due (service, at);
-create index due_held on due (service, holder) where holder <> '';
+create index due_next on wake_ups (service, at);
+create index due_held on wake_ups (service, holder) where holder <> '';
 
 -- How often a message was tried, counted after an unclean end.
 create table attempts (
@@ -129,7 +129,7 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['events', 'hearings', 'doors'] loop
+    foreach name in array array['messages', 'inbox', 'door_messages'] loop
         execute format('create trigger append_only before update or delete or truncate on %I'
                        ' for each statement execute function append_only()', name);
         execute format('alter table %I enable always trigger append_only', name);

@@ -15,8 +15,8 @@ begin
         end;
     end if;
     execute format('grant usage on schema %I to %I', current_schema(), writer);
-    execute format('grant select, insert on events, hearings, doors to %I', writer);
-    execute format('grant select, insert, update on heads, attempts to %I', writer);
-    execute format('grant select, insert, update, delete on due, instances to %I', writer);
+    execute format('grant select, insert on messages, inbox, door_messages to %I', writer);
+    execute format('grant select, insert, update on streams, attempts to %I', writer);
+    execute format('grant select, insert, update, delete on wake_ups, instances to %I', writer);
     execute format('grant select on epochs, migrations to %I', writer);
 end $$;

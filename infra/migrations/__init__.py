@@ -70,11 +70,11 @@ async def begin_epoch(dsn: str, schema: str = "hansard") -> str:
     """
     async with _connected(dsn, schema) as connection, connection.transaction():
         await connection.execute(f'set local search_path to "{schema}"')
-        await connection.execute("lock table events in access exclusive mode")
-        if await connection.fetchval("select max(xact) >= pg_snapshot_xmax(pg_current_snapshot()) from events"):
-            await connection.execute("alter table events disable trigger append_only")
-            await connection.execute("update events set xact = pg_current_xact_id()")
-            await connection.execute("alter table events enable always trigger append_only")
+        await connection.execute("lock table messages in access exclusive mode")
+        if await connection.fetchval("select max(xact) >= pg_snapshot_xmax(pg_current_snapshot()) from messages"):
+            await connection.execute("alter table messages disable trigger append_only")
+            await connection.execute("update messages set xact = pg_current_xact_id()")
+            await connection.execute("alter table messages enable always trigger append_only")
         return str(await connection.fetchval("insert into epochs (epoch) values (gen_random_uuid()::text) returning epoch"))
 
 

@@ -18,7 +18,7 @@ from contracts.gateway import (
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import Call, gateway
 from shared.policy import Basis
-from shared.service import Desk, Performer, Service
+from shared.service import Performer, PerformerContext, Service
 from shared.settings import Settings
 
 
@@ -26,16 +26,16 @@ def build(settings: Settings) -> Service[Call]:
     """Raises ValueError or OSError where the tiers' file cannot be read."""
     tiers = chain(settings)
 
-    def open_endpoints(desk: Desk) -> AbstractAsyncContextManager[Any]:
+    def open_endpoints(context: PerformerContext) -> AbstractAsyncContextManager[Any]:
         from services.gateway.performer import performer  # the SDK loads for most of a second: only where calls are made
 
         largest = settings.max_message_bytes // 3  # text, data and falls
-        return performer(tiers, keys(tiers, settings), desk, largest, settings.stream_tokens)
+        return performer(tiers, keys(tiers, settings), context, largest, settings.stream_tokens)
 
     return Service(
         name="gateway",
         decider=gateway(tiers),
-        hears={
+        receives={
             CallModel: lambda m: m.call,
             CancelCall: lambda m: m.call,
             RejectReply: lambda m: m.call,

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 from contracts.gateway import ModelClass
-from contracts.message import Confidence, Money, Name, Safety
+from hansard.message import Confidence, Money, Name, Safety
 from shared.policy import version_of
 from shared.settings import Settings
 

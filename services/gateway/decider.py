@@ -23,11 +23,11 @@ from contracts.gateway import (
     ReplyDiscarded,
     ReplyRejected,
 )
-from contracts.message import Message
+from hansard.decider import Context, Decider, WakeUp
+from hansard.message import Message
 from services.gateway.chain import DOUBTFUL, STAYED, Receipts, ahead, before, endpoint_at, local, resume_at, seeks
 from services.gateway.config import Chain, Endpoint
 from services.gateway.steering import Budget, Circuit, Steering, steer, steered
-from shared.decider import Context, Decider, Woken
 
 LOOKUP = timedelta(seconds=2)  # for what was learned
 NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its stream
@@ -43,7 +43,7 @@ class Ready:
     """Goes on at the time that is due. Attempts that are `doubtful` were given up without a word from them."""
 
     call: CallModel
-    due: datetime | None = None  # none while an attempt is out
+    wake_at: datetime | None = None  # none while an attempt is out
     receipts: tuple[AttemptFailed, ...] = ()
     doubtful: frozenset[int] = frozenset()
     attempts: int = 0
@@ -74,40 +74,40 @@ Call = Unasked | Ready | Flying | Settled | Circuit | Budget
 def gateway(chain: Chain) -> Decider[Call]:
     """The chain's configuration is the policy: what was decided under another one is not decided again under this."""
 
-    def decide(state: Call, heard: Message, context: Context) -> Iterable[Message]:
+    def decide(state: Call, message: Message, context: Context) -> Iterable[Message]:
         match state:
-            case _ if isinstance(heard, EndpointFact):
-                yield from steer(chain, state, heard, context)
+            case _ if isinstance(message, EndpointFact):
+                yield from steer(chain, state, message, context)
 
             case Unasked():
-                match heard:
+                match message:
                     case CallModel():
-                        yield begin(heard, context)
+                        yield begin(message, context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
                     case _:
                         pass
 
             case Ready():
-                match heard:
-                    case Woken() if state.due is not None and context.at >= state.due:
+                match message:
+                    case WakeUp() if state.wake_at is not None and context.at >= state.wake_at:
                         yield go_on(state, context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
                     case AttemptReturned(attempt=attempt) if attempt in state.doubtful:
-                        yield discarded(heard, "superseded")
+                        yield discarded(message, "superseded")
                     case _:
                         pass
 
             case Flying(out, since):
-                match heard:
+                match message:
                     case AttemptReturned(attempt=out.attempt, reply=ModelReplied() as reply):
                         yield from weigh(since, out, reply, context)
                     case AttemptReturned(attempt=out.attempt, failure=failure):
                         yield from fell(since, out, failure or gone(out), context)
                     case AttemptReturned(attempt=attempt) if attempt in since.doubtful:
-                        yield discarded(heard, "superseded")
-                    case Woken():
+                        yield discarded(message, "superseded")
+                    case WakeUp():
                         yield from fell(since, out, gone(out), context)
                     case CancelCall(call=call):
                         yield CallCancelled(call=call)
@@ -115,9 +115,9 @@ def gateway(chain: Chain) -> Decider[Call]:
                         pass
 
             case Settled():
-                match heard:
+                match message:
                     case AttemptReturned(attempt=attempt) if attempt in state.out:
-                        yield discarded(heard, "cancelled" if state.cancelled else "superseded")
+                        yield discarded(message, "cancelled" if state.cancelled else "superseded")
                     case RejectReply(call=call, reasons=reasons) if state.stands:
                         yield ReplyRejected(call=call, reasons=reasons)
                     case _:
@@ -190,13 +190,13 @@ def gateway(chain: Chain) -> Decider[Call]:
         number = 0 if failure.fall.reason in STAYED else out.attempt
         fall = failure.fall.model_copy(update={"tier": out.tier, "attempt": number})
         receipt = failure.model_copy(update={"call": state.call.call, "fall": fall})
-        due = resume_at(chain, state.call, (*state.receipts, receipt), context.at)
-        receipt = receipt.model_copy(update={"resume_at": due})
+        due_ = resume_at(chain, state.call, (*state.receipts, receipt), context.at)
+        receipt = receipt.model_copy(update={"resume_at": due_})
         yield receipt
         after = again(state, receipt)
         if out.safety == "never-repeat" and fall.reason in DOUBTFUL:
             yield failed(after, tuple(r.fall for r in after.receipts), "in-doubt")
-        elif due <= context.at:
+        elif due_ <= context.at:
             then = go_on(after, context)
             if context.may_perform or not isinstance(then, AttemptStarted):
                 yield then
@@ -204,28 +204,28 @@ def gateway(chain: Chain) -> Decider[Call]:
     return Decider(Unasked(), decide, evolve, wake_at, policy=chain.policy)
 
 
-def evolve(state: Call, said: Message) -> Call:
-    if isinstance(said, Steering):
-        return steered(state, said)
-    match state, said:
+def evolve(state: Call, message: Message) -> Call:
+    if isinstance(message, Steering):
+        return steered(state, message)
+    match state, message:
         case Unasked(), CallAccepted(request=call, at=at):
-            return Ready(call, due=at)
+            return Ready(call, wake_at=at)
         case Unasked(), AttemptStarted(request=CallModel() as call):
-            return Flying(said, since=Ready(call, attempts=said.attempt))
+            return Flying(message, since=Ready(call, attempts=message.attempt))
         case Unasked(), ModelReplied() | ModelFailed():
-            return Settled(stands=isinstance(said, ModelReplied))
+            return Settled(stands=isinstance(message, ModelReplied))
         case Unasked(), CallCancelled():
             return Settled(cancelled=True)
         case Ready(), AttemptStarted():
-            return Flying(said, since=replace(state, attempts=said.attempt, due=None))
+            return Flying(message, since=replace(state, attempts=message.attempt, wake_at=None))
         case Flying(_, since), AttemptFailed():
-            return again(since, said)
+            return again(since, message)
         case Ready(), ReplyDiscarded(attempt=attempt):
             return replace(state, doubtful=state.doubtful - {attempt})
         case Flying(_, since), ReplyDiscarded(attempt=attempt):
             return replace(state, since=replace(since, doubtful=since.doubtful - {attempt}))
         case Ready(), ModelReplied() | ModelFailed():
-            return Settled(out=state.doubtful, stands=isinstance(said, ModelReplied))
+            return Settled(out=state.doubtful, stands=isinstance(message, ModelReplied))
         case Flying(_, since), ModelReplied():
             return Settled(out=since.doubtful, stands=True)
         case Ready(), CallCancelled():
@@ -242,13 +242,13 @@ def evolve(state: Call, said: Message) -> Call:
 
 def again(since: Ready, receipt: AttemptFailed) -> Ready:
     lost = {receipt.fall.attempt} if receipt.fall.reason == "lost" else set()
-    return replace(since, due=receipt.resume_at, receipts=(*since.receipts, receipt), doubtful=since.doubtful | lost)
+    return replace(since, wake_at=receipt.resume_at, receipts=(*since.receipts, receipt), doubtful=since.doubtful | lost)
 
 
 def wake_at(state: Call) -> datetime | None:
     """When a call goes on. While an attempt is out, who makes it holds the stream, and this is the net under it."""
     match state:
-        case Ready(due=at):
+        case Ready(wake_at=at):
             return at
         case Flying(out):
             return out.deadline + NET
@@ -311,12 +311,12 @@ def receipt_of(out: AttemptStarted, reply: ModelReplied, fall: Fall) -> AttemptF
     )
 
 
-def discarded(heard: AttemptReturned, because: str) -> ReplyDiscarded:
-    paid = heard.reply or heard.failure
+def discarded(message: AttemptReturned, because: str) -> ReplyDiscarded:
+    paid = message.reply or message.failure
     return ReplyDiscarded.model_validate(
         {
-            "call": heard.call,
-            "attempt": heard.attempt,
+            "call": message.call,
+            "attempt": message.attempt,
             "because": because,
             "cost": paid.cost if paid else Decimal(0),
             "input_tokens": paid.input_tokens if paid else 0,

@@ -337,23 +337,23 @@ def _tokens(call: CallModel, answer: Answer) -> tuple[int, int, int]:
     if answer.tokens is not None:
         return answer.tokens
     asked = sum(len(message.content) for message in call.messages)
-    said = len(answer.text) + sum(len(tool.name) + len(tool.arguments) for tool in answer.tool_calls)
-    return -(-asked // 4), 0, -(-said // 4)
+    emitted = len(answer.text) + sum(len(tool.name) + len(tool.arguments) for tool in answer.tool_calls)
+    return -(-asked // 4), 0, -(-emitted // 4)
 
 
 def _cost(chain: Chain, endpoint: Endpoint, call: CallModel, answer: Answer) -> tuple[Decimal, bool]:
     """US dollars, and whether that is an estimate."""
-    given, cached, said = _tokens(call, answer)
+    given, cached, message = _tokens(call, answer)
     guessed = answer.tokens is None
     price = endpoint.price
     if endpoint.free:
         return Decimal(0), False
     if price is None or isinstance(price, str):
-        usage = genai_prices.Usage(input_tokens=given, cache_read_tokens=cached, output_tokens=said)
+        usage = genai_prices.Usage(input_tokens=given, cache_read_tokens=cached, output_tokens=message)
         if listed := _listed(endpoint.url, endpoint.model, answer.model):
             return genai_prices.calc_price(usage, listed[0], provider_api_url=listed[1]).total_price, guessed
         guessed, price = True, chain.unknown_price
-    return (given * price.input + said * price.output) / _MILLION, guessed
+    return (given * price.input + message * price.output) / _MILLION, guessed
 
 
 @lru_cache(1024)  # a model that is not listed takes a long search

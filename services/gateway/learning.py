@@ -4,24 +4,24 @@ import hashlib
 import json
 from decimal import Decimal
 
-from contracts.codec import Invalid, decode
 from contracts.gateway import CallModel, Learned, ModelReplied
+from hansard.codec import Invalid, decode
 from services.gateway.chain import asked, normalised
 from services.gateway.config import LOCAL_TIERS, Chain
-from shared.store.record import Said
+from shared.eventstore.model import StoredMessage
 
 
 def key(tenant: str, call: CallModel) -> bytes:
     """32 bytes that stand for what is asked: by whom, of what class of model, in what context. The last question counts
     without case, spacing and closing punctuation."""
     last = max((n for n, message in enumerate(call.messages) if message.role == "user"), default=-1)
-    said = [
+    emitted = [
         (m.role, normalised(m.content) if n == last else m.content, m.tool_call_id, [c.model_dump() for c in m.tool_calls])
         for n, m in enumerate(call.messages)
     ]
     passages = [(passage.source, passage.text) for passage in call.passages]
     form = [call.response_schema, call.tools, call.temperature, call.max_output_tokens]
-    whole = [tenant, call.role, call.model_class, said, passages, normalised(asked(call)), form]
+    whole = [tenant, call.role, call.model_class, emitted, passages, normalised(asked(call)), form]
     return hashlib.sha256(json.dumps(whole, ensure_ascii=True, sort_keys=True).encode()).digest()
 
 
@@ -38,16 +38,16 @@ def worth_learning(chain: Chain, reply: ModelReplied, confidence: float | None) 
     )
 
 
-def used_again(chain: Chain, said: Said, call: CallModel) -> ModelReplied | None:
+def used_again(chain: Chain, message: StoredMessage, call: CallModel) -> ModelReplied | None:
     """The recorded answer as an answer to this call, if it is still one that may be learned."""
     try:
-        source = decode(ModelReplied, said.data)
+        source = decode(ModelReplied, message.data)
     except Invalid:
         return None
-    if said.at is None or not worth_learning(chain, source, source.confidence):
+    if message.at is None or not worth_learning(chain, source, source.confidence):
         return None
-    stream = said.stream
-    learned = Learned(event=str(said.id), workflow=stream.workflow, stream=stream.name, tier=source.tier, at=said.at)
+    stream = message.stream
+    learned = Learned(event=str(message.id), workflow=stream.workflow, stream=stream.name, tier=source.tier, at=message.at)
     return source.model_copy(
         update={
             "call": call.call,

@@ -32,8 +32,8 @@ from services.gateway.effects import NO_SLOT, endpoints
 from services.gateway.learning import key, used_again, worth_learning
 from services.gateway.steering import Budget, Circuit, budget_stream, circuit_stream
 from services.gateway.wire import Unusable
-from shared.service import Desk
-from shared.store.record import Stream, Unavailable
+from shared.eventstore.model import StoreUnavailable, Stream
+from shared.service import PerformerContext
 from shared.telemetry.logs import log
 
 LOOK = 1.0  # seconds after which a circuit is looked at again, beside the path: other processes change it too
@@ -56,27 +56,27 @@ class Held(Exception):
 
 @asynccontextmanager
 async def performer(
-    chain: Chain, keys: Mapping[str, str], desk: Desk, largest: int, stream_tokens: bool = False
+    chain: Chain, keys: Mapping[str, str], context: PerformerContext, largest: int, stream_tokens: bool = False
 ) -> AsyncIterator[Callable[[Flying, AttemptStarted, Stream], Coroutine[None, None, AttemptReturned]]]:
     """Opens all that is performed with; yields what performs."""
-    keepers = {endpoint.name: Keeper(chain, endpoint, desk) for endpoint in chain.endpoints}
-    memory = Memory(chain, desk)
+    keepers = {endpoint.name: Keeper(chain, endpoint, context) for endpoint in chain.endpoints}
+    memory = Memory(chain, context)
 
     async def perform(state: Flying, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         keeper = keepers.get(intent.endpoint)
         if intent.tier == "cache":
-            return await memory.look(state, intent, stream)
+            return await memory.load(state, intent, stream)
         if keeper is None:
             return await ask(state, intent)
         who = f"{stream}#{intent.attempt}"
         try:
-            async with asyncio.timeout((intent.deadline - desk.now()).total_seconds()):
+            async with asyncio.timeout((intent.deadline - context.now()).total_seconds()):
                 probe = await keeper.leave(state, intent, who)
         except Held as held:
             return not_made(intent, held.reason, held.detail, held.until)
         except TimeoutError:
             return not_made(intent, "timeout", NO_SLOT)
-        pieces = Whisper(desk, stream, intent) if stream_tokens else None
+        pieces = Whisper(context, stream, intent) if stream_tokens else None
         returned = await ask(state, intent, None if probe else keeper.gate, pieces.add if pieces else None)
         if pieces is not None:
             pieces.end()
@@ -85,7 +85,7 @@ async def performer(
         memory.learn(state, returned, stream)
         return returned
 
-    async with endpoints(chain, keys, desk.now, largest) as ask, memory.noting():
+    async with endpoints(chain, keys, context.now, largest) as ask, memory.noting():
         try:
             yield perform
         finally:
@@ -105,7 +105,7 @@ class Keeper:
 
     chain: Chain
     endpoint: Endpoint
-    desk: Desk
+    context: PerformerContext
     me: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     circuit: Circuit = field(default_factory=Circuit)
     recent: "deque[tuple[float, bool]]" = field(default_factory=deque)  # when, and whether it failed
@@ -204,7 +204,7 @@ class Keeper:
 
     async def _know(self) -> None:
         """The circuit as it was at most a second ago; at the first call, as it is now."""
-        stream = circuit_stream(self.endpoint.name, self.desk.now())
+        stream = circuit_stream(self.endpoint.name, self.context.now())
         if stream != self._day:
             async with self._first:
                 if stream != self._day:
@@ -220,8 +220,8 @@ class Keeper:
     async def _looked_up(self, stream: Stream) -> Any:
         self._looked = time.monotonic()
         try:
-            return (await self.desk.look([stream]))[0]
-        except Unavailable as away:
+            return (await self.context.load([stream]))[0]
+        except StoreUnavailable as away:
             log.debug("a circuit was not looked at", endpoint=self.endpoint.name, trouble=str(away))
             return self.circuit
 
@@ -235,15 +235,15 @@ class Keeper:
         assert self._day is not None
         self._changing = True
         try:
-            self._learn(_circuit(await self.desk.bring(self._day, fact, f"change/{fact.attempt}")))
-        except Unavailable as away:
+            self._learn(_circuit(await self.context.record(self._day, fact, f"change/{fact.attempt}")))
+        except StoreUnavailable as away:
             log.debug("a circuit was not looked at", endpoint=self.endpoint.name, trouble=str(away))
         finally:
             self._changing = False
 
     async def _probe(self, intent: AttemptStarted, who: str) -> bool:
         """Raises Held, unless the circuit has closed (False) or this attempt is granted its probe (True)."""
-        if not self.circuit.bars(self.desk.now()) and not self._changing:
+        if not self.circuit.bars(self.context.now()) and not self._changing:
             change = self.circuit.change + 1
             await self._change(ProbeAsked(attempt=change, endpoint=self.endpoint.name, by=who, until=intent.deadline))
             if self.circuit.probe == who:
@@ -262,7 +262,7 @@ class Keeper:
     async def _may_retry(self) -> bool:
         """Whether the budget has a retry for this process; one from the record where it has none left of its own."""
         async with self._budgeting:
-            stream = budget_stream(self.endpoint.name, self.desk.now())
+            stream = budget_stream(self.endpoint.name, self.context.now())
             if stream != self._hour:
                 self._hour, self.had, self.used, self._spent_until = stream, 0, 0, 0.0
             if self.used >= self.had and time.monotonic() >= self._spent_until:
@@ -270,8 +270,8 @@ class Keeper:
                 calls, self.calls = self.calls, 0
                 fact = RetriesAsked(attempt=self._asks, endpoint=self.endpoint.name, by=self.me, calls=calls)
                 try:
-                    budget = await self.desk.bring(stream, fact, f"{self.me}/{self._asks}")
-                except Unavailable:
+                    budget = await self.context.record(stream, fact, f"{self.me}/{self._asks}")
+                except StoreUnavailable:
                     return False
                 if isinstance(budget, Budget):
                     self.had = budget.granted.get(self.me, 0)
@@ -301,7 +301,7 @@ class Memory:
     """The cache: an index beside the record of where good answers stand in it. Losing it loses no truth."""
 
     chain: Chain
-    desk: Desk
+    context: PerformerContext
     new: list[tuple[bytes, Stream]] = field(default_factory=list)
 
     def learn(self, state: Flying, returned: AttemptReturned, stream: Stream) -> None:
@@ -312,20 +312,20 @@ class Memory:
         if worth_learning(self.chain, reply, sure):
             self.new.append((key(stream.tenant, state.since.call), stream))
 
-    async def look(self, state: Flying, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
+    async def load(self, state: Flying, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         """The answer that was learned, as a receipt; or that there is none, or none that is young, good enough and stands."""
         call, began = state.since.call, time.perf_counter()
         try:
-            async with asyncio.timeout((intent.deadline - self.desk.now()).total_seconds()):
+            async with asyncio.timeout((intent.deadline - self.context.now()).total_seconds()):
                 learned = key(stream.tenant, call)
-                said = await self.desk.remembered(stream.tenant, learned, ModelReplied.kind, ReplyRejected.kind)
-        except (TimeoutError, Unavailable):
+                message = await self.context.remembered(stream.tenant, learned, ModelReplied.kind, ReplyRejected.kind)
+        except (TimeoutError, StoreUnavailable):
             return not_made(intent, "miss", "the cache did not answer in time")
-        reply = used_again(self.chain, said, call) if said else None
-        if said is None or said.at is None or reply is None:
+        reply = used_again(self.chain, message, call) if message else None
+        if message is None or message.at is None or reply is None:
             return not_made(intent, "miss", missed("cache").detail)
-        if (self.desk.now() - said.at).total_seconds() > self.chain.learning.hours * 3600:
-            return not_made(intent, "miss", f"what was learned is of {said.at:%Y-%m-%d %H:%M} UTC, and too old")
+        if (self.context.now() - message.at).total_seconds() > self.chain.learning.hours * 3600:
+            return not_made(intent, "miss", f"what was learned is of {message.at:%Y-%m-%d %H:%M} UTC, and too old")
         reply = reply.model_copy(update={"attempt": intent.attempt, "latency_ms": round((time.perf_counter() - began) * 1000, 3)})
         return AttemptReturned(attempt=intent.attempt, call=intent.call, reply=reply)
 
@@ -333,8 +333,8 @@ class Memory:
         new, self.new = self.new, []
         if new:
             try:
-                await self.desk.remember(new, self.chain.learning.hours * 3600)
-            except Unavailable as away:
+                await self.context.remember(new, self.chain.learning.hours * 3600)
+            except StoreUnavailable as away:
                 log.debug("what was learned is not noted", answers=len(new), trouble=str(away))
 
     @asynccontextmanager
@@ -357,7 +357,7 @@ class Memory:
 class Whisper:
     """The text of one attempt for whoever watches: a piece at most every so often."""
 
-    desk: Desk
+    context: PerformerContext
     stream: Stream
     intent: AttemptStarted
     pieces: int = 0
@@ -376,4 +376,4 @@ class Whisper:
         self.last, self.pieces = time.monotonic(), self.pieces + 1
         intent, text, self.text = self.intent, self.text, ""
         piece = TokensStreamed(call=intent.call, attempt=intent.attempt, tier=intent.tier, piece=self.pieces, text=text)
-        self.desk.whisper(self.stream, piece, uuid.uuid4())
+        self.context.publish_ephemeral(self.stream, piece, uuid.uuid4())

@@ -15,7 +15,7 @@ from contracts.gateway import (
     ReplyDiscarded,
     RetriesGranted,
 )
-from contracts.message import Message
+from hansard.message import Message
 
 
 @dataclass

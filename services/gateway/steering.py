@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from contracts.envelope import TENANT
 from contracts.gateway import (
     CircuitClosed,
     CircuitOpened,
@@ -20,10 +19,11 @@ from contracts.gateway import (
     RetriesAsked,
     RetriesGranted,
 )
-from contracts.message import Message
+from hansard.decider import Context
+from hansard.envelope import TENANT
+from hansard.message import Message
 from services.gateway.config import Chain
-from shared.decider import Context
-from shared.store.record import Stream
+from shared.eventstore.model import Stream
 
 Steering = CircuitOpened | CircuitClosed | ProbeGranted | RetriesGranted
 
@@ -60,13 +60,13 @@ def budget_stream(endpoint: str, at: datetime) -> Stream:
     return Stream(TENANT, f"endpoint.{endpoint}", f"gateway/endpoint/{endpoint}/retries/{at:%Y-%m-%dT%H}")
 
 
-def steer(chain: Chain, state: object, heard: EndpointFact, context: Context) -> Iterator[Message]:
+def steer(chain: Chain, state: object, message: EndpointFact, context: Context) -> Iterator[Message]:
     """Whatever is heard is answered: a change that was asked for in vain could never be asked for again."""
     circuit = state if isinstance(state, Circuit) else Circuit()
     change, failed = circuit.change + 1, circuit.opened
-    match heard:
+    match message:
         case EndpointFailed():
-            yield opened(chain, heard, change, 0, context.at)
+            yield opened(chain, message, change, 0, context.at)
         case ProbeAsked(endpoint=endpoint, by=by, until=until):
             if circuit.bars(context.at) and failed:  # asked for by a clock that is ahead
                 yield failed.model_copy(update={"change": change, "until": circuit.until})
@@ -75,7 +75,7 @@ def steer(chain: Chain, state: object, heard: EndpointFact, context: Context) ->
         case ProbeReturned(good=True, endpoint=endpoint, by=by):
             yield CircuitClosed(endpoint=endpoint, change=change, by=by)
         case ProbeReturned():
-            yield opened(chain, heard, change, failed.probes + 1 if failed else 1, context.at)
+            yield opened(chain, message, change, failed.probes + 1 if failed else 1, context.at)
         case RetriesAsked(endpoint=endpoint, by=by, calls=calls):
             rule, budget = chain.retries, state if isinstance(state, Budget) else Budget()
             before = rule.reserve if budget.left is None else min(budget.left, rule.reserve)
@@ -86,30 +86,30 @@ def steer(chain: Chain, state: object, heard: EndpointFact, context: Context) ->
             pass
 
 
-def opened(chain: Chain, heard: EndpointFailed | ProbeReturned, change: int, probes: int, at: datetime) -> CircuitOpened:
+def opened(chain: Chain, message: EndpointFailed | ProbeReturned, change: int, probes: int, at: datetime) -> CircuitOpened:
     rule = chain.circuits
     until = at + timedelta(seconds=min(rule.cooldown * 2 ** min(probes, 30), rule.longest))
-    if heard.not_before is not None:
-        until = max(until, min(heard.not_before, at + timedelta(seconds=rule.longest)))
-    failures, of = (heard.failures, heard.of) if isinstance(heard, EndpointFailed) else (1, 1)
+    if message.not_before is not None:
+        until = max(until, min(message.not_before, at + timedelta(seconds=rule.longest)))
+    failures, of = (message.failures, message.of) if isinstance(message, EndpointFailed) else (1, 1)
     return CircuitOpened(
-        endpoint=heard.endpoint,
+        endpoint=message.endpoint,
         change=change,
         until=until,
         failures=failures,
         of=of,
         probes=probes,
-        reason=heard.reason or "error",
-        detail=heard.detail,
+        reason=message.reason or "error",
+        detail=message.detail,
     )
 
 
-def steered(state: object, said: Steering) -> Circuit | Budget:
+def steered(state: object, message: Steering) -> Circuit | Budget:
     """`evolve` of both kinds of stream."""
     circuit = state if isinstance(state, Circuit) else Circuit()
-    match said:
+    match message:
         case CircuitOpened(change=change, until=until):
-            return Circuit(change, until, "", said)
+            return Circuit(change, until, "", message)
         case ProbeGranted(change=change, by=by, until=until):
             return replace(circuit, change=change, until=until, probe=by)
         case CircuitClosed(change=change):

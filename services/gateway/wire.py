@@ -65,14 +65,14 @@ def _chat(call: CallModel, endpoint: Endpoint, messages: Sequence[ChatMessage]) 
 
 
 def _chat_message(message: ChatMessage) -> Json:
-    said: Json = {"role": message.role, "content": message.content}
+    emitted: Json = {"role": message.role, "content": message.content}
     if message.tool_call_id is not None:
-        said["tool_call_id"] = message.tool_call_id
+        emitted["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        said["tool_calls"] = [
+        emitted["tool_calls"] = [
             {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in message.tool_calls
         ]
-    return said
+    return emitted
 
 
 def _responses(call: CallModel, messages: Sequence[ChatMessage]) -> Json:
@@ -211,8 +211,8 @@ def read(api: Api, raw: bytes, call: CallModel) -> Answer:
     try:
         answer = _read_chat(raw) if api == "chat" else _read_responses(raw)
     except ValidationError as error:
-        if said := _trouble(raw):
-            raise Unusable("error", f"the endpoint failed: {said}") from None
+        if message := _trouble(raw):
+            raise Unusable("error", f"the endpoint failed: {message}") from None
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise Unusable("error", f"the body is no answer: {where} {first['msg']}".replace("  ", " ")) from None
@@ -285,11 +285,11 @@ def _tokens(usage: _Usage | None) -> tuple[int, int, int] | None:
     if usage is None:
         return None
     given = usage.prompt_tokens if usage.input_tokens is None else usage.input_tokens
-    said = usage.completion_tokens if usage.output_tokens is None else usage.output_tokens
+    message = usage.completion_tokens if usage.output_tokens is None else usage.output_tokens
     details = usage.input_tokens_details or usage.prompt_tokens_details
-    if given is None or said is None or not 0 <= given < 2**53 or not 0 <= said < 2**53:
+    if given is None or message is None or not 0 <= given < 2**53 or not 0 <= message < 2**53:
         return None
-    return given, min(max((details.cached_tokens if details else 0) or 0, 0), given), said
+    return given, min(max((details.cached_tokens if details else 0) or 0, 0), given), message
 
 
 def _structured(schema: Json, answer: Answer) -> JsonValue:

@@ -4,14 +4,14 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from contracts.catalog import SERVICES
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
-from contracts.topics import SERVICES
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
-from services.planner.state import Case
+from services.planner.state import PlanState
 from shared.policy import Basis, version_of
 from shared.service import Service
 from shared.settings import Settings
@@ -24,7 +24,7 @@ class BadWorker(ValueError):
     """A worker of the settings that cannot be one. The text says why."""
 
 
-def build(settings: Settings) -> Service[Case]:
+def build(settings: Settings) -> Service[PlanState]:
     """Raises BadWorker; OSError where the folder of further roles is not there."""
     workers = workers_of(settings)
     data: JsonValue = dict(workers)
@@ -35,7 +35,7 @@ def build(settings: Settings) -> Service[Case]:
     return Service(
         name="planner",
         decider=planner(workers, version_of(VERSION, data)),
-        hears={
+        receives={
             RunPlan: here,
             ExpireWorkflow: here,
             TaskAnswered: here,

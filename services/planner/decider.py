@@ -7,7 +7,6 @@ from typing import Literal, assert_never
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.message import Message
 from contracts.planner import (
     ExpireWorkflow,
     PlanCancelNoted,
@@ -25,24 +24,25 @@ from contracts.plans import Step
 from contracts.results import FailReason, Result, WorkflowCancelled, WorkflowFailed
 from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
+from hansard.decider import Context, Decider, WakeUp
+from hansard.message import Message
 from services.planner import synthesis
 from services.planner.dead import ends_unheard, is_waited_for, request_of, task_of, told
 from services.planner.graph import problems
 from services.planner.state import (
     UNDER_WAY,
     CancelledAhead,
-    Case,
     Ended,
+    PlanState,
     Running,
+    StepState,
     Unasked,
-    Work,
     evolve,
     name_of,
     parts_of,
     wake_at,
 )
 from services.planner.tasks import claim, task
-from shared.decider import Context, Decider, Woken
 from shared.shortening import shortened
 
 Retry = Literal["now", "later", "never"]
@@ -52,164 +52,166 @@ REASON = 4_000  # characters of a reason that a worker is told
 Because = Literal["cancelled", "deadline", "failed", "budget"]
 
 
-def planner(workers: Mapping[str, str], policy: str) -> Decider[Case]:
+def planner(workers: Mapping[str, str], policy: str) -> Decider[PlanState]:
     """`workers`: who takes tasks (a role, or a service of its own), and in which service."""
 
-    def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
-        match case:
+    def decide(state: PlanState, message: Message, context: Context) -> Iterable[Message]:
+        match state:
             case Unasked():
-                match heard:
+                match message:
                     case RunPlan(request=request, deadline=deadline) if deadline <= context.at:
                         yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case RunPlan():
-                        yield from run(heard, workers, policy, context)
+                        yield from run(message, workers, policy, context)
                     case CancelWorkflow(by=by, reason=reason):
                         yield PlanCancelNoted(by=by, reason=reason)
                     case ExpireWorkflow(request=request, deadline=deadline):
                         yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
-                    case DeadLettered(door=False) if ends_unheard(heard):
-                        yield WorkflowFailed(request=request_of(heard), reason="dead-letter", detail=told(heard))
+                    case DeadLettered(door=False) if ends_unheard(message):
+                        yield WorkflowFailed(request=request_of(message), reason="dead-letter", detail=told(message))
                     case _:
                         pass
 
             case CancelledAhead(by, reason):
-                match heard:
+                match message:
                     case RunPlan(request=request) | ExpireWorkflow(request=request):
                         yield WorkflowCancelled(request=request, by=by, detail=reason)
-                    case DeadLettered(door=False) if ends_unheard(heard):
-                        yield WorkflowCancelled(request=request_of(heard), by=by, detail=reason)
+                    case DeadLettered(door=False) if ends_unheard(message):
+                        yield WorkflowCancelled(request=request_of(message), by=by, detail=reason)
                     case _:
                         pass
 
             case Running():
-                turn = Turn(workers, case, context.at)
-                turn.hear(heard)
-                yield from turn.said
+                decision = Decision(workers, state, context.at)
+                decision.process(message)
+                yield from decision.messages
 
             case Ended():
                 pass
 
             case _:
-                assert_never(case)
+                assert_never(state)
 
     return Decider(Unasked(), decide, evolve, wake_at, policy)
 
 
-def run(heard: RunPlan, workers: Mapping[str, str], policy: str, context: Context) -> Iterable[Message]:
-    if found := problems(heard.plan, workers):
+def run(message: RunPlan, workers: Mapping[str, str], policy: str, context: Context) -> Iterable[Message]:
+    if found := problems(message.plan, workers):
         yield PlanRejected(problems=found)
-        yield WorkflowFailed(request=heard.request, reason="plan-rejected", detail="; ".join(found))
+        yield WorkflowFailed(request=message.request, reason="plan-rejected", detail="; ".join(found))
         return
     first = PlanStarted(
-        request=heard.request,
-        goal=heard.goal,
-        plan=heard.plan,
-        deadline=heard.deadline,
-        budget=heard.budget,
+        request=message.request,
+        goal=message.goal,
+        plan=message.plan,
+        deadline=message.deadline,
+        budget=message.budget,
         policy=policy,
     )
-    case = evolve(Unasked(), first)
-    assert isinstance(case, Running)
-    turn = Turn(workers, case, context.at, [first])
-    for name, needs in case.graph.needs.items():
+    state = evolve(Unasked(), first)
+    assert isinstance(state, Running)
+    decision = Decision(workers, state, context.at, [first])
+    for name, needs in state.graph.needs.items():
         if not needs:
-            turn.start(case.graph.steps[name])
-    yield from turn.said
+            decision.start(state.graph.steps[name])
+    yield from decision.messages
 
 
 @dataclass(slots=True)
-class Turn:
+class Decision:
     """One decision under way: what is said so far, and the case as it stands after that."""
 
     workers: Mapping[str, str]
-    case: Running
+    state: Running
     at: datetime
-    said: list[Message] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     over: bool = False
 
-    def say(self, message: Message) -> None:
-        self.said.append(message)
-        case = evolve(self.case, message)
-        if isinstance(case, Running):
-            self.case = case
+    def emit(self, message: Message) -> None:
+        self.messages.append(message)
+        state = evolve(self.state, message)
+        if isinstance(state, Running):
+            self.state = state
 
-    def hear(self, heard: Message) -> None:
-        match heard:
+    def process(self, message: Message) -> None:
+        match message:
             case TaskAnswered(task=name):
-                step, work = self.current(name, "working")
-                if step and work:
-                    self.answered(step, work, heard)
+                step, step_state = self.current(name, "working")
+                if step and step_state:
+                    self.answered(step, step_state, message)
             case ClaimPassed(check=name, by=by, confidence=confidence, cost=cost):
-                step, work = self.current(name, "checking")
-                if step and work:
-                    self.passed(step, StepPassed(step=step.id, attempt=work.attempt, by=by, confidence=confidence, cost=cost))
+                step, step_state = self.current(name, "checking")
+                if step and step_state:
+                    self.passed(
+                        step, StepPassed(step=step.id, attempt=step_state.attempt, by=by, confidence=confidence, cost=cost)
+                    )
             case ClaimRejected(check=name, reasons=reasons, cost=cost):
-                step, work = self.current(name, "checking")
-                if step and work:
-                    self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=reasons, cost=cost), "now")
+                step, step_state = self.current(name, "checking")
+                if step and step_state:
+                    self.fell(step, StepFailed(step=step.id, attempt=step_state.attempt, reasons=reasons, cost=cost), "now")
             case TaskFailed(task=name, reason=reason, detail=detail, cost=cost):
-                step, work = self.current(name, "working")
-                if step and work:
+                step, step_state = self.current(name, "working")
+                if step and step_state:
                     retry = RETRY.get(reason, "never") if reason != "deadline" or step.timeout else "never"
                     why = (f"{reason}: {detail}" if detail else reason,)
-                    self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why, cost=cost), retry)
+                    self.fell(step, StepFailed(step=step.id, attempt=step_state.attempt, reasons=why, cost=cost), retry)
             case TaskCancelled(task=name):
-                step, work = self.current(name, "working")
-                if step and work:
+                step, step_state = self.current(name, "working")
+                if step and step_state:
                     why = (f"{step.worker} called the task off",)
-                    self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why), "now")
-            case Woken():
+                    self.fell(step, StepFailed(step=step.id, attempt=step_state.attempt, reasons=why), "now")
+            case WakeUp():
                 self.wake()
             case ExpireWorkflow():
                 self.expire()
             case CancelWorkflow(by=by, reason=reason):
-                self.stop("cancelled", synthesis.cancelled(self.case, by, reason))
-            case DeadLettered() if is_waited_for(heard):
-                self.lost(heard)
+                self.stop("cancelled", synthesis.cancelled(self.state, by, reason))
+            case DeadLettered() if is_waited_for(message):
+                self.lost(message)
             case _:
                 pass
 
-    def current(self, name: str, *phases: Literal["working", "checking", "resting"]) -> tuple[Step | None, Work | None]:
+    def current(self, name: str, *phases: Literal["working", "checking", "resting"]) -> tuple[Step | None, StepState | None]:
         """The step whose current attempt is this task, while it is in one of the phases: else the answer counts no more."""
         step, attempt = parts_of(name)
-        work = next((work for phase in phases if (work := self.case.at(phase, step, attempt))), None)
-        return (self.case.graph.steps[step], work) if work else (None, None)
+        step_state = next((step_state for phase in phases if (step_state := self.state.at(phase, step, attempt))), None)
+        return (self.state.graph.steps[step], step_state) if step_state else (None, None)
 
     def start(self, step: Step, attempt: int = 1, feedback: tuple[str, ...] = ()) -> None:
-        budget = self.case.started.budget
-        if budget is not None and self.case.spent >= budget and self.case.spent:
-            detail = f"${self.case.spent} of ${budget} were spent before step {step.id!r} could start"
+        budget = self.state.started.budget
+        if budget is not None and self.state.spent >= budget and self.state.spent:
+            detail = f"${self.state.spent} of ${budget} were spent before step {step.id!r} could start"
             self.end("budget", "budget", detail)
             return
-        self.say(task(self.case, self.workers[step.worker], step, attempt, feedback, self.at))
+        self.emit(task(self.state, self.workers[step.worker], step, attempt, feedback, self.at))
 
-    def answered(self, step: Step, work: Work, heard: TaskAnswered) -> None:
+    def answered(self, step: Step, step_state: StepState, message: TaskAnswered) -> None:
         answer = StepAnswered(
             step=step.id,
-            attempt=work.attempt,
-            text=heard.text,
-            data=heard.data,
-            confidence=heard.confidence,
-            sources=heard.sources,
-            passages=heard.passages,
-            tier=heard.tier,
-            model=heard.model,
-            cost=heard.cost,
-            input_tokens=heard.input_tokens,
-            output_tokens=heard.output_tokens,
+            attempt=step_state.attempt,
+            text=message.text,
+            data=message.data,
+            confidence=message.confidence,
+            sources=message.sources,
+            passages=message.passages,
+            tier=message.tier,
+            model=message.model,
+            cost=message.cost,
+            input_tokens=message.input_tokens,
+            output_tokens=message.output_tokens,
             passed=step.verify == "none",
         )
         if answer.passed:
             self.passed(step, answer)
         else:
-            self.say(answer)
-            self.say(claim(self.case, step, answer, heard.call))
+            self.emit(answer)
+            self.emit(claim(self.state, step, answer, message.call))
 
     def passed(self, step: Step, passed: StepPassed | StepAnswered) -> None:
-        self.say(passed)
-        for name in self.case.graph.needed_by[step.id]:
-            if self.case.unmet[name] == 0:
-                self.start(self.case.graph.steps[name])
+        self.emit(passed)
+        for name in self.state.graph.needed_by[step.id]:
+            if self.state.unmet[name] == 0:
+                self.start(self.state.graph.steps[name])
         self.end_if_settled()
 
     def fell(self, step: Step, failed: StepFailed, retry: Retry) -> None:
@@ -218,47 +220,49 @@ class Turn:
         attempt, cost = failed.attempt, failed.cost
         wait = timedelta(seconds=BACKOFF[min(attempt, len(BACKOFF)) - 1]) if retry == "later" else timedelta()
         resume_at = self.at + wait
-        if retry == "never" or attempt > step.retries or resume_at >= self.case.started.deadline:
-            self.say(StepFailed(step=step.id, attempt=attempt, reasons=reasons, cost=cost))
+        if retry == "never" or attempt > step.retries or resume_at >= self.state.started.deadline:
+            self.emit(StepFailed(step=step.id, attempt=attempt, reasons=reasons, cost=cost))
             self.skip_what_needs(step.id)
             self.end_if_settled()
             return
         later = resume_at if wait else None
-        self.say(StepRetried(step=step.id, attempt=attempt, reasons=reasons, cost=cost, resume_at=later))
+        self.emit(StepRetried(step=step.id, attempt=attempt, reasons=reasons, cost=cost, resume_at=later))
         if later is None:
             self.start(step, attempt + 1, reasons)
 
     def skip_what_needs(self, failed: str) -> None:
-        graph, unmeetable = self.case.graph, [failed]
+        graph, unmeetable = self.state.graph, [failed]
         for stopped in unmeetable:
             for name in graph.needed_by[stopped]:
-                if name not in self.case.works:
-                    works = ((need, self.case.works.get(need)) for need in graph.needs[name])
-                    because = tuple(need for need, work in works if work and work.phase in ("failed", "skipped"))
-                    self.say(StepSkipped(step=name, because=because))
+                if name not in self.state.steps:
+                    steps = ((need, self.state.steps.get(need)) for need in graph.needs[name])
+                    because = tuple(
+                        need for need, step_state in steps if step_state and step_state.phase in ("failed", "skipped")
+                    )
+                    self.emit(StepSkipped(step=name, because=because))
                     unmeetable.append(name)
 
     def wake(self) -> None:
         """All that is due by now, the earliest first; the deadline before all, since it ends the workflow."""
-        if self.case.started.deadline <= self.at:
+        if self.state.started.deadline <= self.at:
             self.expire()
-        while self.case.times and self.case.times.first.at <= self.at:
-            step = self.case.graph.steps[self.case.times.first.step]
-            work = self.case.works[step.id]
-            if work.phase == "resting":
-                self.start(step, work.attempt + 1, work.reasons)
+        while self.state.times and self.state.times.first.at <= self.at:
+            step = self.state.graph.steps[self.state.times.first.step]
+            step_state = self.state.steps[step.id]
+            if step_state.phase == "resting":
+                self.start(step, step_state.attempt + 1, step_state.reasons)
             else:
-                self.ran_out(step, work)
+                self.ran_out(step, step_state)
 
     def expire(self) -> None:
-        self.end("deadline", "deadline", f"the deadline {self.case.started.deadline.isoformat()} has passed")
+        self.end("deadline", "deadline", f"the deadline {self.state.started.deadline.isoformat()} has passed")
 
-    def ran_out(self, step: Step, work: Work) -> None:
+    def ran_out(self, step: Step, step_state: StepState) -> None:
         """An attempt took too long."""
-        if work.phase == "working":
-            self.say(CancelTask(task=name_of(step.id, work.attempt), service=self.workers[step.worker]))
+        if step_state.phase == "working":
+            self.emit(CancelTask(task=name_of(step.id, step_state.attempt), service=self.workers[step.worker]))
         why = (f"it was not done within {step.timeout:g} seconds",)
-        self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=why), "now")
+        self.fell(step, StepFailed(step=step.id, attempt=step_state.attempt, reasons=why), "now")
 
     def lost(self, dead: DeadLettered) -> None:
         """A message of this workflow that nobody will hear. What is not under way any more was not waited for."""
@@ -266,32 +270,32 @@ class Turn:
         if name is None:
             self.end("dead-letter", "failed", told(dead))
             return
-        step, work = self.current(name, "working", "checking", "resting")
-        if step and work and step.optional:
-            self.fell(step, StepFailed(step=step.id, attempt=work.attempt, reasons=(told(dead),)), "never")
-        elif step and work:
+        step, step_state = self.current(name, "working", "checking", "resting")
+        if step and step_state and step.optional:
+            self.fell(step, StepFailed(step=step.id, attempt=step_state.attempt, reasons=(told(dead),)), "never")
+        elif step and step_state:
             self.end("dead-letter", "failed", f"step {step.id!r}: {told(dead)}")
 
     def end_if_settled(self) -> None:
-        if self.case.open == 0:
-            self.result(synthesis.finished(self.case))
+        if self.state.open == 0:
+            self.result(synthesis.finished(self.state))
 
     def end(self, reason: FailReason, because: Because, detail: str) -> None:
-        self.stop(because, synthesis.failed(self.case, reason, detail))
+        self.stop(because, synthesis.failed(self.state, reason, detail))
 
     def stop(self, because: Because, result: Result) -> None:
         """Ends the workflow while steps are under way."""
         if self.over:
             return
-        for step, work in self.case.in_plan_order():
-            if work.phase in UNDER_WAY:
-                self.say(StepCancelled(step=step.id, because=because))
-                if work.phase == "working":
-                    self.say(CancelTask(task=name_of(step.id, work.attempt), service=self.workers[step.worker]))
+        for step, step_state in self.state.in_plan_order():
+            if step_state.phase in UNDER_WAY:
+                self.emit(StepCancelled(step=step.id, because=because))
+                if step_state.phase == "working":
+                    self.emit(CancelTask(task=name_of(step.id, step_state.attempt), service=self.workers[step.worker]))
         self.result(result)
 
     def result(self, result: Result) -> None:
-        self.say(result)
+        self.emit(result)
         self.over = True
 
 

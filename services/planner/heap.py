@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 
-class Due(NamedTuple):
+class StepTime(NamedTuple):
     """A time, and the step that waits for it."""
 
     at: datetime
@@ -19,14 +19,14 @@ class Due(NamedTuple):
 class Heap(NamedTuple):
     """`first` is the earliest. `rank`: nodes on the way down the right side, the shorter one. None is the empty heap."""
 
-    first: Due
+    first: StepTime
     rank: int = 1
     left: Heap | None = None
     right: Heap | None = None
 
 
-def push(heap: Heap | None, due: Due) -> Heap:
-    return merged(Heap(due), heap)
+def push(heap: Heap | None, resume_at: StepTime) -> Heap:
+    return merged(Heap(resume_at), heap)
 
 
 def pop(heap: Heap) -> Heap | None:

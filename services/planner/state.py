@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple
 
 from rpds import HashTrieMap
 
-from contracts.message import Message
 from contracts.planner import (
     PlanCancelNoted,
     PlanStarted,
@@ -30,14 +29,15 @@ from contracts.planner import (
 from contracts.plans import Step
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import PerformTask
+from hansard.message import Message
 from services.planner.graph import Graph, graph_of
-from services.planner.heap import Due, Heap, pop, push
+from services.planner.heap import Heap, StepTime, pop, push
 
 Phase = Literal["working", "checking", "resting", "passed", "failed", "skipped", "cancelled"]
 UNDER_WAY: frozenset[Phase] = frozenset({"working", "checking", "resting"})
 
 
-class Work(NamedTuple):
+class StepState(NamedTuple):
     """Where one step is. `answer` is that of the current attempt; `reasons` are those of the last one that failed.
 
     `until`: when this attempt, its check included, takes too long; of one that rests, when the next begins.
@@ -69,7 +69,7 @@ class Running(NamedTuple):
 
     started: PlanStarted
     graph: Graph
-    works: HashTrieMap[str, Work]
+    steps: HashTrieMap[str, StepState]
     unmet: HashTrieMap[str, int]
     open: int
     times: Heap | None = None
@@ -77,24 +77,24 @@ class Running(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def at(self, phase: Phase, step: str, attempt: int) -> Work | None:
+    def at(self, phase: Phase, step: str, attempt: int) -> StepState | None:
         """This attempt of a step, where it is the current one and in that phase."""
-        work = self.works.get(step)
-        return work if work is not None and work.phase == phase and work.attempt == attempt else None
+        step_state = self.steps.get(step)
+        return step_state if step_state is not None and step_state.phase == phase and step_state.attempt == attempt else None
 
-    def in_plan_order(self) -> Iterator[tuple[Step, Work]]:
+    def in_plan_order(self) -> Iterator[tuple[Step, StepState]]:
         """Every step that was begun or settled. Costs n: for ends."""
         for name, step in self.graph.steps.items():
-            work = self.works.get(name)
-            if work is not None:
-                yield step, work
+            step_state = self.steps.get(name)
+            if step_state is not None:
+                yield step, step_state
 
 
 @dataclass(frozen=True, slots=True)
 class Ended: ...
 
 
-Case = Unasked | CancelledAhead | Running | Ended
+PlanState = Unasked | CancelledAhead | Running | Ended
 
 
 def name_of(step: str, attempt: int) -> str:
@@ -108,102 +108,106 @@ def parts_of(task: str) -> tuple[str, int]:
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
-def evolve(case: Case, said: Message) -> Case:
-    match case:
+def evolve(state: PlanState, message: Message) -> PlanState:
+    match state:
         case Running():
-            change = CHANGES.get(type(said))
-            return change(case, said) if change else case
+            change = CHANGES.get(type(message))
+            return change(state, message) if change else state
         case Unasked() | CancelledAhead():
-            match said:
+            match message:
                 case PlanStarted():
-                    return started(Itself(said))
+                    return started(Itself(message))
                 case PlanCancelNoted(by=by, reason=reason):
                     return CancelledAhead(by, reason)
                 case Result():
                     return Ended()
-    return case
+    return state
 
 
-def wake_at(case: Case) -> datetime | None:
+def wake_at(state: PlanState) -> datetime | None:
     """The earliest of its times: a step's, or the deadline."""
-    if not isinstance(case, Running):
+    if not isinstance(state, Running):
         return None
-    return case.started.deadline if case.times is None else case.times.first.at
+    return state.started.deadline if state.times is None else state.times.first.at
 
 
 class Itself:
     """A message as a key that equals that very message alone: to look it up reads nothing of it."""
 
-    __slots__ = ("said",)
+    __slots__ = ("message",)
 
-    def __init__(self, said: PlanStarted) -> None:
-        self.said = said
+    def __init__(self, message: PlanStarted) -> None:
+        self.message = message
 
     def __hash__(self) -> int:
-        return id(self.said)
+        return id(self.message)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and self.said is other.said
+        return isinstance(other, Itself) and self.message is other.message
 
 
 @lru_cache(maxsize=1)
 def started(key: Itself) -> Running:
     """Costs as much as the plan has steps and needs: kept for who folds what was decided just now."""
-    said = key.said
-    graph = graph_of(said.plan)
+    message = key.message
+    graph = graph_of(message.plan)
     unmet = HashTrieMap({name: len(needs) for name, needs in graph.needs.items()})
-    return Running(said, graph, HashTrieMap(), unmet, open=len(graph.steps))
+    return Running(message, graph, HashTrieMap(), unmet, open=len(graph.steps))
 
 
-def begun(case: Running, said: PerformTask) -> Running:
-    step, attempt = parts_of(said.task)
-    return moved(case, step, Work("working", attempt, sooner(case, said.deadline)))
+def begun(state: Running, message: PerformTask) -> Running:
+    step, attempt = parts_of(message.task)
+    return moved(state, step, StepState("working", attempt, sooner(state, message.deadline)))
 
 
-def answered(case: Running, said: StepAnswered) -> Running:
-    until = None if said.passed else case.works[said.step].until
+def answered(state: Running, message: StepAnswered) -> Running:
+    until = None if message.passed else state.steps[message.step].until
     return moved(
-        case,
-        said.step,
-        Work("passed" if said.passed else "checking", said.attempt, until, said, said.confidence),
-        unmet=met(case, said.step) if said.passed else case.unmet,
-        open=case.open - said.passed,
-        spent=case.spent + said.cost,
-        input_tokens=case.input_tokens + said.input_tokens,
-        output_tokens=case.output_tokens + said.output_tokens,
+        state,
+        message.step,
+        StepState("passed" if message.passed else "checking", message.attempt, until, message, message.confidence),
+        unmet=met(state, message.step) if message.passed else state.unmet,
+        open=state.open - message.passed,
+        spent=state.spent + message.cost,
+        input_tokens=state.input_tokens + message.input_tokens,
+        output_tokens=state.output_tokens + message.output_tokens,
     )
 
 
-def passed(case: Running, said: StepPassed) -> Running:
-    work = case.works[said.step]
-    confidence = min((c for c in (work.confidence, said.confidence) if c is not None), default=None)
-    work = work._replace(phase="passed", until=None, confidence=confidence)
-    return moved(case, said.step, work, unmet=met(case, said.step), open=case.open - 1, spent=case.spent + said.cost)
+def passed(state: Running, message: StepPassed) -> Running:
+    step_state = state.steps[message.step]
+    confidence = min((c for c in (step_state.confidence, message.confidence) if c is not None), default=None)
+    step_state = step_state._replace(phase="passed", until=None, confidence=confidence)
+    return moved(
+        state, message.step, step_state, unmet=met(state, message.step), open=state.open - 1, spent=state.spent + message.cost
+    )
 
 
-def retried(case: Running, said: StepRetried) -> Running:
-    work = Work("resting", said.attempt, said.resume_at and sooner(case, said.resume_at), reasons=said.reasons)
-    return moved(case, said.step, work, spent=case.spent + said.cost)
+def retried(state: Running, message: StepRetried) -> Running:
+    step_state = StepState(
+        "resting", message.attempt, message.resume_at and sooner(state, message.resume_at), reasons=message.reasons
+    )
+    return moved(state, message.step, step_state, spent=state.spent + message.cost)
 
 
-def failed(case: Running, said: StepFailed) -> Running:
-    work = Work("failed", said.attempt, reasons=said.reasons)
-    return moved(case, said.step, work, open=case.open - 1, spent=case.spent + said.cost)
+def failed(state: Running, message: StepFailed) -> Running:
+    step_state = StepState("failed", message.attempt, reasons=message.reasons)
+    return moved(state, message.step, step_state, open=state.open - 1, spent=state.spent + message.cost)
 
 
-def skipped(case: Running, said: StepSkipped) -> Running:
-    return moved(case, said.step, Work("skipped", reasons=said.because), open=case.open - 1)
+def skipped(state: Running, message: StepSkipped) -> Running:
+    return moved(state, message.step, StepState("skipped", reasons=message.because), open=state.open - 1)
 
 
-def cancelled(case: Running, said: StepCancelled) -> Running:
-    return moved(case, said.step, Work("cancelled"), open=case.open - 1)
+def cancelled(state: Running, message: StepCancelled) -> Running:
+    return moved(state, message.step, StepState("cancelled"), open=state.open - 1)
 
 
 def ended(_: Running, __: Result) -> Ended:
     return Ended()
 
 
-CHANGES: Mapping[type[Message], Callable[[Running, Any], Case]] = {
+CHANGES: Mapping[type[Message], Callable[[Running, Any], PlanState]] = {
     PerformTask: begun,
     StepAnswered: answered,
     StepPassed: passed,
@@ -217,23 +221,23 @@ CHANGES: Mapping[type[Message], Callable[[Running, Any], Case]] = {
 }
 
 
-def moved(case: Running, step: str, work: Work, **more: Any) -> Running:
+def moved(state: Running, step: str, step_state: StepState, **more: Any) -> Running:
     """The case with a step there. The time of what has moved on leaves the heap once it comes first."""
-    before, works, times = case.works.get(step), case.works.insert(step, work), case.times
-    if work.until is not None and (before is None or before.until != work.until):
-        times = push(times, Due(work.until, step))
-    while times is not None and works[times.first.step].until != times.first.at:
+    before, steps, times = state.steps.get(step), state.steps.insert(step, step_state), state.times
+    if step_state.until is not None and (before is None or before.until != step_state.until):
+        times = push(times, StepTime(step_state.until, step))
+    while times is not None and steps[times.first.step].until != times.first.at:
         times = pop(times)
-    return case._replace(works=works, times=times, **more)
+    return state._replace(steps=steps, times=times, **more)
 
 
-def sooner(case: Running, at: datetime) -> datetime | None:
+def sooner(state: Running, at: datetime) -> datetime | None:
     """A time that comes before the deadline: the others do not count, it ends the workflow."""
-    return at if at < case.started.deadline else None
+    return at if at < state.started.deadline else None
 
 
-def met(case: Running, step: str) -> HashTrieMap[str, int]:
-    unmet = case.unmet
-    for needing in case.graph.needed_by[step]:
+def met(state: Running, step: str) -> HashTrieMap[str, int]:
+    unmet = state.unmet
+    for needing in state.graph.needed_by[step]:
         unmet = unmet.insert(needing, unmet[needing] - 1)
     return unmet

@@ -19,57 +19,57 @@ QUESTION = 20_000
 CLAIM = 200_000
 
 
-def task(case: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
+def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
     """The task of an attempt that starts `at`."""
-    answers = _answers(case, step)
+    answers = _answers(state, step)
     texts = fitted([answer.text for answer in answers], CONTEXT)
     timeout = max(timedelta(seconds=step.timeout), timedelta.resolution) if step.timeout else None
-    deadline = case.started.deadline
-    budget = case.started.budget
+    deadline = state.started.deadline
+    budget = state.started.budget
     return PerformTask(
         task=name_of(step.id, attempt),
         service=service,
         role=step.worker,
-        goal=case.started.goal,
+        goal=state.started.goal,
         instructions=step.instructions,
         context=tuple(
             Given(
                 step=answer.step,
-                worker=case.graph.steps[answer.step].worker,
+                worker=state.graph.steps[answer.step].worker,
                 text=text,
                 data=answer.data,
                 sources=answer.sources,
             )
             for answer, text in zip(answers, texts, strict=True)
         ),
-        passages=passages_for(case, step),
+        passages=passages_for(state, step),
         feedback=feedback,
         input=step.input,
         deadline=min(deadline, at + timeout) if timeout else deadline,
-        budget=None if budget is None else max(budget - case.spent, Decimal(0)),
+        budget=None if budget is None else max(budget - state.spent, Decimal(0)),
     )
 
 
-def claim(case: Running, step: Step, answer: StepAnswered, call: str | None) -> CheckClaim:
+def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) -> CheckClaim:
     """`call` of the gateway, where one gave the answer."""
-    goal = case.started.goal
+    goal = state.started.goal
     return CheckClaim(
         check=name_of(step.id, answer.attempt),
         question=shortened(f"{step.instructions}\n\n{goal}" if step.instructions else goal, QUESTION),
         claim=shortened(answer.text, CLAIM),
         sources=answer.sources,
-        passages=passages_for(case, step),
+        passages=passages_for(state, step),
         facts=_facts(step.input),
         judge=step.verify == "judge",
         tier=answer.tier,
         call=call,
-        deadline=case.started.deadline,
+        deadline=state.started.deadline,
     )
 
 
-def passages_for(case: Running, step: Step) -> tuple[Passage, ...]:
+def passages_for(state: Running, step: Step) -> tuple[Passage, ...]:
     """Those in the step's own input, and those that the steps it needs have found; each once, shortened to fit."""
-    found = [*_passages(step.input), *(passage for answer in _answers(case, step) for passage in answer.passages)]
+    found = [*_passages(step.input), *(passage for answer in _answers(state, step) for passage in answer.passages)]
     if not found:
         return ()
     unique = {(passage.source, passage.text): passage for passage in found}
@@ -80,9 +80,9 @@ def passages_for(case: Running, step: Step) -> tuple[Passage, ...]:
     )
 
 
-def _answers(case: Running, step: Step) -> list[StepAnswered]:
-    works = (case.works.get(need) for need in case.graph.needs[step.id])
-    return [work.answer for work in works if work is not None and work.answer is not None]
+def _answers(state: Running, step: Step) -> list[StepAnswered]:
+    steps = (state.steps.get(need) for need in state.graph.needs[step.id])
+    return [step_state.answer for step_state in steps if step_state is not None and step_state.answer is not None]
 
 
 def _facts(given: JsonValue) -> dict[str, JsonValue]:

@@ -7,23 +7,23 @@ from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from contracts.codec import Invalid, decode
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
+from hansard.codec import Invalid, decode
+from hansard.message import Message
 from services.router import plans
-from services.router.decider import Case, ends, router
+from services.router.decider import RequestState, ends, router
 from services.router.kinds import MODEL_KINDS
 from services.router.policy import Policy, Prices, policy_of_then
 from services.router.rules import RULES, Rule
 from services.router.statistics import cases, prices
+from shared.eventstore.model import EventStore, StoredMessage
 from shared.policy import Basis
 from shared.service import Service
 from shared.settings import Settings
-from shared.store.record import Said, Store
 
 MEASURED = 50_000  # events at the end of the record that prices are measured by
 PRICED: tuple[type[Message], ...] = (RequestRouted, WorkflowCompleted)
@@ -33,7 +33,7 @@ class BadRule(ValueError):
     """An entry point in `hansard.rules` that cannot be used. The text names it and says why."""
 
 
-def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> Service[Case]:
+def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> Service[RequestState]:
     """`measured`: US dollars by handler; where a process starts, from the record. Raises BadPlan, BadRule, OSError."""
     known = plans.load(plans.SHIPPED) | (plans.load(settings.plans) if settings.plans else {})
     policy = Policy(
@@ -45,14 +45,14 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
     return serving(policy)
 
 
-def serving(policy: Policy) -> Service[Case]:
-    async def informed(store: Store) -> Service[Case]:
+def serving(policy: Policy) -> Service[RequestState]:
+    async def informed(store: EventStore) -> Service[RequestState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
         name="router",
         decider=router(policy),
-        hears={
+        receives={
             SubmitRequest: lambda _: "",
             CancelWorkflow: lambda _: "",
             DeadLettered: lambda dead: "" if ends(dead) else None,
@@ -62,16 +62,16 @@ def serving(policy: Policy) -> Service[Case]:
     )
 
 
-async def measured_in(store: Store, events: int = MEASURED) -> dict[str, Decimal]:
+async def measured_in(store: EventStore, events: int = MEASURED) -> dict[str, Decimal]:
     """US dollars for a request, by handler, from the last events of the record."""
-    said = await store.last([kind.kind for kind in PRICED], events)
-    return prices(cases((one.stream[:2], message) for one in said if (message := _read(one)) is not None))
+    emitted = await store.last([kind.kind for kind in PRICED], events)
+    return prices(cases((one.stream[:2], message) for one in emitted if (message := _read(one)) is not None))
 
 
-def _read(said: Said) -> Message | None:
+def _read(message: StoredMessage) -> Message | None:
     """None for what an older code said and this one does not understand."""
     try:
-        return decode(next(kind for kind in PRICED if kind.kind == said.kind), said.data)
+        return decode(next(kind for kind in PRICED if kind.kind == message.kind), message.data)
     except Invalid:
         return None
 

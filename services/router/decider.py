@@ -10,14 +10,14 @@ from typing import assert_never
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.message import Message
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.requests import SubmitRequest
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted
+from hansard.decider import CannotProcess, Context, Decider, WakeUp
+from hansard.message import Message
 from services.router.policy import Policy
 from services.router.routing import ByPlan, ByRule, Refusal, route
-from shared.decider import Context, Decider, TurnedAway, Woken
 
 
 @dataclass(frozen=True)
@@ -41,50 +41,50 @@ class Over:
     """Nothing is left to do here: the result is said, or the planner knows that the deadline has passed."""
 
 
-Case = Unasked | CancelledAhead | HandedOver | Over
+RequestState = Unasked | CancelledAhead | HandedOver | Over
 
 
-def router(policy: Policy) -> Decider[Case]:
-    def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
-        match case:
+def router(policy: Policy) -> Decider[RequestState]:
+    def decide(state: RequestState, message: Message, context: Context) -> Iterable[Message]:
+        match state:
             case Unasked():
-                match heard:
+                match message:
                     case SubmitRequest():
-                        yield from answer(policy, heard, context)
+                        yield from answer(policy, message, context)
                     case CancelWorkflow(by=by, reason=reason):
                         yield CancelNoted(by=by, reason=reason)
-                    case DeadLettered() if ends(heard):
-                        yield from unheard(heard)
+                    case DeadLettered() if ends(message):
+                        yield from unheard(message)
                     case _:
                         pass
 
             case CancelledAhead(by, reason):
-                match heard:
+                match message:
                     case SubmitRequest():
                         yield WorkflowCancelled(request=context.message_id, by=by, detail=reason)
-                    case DeadLettered() if ends(heard):
-                        yield from unheard(heard)
+                    case DeadLettered() if ends(message):
+                        yield from unheard(message)
                     case _:
                         pass
 
-            case _ if isinstance(heard, SubmitRequest):
-                raise TurnedAway("correlation-in-use", f"workflow {context.workflow} has its request already")
+            case _ if isinstance(message, SubmitRequest):
+                raise CannotProcess("correlation-in-use", f"workflow {context.workflow} has its request already")
 
             case HandedOver(request, deadline):
-                if isinstance(heard, Woken) and deadline <= context.at:
+                if isinstance(message, WakeUp) and deadline <= context.at:
                     yield ExpireWorkflow(request=request, deadline=deadline)
 
             case Over():
                 pass
 
             case _:
-                assert_never(case)
+                assert_never(state)
 
     return Decider(Unasked(), decide, evolve, wake_at, policy.version)
 
 
-def evolve(case: Case, said: Message) -> Case:
-    match said:
+def evolve(state: RequestState, message: Message) -> RequestState:
+    match message:
         case CancelNoted(by=by, reason=reason):
             return CancelledAhead(by, reason)
         case RunPlan(request=request, deadline=deadline):
@@ -92,11 +92,11 @@ def evolve(case: Case, said: Message) -> Case:
         case Result() | ExpireWorkflow():
             return Over()
         case _:
-            return case
+            return state
 
 
-def wake_at(case: Case) -> datetime | None:
-    return case.deadline if isinstance(case, HandedOver) else None
+def wake_at(state: RequestState) -> datetime | None:
+    return state.deadline if isinstance(state, HandedOver) else None
 
 
 def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[Message]:

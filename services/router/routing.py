@@ -69,8 +69,8 @@ def by_plan(policy: Policy, asked: SubmitRequest, wanted: str | Plan) -> Route:
     plan = policy.plans.get(wanted) if isinstance(wanted, str) else wanted
     if plan is None:
         return Refusal("unknown-plan", f"no plan is named {wanted!r}; there are {', '.join(sorted(policy.plans)) or 'none'}")
-    said = f"the caller chose the plan {wanted!r}" if isinstance(wanted, str) else "the caller sent a plan"
-    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, said)
+    message = f"the caller chose the plan {wanted!r}" if isinstance(wanted, str) else "the caller sent a plan"
+    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, message)
 
 
 def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) -> Route:
@@ -82,8 +82,8 @@ def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) 
     plan = arrange(wanted, best_of(hits) if wanted == "specialist" else tuple(hits) or (DEFAULT_AGENT,))
     if not is_one(wanted, plan):
         plan = policy.plans.get(TYPICAL[wanted], plan)
-    said = f"the caller chose the architecture {wanted!r}; {because(hits)}"
-    return planned(policy, plan, goal, plan.name, CERTAIN, said)
+    message = f"the caller chose the architecture {wanted!r}; {because(hits)}"
+    return planned(policy, plan, goal, plan.name, CERTAIN, message)
 
 
 def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
@@ -106,8 +106,10 @@ def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
     known = kind.name == type_
     step = kind.step(asked.data if known else {})
     plan = Plan(name=kind.name, architecture="specialist", steps=(step,))
-    said = f"{type_!r} is about meaning, which no rule can tell" if known else f"nothing here is named {type_!r}: a model tries"
-    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, said)
+    message = (
+        f"{type_!r} is about meaning, which no rule can tell" if known else f"nothing here is named {type_!r}: a model tries"
+    )
+    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, message)
 
 
 def by_words(policy: Policy, asked: SubmitRequest, text: str, at: datetime) -> Route:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Any, Literal
 
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.results import Result, WorkflowCompleted
 from contracts.router import RequestRouted
+from hansard.message import Message
 from services.router.kinds import MODEL_KINDS
 from services.router.rules import RULES, Rule, Unfit
 from services.router.rules.exact import WIDE
@@ -90,8 +90,8 @@ def summary(known: Iterable[Case], rules: Mapping[str, Rule[Any]] = RULES) -> St
         llm_calls=len(routes) - deterministic,
         total_cost=sum((case.cost for case in all_), Decimal(0)),
         estimated_cost=sum((routed.cost_estimate for routed in routes), Decimal(0)),
-        verdicts=dict(Counter(said for said, _ in judged)),
-        wasted_cost=sum((cost for said, cost in judged if said == "wasteful"), Decimal(0)),
+        verdicts=dict(Counter(message for message, _ in judged)),
+        wasted_cost=sum((cost for message, cost in judged if message == "wasteful"), Decimal(0)),
         handlers=dict(Counter(routed.handler for routed in routes).most_common()),
     )
 

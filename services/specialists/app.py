@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask
-from services.specialists.decider import Case, specialists
+from services.specialists.decider import TaskState, specialists
 from services.specialists.role import LARGE, SHIPPED, SMALL, load, of_data, to_data
 from shared.policy import Basis, version_of
 from shared.service import Service, mine
@@ -13,7 +13,7 @@ from shared.settings import Settings
 VERSION = "2"  # of what the code decides: raise it with any change of what is said
 
 
-def build(settings: Settings) -> Service[Case]:
+def build(settings: Settings) -> Service[TaskState]:
     """A user's role wins over ours of the same name; where no model was named, prompts fit the small one.
 
     Raises BadRole; OSError where the folder of further roles is not there.
@@ -32,6 +32,6 @@ def build(settings: Settings) -> Service[Case]:
     return Service(
         name="specialists",
         decider=specialists(roles, version_of(VERSION, data)),
-        hears={PerformTask: asked, CancelTask: asked, ModelReplied: replied, ModelFailed: replied},
+        receives={PerformTask: asked, CancelTask: asked, ModelReplied: replied, ModelFailed: replied},
         basis=Basis(data, lambda version, data: specialists(of_data(data), version)),
     )

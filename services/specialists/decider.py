@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from contracts.gateway import CallModel, CancelCall, ModelFailed, ModelReplied
-from contracts.message import Message
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import Passage
+from hansard.decider import Context, Decider
+from hansard.message import Message
 from services.specialists.prompts import call_for
 from services.specialists.role import Role
 from shared.citations import citations
-from shared.decider import Context, Decider
 from shared.service import mine
 
 
@@ -36,16 +36,16 @@ class Waiting:
 class Settled: ...
 
 
-Case = Unasked | Waiting | Settled
+TaskState = Unasked | Waiting | Settled
 
 
-def specialists(roles: Mapping[str, Role], policy: str) -> Decider[Case]:
-    def decide(case: Case, heard: Message, _: Context) -> Iterable[Message]:
-        match case:
+def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
+    def decide(state: TaskState, message: Message, _: Context) -> Iterable[Message]:
+        match state:
             case Unasked():
-                match heard:
+                match message:
                     case PerformTask(task=task, role=name) if name in roles:
-                        yield call_for(heard, roles[name], f"specialists/{task}/1")
+                        yield call_for(message, roles[name], f"specialists/{task}/1")
                     case PerformTask(task=task, role=name):
                         there = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
                         yield TaskFailed(task=task, role=name, reason="unknown-role", detail=there)
@@ -55,11 +55,11 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[Case]:
                         pass
 
             case Waiting(call=call):
-                match heard:
-                    case ModelReplied() if heard.call == call:
-                        yield answer(case, heard)
-                    case ModelFailed() if heard.call == call:
-                        yield failure(case, heard)
+                match message:
+                    case ModelReplied() if message.call == call:
+                        yield answer(state, message)
+                    case ModelFailed() if message.call == call:
+                        yield failure(state, message)
                     case CancelTask(task=task):
                         yield TaskCancelled(task=task)
                         yield CancelCall(call=call)
@@ -70,29 +70,29 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[Case]:
                 pass
 
             case _:
-                assert_never(case)
+                assert_never(state)
 
     return Decider(Unasked(), decide, evolve, policy=policy)
 
 
-def evolve(case: Case, said: Message) -> Case:
-    match said:
+def evolve(state: TaskState, message: Message) -> TaskState:
+    match message:
         case CallModel(call=call, role=role, passages=passages):
             return Waiting(call, role, passages)
         case TaskAnswered() | TaskFailed() | TaskCancelled():
             return Settled()
         case _:
-            return case
+            return state
 
 
-def answer(case: Waiting, reply: ModelReplied) -> TaskAnswered:
+def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
     return TaskAnswered(
-        task=case.task,
-        role=case.role,
+        task=state.task,
+        role=state.role,
         text=reply.text.strip(),
         data=reply.data,
         confidence=reply.confidence,
-        sources=reply.sources or citations(reply.text, case.passages).given,
+        sources=reply.sources or citations(reply.text, state.passages).given,
         tier=reply.tier,
         provider=reply.provider,
         model=reply.model,
@@ -103,11 +103,11 @@ def answer(case: Waiting, reply: ModelReplied) -> TaskAnswered:
     )
 
 
-def failure(case: Waiting, failed: ModelFailed) -> TaskFailed:
+def failure(state: Waiting, failed: ModelFailed) -> TaskFailed:
     falls = "; ".join(f"{fall.tier}: {fall.reason}" for fall in failed.falls)
     return TaskFailed(
-        task=case.task,
-        role=case.role,
+        task=state.task,
+        role=state.role,
         reason="deadline" if failed.reason == "deadline" else "no-answer",
         detail=" | ".join(part for part in (failed.reason, failed.detail, falls) if part),
         cost=failed.cost,

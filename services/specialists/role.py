@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from contracts.gateway import ModelClass
-from contracts.message import Name
+from hansard.message import Name
 
 SHIPPED = Path(__file__).parent / "roles"
 SMALL, LARGE = 10_000, 100_000  # characters: with the answer within 4,096 tokens; within 32,768

@@ -4,17 +4,17 @@ from typing import Any
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.verifier import CheckClaim
-from services.verifier.decider import Case, verifier
+from services.verifier.decider import ClaimState, verifier
 from shared.service import Service, mine
 from shared.settings import Settings
 
 
-def build(_: Settings) -> Service[Case]:
+def build(_: Settings) -> Service[ClaimState]:
     def replied(message: Any) -> str | None:
         return mine("verifier", message.call)
 
     return Service(
         name="verifier",
         decider=verifier,
-        hears={CheckClaim: lambda asked: asked.check, ModelReplied: replied, ModelFailed: replied},
+        receives={CheckClaim: lambda asked: asked.check, ModelReplied: replied, ModelFailed: replied},
     )

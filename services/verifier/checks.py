@@ -57,8 +57,8 @@ def empty(asked: CheckClaim) -> str | None:
 
 
 def echo(asked: CheckClaim) -> str | None:
-    said = _words(asked.claim)
-    if len(said) < 3 or said not in [_words(part) for part in (asked.question, *asked.question.split("\n\n"))]:
+    message = _words(asked.claim)
+    if len(message) < 3 or message not in [_words(part) for part in (asked.question, *asked.question.split("\n\n"))]:
         return None
     return "The answer only repeats the question. Answer it."
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
-from contracts.message import Message
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
+from hansard.decider import Context, Decider
+from hansard.message import Message
 from services.verifier import judge
 from services.verifier.checks import applying
-from shared.decider import Context, Decider
 from shared.service import mine
 
 VERSION = "1"  # of the checks and the judge's prompt: raise it with any change of either
@@ -38,21 +38,21 @@ class Judging:
 class Settled: ...
 
 
-Case = Unasked | Judging | Settled
+ClaimState = Unasked | Judging | Settled
 
 
-def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
-    match case:
+def decide(state: ClaimState, message: Message, context: Context) -> Iterable[Message]:
+    match state:
         case Unasked():
-            if isinstance(heard, CheckClaim):
-                yield from checked(heard, context)
+            if isinstance(message, CheckClaim):
+                yield from checked(message, context)
 
         case Judging(call):
-            match heard:
-                case ModelReplied() if heard.call == call:
-                    yield from judged(case, heard)
-                case ModelFailed() if heard.call == call:
-                    yield ClaimPassed(check=case.check, by=(BY_CODE, UNJUDGED), cost=heard.cost, policy=VERSION)
+            match message:
+                case ModelReplied() if message.call == call:
+                    yield from judged(state, message)
+                case ModelFailed() if message.call == call:
+                    yield ClaimPassed(check=state.check, by=(BY_CODE, UNJUDGED), cost=message.cost, policy=VERSION)
                 case _:
                     pass
 
@@ -60,17 +60,17 @@ def decide(case: Case, heard: Message, context: Context) -> Iterable[Message]:
             pass
 
         case _:
-            assert_never(case)
+            assert_never(state)
 
 
-def evolve(case: Case, said: Message) -> Case:
-    match said:
+def evolve(state: ClaimState, message: Message) -> ClaimState:
+    match message:
         case CallModel(call=call, judges=claimed):
             return Judging(call, claimed)
         case ClaimPassed() | ClaimRejected():
             return Settled()
         case _:
-            return case
+            return state
 
 
 def checked(asked: CheckClaim, context: Context) -> Iterator[Message]:
@@ -89,14 +89,14 @@ def checked(asked: CheckClaim, context: Context) -> Iterator[Message]:
         yield ClaimPassed(check=asked.check, by=tuple(checks), policy=VERSION)
 
 
-def judged(case: Judging, reply: ModelReplied) -> Iterator[Message]:
-    check, found = case.check, judge.verdict(reply)
+def judged(state: Judging, reply: ModelReplied) -> Iterator[Message]:
+    check, found = state.check, judge.verdict(reply)
     if found is None:
         yield ClaimPassed(check=check, by=(BY_CODE, UNJUDGED), cost=reply.cost, policy=VERSION)
     elif found.verdict == "fail":
         reasons = tuple(filter(str.strip, found.reasons)) or ("A judge found that the answer does not do what was asked.",)
         yield ClaimRejected(check=check, reasons=reasons, failed=("judge",), cost=reply.cost, policy=VERSION)
-        yield from unlearned(case.claimed, reasons)
+        yield from unlearned(state.claimed, reasons)
     else:
         yield ClaimPassed(check=check, by=(BY_CODE, "judge"), confidence=found.confidence, cost=reply.cost, policy=VERSION)
 
@@ -107,4 +107,4 @@ def unlearned(claimed: str | None, reasons: tuple[str, ...]) -> Iterator[Message
         yield RejectReply(call=claimed, reasons=reasons)
 
 
-verifier: Decider[Case] = Decider(Unasked(), decide, evolve, policy=VERSION)
+verifier: Decider[ClaimState] = Decider(Unasked(), decide, evolve, policy=VERSION)

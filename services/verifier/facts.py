@@ -30,9 +30,9 @@ Value = Decimal | date | str | bool
 
 def contradiction(asked: CheckClaim) -> str | None:
     found = [
-        f"{name} is {_written(fact)}, not {said}"
+        f"{name} is {_written(fact)}, not {message}"
         for name, fact in asked.facts.items()
-        if (said := contradicted(asked.claim, name, fact)) is not None
+        if (message := contradicted(asked.claim, name, fact)) is not None
     ]
     return f"The answer contradicts what was given: {'; '.join(found)}. Keep to what was given." if found else None
 
@@ -45,9 +45,9 @@ def contradicted(claim: str, name: str, fact: JsonValue) -> str | None:
         return None
     for sentence in _sentences(claim):
         if named.search(sentence):
-            said = list(_values(sentence, mention, fact))
-            if said and not _stands(sentence, fact):
-                return said[0]
+            message = list(_values(sentence, mention, fact))
+            if message and not _stands(sentence, fact):
+                return message[0]
     return None
 
 
@@ -67,12 +67,12 @@ def _values(sentence: str, mention: str, fact: JsonValue) -> Iterator[str]:
     if kind is None:
         return
     for found in re.finditer(rf"\b{mention}\b{_DAY_LINK if isinstance(value, date) else _LINK}{kind}", sentence, re.IGNORECASE):
-        said = found.group(1).strip()
-        if isinstance(value, str) and not _CODE.fullmatch(said):
+        message = found.group(1).strip()
+        if isinstance(value, str) and not _CODE.fullmatch(message):
             continue
         if isinstance(value, Decimal) and re.match(rf"(?:{_DATE})", sentence[found.start(1) :], re.IGNORECASE):
             continue
-        yield said
+        yield message
 
 
 def _denials(sentence: str, mention: str, value: bool) -> Iterator[str]:

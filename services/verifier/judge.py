@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from contracts.gateway import CallModel, ChatMessage, ModelReplied
-from contracts.message import Confidence
 from contracts.verifier import CheckClaim
+from hansard.message import Confidence
 from shared.shortening import fitted
 
 PATIENCE = timedelta(seconds=60)

@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.backoff import Backoff
-from shared.store.record import Said, Store, Stream, Unavailable
+from shared.eventstore.model import EventStore, StoredMessage, StoreUnavailable, Stream
 
 PAGE = 1000
 LOOK = 0.1  # seconds between looks at whether the speaker is well
 
 
-class Speaks(Protocol):
-    """What the outbox needs of a speaker (shared.kafka.speaker)."""
+class PublishesInOrder(Protocol):
+    """What the outbox needs of a speaker (shared.kafka.producer)."""
 
     @property
     def healthy(self) -> bool: ...
     @property
     def in_flight(self) -> int: ...
-    async def say(self, said: Sequence[Said]) -> None: ...
+    async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
     def take_acknowledged(self) -> list[tuple[Stream, int]]: ...
 
 
@@ -35,23 +35,23 @@ class _Spoken:
 class Outbox:
     """Between the record and the speaker. While it catches up it drops what is new: the catching up will find it."""
 
-    store: Store
+    store: EventStore
     service: str
-    speaker: Speaks
-    _spoken: dict[Stream, _Spoken] = field(default_factory=dict)
+    producer: PublishesInOrder
+    _produced: dict[Stream, _Spoken] = field(default_factory=dict)
     _behind: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def say(self, said: Sequence[Said]) -> None:
+    async def publish(self, stored: Sequence[StoredMessage]) -> None:
         """A stream's events in order, from its mark on; what is on its way already is left out."""
-        if self._behind.is_set() or not self.speaker.healthy:
+        if self._behind.is_set() or not self.producer.healthy:
             return
-        if fresh := [event for event in said if self._is_new(event)]:
-            await self.speaker.say(fresh)
+        if fresh := [event for event in stored if self._is_new(event)]:
+            await self.producer.publish(fresh)
 
-    def _is_new(self, event: Said) -> bool:
-        spoken = self._spoken.get(event.stream)
+    def _is_new(self, event: StoredMessage) -> bool:
+        spoken = self._produced.get(event.stream)
         if spoken is None:
-            self._spoken[event.stream] = _Spoken(event.version, {event.version})
+            self._produced[event.stream] = _Spoken(event.version, {event.version})
             return True
         if event.version <= spoken.last:
             return False
@@ -62,25 +62,25 @@ class Outbox:
     def mark(self, stream: Stream) -> int:
         """Up to which version all of this stream was acknowledged; 0 where that is not known or is noted already."""
         self._take()
-        spoken = self._spoken.get(stream)
+        spoken = self._produced.get(stream)
         return 0 if spoken is None or spoken.out else spoken.last
 
     def noted(self, stream: Stream, mark: int) -> None:
         """The store has this mark."""
-        spoken = self._spoken.get(stream)
+        spoken = self._produced.get(stream)
         if spoken is not None and not spoken.out and spoken.last == mark:
-            del self._spoken[stream]
+            del self._produced[stream]
 
     def _take(self) -> None:
-        for stream, version in self.speaker.take_acknowledged():
-            if (spoken := self._spoken.get(stream)) is not None:
+        for stream, version in self.producer.take_acknowledged():
+            if (spoken := self._produced.get(stream)) is not None:
                 spoken.out.discard(version)
 
     def failed(self) -> None:
         """The speaker lost what it had not seen acknowledged: the streams of that are said again, in order, from the store."""
         self._behind.set()
         self._take()
-        self._spoken = {stream: spoken for stream, spoken in self._spoken.items() if not spoken.out}
+        self._produced = {stream: spoken for stream, spoken in self._produced.items() if not spoken.out}
 
     async def keep_clearing(self, every: float) -> None:
         """Notes the marks that no append came along to note."""
@@ -90,11 +90,11 @@ class Outbox:
 
     async def clear(self) -> None:
         self._take()
-        marks = {stream: spoken.last for stream, spoken in self._spoken.items() if not spoken.out}
+        marks = {stream: spoken.last for stream, spoken in self._produced.items() if not spoken.out}
         if marks:
             try:
                 await self.store.published(marks)
-            except Unavailable:
+            except StoreUnavailable:
                 return
             for stream, mark in marks.items():
                 self.noted(stream, mark)
@@ -109,11 +109,11 @@ class Outbox:
                 await self._sweep(age)
                 backoff.reset()
                 await _until(self._behind, every)
-            except Unavailable:
+            except StoreUnavailable:
                 await backoff.wait()
 
     async def _catch_up(self) -> None:
-        while not self.speaker.healthy:
+        while not self.producer.healthy:
             await asyncio.sleep(LOOK)
         self._behind.clear()
         await self._sweep(0)
@@ -121,7 +121,7 @@ class Outbox:
     async def _sweep(self, age: float) -> None:
         left = await self.store.unpublished(self.service, age, PAGE)
         while left and not self._behind.is_set():
-            await self.say(left)
+            await self.publish(left)
             await self._drained()
             if len(left) < PAGE:
                 return
@@ -129,7 +129,7 @@ class Outbox:
 
     async def _drained(self) -> None:
         """Waits until what was said is acknowledged and noted, so that the next page of the outbox is a new one."""
-        while self.speaker.in_flight and not self._behind.is_set():
+        while self.producer.in_flight and not self._behind.is_set():
             await asyncio.sleep(LOOK / 10)
         await self.clear()
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.message import Intent, Outcome
-from shared.runtime.hearing import Heard, returned
-from shared.store.record import Store, Stream, Unavailable
+from hansard.message import Intent, Outcome
+from shared.eventstore.model import EventStore, StoreUnavailable, Stream
+from shared.runtime.inbound import Inbound, outcome_message
 from shared.telemetry.logs import log
 from shared.telemetry.traces import under
 
@@ -16,13 +16,13 @@ Key = tuple[Stream, int]
 
 
 @dataclass
-class Performing:
+class AttemptRunner:
     """Starts an attempt when its intent is on the record. While it runs, its stream is this process's, as long as that gives
     signs of life."""
 
     perform: Callable[[Any, Any, Stream], Awaitable[Outcome]]
     limit: int
-    hear: Callable[[Sequence[Heard]], Awaitable[None]]
+    process: Callable[[Sequence[Inbound]], Awaitable[None]]
     freed: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class Performing:
         except Exception:  # its contract forbids it; the stream is woken in its time, and the attempt is found to be lost
             log.exception("an attempt raised", stream=str(stream), attempt=intent.attempt)
             return
-        await self.hear([returned(stream, outcome)])
+        await self.process([outcome_message(stream, outcome)])
 
     def _released(self, key: Key) -> None:
         self._tasks.pop(key, None)
@@ -60,23 +60,23 @@ class Performing:
             task.cancel()
 
 
-async def keep_alive(store: Store, service: str, process: str, silence: float) -> None:
+async def keep_heartbeat(store: EventStore, service: str, process: str, silence: float) -> None:
     """Gives signs of life, and takes what they hold from those that gave none for `silence` seconds.
 
     Silence is measured by this process's own monotonic time, whatever the store's clock does; and whoever comes back from
     a silence of its own begins to listen anew: the others may have been kept from speaking by the same cause.
     """
-    signs = Signs(silence)
+    signs = Heartbeats(silence)
     while True:
         try:
-            signs.heard(await store.alive(service, process, signs.silent(time.monotonic())), time.monotonic())
-        except Unavailable:
+            signs.processed(await store.alive(service, process, signs.silent(time.monotonic())), time.monotonic())
+        except StoreUnavailable:
             log.warning("no sign of life: the event store is away", service=service)
         await asyncio.sleep(silence / 5)
 
 
 @dataclass
-class Signs:
+class Heartbeats:
     """Of each other process its last sign of life, and since when there was no other. Times are monotonic seconds."""
 
     silence: float
@@ -89,6 +89,6 @@ class Signs:
             self.seen = {}
         return {process: sign for process, (sign, since) in self.seen.items() if now - since > self.silence}
 
-    def heard(self, signs: Mapping[str, Any], now: float) -> None:
+    def processed(self, signs: Mapping[str, Any], now: float) -> None:
         before, self.last = self.seen, now
         self.seen = {who: before[who] if who in before and before[who][0] == sign else (sign, now) for who, sign in signs.items()}

@@ -6,11 +6,11 @@ import signal
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from shared.kafka.topics import check_doors
-from shared.runtime.worker import Worker, patiently
+from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.admin import check_doors
+from shared.runtime.assembly import ServiceRunner, patiently
 from shared.service import Service
 from shared.settings import Settings
-from shared.store.postgres import PostgresStore
 from shared.telemetry import logs, traces
 from shared.telemetry.http import serve_http
 from shared.telemetry.logs import log
@@ -27,13 +27,13 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
     leave = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, leave.set)
-    workers: list[Worker] = []
+    workers: list[ServiceRunner] = []
     async with serve_http(settings.http, workers):
         store = await _unless(leave, _store(settings))
         if store is None:
             return
-        workers += [Worker(service, settings, store) for service in services]
-        started: list[Worker] = []
+        workers += [ServiceRunner(service, settings, store) for service in services]
+        started: list[ServiceRunner] = []
         try:
             await _unless(leave, check_doors(settings))
             for worker in workers:
@@ -48,22 +48,22 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
             await store.close()
 
 
-async def _store(settings: Settings) -> PostgresStore:
-    def opened() -> Awaitable[PostgresStore]:
-        return PostgresStore.open(
+async def _store(settings: Settings) -> PostgresEventStore:
+    def opened() -> Awaitable[PostgresEventStore]:
+        return PostgresEventStore.open(
             settings.postgres.get_secret_value(),
             schema=settings.postgres_schema,
             pool=settings.postgres_pool,
             pooler=settings.postgres_pooler,
         )
 
-    store: PostgresStore = await patiently(opened, "the event store")
+    store: PostgresEventStore = await patiently(opened, "the event store")
     return store
 
 
-async def _unless(leave: asyncio.Event, work: Any) -> Any:
+async def _unless(leave: asyncio.Event, pending: Any) -> Any:
     """The work's result, or None when we are told to leave first."""
-    task, told = asyncio.ensure_future(work), asyncio.create_task(leave.wait())
+    task, told = asyncio.ensure_future(pending), asyncio.create_task(leave.wait())
     await asyncio.wait((task, told), return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if task.done():

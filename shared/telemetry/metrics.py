@@ -15,7 +15,7 @@ append_seconds = Histogram("hansard_append_seconds", "One append, round trip.", 
 hop_seconds = Histogram(
     "hansard_hop_seconds", "From the recorded time of a message of ours to that of its hearing.", ["service"], buckets=FINE
 )
-hearings = Counter("hansard_hearings_total", "Hearings on the record.", ["service", "kind", "fate"])
+entries = Counter("hansard_hearings_total", "Hearings on the record.", ["service", "kind", "fate"])
 events = Counter("hansard_events_total", "Events said.", ["service", "kind"])
 lag = Gauge("hansard_consumer_lag_messages", "Messages not yet heard.", ["service", "topic"])
 outbox_age = Gauge("hansard_outbox_age_seconds", "Age of the oldest event that no broker acknowledged.", ["service"])
@@ -27,17 +27,17 @@ clock_ahead = Gauge("hansard_clock_ahead_seconds", "By which this machine's cloc
 healthy = Gauge("hansard_healthy", "1 where the part works.", ["service", "part"])
 
 
-def heard(service: str, works: Sequence[Any]) -> None:
+def count_processed(service: str, pendings: Sequence[Any]) -> None:
     """Counts what one append put on the record."""
-    fates = Counted((hearing.kind, hearing.dead) for work in works for hearing in work.turn.hearings)
+    fates = Counted((entry.kind, entry.dead) for pending in pendings for entry in pending.stream_append.entries)
     for (kind, dead), count in fates.items():
-        _of(hearings, service, kind, "dead" if dead else "heard").inc(count)
-    for kind, count in Counted(message.kind for work in works for message in work.messages).items():
+        _of(entries, service, kind, "dead" if dead else "processed").inc(count)
+    for kind, count in Counted(message.kind for pending in pendings for message in pending.messages).items():
         _of(events, service, kind).inc(count)
-    for work in works:
-        if (since := work.heards[-1].at) is not None:
-            _of(hop_seconds, service).observe((work.turn.at - since).total_seconds())
-        for message in work.messages:
+    for pending in pendings:
+        if (since := pending.inbounds[-1].at) is not None:
+            _of(hop_seconds, service).observe((pending.stream_append.at - since).total_seconds())
+        for message in pending.messages:
             if isinstance(message, ModelReplied):
                 _replied(message)
 

@@ -31,23 +31,23 @@ def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> 
     _tracer = provider.get_tracer("hansard")
 
 
-def hop(heard: Any) -> str:
+def hop(inbound: Any) -> str:
     """A span for one hearing; the traceparent of what is said to it."""
-    given: str = heard.traceparent
+    given: str = inbound.traceparent
     if _tracer is None:
         return given
     parent = _propagator.extract({"traceparent": given}) if given else None
     span = _tracer.start_span(
-        f"hear {heard.kind}",
+        f"hear {inbound.kind}",
         parent,
         kind=SpanKind.CONSUMER,
         attributes={
             "messaging.system": "kafka",
             "messaging.operation.name": "process",
-            "messaging.message.id": heard.message_id,
-            "messaging.message.conversation_id": heard.stream.workflow,
-            "hansard.stream": str(heard.stream),
-            "hansard.tenant": heard.stream.tenant,
+            "messaging.message.id": inbound.message_id,
+            "messaging.message.conversation_id": inbound.stream.workflow,
+            "hansard.stream": str(inbound.stream),
+            "hansard.tenant": inbound.stream.tenant,
         },
     )
     carrier: dict[str, str] = {}

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 POINTS = {  # a phase, and where in the code it is: `module:Class.function`
-    "read": ("shared.runtime.hearing:Ear.hear",),
-    "load": ("shared.store.postgres:PostgresStore.load",),
-    "fold": ("shared.runtime.turns:Floor.recall",),
-    "decide, encode": ("shared.runtime.turns:Floor.hear",),
-    "append": ("shared.store.postgres:PostgresStore.append",),
-    "producer handover": ("shared.kafka.speaker:Speaker.say",),
+    "read": ("shared.runtime.inbound:InboundParser.parse",),
+    "load": ("shared.eventstore.postgres:PostgresEventStore.load",),
+    "fold": ("shared.runtime.processor:Processor.recall",),
+    "decide, encode": ("shared.runtime.processor:Processor.process",),
+    "append": ("shared.eventstore.postgres:PostgresEventStore.append",),
+    "producer handover": ("shared.kafka.producer:Producer.publish",),
     "model SDK": ("openai:AsyncOpenAI.post",),
 }
 Note = Callable[[str, float, float], None]

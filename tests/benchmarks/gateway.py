@@ -13,9 +13,9 @@ from typing import Any
 
 import openai
 
-from contracts.codec import encode
-from contracts.envelope import Envelope, headers
 from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
+from hansard.codec import encode
+from hansard.envelope import Envelope, headers
 from tests.benchmarks.closed import closed
 from tests.benchmarks.kit import Bench, Caller, Ours, Run, Side, house, rounds
 from tests.benchmarks.tables import Cell, Section, compared

@@ -43,7 +43,7 @@ class Message:
     """What a topic holds, by its headers."""
 
     id: str
-    cause: str
+    causation_id: str
     place: tuple[str, str, int]  # workflow, stream, version
     service: str
     at: float
@@ -56,7 +56,7 @@ def path(messages: Iterable[Message], last: Message) -> list[Message]:
     by_id = {one.id: one for one in messages}
     by_place = {one.place: one for one in messages}
     back, one = [last], last
-    while found := by_id.get(one.cause) or by_place.get((*one.place[:2], one.place[2] - 1)):
+    while found := by_id.get(one.causation_id) or by_place.get((*one.place[:2], one.place[2] - 1)):
         back.append(found)
         one = found
     return back[::-1]
@@ -126,11 +126,11 @@ def _told(
         for phase, ms in sorted(took.items(), key=lambda item: -item[1])
     ]
     hops = median(sum(a.service != b.service for a, b in pairwise(way)) for way in ways.values())
-    said = mean(len(mine) for mine in messages.values())
+    stored = mean(len(mine) for mine in messages.values())
     yield (
         f"W1, one at a time, with clocks in the services: {COUNT} workflows of {sum(took.values()):.1f} ms each. On the path"
         f" from request to result a message goes {hops:g} times from one service to another, and twice between service and"
-        f" caller; in all a workflow has {said:.0f} messages and {size:,.0f} bytes in Postgres. `{KAFKA}` is whatever no phase"
+        f" caller; in all a workflow has {stored:.0f} messages and {size:,.0f} bytes in Postgres. `{KAFKA}` is whatever no phase"
         f" accounts for: the producer, the broker, the fetch, and the wait for a core. Calls count on and off the path."
     )
     yield Table(["phase", "ms on the path", "share", "calls a workflow"], rows)
@@ -154,7 +154,7 @@ def _message(record: Any, topic: str) -> Message:
     workflow = head.get("ce_correlationid") or record.key.decode()
     return Message(
         id=head["ce_id"],
-        cause=head.get("ce_causationid", ""),
+        causation_id=head.get("ce_causationid", ""),
         place=(workflow, head.get("ce_subject", ""), int(head.get("ce_sequence", "0"))),
         service=head["ce_source"].rpartition("/")[2],
         at=datetime.fromisoformat(head["ce_time"]).timestamp() if "ce_time" in head else record.timestamp / 1000,

@@ -50,9 +50,9 @@ async def at_rest(it: House) -> int:
     """How many events there are, once all are published: from then on nothing more is said."""
     connection = await asyncpg.connect(it.bench.addresses.postgres)
     try:
-        while await connection.fetchval(f"select exists (select from {it.schema}.heads where published < version)"):
+        while await connection.fetchval(f"select exists (select from {it.schema}.streams where published < version)"):
             await asyncio.sleep(0.1)
-        return int(await connection.fetchval(f"select count(*) from {it.schema}.events"))
+        return int(await connection.fetchval(f"select count(*) from {it.schema}.messages"))
     finally:
         await connection.close()
 

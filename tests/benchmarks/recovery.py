@@ -84,7 +84,7 @@ async def one(it: House, caller: Caller, service: str, ask: Callable[[], Mapping
     over, out = seen.noted
     mine = set(caller.results) - known
     ended = [row for row in await results(it) if row[0] in mine]
-    good = sum(kind == WorkflowCompleted.kind and said == 1 for _, kind, said in ended)
+    good = sum(kind == WorkflowCompleted.kind and stored == 1 for _, kind, stored in ended)
     first = next(at for at, name in seen.after if name not in over)
     figures = seen.before, first - seen.back, seen.again(), seen.after[-1][0] - seen.back
     return [f"{service}, {count} W1", *map(figure, figures), f"{good} of {count}", str(out), str(bench.calls() - calls - count)]
@@ -131,11 +131,11 @@ def _restarted(it: House, service: str) -> float:
 async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:
     """The workflows in which the service's part was over (it had said `over`), and the attempts that were out."""
     schema = it.schema
-    ended = await rows(it, f"select distinct workflow from {schema}.events where kind = $1", over)
+    ended = await rows(it, f"select distinct workflow from {schema}.messages where kind = $1", over)
     [(out,)] = await rows(
         it,
         f"select (count(*) filter (where kind = $1)) - (count(*) filter (where kind = any($2::text[])))"
-        f" from {schema}.events where stream like 'gateway/%'",
+        f" from {schema}.messages where stream like 'gateway/%'",
         AttemptStarted.kind,
         ENDS,
     )
@@ -144,7 +144,7 @@ async def at_the_kill(it: House, over: str) -> tuple[set[str], int]:
 
 async def results(it: House) -> list[tuple[str, str, int]]:
     """Of each workflow: its name, the kind of its result, how many results are on the record."""
-    return await rows(it, f"select workflow, min(kind), count(*) from {it.schema}.events where topic = 'results' group by 1")
+    return await rows(it, f"select workflow, min(kind), count(*) from {it.schema}.messages where topic = 'results' group by 1")
 
 
 async def rows(it: House, sql: str, *given: Any) -> list[Any]:

@@ -5,16 +5,16 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from contracts.codec import encode
+from contracts.catalog import Topics
 from contracts.gateway import AttemptFailed, AttemptStarted, CallAccepted, CallModel, ChatMessage, Fall
-from contracts.message import Message
-from contracts.topics import Topics
+from hansard.codec import encode
+from hansard.message import Message
 from infra.migrations import migrate
 from services.gateway.app import build
-from shared.runtime.turns import Floor
+from shared.eventstore.model import InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.postgres import PostgresEventStore
+from shared.runtime.processor import Processor
 from shared.settings import Settings
-from shared.store.postgres import PostgresStore
-from shared.store.record import Hearing, Said, Stream, Turn
 from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure, percentiles
 
@@ -29,8 +29,8 @@ async def measure(bench: Bench, run: Run) -> Section:
     rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
     await migrate(bench.addresses.postgres, schema)
-    store = await PostgresStore.open(bench.addresses.postgres, schema=schema)
-    floor = Floor(build(Settings(model_url="http://127.0.0.1:1/v1", model_name="m")), Topics(), 900_000)
+    store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
+    processor = Processor(build(Settings(model_url="http://127.0.0.1:1/v1", model_name="m")), Topics(), 900_000)
     try:
         names = [Stream("default", f"w{n}", "gateway/specialists/draft.1/1") for n in range(STREAMS)]
         for start in range(0, STREAMS, 500):
@@ -42,7 +42,7 @@ async def measure(bench: Bench, run: Run) -> Section:
         for start in range(0, STREAMS, 1000):
             histories = await store.load(names[start : start + 1000])
             for history in histories.values():
-                floor.recall(history)
+                processor.recall(history)
                 events += history.version
         taken = time.perf_counter() - began
         used = (time.process_time() - cpu) * 1000 / events
@@ -51,7 +51,7 @@ async def measure(bench: Bench, run: Run) -> Section:
         histories = await store.load(names[:4000])
         began, folded = time.perf_counter(), 0
         for history in histories.values():
-            floor.recall(history)
+            processor.recall(history)
             folded += history.version
         rows.append(["decode and fold only", figure(folded / (time.perf_counter() - began)), "", "", ""])
 
@@ -59,7 +59,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             seconds = []
             for _ in range(50):
                 began = time.perf_counter()
-                floor.recall((await store.load([name]))[name])
+                processor.recall((await store.load([name]))[name])
                 seconds.append(time.perf_counter() - began)
             what = f"load and fold one stream of {events} events"
             rows.append([what, *map(figure, (events * 50 / sum(seconds), *percentiles(seconds))), ""])
@@ -68,11 +68,11 @@ async def measure(bench: Bench, run: Run) -> Section:
     return Section("Replay", [Table(["what", "events per second", "p50 ms", "p99 ms", "our CPU ms an event"], rows)])
 
 
-def turn(stream: Stream, events: int) -> Turn:
+def turn(stream: Stream, events: int) -> StreamAppend:
     """A call that was accepted and then tried over and over."""
     numbers = range(1, events + 1)
-    heard, spoken = [hearing(n) for n in numbers], [said(stream, n, message(n)) for n in numbers]
-    return Turn(stream, 0, 0, datetime.now(UTC), hearings=heard, said=spoken)
+    inbound, spoken = [hearing(n) for n in numbers], [said(stream, n, message(n)) for n in numbers]
+    return StreamAppend(stream, 0, 0, datetime.now(UTC), entries=inbound, messages=spoken)
 
 
 def message(n: int) -> Message:
@@ -87,10 +87,12 @@ def message(n: int) -> Message:
     return AttemptFailed(call=CALL.call, fall=Fall(tier="primary", attempt=attempt, reason="timeout"), latency_ms=3.5)
 
 
-def hearing(n: int) -> Hearing:
-    return Hearing(uuid.uuid4(), n, n - 1, "bench.heard.v1", NOON, b"\0" * 32, "code", "1")
+def hearing(n: int) -> InboxEntry:
+    return InboxEntry(uuid.uuid4(), n, n - 1, "bench.heard.v1", NOON, b"\0" * 32, "code", "1")
 
 
-def said(stream: Stream, n: int, message: Message) -> Said:
+def said(stream: Stream, n: int, message: Message) -> StoredMessage:
     data = encode(message)
-    return Said(stream, n, uuid.uuid4(), message.kind, "gateway.events", uuid.uuid4(), data, hashlib.sha256(data).digest())
+    return StoredMessage(
+        stream, n, uuid.uuid4(), message.kind, "gateway.events", uuid.uuid4(), data, hashlib.sha256(data).digest()
+    )

@@ -5,8 +5,8 @@ import uuid
 from datetime import UTC, datetime
 
 from infra.migrations import migrate
-from shared.store.postgres import PostgresStore
-from shared.store.record import Hearing, Said, Stream, Turn
+from shared.eventstore.model import InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.postgres import PostgresEventStore
 from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure, percentiles
 
@@ -18,14 +18,14 @@ async def measure(bench: Bench, run: Run) -> Section:
     rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
     await migrate(bench.addresses.postgres, schema)
-    store = await PostgresStore.open(bench.addresses.postgres, schema=schema)
+    store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
     try:
         for streams, rounds in BATCHES.items():
             taken, cpu = [], time.process_time()
             for _ in range(rounds):
-                turns = [turn() for _ in range(streams)]
+                appends = [turn() for _ in range(streams)]
                 began = time.perf_counter()
-                appended = await store.append(turns)
+                appended = await store.append(appends)
                 taken.append(time.perf_counter() - began)
                 assert len(appended.accepted) == streams
             events = rounds * streams
@@ -37,8 +37,8 @@ async def measure(bench: Bench, run: Run) -> Section:
     return Section("Appends", ["1 hearing and 1 event a stream, fsync on.", Table(columns, rows)])
 
 
-def turn() -> Turn:
-    stream, cause, now = Stream("default", uuid.uuid4().hex, "router"), uuid.uuid4(), datetime.now(UTC)
-    said = Said(stream, 1, uuid.uuid4(), "bench.said.v1", "router.events", cause, BODY, b"\0" * 32)
-    hearing = Hearing(cause, 1, 0, "bench.heard.v1", now, b"\0" * 32, "code", "1")
-    return Turn(stream, 0, 0, now, hearings=[hearing], said=[said])
+def turn() -> StreamAppend:
+    stream, causation_id, now = Stream("default", uuid.uuid4().hex, "router"), uuid.uuid4(), datetime.now(UTC)
+    stored = StoredMessage(stream, 1, uuid.uuid4(), "bench.said.v1", "router.events", causation_id, BODY, b"\0" * 32)
+    entry = InboxEntry(causation_id, 1, 0, "bench.heard.v1", now, b"\0" * 32, "code", "1")
+    return StreamAppend(stream, 0, 0, now, entries=[entry], messages=[stored])

@@ -20,7 +20,7 @@ from tests.benchmarks.trees import TODAY
 PENDING, TOGETHER = 100_000, 10_000
 REST = 15.0  # seconds
 PLAN = {"name": "waits", "steps": [{"id": "wait", "worker": "nobody", "verify": "none"}]}
-LATE = "select extract(epoch from at - $1)::float8 from {}.events where topic = 'results' and data->>'reason' = 'deadline'"
+LATE = "select extract(epoch from at - $1)::float8 from {}.messages where topic = 'results' and data->>'reason' = 'deadline'"
 
 
 async def measure(bench: Bench, run: Run) -> Section:
@@ -32,7 +32,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             await publish(it, PENDING - TOGETHER, together + timedelta(days=1))
             await pending(it, connection, PENDING - TOGETHER)
             [[rows, size]] = await connection.fetch(
-                f"select count(*), pg_total_relation_size('{it.schema}.due') from {it.schema}.due"
+                f"select count(*), pg_total_relation_size('{it.schema}.wake_ups') from {it.schema}.wake_ups"
             )
             full = await at_rest(bench)
             soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=60)
@@ -84,5 +84,5 @@ async def publish(it: House, count: int, deadline: datetime) -> None:
 
 async def pending(it: House, connection: asyncpg.Connection, count: int) -> None:
     """Until router and planner wait for so many each."""
-    while await connection.fetchval(f"select count(*) from {it.schema}.due") < 2 * count:
+    while await connection.fetchval(f"select count(*) from {it.schema}.wake_ups") < 2 * count:
         await asyncio.sleep(1)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contracts.message import Message
+from contracts.catalog import Topics
 from contracts.planner import RunPlan
 from contracts.requests import SubmitRequest
-from contracts.topics import Topics
+from hansard.decider import Context
+from hansard.message import Message
 from services.planner.app import build as build_planner
 from services.router.app import build as build_router
-from shared.decider import Context
 from shared.service import Service
 from shared.settings import Settings
 
@@ -23,9 +23,9 @@ Decide = Callable[[Any, Message, Context], Iterable[Message]]
 def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> Service[Any]:
     decider = service.decider
 
-    def decide(state: Any, heard: Message, context: Context) -> Iterable[Message]:
-        before(heard, context)
-        return decider.decide(state, heard, context)
+    def decide(state: Any, received: Message, context: Context) -> Iterable[Message]:
+        before(received, context)
+        return decider.decide(state, received, context)
 
     return replace(service, decider=replace(decider, decide=decide), informed=None)
 
@@ -33,8 +33,8 @@ def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> 
 def poisoned_planner(settings: Settings) -> Service[Any]:
     """Its decision fails for a plan whose goal says so."""
 
-    def fail(heard: Message, context: Context) -> None:
-        if isinstance(heard, RunPlan) and "poison" in heard.goal:
+    def fail(received: Message, context: Context) -> None:
+        if isinstance(received, RunPlan) and "poison" in received.goal:
             raise ZeroDivisionError("one of those days")
 
     return _with(build_planner(settings), fail)
@@ -43,14 +43,14 @@ def poisoned_planner(settings: Settings) -> Service[Any]:
 def forgetful_planner(settings: Settings) -> Service[Any]:
     """A plan never reaches it."""
     service = build_planner(settings)
-    return replace(service, hears={kind: find for kind, find in service.hears.items() if kind is not RunPlan})
+    return replace(service, receives={kind: find for kind, find in service.receives.items() if kind is not RunPlan})
 
 
 def crashing_router(settings: Settings) -> Service[Any]:
     """A request that says so ends the process."""
 
-    def crash(heard: Message, context: Context) -> None:
-        if isinstance(heard, SubmitRequest) and "crash" in (heard.text or ""):
+    def crash(received: Message, context: Context) -> None:
+        if isinstance(received, SubmitRequest) and "crash" in (received.text or ""):
             os._exit(3)
 
     return _with(build_router(settings), crash)
@@ -60,8 +60,8 @@ def sleeping_planner(settings: Settings) -> Service[Any]:
     """Falls asleep once, between a decision and its append, for a plan whose goal says so."""
     asleep = Path(settings.home) / "asleep"
 
-    def sleep(heard: Message, context: Context) -> None:
-        if isinstance(heard, RunPlan) and "sleep" in heard.goal and not asleep.exists():
+    def sleep(received: Message, context: Context) -> None:
+        if isinstance(received, RunPlan) and "sleep" in received.goal and not asleep.exists():
             asleep.touch()
             os.kill(os.getpid(), signal.SIGSTOP)
 

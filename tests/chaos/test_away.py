@@ -39,7 +39,7 @@ async def test_kafka_is_away_for_a_while(own: Servers, scripted: str) -> None:
         os.kill(broker, signal.SIGSTOP)
         try:
             await until(lambda: router.health()[0] == 503, "the router says that it is not ready")
-            assert json.loads(router.health()[1])["router"]["feed"] == "Kafka is away"
+            assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is away"
             assert router.health("health")[0] == 200, "it is alive all the same"
         finally:
             os.kill(broker, signal.SIGCONT)

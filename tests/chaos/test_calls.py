@@ -9,7 +9,7 @@ from tests.house import House, until
 
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
 REST = ("router", "planner", "specialists", "verifier")
-ATTEMPTS = f"select data->>'attempt' from events where kind = '{AttemptStarted.kind}' and workflow = $1 order by 1"
+ATTEMPTS = f"select data->>'attempt' from messages where kind = '{AttemptStarted.kind}' and workflow = $1 order by 1"
 ENDED = "select ended is not null from instances where service = 'gateway' and instance = '1'"
 
 
@@ -31,7 +31,7 @@ async def test_a_gateway_that_leaves_finishes_short_calls_and_hands_over_long_on
         assert await house.rows(ENDED) == [(True,)]
         again = house.again("leaving")
         await house.ready("leaving")
-        assert '"unclean": false' in again.said
+        assert '"unclean": false' in again.messages
         await house.at_rest()
         await house.is_whole()
 
@@ -73,7 +73,7 @@ async def test_a_gateway_that_slept_and_comes_back_keeps_the_calls_that_it_makes
         await house.ready()
         asked = await house.ask(*({"text": f"What is sleep number {n}?"} for n in range(12)))
         await house.answered(asked)
-        attempts = await house.rows(f"select count(*), max(data->>'attempt') from events where kind = '{AttemptStarted.kind}'")
+        attempts = await house.rows(f"select count(*), max(data->>'attempt') from messages where kind = '{AttemptStarted.kind}'")
         assert attempts == [(len(asked), "1")], "none was taken from it, none was made twice"
         await house.at_rest()
         await house.is_whole()
@@ -84,4 +84,4 @@ async def ended(house: House, is_so: bool = True) -> bool:
 
 
 def calling(house: House, workflow: str) -> bool:
-    return any(one.kind == AttemptStarted.kind and one.workflow == workflow for one in house.heard)
+    return any(one.kind == AttemptStarted.kind and one.workflow == workflow for one in house.processed)

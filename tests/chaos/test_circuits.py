@@ -16,7 +16,7 @@ from tests.house import House, Json, until
 
 DOWN = 15.0  # seconds
 WAVE = 20  # calls at once
-KINDS = "select count(*) from events where kind = $1"
+KINDS = "select count(*) from messages where kind = $1"
 
 
 def call(number: int) -> Json:
@@ -41,7 +41,7 @@ async def answers(house: House, ids: list[str]) -> dict[str, Json]:
     wanted = set(ids)
 
     def found() -> dict[str, Json]:
-        return {one.workflow: one.data for one in house.heard if one.kind == ModelReplied.kind and one.workflow in wanted}
+        return {one.workflow: one.data for one in house.processed if one.kind == ModelReplied.kind and one.workflow in wanted}
 
     await until(lambda: len(found()) == len(wanted), "every call is answered")
     return found()

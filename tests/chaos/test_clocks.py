@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra.servers import Servers
 from tests.chaos.conftest import LARGE
-from tests.house import QUESTION, RULE, House, Json, Said, _environment
+from tests.house import QUESTION, RULE, House, Json, StoredMessage, _environment
 
 HOUR = 3600
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: a call of the class `capable`
 COMPLETED, FAILED = "hansard.results.completed.v1", "hansard.results.failed.v1"
 EVERY = [(name, off) for name in SERVICES for off in (HOUR, -HOUR)]
 FEW = [("gateway", HOUR), ("planner", -HOUR)]
-RECORDED = "select at, data->>'reason', now() from events where workflow = $1 and topic = 'results'"
+RECORDED = "select at, data->>'reason', now() from messages where workflow = $1 and topic = 'results'"
 BACKWARDS = """select workflow, stream from (select workflow, stream, at, lag(at) over (
                  partition by tenant, workflow, stream order by sequence) as before from hearings) h where at < before"""
 
@@ -122,7 +122,7 @@ async def answers_as_ever(house: House) -> None:
     assert (await house.verified()).differences == []
 
 
-async def completed(house: House, asked: list[str]) -> list[Said]:
+async def completed(house: House, asked: list[str]) -> list[StoredMessage]:
     results = await house.answered(asked)
     assert {one.kind for one in results.values()} == {COMPLETED}
     return list(results.values())

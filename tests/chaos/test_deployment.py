@@ -5,7 +5,7 @@ from infra.cli.running import services
 from infra.servers import Servers
 from tests.house import QUESTION, RULE, House
 
-HEARD = "select workflow, policy from hearings where stream = 'router' and kind = $1"
+HEARD = "select workflow, policy from inbox where stream = 'router' and kind = $1"
 
 
 async def test_a_deployment_in_the_middle_decides_no_hearing_twice(servers: Servers, scripted: str) -> None:
@@ -26,12 +26,12 @@ async def test_a_deployment_in_the_middle_decides_no_hearing_twice(servers: Serv
         await house.at_rest()
         await house.is_whole()
 
-        heard = await house.rows(HEARD, SubmitRequest.kind)
-        assert sorted(workflow for workflow, _ in heard) == sorted(ids), "each request was decided once"
+        received = await house.rows(HEARD, SubmitRequest.kind)
+        assert sorted(workflow for workflow, _ in received) == sorted(ids), "each request was decided once"
         old = services(house.settings)["router"].decider.policy
-        assert len({policy for _, policy in heard}) == 2
-        by_old = {workflow for workflow, policy in heard if policy == old}
-        by_new = {workflow for workflow, policy in heard if policy != old}
+        assert len({policy for _, policy in received}) == 2
+        by_old = {workflow for workflow, policy in received if policy == old}
+        by_new = {workflow for workflow, policy in received if policy != old}
         assert set(first[:5]) <= by_old
         assert set(third) <= by_new
 

@@ -1,6 +1,6 @@
 """While requests come: more processes and fewer, one after the other; and more partitions."""
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra.servers import Servers
 from infra.topics import apply
 from shared.settings import Settings
@@ -9,8 +9,10 @@ from tests.house import QUESTION, RULE, House, until
 
 ROUNDS = 5 if LARGE else 1
 HEARD = "hansard_hearings_total{"  # a line of the metrics, once something was heard
-RESULTS = "select kind, count(*) from events where topic = 'results' group by kind"
-HEARD_TWICE = "select workflow, stream, cause from hearings group by tenant, workflow, stream, cause having count(*) > 1"
+RESULTS = "select kind, count(*) from messages where topic = 'results' group by kind"
+HEARD_TWICE = (
+    "select workflow, stream, causation_id from inbox group by tenant, workflow, stream, causation_id having count(*) > 1"
+)
 
 
 async def test_processes_come_and_go_one_after_the_other_and_nobody_waits_for_ever(servers: Servers, scripted: str) -> None:

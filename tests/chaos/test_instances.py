@@ -9,8 +9,10 @@ from infra.servers import Servers
 from tests.house import QUESTION, RULE, House, until
 
 TWO = ("router", "planner", "gateway")
-SAID = "select id from events where stream = 'planner'"
-HEARD_TWICE = "select workflow, stream, cause from hearings group by tenant, workflow, stream, cause having count(*) > 1"
+SAID = "select id from messages where stream = 'planner'"
+HEARD_TWICE = (
+    "select workflow, stream, causation_id from inbox group by tenant, workflow, stream, causation_id having count(*) > 1"
+)
 
 
 async def test_a_third_instance_comes_and_one_goes_in_the_middle_of_the_load(servers: Servers, scripted: str) -> None:

@@ -6,7 +6,7 @@ import random
 import secrets
 from collections.abc import Sequence
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra.servers import Servers
 from tests.house import House, Json, envelope
 
@@ -59,7 +59,7 @@ async def test_of_a_thousand_requests_each_has_one_result_whatever_is_killed(own
         report = await house.verified()
         assert report.differences == []
         assert report.strangers == []
-        assert await house.rows("select count(distinct workflow) from events") == [(THOUSAND,)]
+        assert await house.rows("select count(distinct workflow) from messages") == [(THOUSAND,)]
 
 
 async def ask(house: House, ids: Sequence[str]) -> None:

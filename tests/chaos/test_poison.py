@@ -26,13 +26,13 @@ async def test_a_decision_that_fails_is_dead_and_heard_again_by_that_service_alo
         house.serve("planner", key="planner/2", instance="2")
         await house.ready("planner/2")
         await house.hansard("dead-letters", "redrive", letter.id)
-        again = "select stream, attempt, dead from hearings where cause = $1 order by attempt"
+        again = "select stream, attempt, dead from inbox where causation_id = $1 order by attempt"
 
         async def heard_again() -> bool:
-            return len(await house.rows(again, letter.data["cause"])) == 2
+            return len(await house.rows(again, letter.data["causation_id"])) == 2
 
         await until(heard_again, "the planner heard it again")
-        assert await house.rows(again, letter.data["cause"]) == [("planner", 1, True), ("planner", 2, False)]
+        assert await house.rows(again, letter.data["causation_id"]) == [("planner", 1, True), ("planner", 2, False)]
         await house.at_rest()
         await house.is_whole()
         assert (await house.verified()).differences == []

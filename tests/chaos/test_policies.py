@@ -13,9 +13,9 @@ from tests.house import RULE, House, Json
 PLANNED: Json = {"text": "What is a quorum?", "plan": "mine"}
 TYPED: Json = {"type": "classify_intent", "data": {"text": "Where is my parcel?"}}
 DECIDED_BY = ("router", "planner", "specialists", "gateway")
-NAMED = "select distinct split_part(stream, '/', 1), policy from hearings where split_part(stream, '/', 1) = any($1)"
+NAMED = "select distinct split_part(stream, '/', 1), policy from inbox where split_part(stream, '/', 1) = any($1)"
 KEPT = "select service, version from policies"
-ROUTED = "select data->>'cost_estimate', data->>'reasoning', data->>'policy' from events where workflow = $1 and kind = $2"
+ROUTED = "select data->>'cost_estimate', data->>'reasoning', data->>'policy' from messages where workflow = $1 and kind = $2"
 
 
 def customs(house: House, name: str, *, price: int, **roles: str) -> dict[str, str]:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from contracts import generate
-from contracts.codec import decode, encode
-from contracts.envelope import Envelope, headers, read
 from contracts.goldens import Golden, paths
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.samples import COMPLETE
+from hansard.codec import decode, encode
+from hansard.envelope import Envelope, headers, read
+from hansard.message import Message
 
 GOLDENS = [golden for those in generate.goldens().values() for golden in those]
 KINDS = generate.TABLE.kinds
@@ -70,7 +70,7 @@ def test_an_envelope_of_then_is_read_and_written_the_same(golden: Golden) -> Non
     assert envelope.type == golden.kind
     assert envelope.data == golden.body.encode()
     assert [(name, value.decode()) for name, value in headers(envelope)] == list(golden.headers.items())
-    assert golden.key == envelope.correlationid
+    assert golden.key == envelope.correlation_id
 
 
 def newer(value: Any) -> Any:

@@ -2,9 +2,9 @@
 
 import re
 
+from contracts.catalog import Topics
 from contracts.generate import TABLE
-from contracts.message import Message
-from contracts.topics import Topics
+from hansard.message import Message
 
 KINDS = [
     "hansard.control.cancel.v1",

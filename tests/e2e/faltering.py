@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from contracts.message import Message
 from contracts.specialists import PerformTask, TaskAnswered, TaskFailed
-from shared.decider import Context, Decider
+from hansard.decider import Context, Decider
+from hansard.message import Message
 from shared.service import Service
 
 
-def decide(done: bool, heard: Message, _: Context) -> Iterable[Message]:
-    match heard:
+def decide(done: bool, received: Message, _: Context) -> Iterable[Message]:
+    match received:
         case PerformTask(input="never"):
             pass
         case PerformTask(task=task, role=role) if task.endswith(".1") and not done:
@@ -24,5 +24,5 @@ def decide(done: bool, heard: Message, _: Context) -> Iterable[Message]:
 service = Service(
     "faltering",
     Decider(False, decide, lambda *_: True),
-    hears={PerformTask: lambda task: task.task if task.service == "faltering" else None},
+    receives={PerformTask: lambda task: task.task if task.service == "faltering" else None},
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra.servers import Servers, process
 from tests import house as houses
 from tests.house import QUESTION, House, Json, until
@@ -57,8 +57,8 @@ async def answered(house: House) -> list[dict[str, Any]]:
     return [json.loads(data) | {"workflow": workflow} for (data,) in await house.rows(REPLIED, workflow)]
 
 
-def loops(said: dict[str, Any]) -> bool:
-    return "again and again and" in str(said["text"])
+def loops(stored: dict[str, Any]) -> bool:
+    return "again and again and" in str(stored["text"])
 
 
 async def noted(house: House, *replies: dict[str, Any]) -> None:
@@ -72,4 +72,4 @@ async def noted(house: House, *replies: dict[str, Any]) -> None:
 
 
 async def marked(house: House, replies: int) -> None:
-    assert await house.rows("select count(*) from events where kind = 'hansard.gateway.reply-rejected.v1'") == [(replies,)]
+    assert await house.rows("select count(*) from messages where kind = 'hansard.gateway.reply-rejected.v1'") == [(replies,)]

@@ -30,20 +30,20 @@ async def test_a_cancel_ends_what_is_under_way_and_the_late_answer_is_discarded_
 async def test_a_cancel_after_the_end_changes_nothing(house: House) -> None:
     [id_] = await house.ask(RULE)
     await house.answered([id_])
-    before = await house.rows("select count(*) from events where workflow = $1", id_)
+    before = await house.rows("select count(*) from messages where workflow = $1", id_)
     await house.tell(id_, CancelWorkflow.kind, {"by": "late"})
 
     async def both_heard_it() -> bool:
-        sql = "select count(*) from hearings where workflow = $1 and kind = $2"
+        sql = "select count(*) from inbox where workflow = $1 and kind = $2"
         return await house.rows(sql, id_, CancelWorkflow.kind) == [(2,)]
 
     await until(both_heard_it, "router and planner heard it")
     await house.at_rest()
     results = [one.kind for one in house.results[id_]]
     assert results == ["hansard.results.completed.v1"]
-    after = await house.rows("select count(*) from events where workflow = $1 and stream = 'router'", id_)
+    after = await house.rows("select count(*) from messages where workflow = $1 and stream = 'router'", id_)
     assert after == before
 
 
 def heard(house: House, workflow: str, kind: str) -> bool:
-    return any(one.workflow == workflow and one.kind == kind for one in house.heard)
+    return any(one.workflow == workflow and one.kind == kind for one in house.processed)

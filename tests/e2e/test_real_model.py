@@ -11,7 +11,7 @@ async def test_the_small_local_model_answers_under_its_own_name(servers: Servers
         await house.ready()
         [id_] = await house.ask({"text": "What is the capital of France? Answer in one sentence."})
         result = (await house.answered([id_]))[id_]
-        replies = [one.data for one in house.heard if one.kind == "hansard.gateway.model-replied.v1"]
+        replies = [one.data for one in house.processed if one.kind == "hansard.gateway.model-replied.v1"]
         assert replies
         assert all(reply["model"] == MODEL_NAME and reply["output_tokens"] > 0 for reply in replies)
         parts = result.data.get("contributions", []) + result.data.get("partial", [])

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contracts.catalog import SERVICES
 from contracts.planner import ExpireWorkflow, StepRetried
 from contracts.specialists import PerformTask
-from contracts.topics import SERVICES
 from infra.servers import Servers
-from tests.house import House, Json, Said, until
+from tests.house import House, Json, StoredMessage, until
 
 WORKERS = {"HANSARD_WORKERS": '["faltering"]'}
 WORKER = "tests.e2e.faltering:service"
@@ -64,6 +64,6 @@ async def test_a_plan_that_is_lost_ends_at_its_deadline_under_its_own_request(se
         await house.is_whole()
 
 
-def said(house: House, workflow: str, kind: str) -> list[Said]:
+def said(house: House, workflow: str, kind: str) -> list[StoredMessage]:
     """What was said of this kind, each once."""
-    return list({one.id: one for one in house.heard if (one.workflow, one.kind) == (workflow, kind)}.values())
+    return list({one.id: one for one in house.processed if (one.workflow, one.kind) == (workflow, kind)}.values())

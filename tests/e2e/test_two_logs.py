@@ -17,8 +17,8 @@ async def test_the_store_rebuilt_from_kafka_alone_is_the_same(house: House) -> N
         await house.hansard("audit", "rebuild", "--to", other)
         told = await house.hansard("audit", "compare", "--with", other)
         assert "the same, hash for hash" in told
-        [(events,)] = await house.rows("select count(*) from events")
-        assert await house.rows(f"select count(*) from {other}.events") == [(events,)]
+        [(events,)] = await house.rows("select count(*) from messages")
+        assert await house.rows(f"select count(*) from {other}.messages") == [(events,)]
         assert events > 300
     finally:
         await house.rows(f"drop schema if exists {other} cascade")

@@ -12,10 +12,10 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.record.util import calc_crc32c
 
+from shared.kafka.admin import apply, plan
 from shared.kafka.connection import group_name, topic_name
-from shared.kafka.feed import Feed
+from shared.kafka.consumer import Consumer
 from shared.kafka.record import Record
-from shared.kafka.topics import apply, plan
 from shared.settings import Settings
 
 LONG = 60.0
@@ -96,18 +96,18 @@ class Ears:
     instance: str = "1"
     service: str = "router"
     finish: bool = True
-    heard: list[Record] = field(default_factory=list)
+    processed: list[Record] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     given: list[set[tuple[str, int]]] = field(default_factory=list)
     taken: list[set[tuple[str, int]]] = field(default_factory=list)
     before: Callable[[list[Record]], Any] | None = None  # may wait, may raise
 
     def __post_init__(self) -> None:
-        self.feed = Feed(
+        self.consumer = Consumer(
             self.settings,
             self.service,
             self.topics,
-            hear=self._hear,
+            process=self._process,
             instance=self.instance,
             on_assigned=self._given,
             on_revoked=self._taken,
@@ -115,18 +115,18 @@ class Ears:
 
     @property
     def values(self) -> list[bytes | None]:
-        return [record.value for record in self.heard]
+        return [record.value for record in self.processed]
 
-    async def _hear(self, records: list[Record]) -> None:
+    async def _process(self, records: list[Record]) -> None:
         if self.before is not None:
             await self.before(records)
-        self.heard += records
+        self.processed += records
         self.batches.append(len(records))
         if self.finish:
             self.done(records)
 
     def done(self, records: Sequence[Record]) -> None:
-        self.feed.done({(record.topic, record.partition): record.offset + 1 for record in records})
+        self.consumer.done({(record.topic, record.partition): record.offset + 1 for record in records})
 
     async def _given(self, partitions: set[tuple[str, int]]) -> None:
         self.given.append(partitions)
@@ -135,9 +135,9 @@ class Ears:
         self.taken.append(partitions)
 
     async def __aenter__(self) -> "Ears":
-        await self.feed.start()
-        await asyncio.wait_for(self.feed.assigned(), LONG)
+        await self.consumer.start()
+        await asyncio.wait_for(self.consumer.assigned(), LONG)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.feed.stop()
+        await self.consumer.stop()

@@ -13,19 +13,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.store.record import (
+from shared.eventstore.model import (
     LONG_AGO,
     STALE,
     Cursor,
-    Door,
+    DoorMessage,
     EpochChanged,
-    Hearing,
+    EventStore,
     History,
-    Refused,
-    Said,
-    Store,
+    InboxEntry,
+    StoredMessage,
+    StoreRefused,
     Stream,
-    Turn,
+    StreamAppend,
 )
 
 T = TypeVar("T")
@@ -43,31 +43,31 @@ def a_stream(name: str = "planner", *, workflow: str = "", tenant: str = "defaul
 def turn(
     of: Stream | History,
     *data: bytes,
-    hearings: int = 1,
+    entries: int = 1,
     ids: Sequence[UUID] = (),
-    cause: UUID | None = None,
-    doors: Sequence[Door] = (),
-    due: datetime | None = None,
+    causation_id: UUID | None = None,
+    doors: Sequence[DoorMessage] = (),
+    wake_at: datetime | None = None,
     holder: str = "",
     at: datetime | None = None,
-    floor: datetime = LONG_AGO,
-) -> Turn:
+    not_before: datetime = LONG_AGO,
+) -> StreamAppend:
     """The stream hears something and says each of `data`, now if no other time is given."""
     at = at or datetime.now(UTC)
     known = of if isinstance(of, History) else History(of)
-    causes = [cause or uuid4(), *(uuid4() for _ in range(hearings - 1))]
-    heard = [
-        Hearing(c, known.heard + n, known.version, "hansard.test.heard.v1", at, sha256(b"heard").digest(), "c0de", "1")
-        for n, c in enumerate(causes[:hearings], 1)
+    causation_ids = [causation_id or uuid4(), *(uuid4() for _ in range(entries - 1))]
+    entry = [
+        InboxEntry(c, known.processed + n, known.version, "hansard.test.heard.v1", at, sha256(b"heard").digest(), "c0de", "1")
+        for n, c in enumerate(causation_ids[:entries], 1)
     ]
-    said = [
-        Said(
+    stored = [
+        StoredMessage(
             known.stream,
             known.version + n,
             ids[n - 1] if ids else uuid4(),
             "hansard.test.said.v1",
             f"{known.stream.service}.events",
-            causes[0],
+            causation_ids[0],
             body,
             sha256(body).digest(),
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -75,20 +75,20 @@ def turn(
         )
         for n, body in enumerate(data, 1)
     ]
-    return Turn(known.stream, known.heard, known.version, at, floor, heard, said, list(doors), due, holder)
+    return StreamAppend(known.stream, known.processed, known.version, at, not_before, entry, stored, list(doors), wake_at, holder)
 
 
-def door(stream: Stream, cause: UUID, body: bytes | None = b"{}", topic: str = "requests") -> Door:
+def door(stream: Stream, causation_id: UUID, body: bytes | None = b"{}", topic: str = "requests") -> DoorMessage:
     headers = (("ce_id", b"17"), ("ce_id", b""), ("odd", b"\xff\x00"))
-    return Door(stream.tenant, stream.workflow, cause, topic, 3, 2**40, EARLIER, b"\x00key", headers, body)
+    return DoorMessage(stream.tenant, stream.workflow, causation_id, topic, 3, 2**40, EARLIER, b"\x00key", headers, body)
 
 
-async def current(store: Store, stream: Stream) -> History:
+async def current(store: EventStore, stream: Stream) -> History:
     return (await store.load([stream]))[stream]
 
 
-async def said_in(store: Store, since: Cursor | None = None, *, batch: int = 1000) -> list[Said]:
-    return [said async for part in store.everything(since, batch=batch) for said in part]
+async def said_in(store: EventStore, since: Cursor | None = None, *, batch: int = 1000) -> list[StoredMessage]:
+    return [stored async for part in store.everything(since, batch=batch) for stored in part]
 
 
 async def until(ask: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
@@ -101,47 +101,51 @@ async def until(ask: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
 
 
 class StoreSuite:
-    async def test_what_was_never_heard_of_is_an_empty_history(self, store: Store) -> None:
+    async def test_what_was_never_heard_of_is_an_empty_history(self, store: EventStore) -> None:
         stream = a_stream()
         assert await store.load([stream]) == {stream: History(stream)}
         assert await store.load([]) == {}
         assert await store.workflow("default", "nothing") == {}
-        assert await store.hearings(stream) == []
+        assert await store.entries(stream) == []
         assert await store.doors("default", "nothing") == {}
         assert await store.events([uuid4()]) == {}
 
-    async def test_what_was_appended_is_read_back_as_it_was(self, store: Store) -> None:
+    async def test_what_was_appended_is_read_back_as_it_was(self, store: EventStore) -> None:
         stream = a_stream("specialists/draft.1")
         spoken = turn(stream, b'{"n": 1}', b'{"n": 2}')
         appended = await store.append([spoken])
         assert appended.accepted == {stream} and appended.earlier == ()
         history = await current(store, stream)
-        assert (history.heard, history.version) == (1, 2)
-        assert [(s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in history.said] == [
-            (s.stream, s.version, s.id, s.kind, s.topic, s.cause, s.data, s.hash, s.traceparent) for s in spoken.said
+        assert (history.processed, history.version) == (1, 2)
+        assert [
+            (s.stream, s.version, s.id, s.kind, s.topic, s.causation_id, s.data, s.hash, s.traceparent) for s in history.messages
+        ] == [
+            (s.stream, s.version, s.id, s.kind, s.topic, s.causation_id, s.data, s.hash, s.traceparent) for s in spoken.messages
         ]
-        assert {str(s.at) for s in history.said} == {str(spoken.at)}, "in UTC"
-        assert history.said[0].position < history.said[1].position
-        [heard] = history.causes.values()
-        assert heard == await only(store.hearings(stream))
-        assert (heard.cause, heard.sequence, heard.before, heard.kind) == (
-            spoken.hearings[0].cause,
+        assert {str(s.at) for s in history.messages} == {str(spoken.at)}, "in UTC"
+        assert history.messages[0].position < history.messages[1].position
+        [entry] = history.entries.values()
+        assert entry == await only(store.entries(stream))
+        assert (entry.causation_id, entry.sequence, entry.version_before, entry.kind) == (
+            spoken.entries[0].causation_id,
             1,
             0,
             "hansard.test.heard.v1",
         )
-        assert (heard.hash, heard.code, heard.policy) == (sha256(b"heard").digest(), "c0de", "1")
-        assert (heard.dead, heard.attempt, heard.at, history.at) == (False, 1, spoken.at, spoken.at)
-        assert await store.events([spoken.said[1].id, uuid4()]) == {spoken.said[1].id: history.said[1]}
+        assert (entry.hash, entry.code, entry.policy) == (sha256(b"heard").digest(), "c0de", "1")
+        assert (entry.dead, entry.attempt, entry.at, history.at) == (False, 1, spoken.at, spoken.at)
+        assert await store.events([spoken.messages[1].id, uuid4()]) == {spoken.messages[1].id: history.messages[1]}
 
-    async def test_many_streams_are_loaded_together_each_with_its_own(self, store: Store) -> None:
+    async def test_many_streams_are_loaded_together_each_with_its_own(self, store: EventStore) -> None:
         streams = [a_stream(f"specialists/{n}", workflow="shared") for n in range(40)]
         await store.append([turn(s, *(f"{n}".encode() for _ in range(n % 4))) for n, s in enumerate(streams)])
         loaded = await store.load([*reversed(streams), a_stream()])
-        assert [[s.data for s in loaded[stream].said] for stream in streams] == [[str(n).encode()] * (n % 4) for n in range(40)]
-        assert all(loaded[stream].heard == 1 for stream in streams)
+        assert [[s.data for s in loaded[stream].messages] for stream in streams] == [
+            [str(n).encode()] * (n % 4) for n in range(40)
+        ]
+        assert all(loaded[stream].processed == 1 for stream in streams)
 
-    async def test_a_workflow_is_all_its_streams_and_no_others(self, store: Store) -> None:
+    async def test_a_workflow_is_all_its_streams_and_no_others(self, store: EventStore) -> None:
         here = a_stream("router")
         also = a_stream("gateway/specialists/draft.1/1", workflow=here.workflow)
         foreign = a_stream("router", workflow=here.workflow, tenant="another")
@@ -150,7 +154,7 @@ class StoreSuite:
         assert set(found) == {here, also}
         assert found == await store.load([here, also])
 
-    async def test_bytes_are_kept_as_they_are(self, store: Store) -> None:
+    async def test_bytes_are_kept_as_they_are(self, store: EventStore) -> None:
         odd = [
             b'{"b":1,  "a" :\t2, "b": 3}',
             b'{"big": 1e400, "long": 0.1000000000000000055511151231257827, "neg": -0}',
@@ -162,49 +166,49 @@ class StoreSuite:
         stream = a_stream()
         await store.append([turn(stream, *odd)])
         history = await current(store, stream)
-        assert [said.data for said in history.said] == odd
-        assert [said.hash for said in history.said] == [sha256(data).digest() for data in odd]
-        assert [said.data for said in await said_in(store)] == odd
-        assert [said.data for said in await store.unpublished("planner", 0)] == odd
+        assert [stored.data for stored in history.messages] == odd
+        assert [stored.hash for stored in history.messages] == [sha256(data).digest() for data in odd]
+        assert [stored.data for stored in await said_in(store)] == odd
+        assert [stored.data for stored in await store.unpublished("planner", 0)] == odd
 
-    async def test_a_stream_that_moved_on_is_left_out(self, store: Store) -> None:
+    async def test_a_stream_that_moved_on_is_left_out(self, store: EventStore) -> None:
         stream, other = a_stream(), a_stream()
         await store.append([turn(stream, b"1")])
         late = await store.append([turn(stream, b"2"), turn(other, b"3")])
         assert late.accepted == {other}
-        assert [said.data for said in (await current(store, stream)).said] == [b"1"]
+        assert [stored.data for stored in (await current(store, stream)).messages] == [b"1"]
         assert (await store.append([turn(await current(store, stream), b"2")])).accepted == {stream}
 
-    async def test_a_silent_hearing_moves_a_stream_on_too(self, store: Store) -> None:
+    async def test_a_silent_hearing_moves_a_stream_on_too(self, store: EventStore) -> None:
         stream = a_stream()
         believed = await current(store, stream)
         assert (await store.append([turn(believed)])).accepted == {stream}
         assert (await store.append([turn(believed)])).accepted == frozenset(), "two silent hearings of one belief"
         assert (await store.append([turn(believed, b"1")])).accepted == frozenset()
         history = await current(store, stream)
-        assert (history.heard, history.version, len(history.causes)) == (1, 0, 1)
+        assert (history.processed, history.version, len(history.entries)) == (1, 0, 1)
 
-    async def test_a_stream_that_is_believed_to_exist_must_exist(self, store: Store) -> None:
+    async def test_a_stream_that_is_believed_to_exist_must_exist(self, store: EventStore) -> None:
         stream = a_stream()
-        assert (await store.append([turn(History(stream, heard=3, version=2), b"1")])).accepted == frozenset()
-        assert (await store.append([turn(History(stream, heard=0, version=2), b"1")])).accepted == frozenset()
+        assert (await store.append([turn(History(stream, processed=3, version=2), b"1")])).accepted == frozenset()
+        assert (await store.append([turn(History(stream, processed=0, version=2), b"1")])).accepted == frozenset()
         assert await current(store, stream) == History(stream)
 
-    async def test_a_gap_is_never_written(self, store: Store) -> None:
+    async def test_a_gap_is_never_written(self, store: EventStore) -> None:
         stream = a_stream()
         await store.append([turn(stream, b"1")])
-        assert (await store.append([turn(History(stream, heard=1, version=5), b"6")])).accepted == frozenset()
+        assert (await store.append([turn(History(stream, processed=1, version=5), b"6")])).accepted == frozenset()
         broken = turn(stream, b"1")
-        broken.heard = 7
+        broken.processed = 7
         with pytest.raises(ValueError, match="numbered"):
             await store.append([broken])
 
-    async def test_two_turns_of_one_stream_are_a_mistake(self, store: Store) -> None:
+    async def test_two_turns_of_one_stream_are_a_mistake(self, store: EventStore) -> None:
         stream = a_stream()
         with pytest.raises(ValueError, match="two turns"):
             await store.append([turn(stream, b"1"), turn(stream, b"2")])
 
-    async def test_of_two_who_both_believe_to_be_current_one_is_heard(self, store: Store) -> None:
+    async def test_of_two_who_both_believe_to_be_current_one_is_heard(self, store: EventStore) -> None:
         stream = a_stream()
         for _ in range(10):
             believed = await current(store, stream)
@@ -217,70 +221,70 @@ class StoreSuite:
         [b'"\x00"', b'{"x": NaN}', b"Infinity", b'"\xed\xa0\x80"', b'"\xff"', b'{"x": ', b"", b"'x'", b"[" * 100_000],
         ids=["NUL", "NaN", "Infinity", "surrogate", "not UTF-8", "truncated", "empty", "not JSON", "deep"],
     )
-    async def test_what_cannot_be_kept_suffers_alone(self, store: Store, broken: bytes) -> None:
+    async def test_what_cannot_be_kept_suffers_alone(self, store: EventStore, broken: bytes) -> None:
         good = [a_stream() for _ in range(12)]
         bad = a_stream()
-        turns = [turn(stream, b"1") for stream in good]
-        turns.insert(7, turn(bad, b"1", broken))
-        appended = await store.append(turns)
+        appends = [turn(stream, b"1") for stream in good]
+        appends.insert(7, turn(bad, b"1", broken))
+        appended = await store.append(appends)
         assert appended.accepted == set(good)
         loaded = await store.load([*good, bad])
-        assert [loaded[stream].at for stream in good] == [each.at for each in turns if each.stream != bad]
+        assert [loaded[stream].at for stream in good] == [each.at for each in appends if each.stream != bad]
         assert loaded[bad] == History(bad)
-        with pytest.raises(Refused):
+        with pytest.raises(StoreRefused):
             await store.append([turn(bad, broken)])
 
     @pytest.mark.parametrize("name", ["nul\0", "lone\ud800"], ids=["NUL", "surrogate"])
-    async def test_a_name_that_cannot_be_kept_suffers_alone(self, store: Store, name: str) -> None:
+    async def test_a_name_that_cannot_be_kept_suffers_alone(self, store: EventStore, name: str) -> None:
         good, bad = a_stream(), Stream("default", name, "planner")
         assert (await store.append([turn(good, b"1"), turn(bad, b"1")])).accepted == {good}
         loaded = await store.load([good, bad])
         assert (loaded[good].version, loaded[bad]) == (1, History(bad))
-        with pytest.raises(Refused):
+        with pytest.raises(StoreRefused):
             await store.append([turn(bad, b"1")])
 
-    async def test_a_mark_comes_with_an_append_and_never_goes_back(self, store: Store) -> None:
+    async def test_a_mark_comes_with_an_append_and_never_goes_back(self, store: EventStore) -> None:
         stream = a_stream()
         await store.append([turn(stream, b"1", b"2", b"3")])
         for mark, left in ((2, [3, 4]), (1, [3, 4, 5]), (5, [6])):
             more = turn(await current(store, stream), b"0")
             assert (await store.append([replace(more, published=mark)])).accepted == {stream}
-            assert [said.version for said in (await current(store, stream)).unpublished] == left
+            assert [stored.version for stored in (await current(store, stream)).unpublished] == left
 
-    async def test_the_mark_of_a_refused_turn_does_not_count(self, store: Store) -> None:
+    async def test_the_mark_of_a_refused_turn_does_not_count(self, store: EventStore) -> None:
         stream = a_stream()
         await store.append([turn(stream, b"1")])
         await store.append([replace(turn(stream, b"2"), published=1)])
-        assert [said.version for said in (await current(store, stream)).unpublished] == [1]
+        assert [stored.version for stored in (await current(store, stream)).unpublished] == [1]
 
-    async def test_an_id_is_said_once(self, store: Store) -> None:
+    async def test_an_id_is_said_once(self, store: EventStore) -> None:
         result = uuid4()
         first = a_stream("router")
         second = a_stream("planner", workflow=first.workflow)
         await store.append([turn(first, b"1", ids=[result])])
-        with pytest.raises(Refused):
+        with pytest.raises(StoreRefused):
             await store.append([turn(second, b"2", ids=[result])])
         elsewhere = a_stream("planner")
         assert (await store.append([turn(second, b"2", ids=[result]), turn(elsewhere, b"3", ids=[result])])).accepted == {
             elsewhere
         }
-        assert (await current(store, second)).heard == 0
+        assert (await current(store, second)).processed == 0
 
-    async def test_a_cause_is_heard_once_and_again_only_as_another_attempt(self, store: Store) -> None:
-        stream, cause = a_stream(), uuid4()
-        dead = turn(stream, cause=cause)
-        dead.hearings = [Hearing(cause, 1, 0, "k", dead.at, b"h", "c", "1", dead=True)]
+    async def test_a_cause_is_heard_once_and_again_only_as_another_attempt(self, store: EventStore) -> None:
+        stream, causation_id = a_stream(), uuid4()
+        dead = turn(stream, causation_id=causation_id)
+        dead.entries = [InboxEntry(causation_id, 1, 0, "k", dead.at, b"h", "c", "1", dead=True)]
         await store.append([dead])
-        with pytest.raises(Refused):
-            await store.append([turn(await current(store, stream), b"1", cause=cause)])
-        again = turn(await current(store, stream), b"1", cause=cause)
-        again.hearings = [Hearing(cause, 2, 0, "k", again.at, b"h", "c", "1", attempt=2)]
+        with pytest.raises(StoreRefused):
+            await store.append([turn(await current(store, stream), b"1", causation_id=causation_id)])
+        again = turn(await current(store, stream), b"1", causation_id=causation_id)
+        again.entries = [InboxEntry(causation_id, 2, 0, "k", again.at, b"h", "c", "1", attempt=2)]
         assert (await store.append([again])).accepted == {stream}
         history = await current(store, stream)
-        assert (history.causes[cause].dead, history.causes[cause].attempt) == (False, 2)
-        assert [(h.sequence, h.dead) for h in await store.hearings(stream)] == [(1, True), (2, False)]
+        assert (history.entries[causation_id].dead, history.entries[causation_id].attempt) == (False, 2)
+        assert [(h.sequence, h.dead) for h in await store.entries(stream)] == [(1, True), (2, False)]
 
-    async def test_what_is_not_acknowledged_stays_in_the_outbox(self, store: Store) -> None:
+    async def test_what_is_not_acknowledged_stays_in_the_outbox(self, store: EventStore) -> None:
         stream = a_stream("router")
         await store.append([turn(stream, b"1", b"2", b"3")])
         await store.published({})
@@ -288,7 +292,7 @@ class StoreSuite:
         await store.published({stream: 2, a_stream(): 1})
         assert [s.version for s in await store.unpublished("router", 0)] == [3]
         history = await current(store, stream)
-        assert history.unpublished == history.said[2:]
+        assert history.unpublished == history.messages[2:]
         assert await store.unpublished("planner", 0) == []
         assert await store.unpublished("router", 3600) == []
         assert await store.outbox_age("planner") == 0 < await store.outbox_age("router") < 60
@@ -296,9 +300,9 @@ class StoreSuite:
         assert [s.version for s in await store.unpublished("router", 0)] == [3], "a mark never goes back"
         await store.published({stream: 3})
         assert await store.unpublished("router", 0) == []
-        assert len((await current(store, stream)).said) == 3, "leaving the outbox is not leaving the record"
+        assert len((await current(store, stream)).messages) == 3, "leaving the outbox is not leaving the record"
 
-    async def test_unpublished_comes_in_the_order_of_each_stream(self, store: Store) -> None:
+    async def test_unpublished_comes_in_the_order_of_each_stream(self, store: EventStore) -> None:
         streams = [a_stream("router/b"), a_stream("router/a")]
         for _ in range(3):
             loaded = await store.load(streams)
@@ -310,86 +314,91 @@ class StoreSuite:
             assert versions == list(range(1, len(versions) + 1)), "a limit never leaves out an earlier one"
         assert await store.unpublished("router", 0) == await store.unpublished("router", 0, limit=12)
 
-    async def test_what_was_said_before_and_not_published_goes_first(self, store: Store) -> None:
+    async def test_what_was_said_before_and_not_published_goes_first(self, store: EventStore) -> None:
         stream, other = a_stream(), a_stream()
         await store.append([turn(stream, b"1", b"2"), turn(other, b'"x"')])
         appended = await store.append([replace(turn(await current(store, stream), b"3"), published=1)])
         assert [(s.stream, s.version, s.data) for s in appended.earlier] == [(stream, 2, b"2")]
-        assert appended.earlier[0] == (await current(store, stream)).said[1]
+        assert appended.earlier[0] == (await current(store, stream)).messages[1]
         refused = await store.append([turn(stream, b"4"), turn(await current(store, other), b'"y"', b'"z"')])
         assert [(s.stream, s.version) for s in refused.earlier] == [(other, 1)]
 
-    async def test_what_comes_from_outside_is_kept_as_it_was_heard(self, store: Store) -> None:
-        stream, cause = a_stream("router"), uuid4()
-        heard = door(stream, cause, b"\x00\xff not JSON")
-        await store.append([turn(stream, b"1", cause=cause, doors=[heard])])
-        assert await store.doors(stream.tenant, stream.workflow) == {cause: heard}
+    async def test_what_comes_from_outside_is_kept_as_it_was_heard(self, store: EventStore) -> None:
+        stream, causation_id = a_stream("router"), uuid4()
+        entry = door(stream, causation_id, b"\x00\xff not JSON")
+        await store.append([turn(stream, b"1", causation_id=causation_id, doors=[entry])])
+        assert await store.doors(stream.tenant, stream.workflow) == {causation_id: entry}
         assert await store.doors(stream.tenant, stream.workflow, [uuid4()]) == {}
-        assert await store.doors("another", stream.workflow, [cause]) == {}
+        assert await store.doors("another", stream.workflow, [causation_id]) == {}
         nothing = a_stream("router")
-        await store.append([turn(nothing, cause=cause, doors=[door(nothing, cause, None)])])
-        assert (await store.doors(nothing.tenant, nothing.workflow, [cause]))[cause].body is None
+        await store.append([turn(nothing, causation_id=causation_id, doors=[door(nothing, causation_id, None)])])
+        assert (await store.doors(nothing.tenant, nothing.workflow, [causation_id]))[causation_id].body is None
 
-    async def test_what_comes_from_outside_is_kept_once_however_many_hear_it(self, store: Store) -> None:
-        first, cause = a_stream("router"), uuid4()
+    async def test_what_comes_from_outside_is_kept_once_however_many_hear_it(self, store: EventStore) -> None:
+        first, causation_id = a_stream("router"), uuid4()
         second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "verifier"))
-        heard = door(first, cause)
-        assert len((await store.append([turn(s, cause=cause, doors=[heard]) for s in (first, second)])).accepted) == 2
-        await store.append([turn(third, cause=cause, doors=[heard])])
-        assert await store.doors(first.tenant, first.workflow) == {cause: heard}
+        entry = door(first, causation_id)
+        assert (
+            len((await store.append([turn(s, causation_id=causation_id, doors=[entry]) for s in (first, second)])).accepted) == 2
+        )
+        await store.append([turn(third, causation_id=causation_id, doors=[entry])])
+        assert await store.doors(first.tenant, first.workflow) == {causation_id: entry}
 
-    async def test_the_same_id_with_another_body_is_refused(self, store: Store) -> None:
-        first, cause = a_stream("router"), uuid4()
+    async def test_the_same_id_with_another_body_is_refused(self, store: EventStore) -> None:
+        first, causation_id = a_stream("router"), uuid4()
         second, third = (a_stream(name, workflow=first.workflow) for name in ("planner", "verifier"))
-        await store.append([turn(first, cause=cause, doors=[door(first, cause, b"1")])])
-        bad = turn(second, b'"x"', cause=cause, doors=[door(first, cause, b"2")])
+        await store.append([turn(first, causation_id=causation_id, doors=[door(first, causation_id, b"1")])])
+        bad = turn(second, b'"x"', causation_id=causation_id, doors=[door(first, causation_id, b"2")])
         assert (await store.append([bad, turn(third, b'"y"')])).accepted == {third}
-        with pytest.raises(Refused):
+        with pytest.raises(StoreRefused):
             await store.append([bad])
-        assert (await store.doors(first.tenant, first.workflow))[cause].body == b"1"
+        assert (await store.doors(first.tenant, first.workflow))[causation_id].body == b"1"
         assert (await current(store, second)) == History(second)
 
-    async def test_two_bodies_under_one_id_in_one_append_are_not_both_taken(self, store: Store) -> None:
-        first, cause = a_stream("planner"), uuid4()
+    async def test_two_bodies_under_one_id_in_one_append_are_not_both_taken(self, store: EventStore) -> None:
+        first, causation_id = a_stream("planner"), uuid4()
         second = a_stream("router", workflow=first.workflow)
-        turns = [turn(s, b'"x"', cause=cause, doors=[door(first, cause, body)]) for s, body in ((first, b"1"), (second, b"2"))]
-        assert (await store.append(turns)).accepted == {first}
+        appends = [
+            turn(s, b'"x"', causation_id=causation_id, doors=[door(first, causation_id, body)])
+            for s, body in ((first, b"1"), (second, b"2"))
+        ]
+        assert (await store.append(appends)).accepted == {first}
         alone = a_stream("router")
-        with pytest.raises(Refused):
-            await store.append([turn(alone, doors=[door(alone, cause, b"1"), door(alone, cause, b"2")])])
+        with pytest.raises(StoreRefused):
+            await store.append([turn(alone, doors=[door(alone, causation_id, b"1"), door(alone, causation_id, b"2")])])
 
-    async def test_a_door_of_a_refused_turn_is_not_kept(self, store: Store) -> None:
-        stream, cause = a_stream("router"), uuid4()
+    async def test_a_door_of_a_refused_turn_is_not_kept(self, store: EventStore) -> None:
+        stream, causation_id = a_stream("router"), uuid4()
         await store.append([turn(stream)])
-        await store.append([turn(stream, cause=cause, doors=[door(stream, cause)])])
+        await store.append([turn(stream, causation_id=causation_id, doors=[door(stream, causation_id)])])
         assert await store.doors(stream.tenant, stream.workflow) == {}
 
-    async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: Store) -> None:
+    async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: EventStore) -> None:
         ready, later = a_stream("planner/a"), a_stream("planner/b")
-        await store.append([turn(ready, due=EARLIER), turn(later, due=EARLIER + FAR)])
+        await store.append([turn(ready, wake_at=EARLIER), turn(later, wake_at=EARLIER + FAR)])
         [due], seconds = await store.claim("planner", 10, 30)
         assert (due.stream, due.at) == (ready, EARLIER)
         assert 0 < seconds <= 30, "its lease may end before the next is due"
         assert await store.claim("gateway", 10, 30) == ([], inf)
 
-    async def test_claim_says_how_long_nothing_will_be_due(self, store: Store) -> None:
+    async def test_claim_says_how_long_nothing_will_be_due(self, store: EventStore) -> None:
         assert await store.claim("planner", 10, 30) == ([], inf)
         stream = a_stream("planner/a")
         await store.append([turn(stream)])
-        await store.append([turn(await current(store, stream), due=store.now() + timedelta(seconds=500))])
+        await store.append([turn(await current(store, stream), wake_at=store.now() + timedelta(seconds=500))])
         due, seconds = await store.claim("planner", 10, 30)
         assert due == [] and 400 < seconds <= 500
 
-    async def test_more_due_than_asked_for_is_due_at_once(self, store: Store) -> None:
-        await store.append([turn(a_stream(f"planner/{n}"), due=EARLIER + timedelta(seconds=n)) for n in range(5)])
+    async def test_more_due_than_asked_for_is_due_at_once(self, store: EventStore) -> None:
+        await store.append([turn(a_stream(f"planner/{n}"), wake_at=EARLIER + timedelta(seconds=n)) for n in range(5)])
         first, seconds = await store.claim("planner", 3, 60)
         assert [due.stream.name for due in first] == ["planner/0", "planner/1", "planner/2"] and seconds == 0
         rest, _ = await store.claim("planner", 3, 60)
         assert [due.stream.name for due in rest] == ["planner/3", "planner/4"]
 
-    async def test_a_claim_is_for_one_until_its_lease_ends(self, store: Store) -> None:
+    async def test_a_claim_is_for_one_until_its_lease_ends(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
-        await store.append([turn(stream, due=EARLIER)])
+        await store.append([turn(stream, wake_at=EARLIER)])
         assert len((await store.claim("gateway", 10, 0.2))[0]) == 1
         assert (await store.claim("gateway", 10, 0.2))[0] == []
 
@@ -399,12 +408,12 @@ class StoreSuite:
         [due] = await until(again)
         assert due == (stream, EARLIER, 1)
 
-    async def test_what_a_process_holds_is_due_when_another_finds_it_silent_and_not_before(self, store: Store) -> None:
+    async def test_what_a_process_holds_is_due_when_another_finds_it_silent_and_not_before(self, store: EventStore) -> None:
         lost, kept = a_stream("gateway/x/1"), a_stream("gateway/x/1")
         for process in ("silent", "loud", "mine"):
             await store.began("gateway", process, process, True)
         far = EARLIER + FAR * 100
-        await store.append([turn(lost, due=far, holder="silent"), turn(kept, due=far, holder="loud")])
+        await store.append([turn(lost, wake_at=far, holder="silent"), turn(kept, wake_at=far, holder="loud")])
         signs = await store.alive("gateway", "mine", {})
         assert signs.keys() == {"silent", "loud"}
         assert (await store.claim("gateway", 10, 60))[0] == []
@@ -412,7 +421,7 @@ class StoreSuite:
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [lost]
         assert await store.began("gateway", "silent", "again", True) is False, "it is known to have ended"
 
-    async def test_one_that_gives_a_sign_at_the_last_moment_or_later_has_not_ended(self, store: Store) -> None:
+    async def test_one_that_gives_a_sign_at_the_last_moment_or_later_has_not_ended(self, store: EventStore) -> None:
         for process in ("other", "mine"):
             await store.began("gateway", process, process, True)
         before = await store.alive("gateway", "mine", {})
@@ -427,12 +436,12 @@ class StoreSuite:
         assert (await store.alive("gateway", "mine", late)).keys() == set()
         await store.alive("gateway", "other", {})
         stream = a_stream("gateway/x/1")
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="other")])
+        await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="other")])
         assert (await store.alive("gateway", "mine", {})).keys() == {"other"}
         assert (await store.claim("gateway", 10, 60))[0] == [], "what it began after its silence is its own"
         assert await store.began("gateway", "other", "next", True) is True, "and its end was not clean"
 
-    async def test_a_sign_of_life_is_another_each_time_and_for_its_service_alone(self, store: Store) -> None:
+    async def test_a_sign_of_life_is_another_each_time_and_for_its_service_alone(self, store: EventStore) -> None:
         for service, process in (("gateway", "mine"), ("gateway", "other"), ("planner", "third")):
             await store.began(service, process, process, True)
         first = await store.alive("gateway", "mine", {})
@@ -441,93 +450,93 @@ class StoreSuite:
         assert set(first) == set(second) == {"other"}
         assert first != second == await store.alive("gateway", "mine", {})
 
-    async def test_what_nobody_holds_any_more_is_due_at_the_next_sign_of_life(self, store: Store) -> None:
+    async def test_what_nobody_holds_any_more_is_due_at_the_next_sign_of_life(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
         await store.began("gateway", "mine", "mine", True)
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="never began")])
+        await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="never began")])
         await store.alive("gateway", "mine", {})
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
 
     @pytest.mark.parametrize(("name", "alone", "free"), [("a", True, True), ("b", True, False), ("a", False, False)])
     async def test_who_begins_under_a_name_of_its_own_takes_back_what_it_held(
-        self, store: Store, name: str, alone: bool, free: bool
+        self, store: EventStore, name: str, alone: bool, free: bool
     ) -> None:
         stream = a_stream("gateway/x/1")
         await store.began("gateway", "a", "first", True)
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first")])
+        await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first")])
         await store.began("gateway", name, "second", alone)
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream] * free
 
-    async def test_who_leaves_hands_over_what_it_holds_at_once(self, store: Store) -> None:
+    async def test_who_leaves_hands_over_what_it_holds_at_once(self, store: EventStore) -> None:
         stream, other = a_stream("gateway/x/1"), a_stream("verifier/x/1")
         await store.began("gateway", "a", "first", True)
-        await store.append([turn(s, due=EARLIER + FAR * 100, holder="first") for s in (stream, other)])
+        await store.append([turn(s, wake_at=EARLIER + FAR * 100, holder="first") for s in (stream, other)])
         await store.ended("gateway", "first")
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
         assert (await store.claim("verifier", 10, 60))[0] == []
 
-    async def test_the_next_append_lets_go_of_what_was_held(self, store: Store) -> None:
+    async def test_the_next_append_lets_go_of_what_was_held(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
         await store.began("gateway", "a", "first", True)
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first")])
-        await store.append([turn(await current(store, stream), due=EARLIER + FAR * 100)])
+        await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first")])
+        await store.append([turn(await current(store, stream), wake_at=EARLIER + FAR * 100)])
         await store.ended("gateway", "first")
         assert (await store.claim("gateway", 10, 60))[0] == []
 
-    async def test_a_turn_that_changes_nothing_leaves_the_wake_and_its_holder(self, store: Store) -> None:
+    async def test_a_turn_that_changes_nothing_leaves_the_wake_and_its_holder(self, store: EventStore) -> None:
         stream, never = a_stream("gateway/x/1"), a_stream("gateway/x/2")
         await store.began("gateway", "a", "first", True)
-        await store.append([turn(stream, due=EARLIER + FAR * 100, holder="first"), turn(never)])
+        await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first"), turn(never)])
         await store.append([replace(turn(await current(store, s), b"1"), keep=True) for s in (stream, never)])
         await store.ended("gateway", "first")
         assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
 
     # Rule 8: one clock
 
-    async def test_the_clock_is_never_ahead_of_what_the_next_append_compares_it_with(self, store: Store) -> None:
+    async def test_the_clock_is_never_ahead_of_what_the_next_append_compares_it_with(self, store: EventStore) -> None:
         for _ in range(50):
             assert len((await store.append([turn(a_stream(), b"1", at=store.now())])).accepted) == 1
 
-    async def test_a_time_that_is_ahead_of_the_clock_is_refused_and_its_neighbour_is_not(self, store: Store) -> None:
+    async def test_a_time_that_is_ahead_of_the_clock_is_refused_and_its_neighbour_is_not(self, store: EventStore) -> None:
         ahead, good = a_stream(), a_stream()
-        turns = [turn(ahead, b"1", at=store.now() + timedelta(minutes=1)), turn(good, b"1")]
-        assert (await store.append(turns)).accepted == {good}
+        appends = [turn(ahead, b"1", at=store.now() + timedelta(minutes=1)), turn(good, b"1")]
+        assert (await store.append(appends)).accepted == {good}
         assert await current(store, ahead) == History(ahead)
 
-    async def test_a_time_that_is_ahead_of_the_clock_counts_where_the_record_has_it_already(self, store: Store) -> None:
+    async def test_a_time_that_is_ahead_of_the_clock_counts_where_the_record_has_it_already(self, store: EventStore) -> None:
         stream = a_stream()
         later = store.now() + timedelta(hours=1)
-        assert (await store.append([turn(stream, b"1", at=later, floor=later)])).accepted == {stream}
+        assert (await store.append([turn(stream, b"1", at=later, not_before=later)])).accepted == {stream}
         assert (await current(store, stream)).at == later
-        beyond = turn(await current(store, stream), b"2", at=later + timedelta(microseconds=1), floor=later)
+        beyond = turn(await current(store, stream), b"2", at=later + timedelta(microseconds=1), not_before=later)
         assert (await store.append([beyond])).accepted == frozenset()
 
-    async def test_a_time_long_past_is_refused(self, store: Store) -> None:
+    async def test_a_time_long_past_is_refused(self, store: EventStore) -> None:
         stream = a_stream()
         past = store.now() - timedelta(seconds=STALE + 1)
-        assert (await store.append([turn(stream, b"1", at=past, floor=past)])).accepted == frozenset()
+        assert (await store.append([turn(stream, b"1", at=past, not_before=past)])).accepted == frozenset()
         assert (await store.append([turn(stream, b"1", at=past + timedelta(seconds=2))])).accepted == {stream}
 
-    async def test_a_stream_that_wants_nothing_is_not_woken(self, store: Store) -> None:
+    async def test_a_stream_that_wants_nothing_is_not_woken(self, store: EventStore) -> None:
         stream = a_stream("planner/a")
-        await store.append([turn(stream, due=EARLIER)])
-        await store.append([turn(stream, b'"late"', due=EARLIER)])
+        await store.append([turn(stream, wake_at=EARLIER)])
+        await store.append([turn(stream, b'"late"', wake_at=EARLIER)])
         await store.append([turn(await current(store, stream))])
         assert await store.claim("planner", 10, 60) == ([], inf)
 
-    async def test_a_refused_turn_does_not_move_the_wake(self, store: Store) -> None:
+    async def test_a_refused_turn_does_not_move_the_wake(self, store: EventStore) -> None:
         stream = a_stream("planner/a")
-        await store.append([turn(stream, due=EARLIER)])
+        await store.append([turn(stream, wake_at=EARLIER)])
         await store.append([turn(stream)])
         assert [due.stream for due in (await store.claim("planner", 10, 60))[0]] == [stream]
 
-    async def test_everything_comes_once_and_in_order(self, store: Store) -> None:
+    async def test_everything_comes_once_and_in_order(self, store: EventStore) -> None:
         streams = [a_stream() for _ in range(5)]
         for n in range(4):
             loaded = await store.load(streams)
             await store.append([turn(loaded[s], str(n).encode(), b"{}") for s in streams])
         found = await said_in(store, batch=7)
-        assert len(found) == 40 and len({said.id for said in found}) == 40
+        assert len(found) == 40 and len({stored.id for stored in found}) == 40
         assert [(s.transaction, s.position) for s in found] == sorted((s.transaction, s.position) for s in found)
         for stream in streams:
             assert [s.version for s in found if s.stream == stream] == list(range(1, 9))
@@ -538,18 +547,18 @@ class StoreSuite:
         end = Cursor(start.epoch, found[-1].transaction, found[-1].position)
         assert await said_in(store, end) == []
 
-    async def test_a_cursor_of_another_epoch_is_refused(self, store: Store) -> None:
+    async def test_a_cursor_of_another_epoch_is_refused(self, store: EventStore) -> None:
         with pytest.raises(EpochChanged, match="restored"):
             await said_in(store, Cursor("before the restore", 5, 5))
 
-    async def test_attempts_are_counted(self, store: Store) -> None:
+    async def test_attempts_are_counted(self, store: EventStore) -> None:
         records = [("requests", 0, 17), ("requests", 1, 17)]
         assert await store.attempts("router", records) == [1, 1]
         assert await store.attempts("router", [records[1], ("control", 0, 17), records[1]]) == [2, 1, 2]
         assert await store.attempts("planner", records) == [1, 1]
         assert await store.attempts("planner", []) == []
 
-    async def test_an_unclean_end_is_known_at_the_next_beginning(self, store: Store) -> None:
+    async def test_an_unclean_end_is_known_at_the_next_beginning(self, store: EventStore) -> None:
         assert await store.began("router", "a", "1", True) is False
         assert await store.began("router", "a", "2", True) is True
         assert await store.began("router", "b", "3", True) is False
@@ -559,10 +568,10 @@ class StoreSuite:
         assert await store.began("router", "b", "6", False) is True
         assert await store.began("router", "b", "7", False) is True, "the one before may still run"
 
-    async def test_it_answers(self, store: Store) -> None:
+    async def test_it_answers(self, store: EventStore) -> None:
         await store.ping()
 
-    async def test_what_stands_behind_a_policy_is_kept_once_byte_for_byte(self, store: Store) -> None:
+    async def test_what_stands_behind_a_policy_is_kept_once_byte_for_byte(self, store: EventStore) -> None:
         service, data = f"router-{uuid4().hex[:8]}", '{"b": [1.50, "ä"],  "a": null}'.encode()
         await store.keep_policy(service, "1-abc", data)
         await store.keep_policy(service, "1-abc", data)
@@ -573,39 +582,41 @@ class StoreSuite:
         assert await store.policies(wanted) == {(service, "1-abc"): data, (other, "1-abc"): b"[]"}
         assert await store.policies([]) == {}
 
-    async def test_other_data_behind_a_version_are_refused_and_the_first_stand(self, store: Store) -> None:
+    async def test_other_data_behind_a_version_are_refused_and_the_first_stand(self, store: EventStore) -> None:
         one = (f"router-{uuid4().hex[:8]}", "1-abc")
         await store.keep_policy(*one, b'{"price": 1}')
         for other in (b'{"price": 2}', b'{"price":1}'):
-            with pytest.raises(Refused, match="other data"):
+            with pytest.raises(StoreRefused, match="other data"):
                 await store.keep_policy(*one, other)
-        with pytest.raises(Refused):
+        with pytest.raises(StoreRefused):
             await store.keep_policy(one[0], "2-abc", b"no JSON")
         assert await store.policies([one, (one[0], "2-abc")]) == {one: b'{"price": 1}'}
 
-    async def test_the_last_of_some_kinds_are_read_and_nothing_before_them(self, store: Store) -> None:
+    async def test_the_last_of_some_kinds_are_read_and_nothing_before_them(self, store: EventStore) -> None:
         streams = [a_stream() for _ in range(3)]
         for n, stream in enumerate(streams):
             spoken = turn(stream, str(n).encode(), b"{}")
-            await store.append([replace(spoken, said=[replace(spoken.said[0], kind="hansard.test.other.v1"), spoken.said[1]])])
+            await store.append(
+                [replace(spoken, messages=[replace(spoken.messages[0], kind="hansard.test.other.v1"), spoken.messages[1]])]
+            )
         found = await store.last(["hansard.test.other.v1"], 4)
-        assert [said.data for said in found] == [b"1", b"2"]
-        said = await said_in(store)
-        assert found == [said[2], said[4]]
-        assert await store.last(["hansard.test.other.v1", "hansard.test.said.v1"], 1000) == said
+        assert [stored.data for stored in found] == [b"1", b"2"]
+        stored = await said_in(store)
+        assert found == [stored[2], stored[4]]
+        assert await store.last(["hansard.test.other.v1", "hansard.test.said.v1"], 1000) == stored
         assert await store.last(["hansard.test.nothing.v1"], 1000) == await store.last([], 1000) == []
 
-    async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: Store) -> None:
+    async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: EventStore) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b'{"n": 1}', b'{"n": 2}')])
         await store.remember([(key, stream)], 60)
         found = await store.remembered("default", key, "hansard.test.said.v1")
-        assert found == (await current(store, stream)).said[-1]
+        assert found == (await current(store, stream)).messages[-1]
         assert await store.remembered("acme", key, "hansard.test.said.v1") is None
         assert await store.remembered("default", key, "hansard.test.other.v1") is None
         assert await store.remembered("default", uuid4().bytes, "hansard.test.said.v1") is None
 
-    async def test_the_last_that_was_remembered_counts_and_what_is_not_on_the_record_does_not(self, store: Store) -> None:
+    async def test_the_last_that_was_remembered_counts_and_what_is_not_on_the_record_does_not(self, store: EventStore) -> None:
         first, second, key = a_stream("gateway/a/1"), a_stream("gateway/b/1"), uuid4().bytes
         await store.append([turn(first, b"{}"), turn(second, b"{}")])
         await store.remember([(key, second), (key, first)], 60)
@@ -615,20 +626,20 @@ class StoreSuite:
         await store.remember([(key, a_stream("gateway/c/1"))], 60)
         assert await store.remembered("default", key, "hansard.test.said.v1") is None
 
-    async def test_what_its_own_stream_took_back_is_not_remembered(self, store: Store) -> None:
+    async def test_what_its_own_stream_took_back_is_not_remembered(self, store: EventStore) -> None:
         taken, key = a_stream("gateway/a/1"), uuid4().bytes
         beside, elsewhere = taken._replace(name="gateway/b/1"), taken._replace(tenant="acme")
         await store.append([turn(stream, b"{}") for stream in (taken, beside, elsewhere)])
         await store.remember([(key, taken), (key[::-1], beside), (key, elsewhere)], 60)
         back = turn(await current(store, taken), b"{}")
-        await store.append([replace(back, said=[replace(one, kind="hansard.test.back.v1") for one in back.said])])
+        await store.append([replace(back, messages=[replace(one, kind="hansard.test.back.v1") for one in back.messages])])
         asked = ("hansard.test.said.v1", "hansard.test.back.v1")
         assert await store.remembered("default", key, *asked) is None
         others = await store.remembered("default", key[::-1], *asked), await store.remembered("acme", key, *asked)
         assert [one and one.stream for one in others] == [beside, elsewhere]
         assert await store.remembered("default", key, "hansard.test.said.v1") is not None
 
-    async def test_what_is_older_than_it_is_kept_is_forgotten(self, store: Store) -> None:
+    async def test_what_is_older_than_it_is_kept_is_forgotten(self, store: EventStore) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b"{}")])
         await store.remember([(key, stream)], 60)

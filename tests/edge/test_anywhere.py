@@ -27,7 +27,7 @@ from infra.servers import Servers
 
 async def recorded(address):
     connection = await asyncpg.connect(address)
-    return await connection.fetchval("select count(*) from hansard.events")
+    return await connection.fetchval("select count(*) from hansard.messages")
 
 print(asyncio.run(recorded(Servers().up(kafka=False, model=False).postgres)))
 """
@@ -74,9 +74,9 @@ def _start(clone: Path, *words: str, **environment: str) -> subprocess.Popen[byt
 def _run(clone: Path, *words: str, **environment: str) -> bytes:
     """The same to its end, which has to be a good one; what it said."""
     with _start(clone, *words, **environment) as started:
-        said, _ = started.communicate()
-    assert started.returncode == 0, said.decode(errors="replace")
-    return said
+        stored, _ = started.communicate()
+    assert started.returncode == 0, stored.decode(errors="replace")
+    return stored
 
 
 def _for_others(folder: Path) -> set[Path]:
@@ -85,9 +85,9 @@ def _for_others(folder: Path) -> set[Path]:
 
 
 def test_the_demonstration_of_a_closed_folder_under_umask_077(clone: Path) -> None:
-    said = _run(clone, "-m", "infra.cli", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
-    assert b"8 of 8 requests have their result" in said
-    assert f"Going on without {MODEL_NAME}".encode() in said
+    stored = _run(clone, "-m", "infra.cli", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert b"8 of 8 requests have their result" in stored
+    assert f"Going on without {MODEL_NAME}".encode() in stored
 
     home, outside = clone / ".hansard", (clone / ".hansard" / "outside").resolve()
     assert not _for_others(home)

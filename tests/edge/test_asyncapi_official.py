@@ -29,4 +29,4 @@ def test_the_official_parser_sees_every_topic_and_every_kind(said: list[dict[str
     assert read["version"] == "3.0.0"
     assert set(read["channels"]) == set(TABLE.by_name)
     assert set(read["messages"]) == set(TABLE.kinds)
-    assert read["operations"] == sum(len(topic.speakers) + len(topic.hearers) for topic in TABLE.all)
+    assert read["operations"] == sum(len(topic.producers) + len(topic.consumers) for topic in TABLE.all)

@@ -9,26 +9,26 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from contracts.envelope import headers
+from hansard.envelope import headers
 from infra.audit import rebuild, replay
 from infra.audit.verify import verify, verify_all, workflows
-from infra.cli.bus import Bus, Heard, make_topic, one
+from infra.cli.bus import Bus, ReceivedMessage, make_topic, one
 from infra.migrations import migrate
 from infra.topics import apply
+from shared.eventstore.model import StoredMessage
+from shared.eventstore.postgres import PostgresEventStore
 from shared.kafka.record import Record
-from shared.runtime.hearing import another
+from shared.runtime.inbound import with_reused_id
 from shared.settings import Settings
-from shared.store.postgres import PostgresStore
-from shared.store.record import Said
 from tests.conftest import _drop
 from tests.unit.test_audit import published, record
-from tests.unit.toy import NOON, ear, floor, request, routed, service, topics
+from tests.unit.toy import NOON, parser, processor, request, routed, service, topics
 
 REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefg")]
 
 
-async def said_in(store: PostgresStore) -> list[Said]:
-    return [said async for batch in store.everything() for said in batch]
+async def said_in(store: PostgresEventStore) -> list[StoredMessage]:
+    return [stored async for batch in store.everything() for stored in batch]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def empty(postgres_dsn: str) -> AsyncIterator[str]:
     await _drop(postgres_dsn, name)
 
 
-async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresStore) -> None:
+async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS, request("poison", id="p", workflow="w0", offset=9))
     reports = [await verify(store, {"router": service}, topics, *pair) for pair in await workflows(store)]
     assert len(reports) == 3 and not [one for report in reports for one in (*report.differences, *report.strangers)]
@@ -48,7 +48,7 @@ async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresSto
     assert [one async for one in verify_all(store, {"router": service}, topics)] == reports
 
 
-async def test_what_lacks_its_head_is_found(store: PostgresStore, postgres_dsn: str, schema: str) -> None:
+async def test_what_lacks_its_head_is_found(store: PostgresEventStore, postgres_dsn: str, schema: str) -> None:
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(f"""delete from "{schema}".heads where workflow = 'w0'""")
@@ -59,7 +59,7 @@ async def test_what_lacks_its_head_is_found(store: PostgresStore, postgres_dsn: 
     ]
 
 
-async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(store: PostgresStore) -> None:
+async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
     found = [[one_.workflow for one_ in page] async for page in store.workflows(batch=2)]
     assert found == [["w0", "w1"], ["w2"]]
@@ -75,22 +75,24 @@ async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(st
     ]
     (stream,) = wholes[2].histories
     assert {stream: replace(one_, published=0) for stream, one_ in (await store.load([stream])).items()} == wholes[2].histories
-    assert wholes[2].hearings == {stream: await store.hearings(stream)}
+    assert wholes[2].entries == {stream: await store.entries(stream)}
     assert wholes[2].doors == await store.doors("default", "w0")
     assert await store.whole([]) == []
 
 
-async def test_events_by_stream_are_all_there_are_in_one_order(store: PostgresStore) -> None:
+async def test_events_by_stream_are_all_there_are_in_one_order(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
     found = [one_ async for batch in store.by_stream(batch=3) for one_ in batch]
     assert found == sorted(await said_in(store), key=lambda one_: (one_.stream, one_.version))
     assert await store.size() >= 0
 
 
-async def test_a_word_changed_behind_the_triggers_back_is_found(store: PostgresStore, postgres_dsn: str, schema: str) -> None:
+async def test_a_word_changed_behind_the_triggers_back_is_found(
+    store: PostgresEventStore, postgres_dsn: str, schema: str
+) -> None:
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f'alter table "{schema}".events disable trigger append_only')
+    await connection.execute(f'alter table "{schema}".messages disable trigger append_only')
     await connection.execute(f"""update "{schema}".events set data = replace(data::text, 'a 0', 'z 0')::json""")
     await connection.close()
     (difference,) = (await verify(store, {"router": service}, topics, "default", "w0")).differences
@@ -106,15 +108,15 @@ async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
     return made
 
 
-async def publish(settings: Settings, said: Sequence[Said]) -> None:
+async def publish(settings: Settings, stored: Sequence[StoredMessage]) -> None:
     """As the runtime does, and all of it twice: a repeat is nothing new."""
     async with Bus(settings) as bus:
         for asked in REQUESTS:
             raw = [(str(name), value or b"") for name, value in asked.headers]
             await bus.put("requests", asked.key, asked.value, raw)
-        for event in (*said, *said):
+        for event in (*stored, *stored):
             envelope = replace(replay.envelope(event, NOON), replayed="")
-            await bus.put(event.topic, envelope.correlationid.encode(), envelope.data, headers(envelope))
+            await bus.put(event.topic, envelope.correlation_id.encode(), envelope.data, headers(envelope))
 
 
 async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> rebuild.Rebuilt:
@@ -125,17 +127,17 @@ async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> reb
 
 
 async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
-    store: PostgresStore, settings: Settings, postgres_dsn: str, empty: str
+    store: PostgresEventStore, settings: Settings, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, *REQUESTS)
     await publish(settings, await said_in(store))
     async with Bus(settings) as bus, bus.listen(settings.topics.by_name, "beginning") as listener:
         extent = await listener.extent()
-        records = [heard.record async for heard in listener.to_the_end()]
+        records = [received.record async for received in listener.to_the_end()]
     assert extent == len(records) == 21
     made = await rebuilt_into(empty, postgres_dsn, records[:3], records[3:])
     assert (made.records, made.repeats, made.events, made.doors, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
-    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
     doors = [await one_.doors("default", "w0") for one_ in (store, rebuilt)]
     await rebuilt.close()
@@ -145,36 +147,40 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
         await rebuilt_into(empty, postgres_dsn, records)
 
 
-async def test_what_kafka_has_gives_back_every_stream_in_order_once(store: PostgresStore, postgres_dsn: str, empty: str) -> None:
+async def test_what_kafka_has_gives_back_every_stream_in_order_once(
+    store: PostgresEventStore, postgres_dsn: str, empty: str
+) -> None:
     await record(store, *REQUESTS)
     events = [published(one_) for one_ in await said_in(store)]
     made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
     assert (made.events, made.repeats, made.gaps) == (7, 7, [])
-    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.workflow("default", "w0")
     await rebuilt.close()
     assert compared.unlike == []
     (history,) = histories.values()
-    assert [(one_.sequence, one_.before) for one_ in history.causes.values()] and history.heard == history.version == 3
+    assert [
+        (one_.sequence, one_.version_before) for one_ in history.entries.values()
+    ] and history.processed == history.version == 3
 
 
 async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
-    store: PostgresStore, postgres_dsn: str, empty: str
+    store: PostgresEventStore, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, request("poison"), request("a", id="a", offset=1))
     (stream,) = (await store.workflow("default", "w1")).keys()
-    poison = ear.hear(request("poison"))
+    poison = parser.parse(request("poison"))
     assert poison is not None
-    mended = replace(floor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
+    mended = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
     work = mended.begin(stream, mended.recall((await store.load([stream]))[stream]), store.now())
-    assert mended.hear(work, replace(poison, redrive=True))
-    await store.append([work.turn])
+    assert mended.process(work, replace(poison, redrive=True))
+    await store.append([work.stream_append])
     await rebuilt_into(empty, postgres_dsn, [published(one_) for one_ in await said_in(store)])
-    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
-    then, now = await store.hearings(stream), await rebuilt.hearings(stream)
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
+    then, now = await store.entries(stream), await rebuilt.entries(stream)
     await rebuilt.close()
-    assert [(one_.cause, one_.sequence, one_.before, one_.dead, one_.attempt) for one_ in now] == [
-        (one_.cause, one_.sequence, one_.before, one_.dead, one_.attempt) for one_ in then
+    assert [(one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in now] == [
+        (one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in then
     ]
     assert [(one_.dead, one_.attempt) for one_ in now] == [(True, 1), (False, 1), (False, 2)]
 
@@ -182,19 +188,19 @@ async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
 async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn: str, empty: str) -> None:
     first, second = request("a"), request("b", offset=1)
     made = await rebuilt_into(empty, postgres_dsn, [first, second, first._replace(offset=2)])
-    rebuilt = await PostgresStore.open(postgres_dsn, schema=empty)
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     doors = await rebuilt.doors("default", "w1")
     await rebuilt.close()
-    heard = [ear.hear(first), ear.hear(second)]
-    assert heard[0] is not None and heard[1] is not None
-    assert {cause: door.offset for cause, door in doors.items()} == {
-        heard[0].cause: 0,
-        another(heard[1]).cause: 1,
+    received = [parser.parse(first), parser.parse(second)]
+    assert received[0] is not None and received[1] is not None
+    assert {causation_id: door.offset for causation_id, door in doors.items()} == {
+        received[0].causation_id: 0,
+        with_reused_id(received[1]).causation_id: 1,
     }
     assert (made.doors, made.repeats) == (2, 1)
 
 
-async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresStore, postgres_dsn: str, empty: str) -> None:
+async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgres_dsn: str, empty: str) -> None:
     await record(store, *REQUESTS)
     lost = [published(one_) for one_ in await said_in(store) if (one_.stream.workflow, one_.version) != ("w0", 1)]
     made = await rebuilt_into(empty, postgres_dsn, lost)
@@ -212,19 +218,19 @@ async def test_a_listener_hears_what_is_published_once_it_listens_and_not_what_w
         await bus.put("requests", b"k", b"before", [])
         async with bus.listen(["requests"]) as listener:
             await bus.put("requests", b"k", b"after", [])
-            heard: list[Heard] = []
-            while not heard:
-                heard = await listener.batch()
-    assert [one_.record.value for one_ in heard] == [b"after"]
+            received: list[ReceivedMessage] = []
+            while not received:
+                received = await listener.batch()
+    assert [one_.record.value for one_ in received] == [b"after"]
 
 
 async def test_a_record_is_read_at_its_place_and_nowhere_else(settings: Settings) -> None:
     async with Bus(settings) as bus, bus.listen(["requests"]) as listener:
         await bus.put("requests", b"k", b"here", [("a", b"\xff")])
-        heard: list[Heard] = []
-        while not heard:
-            heard = await listener.batch()
-        place = heard[0].record
+        received: list[ReceivedMessage] = []
+        while not received:
+            received = await listener.batch()
+        place = received[0].record
     found = await one(settings, "requests", place.partition, place.offset)
     assert found is not None and (found.value, found.headers) == (b"here", (("a", b"\xff"),))
     assert await one(settings, "requests", place.partition, place.offset + 1) is None

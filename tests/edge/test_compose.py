@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from contracts.topics import SERVICES
+from contracts.catalog import SERVICES
 from infra.servers import MODEL_NAME
 from infra.servers.kafka import VERSION
 from shared.settings import Settings
@@ -109,7 +109,7 @@ def test_ours_need_no_rights(name: str) -> None:
 def test_images_run_as_nobody_of_importance() -> None:
     stages = re.split(r"^FROM .* AS (\w+)$", DOCKERFILE, flags=re.M)
     users = {name: re.findall(r"^USER (\w+)$", text, re.M) for name, text in zip(stages[1::2], stages[2::2], strict=True)}
-    assert {name: said[-1:] for name, said in users.items()} == {"build": [], "hansard": ["hansard"], "model": ["hansard"]}
+    assert {name: stored[-1:] for name, stored in users.items()} == {"build": [], "hansard": ["hansard"], "model": ["hansard"]}
 
 
 def test_a_build_sees_only_what_it_copies() -> None:

@@ -28,13 +28,13 @@ from contracts.gateway import (
     ModelReplied,
     ToolCall,
 )
-from contracts.message import Message
 from contracts.verifier import Passage
+from hansard.decider import Context, WakeUp
+from hansard.message import Message
 from services.gateway import effects
 from services.gateway.app import build, keys
 from services.gateway.config import Chain, Endpoint, chain
 from services.gateway.decider import Flying, Settled, gateway
-from shared.decider import Context, Woken
 from shared.settings import Settings
 from tests.scripted import Scripted
 
@@ -81,11 +81,11 @@ def asks(question: str = "Why is the sky blue?", seconds: float = 30, **more: An
 def flying(tiers: Chain, call: CallModel, *before: AttemptFailed) -> tuple[Flying, AttemptStarted]:
     """A call whose next attempt has just been said."""
     decider, context = gateway(tiers), Context(UUID(int=1), now(), "w", "t")
-    said: list[Message] = list(decider.decide(decider.initial, call, context))
+    stored: list[Message] = list(decider.decide(decider.initial, call, context))
     for attempt, failed in enumerate(before, 1):
         outcome = AttemptReturned(attempt=attempt, call=call.call, failure=failed)
-        said += decider.decide(decider.fold(said), outcome, context)
-    state = decider.fold(said)
+        stored += decider.decide(decider.fold(stored), outcome, context)
+    state = decider.fold(stored)
     assert isinstance(state, Flying)
     return state, state.out
 
@@ -99,17 +99,17 @@ async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = No
     """All that is said of a call, with no waiting between attempts: the time of a waking is the time that was due."""
     decider = gateway(tiers)
     context = Context(UUID(int=1), now(), "w", "t")
-    said: list[Message] = list(decider.decide(decider.initial, call, context))
+    stored: list[Message] = list(decider.decide(decider.initial, call, context))
     async with effects.endpoints(tiers, keys or {}, now) as perform:
-        while not isinstance(state := decider.fold(said), Settled):
+        while not isinstance(state := decider.fold(stored), Settled):
             if isinstance(state, Flying):
-                heard: Message = await perform(state, state.out)
+                received: Message = await perform(state, state.out)
             else:
                 due = decider.wake_at(state)
                 assert due is not None
-                heard, context = Woken(), Context(context.id, max(context.at, due), "w", "t")
-            said += decider.decide(state, heard, context)
-    return said
+                received, context = WakeUp(), Context(context.id, max(context.at, due), "w", "t")
+            stored += decider.decide(state, received, context)
+    return stored
 
 
 def failed(returned: AttemptReturned) -> AttemptFailed:
@@ -356,8 +356,8 @@ async def test_the_answers_api_is_spoken_where_the_endpoint_wants_it(server: Scr
 
 
 async def test_a_repair_tells_the_model_what_was_wrong(server: Scripted) -> None:
-    said = await answer(tiers(at(server, "invalid+ok")), asks(response_schema=SCHEMA))
-    reply = said[-1]
+    stored = await answer(tiers(at(server, "invalid+ok")), asks(response_schema=SCHEMA))
+    reply = stored[-1]
     assert isinstance(reply, ModelReplied)
     assert [fall.reason for fall in reply.falls] == ["invalid-output"]
     assert reply.attempt == 2
@@ -367,8 +367,8 @@ async def test_a_repair_tells_the_model_what_was_wrong(server: Scripted) -> None
 
 
 async def test_a_retry_carries_the_same_key(server: Scripted) -> None:
-    said = await answer(tiers(at(server, "500+reset+ok")), asks())
-    assert isinstance(said[-1], ModelReplied)
+    stored = await answer(tiers(at(server, "500+reset+ok")), asks())
+    assert isinstance(stored[-1], ModelReplied)
     assert len({headers["idempotency-key"] for _, headers, _ in server.seen}) == 1
     assert server.calls["500+reset+ok"] == 3
 
@@ -466,8 +466,8 @@ async def test_an_endpoint_that_does_not_tell_its_tokens_is_estimated_and_says_s
 
 async def test_an_answer_that_cannot_be_used_is_paid_all_the_same(server: Scripted) -> None:
     price = {"input": "1", "output": "1"}
-    said = await answer(tiers(at(server, "invalid+ok", price=price)), asks(response_schema=SCHEMA))
-    receipt, reply = said[1], said[-1]
+    stored = await answer(tiers(at(server, "invalid+ok", price=price)), asks(response_schema=SCHEMA))
+    receipt, reply = stored[1], stored[-1]
     assert isinstance(receipt, AttemptFailed)
     assert isinstance(reply, ModelReplied)
     assert 0 < receipt.cost < reply.cost
@@ -539,14 +539,14 @@ async def test_the_questions_of_the_reference_are_answered_by_the_best_tier_that
 
 async def test_the_fixed_replies_are_those_of_the_reference_by_their_words() -> None:
     table = tiers(answers=SEED)
-    said = {}
+    stored = {}
     for question in ("What does it cost?", "I need support", "Is there an office in Rome?"):
         reply = (await answer(table, asks(question)))[-1]
         assert isinstance(reply, ModelReplied)
-        said[question] = reply.text
-    assert ["pricing page" in text for text in said.values()] == [True, False, False]
-    assert ["details" in text for text in said.values()] == [False, True, False]
-    assert ["specialists" in text for text in said.values()] == [False, False, True]
+        stored[question] = reply.text
+    assert ["pricing page" in text for text in stored.values()] == [True, False, False]
+    assert ["details" in text for text in stored.values()] == [False, True, False]
+    assert ["specialists" in text for text in stored.values()] == [False, False, True]
 
 
 async def test_between_models_and_fixed_replies_stand_the_passages_that_were_given(server: Scripted) -> None:

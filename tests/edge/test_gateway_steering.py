@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.codec import decode
+from contracts.catalog import Topics
 from contracts.gateway import (
     AttemptStarted,
     CallModel,
@@ -29,24 +29,24 @@ from contracts.gateway import (
     ReplyRejected,
     RetriesGranted,
 )
-from contracts.message import Message
-from contracts.topics import Topics
+from hansard.codec import decode
+from hansard.message import Message
 from infra.audit.verify import verify
 from services.gateway.app import build
 from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import gateway
 from services.gateway.performer import performer
 from services.gateway.steering import circuit_stream
-from shared.runtime.desk import Desk
-from shared.runtime.hearing import Heard
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.runtime.inbound import Inbound
 from shared.runtime.loop import Loop
-from shared.runtime.performer import Performing
-from shared.runtime.turns import Floor
-from shared.runtime.waker import Waker
+from shared.runtime.performer import AttemptRunner
+from shared.runtime.performer_context import PerformerContext
+from shared.runtime.processor import Processor
+from shared.runtime.wake_ups import WakeUps
 from shared.service import Service
 from shared.settings import Settings
-from shared.store.memory import MemoryStore
-from shared.store.record import Said, Store, Stream
 from tests.scripted import Scripted
 
 TOPICS = Topics()
@@ -60,15 +60,15 @@ NEVER = {"failures": 10**6}
 class Silent:
     """A voice that nobody hears, and the pieces that were whispered."""
 
-    pieces: list[Said] = field(default_factory=list)
+    pieces: list[StoredMessage] = field(default_factory=list)
 
-    async def say(self, said: Sequence[Said]) -> None: ...
+    async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
     def mark(self, stream: Stream) -> int:
         return 0
 
     def noted(self, stream: Stream, mark: int) -> None: ...
-    def whisper(self, topic: str, said: Said) -> None:
-        self.pieces.append(said)
+    def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
+        self.pieces.append(stored)
 
 
 @dataclass
@@ -76,9 +76,9 @@ class Process:
     """One process of the gateway, without Kafka."""
 
     loop: Loop
-    store: Store
-    voice: Silent
-    desk: Desk
+    store: EventStore
+    publisher: Silent
+    context: PerformerContext
     last: Stream = field(init=False)
 
     async def call(
@@ -86,19 +86,19 @@ class Process:
     ) -> ModelReplied:
         workflow = uuid4().hex
         stream = Stream(tenant, workflow, "gateway/specialists/draft.1/1")
-        now = self.desk.now()
+        now = self.context.now()
         call = CallModel(
             call="specialists/draft.1/1",
             messages=(ChatMessage(role="user", content=question),),
             deadline=now + timedelta(seconds=seconds),
         )
         digest = hashlib.sha256(workflow.encode()).digest()
-        hands, self.loop.hands = self.loop.hands, self.loop.hands if slot else None
-        await self.loop.hear([Heard(stream, uuid4(), CallModel.kind, digest, "/test", "1", message=call)])
-        self.loop.hands = hands
+        hands, self.loop.attempts = self.loop.attempts, self.loop.attempts if slot else None
+        await self.loop.process([Inbound(stream, uuid4(), CallModel.kind, digest, "/test", "1", message=call)])
+        self.loop.attempts = hands
 
         async def answer() -> ModelReplied | None:
-            return next((m for m in await said(self.store, stream) if isinstance(m, ModelReplied)), None)
+            return next((m for m in await messages_of(self.store, stream) if isinstance(m, ModelReplied)), None)
 
         found = await until(answer)
         assert isinstance(found, ModelReplied)
@@ -109,17 +109,19 @@ class Process:
         """What the verifier says where the last answer did not hold; twice, as it may come."""
         reject = RejectReply(call="specialists/draft.1/1", reasons=("It is a refusal.",))
         for _ in range(2):
-            cause = uuid4()
-            digest = hashlib.sha256(cause.bytes).digest()
-            await self.loop.hear([Heard(self.last, cause, RejectReply.kind, digest, "/hansard/verifier", "2", message=reject)])
+            causation_id = uuid4()
+            digest = hashlib.sha256(causation_id.bytes).digest()
+            await self.loop.process(
+                [Inbound(self.last, causation_id, RejectReply.kind, digest, "/hansard/verifier", "2", message=reject)]
+            )
 
 
-async def said(store: Store, stream: Stream) -> list[Message]:
+async def messages_of(store: EventStore, stream: Stream) -> list[Message]:
     history = (await store.load([stream]))[stream]
-    return [decode(TOPICS.kinds[one.kind], one.data) for one in history.said]
+    return [decode(TOPICS.kinds[one.kind], one.data) for one in history.messages]
 
 
-async def all_said(store: Store) -> list[Message]:
+async def all_said(store: EventStore) -> list[Message]:
     return [decode(TOPICS.kinds[one.kind], one.data) async for batch in store.everything() for one in batch]
 
 
@@ -132,23 +134,23 @@ async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
 
 def service(chain: Chain) -> Service[Any]:
     made = build(Settings(model_url="http://127.0.0.1:1/v1"))
-    return Service("gateway", gateway(chain), made.hears)
+    return Service("gateway", gateway(chain), made.receives)
 
 
 @asynccontextmanager
-async def process(chain: Chain, store: Store, stream_tokens: bool = False) -> AsyncIterator[Process]:
+async def process(chain: Chain, store: EventStore, stream_tokens: bool = False) -> AsyncIterator[Process]:
     async with AsyncExitStack() as stack:
         voice = Silent()
-        loop = Loop(Floor(service(chain), TOPICS, 900_000), store, voice)
-        desk = Desk(loop, store, TOPICS, voice)
-        perform = await stack.enter_async_context(performer(chain, {}, desk, 200_000, stream_tokens))
-        loop.hands = hands = Performing(perform, 64, loop.hear)
-        waker = asyncio.create_task(Waker("gateway", store, loop, 15, hands).run())
+        loop = Loop(Processor(service(chain), TOPICS, 900_000), store, voice)
+        context = PerformerContext(loop, store, TOPICS, voice)
+        perform = await stack.enter_async_context(performer(chain, {}, context, 200_000, stream_tokens))
+        loop.attempts = hands = AttemptRunner(perform, 64, loop.process)
+        wake_ups = asyncio.create_task(WakeUps("gateway", store, loop, 15, hands).run())
         try:
-            yield Process(loop, store, voice, desk)
+            yield Process(loop, store, voice, context)
         finally:
-            waker.cancel()
-            await asyncio.gather(waker, return_exceptions=True)
+            wake_ups.cancel()
+            await asyncio.gather(wake_ups, return_exceptions=True)
             await hands.drain(1)
 
 
@@ -159,13 +161,13 @@ async def server() -> AsyncIterator[Scripted]:
         yield server
 
 
-def skewed(hours: list[int]) -> MemoryStore:
+def skewed(hours: list[int]) -> InMemoryEventStore:
     """A store whose clock, which is the desk's, is so many hours ahead of this machine's."""
-    return MemoryStore(lambda: datetime.now(UTC) + timedelta(hours=hours[0]))
+    return InMemoryEventStore(lambda: datetime.now(UTC) + timedelta(hours=hours[0]))
 
 
 @pytest.fixture(params=["postgres", "an hour ahead", "an hour behind"])
-def any_store(request: pytest.FixtureRequest) -> Store:
+def any_store(request: pytest.FixtureRequest) -> EventStore:
     if request.param == "postgres":
         return request.getfixturevalue("store")  # type: ignore[no-any-return]
     return skewed([1 if "ahead" in request.param else -1])
@@ -177,14 +179,14 @@ def chain(server: Scripted, script: str, **more: Any) -> Chain:
     return Chain.model_validate({"endpoints": [endpoint], "answers": ANSWERS, "learning": {"hours": 0}, **more})
 
 
-async def opened(store: Store) -> bool:
+async def opened(store: EventStore) -> bool:
     return any(isinstance(one, CircuitOpened) for one in await all_said(store))
 
 
 # Circuits
 
 
-async def test_an_endpoint_that_is_down_gets_probes_only_whichever_process_asks(server: Scripted, any_store: Store) -> None:
+async def test_an_endpoint_that_is_down_gets_probes_only_whichever_process_asks(server: Scripted, any_store: EventStore) -> None:
     table = chain(server, "500", circuits=QUICK)
     async with process(table, any_store) as one, process(table, any_store) as other:
         for _ in range(5):
@@ -205,7 +207,7 @@ async def test_an_endpoint_that_is_down_gets_probes_only_whichever_process_asks(
         assert {answer.tier for answer in answers} == {"rules"}
 
 
-async def test_a_process_that_has_just_begun_knows_what_is_on_the_record(server: Scripted, any_store: Store) -> None:
+async def test_a_process_that_has_just_begun_knows_what_is_on_the_record(server: Scripted, any_store: EventStore) -> None:
     table = chain(server, "500", circuits=QUICK | {"cooldown": 60, "longest": 60})
     async with process(table, any_store) as one:
         for _ in range(5):
@@ -221,7 +223,7 @@ async def test_a_process_that_has_just_begun_knows_what_is_on_the_record(server:
 
 async def test_one_of_many_calls_is_the_probe_and_a_good_one_closes_the_circuit_for_all(server: Scripted) -> None:
     script = "500+500+500+500+500+ok@300ms"
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, script, circuits=QUICK)
     async with process(table, store) as one, process(table, store) as other:
         for _ in range(5):
@@ -239,12 +241,12 @@ async def test_one_of_many_calls_is_the_probe_and_a_good_one_closes_the_circuit_
             return all([(await each.call()).tier == "first" for each in (one, other)])
 
         await until(closed)
-        kinds = [type(message) for message in await said(store, circuit_stream("first", datetime.now(UTC)))]
+        kinds = [type(message) for message in await messages_of(store, circuit_stream("first", datetime.now(UTC)))]
         assert kinds == [CircuitOpened, ProbeGranted, CircuitClosed]
 
 
 async def test_a_probe_whose_process_died_is_followed_by_another(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, "500+500+500+500+500+timeout+ok", circuits=QUICK, endpoint={"timeout": 1})
     async with process(table, store) as one:
         for _ in range(5):
@@ -252,7 +254,7 @@ async def test_a_probe_whose_process_died_is_followed_by_another(server: Scripte
         await until(lambda: opened(store))
 
         async def probing() -> bool:
-            await asyncio.wait_for(one.loop.hear([]), 5)
+            await asyncio.wait_for(one.loop.process([]), 5)
             return any(isinstance(m, ProbeGranted) for m in await all_said(store))
 
         lost = [asyncio.create_task(one.call()) for _ in range(1)]
@@ -271,7 +273,7 @@ async def test_a_probe_whose_process_died_is_followed_by_another(server: Scripte
 
 
 async def test_slow_calls_of_impatient_callers_do_not_open_a_circuit(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, "ok@2s", circuits=QUICK)
     async with process(table, store) as one:
         await asyncio.gather(*(one.call(seconds=0.1) for _ in range(10)))
@@ -279,7 +281,7 @@ async def test_slow_calls_of_impatient_callers_do_not_open_a_circuit(server: Scr
 
 
 async def test_answers_that_cannot_be_used_do_not_open_a_circuit(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     async with process(chain(server, "400", circuits=QUICK), store) as one:
         for _ in range(10):
             assert (await one.call()).falls[0].reason == "refused"
@@ -287,7 +289,7 @@ async def test_answers_that_cannot_be_used_do_not_open_a_circuit(server: Scripte
 
 
 async def test_what_waits_for_a_slot_does_not_go_out_when_the_circuit_opens(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, "500@100ms", circuits=QUICK | {"cooldown": 60, "longest": 60}, endpoint={"concurrency": 1})
     async with process(table, store) as one:
         answers = await asyncio.gather(*(one.call() for _ in range(30)))
@@ -298,7 +300,7 @@ async def test_what_waits_for_a_slot_does_not_go_out_when_the_circuit_opens(serv
 # Retries
 
 
-async def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(server: Scripted, any_store: Store) -> None:
+async def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(server: Scripted, any_store: EventStore) -> None:
     table = chain(server, "500", circuits=NEVER, retries={"reserve": 3}, endpoint={"max_retries": 1})
     async with process(table, any_store) as one, process(table, any_store) as other:
         answers = await asyncio.gather(*(each.call(f"{n}?") for each in (one, other) for n in range(40)))
@@ -315,7 +317,7 @@ async def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(
 
 
 async def test_a_quiet_hours_first_failure_is_retried(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     async with process(chain(server, "500+ok", endpoint={"max_retries": 1}), store) as one:
         assert (await one.call()).tier == "first"
 
@@ -326,7 +328,7 @@ LEARNS = {"learning": {"hours": 1}, "circuits": NEVER}
 
 
 async def test_a_good_answer_is_used_again_when_no_endpoint_answers_and_says_whose_it_is(
-    server: Scripted, any_store: Store
+    server: Scripted, any_store: EventStore
 ) -> None:
     table = chain(server, "ok+500", **LEARNS)
     async with process(table, any_store) as one:
@@ -345,7 +347,7 @@ async def test_a_good_answer_is_used_again_when_no_endpoint_answers_and_says_who
         assert (other_question.tier, other_question.learned) == ("rules", None)
 
 
-async def test_one_tenant_never_sees_anothers_answer(server: Scripted, any_store: Store) -> None:
+async def test_one_tenant_never_sees_anothers_answer(server: Scripted, any_store: EventStore) -> None:
     table = chain(server, "ok+500", **LEARNS)
     async with process(table, any_store) as one:
         await one.call("What is a quorum?", tenant="acme")
@@ -354,13 +356,15 @@ async def test_one_tenant_never_sees_anothers_answer(server: Scripted, any_store
         assert (await one.call("What is a quorum?", tenant="acme")).tier == "cache"
 
 
-async def test_an_answer_that_was_rejected_is_not_used_again_and_the_next_good_one_is(server: Scripted, any_store: Store) -> None:
+async def test_an_answer_that_was_rejected_is_not_used_again_and_the_next_good_one_is(
+    server: Scripted, any_store: EventStore
+) -> None:
     table = chain(server, "ok+ok+500+ok+500", **LEARNS)
     async with process(table, any_store) as one:
         good = await one.call("What is a quorum?")
         await one.call("What is a majority?")
         await one.reject_last()
-        marks = [message for message in await said(any_store, one.last) if isinstance(message, ReplyRejected)]
+        marks = [message for message in await messages_of(any_store, one.last) if isinstance(message, ReplyRejected)]
         assert [mark.reasons for mark in marks] == [("It is a refusal.",)]
     async with process(table, any_store) as other:
         assert (await other.call("What is a majority?")).tier == "rules"
@@ -388,7 +392,7 @@ async def test_an_answer_that_is_too_old_by_the_stores_clock_is_not_used(server:
 
 @pytest.mark.parametrize("script", ["cut+500", "empty+500"])
 async def test_an_answer_that_is_cut_off_or_none_is_not_learned(server: Scripted, script: str) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, script, **LEARNS | {"repairs": 0})
     for _ in range(2):
         async with process(table, store) as one:
@@ -397,7 +401,7 @@ async def test_an_answer_that_is_cut_off_or_none_is_not_learned(server: Scripted
 
 
 async def test_an_answer_that_nobody_is_sure_of_is_not_learned(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, "ok+500", **LEARNS, endpoint={"confidence": 0.3})
     for _ in range(2):
         async with process(table, store) as one:
@@ -442,7 +446,7 @@ def test_a_caller_has_an_answer_within_the_deadline_and_a_tick(
 
 
 async def test_an_audit_finds_every_decision_as_it_was(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     table = chain(server, "ok+500", circuits=QUICK, learning={"hours": 1}, endpoint={"max_retries": 1})
     async with process(table, store) as one, process(table, store) as other:
         await one.call("first")
@@ -468,14 +472,14 @@ async def test_who_watches_sees_the_answer_as_it_is_written_and_the_record_holds
     server: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.performer.PIECE", 0)
-    store = MemoryStore()
+    store = InMemoryEventStore()
     async with process(chain(server, "ok"), store, stream_tokens=True) as one:
         answer = await one.call("Why is the sky blue?")
-        pieces = [decode(TOPICS.kinds[piece.kind], piece.data) for piece in one.voice.pieces]
+        pieces = [decode(TOPICS.kinds[piece.kind], piece.data) for piece in one.publisher.pieces]
     assert len(pieces) > 3
     assert "".join(piece.text for piece in pieces) == answer.text == "Scripted answer to: Why is the sky blue?"  # type: ignore[attr-defined]
     assert [piece.piece for piece in pieces] == list(range(1, len(pieces) + 1))  # type: ignore[attr-defined]
-    assert {piece.topic for piece in one.voice.pieces} == {"tokens"}
+    assert {piece.topic for piece in one.publisher.pieces} == {"tokens"}
     assert (answer.input_tokens > 0, answer.output_tokens > 0, answer.estimated) == (True, True, False)
     assert not [message for message in await all_said(store) if type(message).kind.endswith("tokens-streamed.v1")]
 
@@ -488,7 +492,7 @@ async def test_the_record_has_no_topic_for_what_is_streamed() -> None:
 
 
 async def test_a_stream_is_as_bound_to_its_deadline_and_its_errors_as_an_answer_in_one_piece(server: Scripted) -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     for script, reason in (
         ("500", "error"),
         ("429", "rate-limit"),

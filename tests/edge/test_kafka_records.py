@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.kafka.connection import connection
-from shared.kafka.records import Records, decode
+from shared.kafka.record_batches import Records, decode
 from shared.settings import Settings
 
 octets = st.none() | st.binary(max_size=300)

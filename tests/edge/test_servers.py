@@ -252,14 +252,14 @@ def test_a_server_that_cannot_start_gives_its_last_words_and_its_log(servers: Se
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user")
 def test_a_home_that_others_cannot_enter_keeps_its_data_elsewhere_and_says_so() -> None:
     closed = Path(tempfile.mkdtemp(prefix="hansard-test-"))
-    servers, said = Servers(closed / "home"), list[str]()
+    servers, stored = Servers(closed / "home"), list[str]()
     try:
-        assert servers.up(kafka=False, model=False, progress=said.append).postgres
-        assert "cannot enter" in said[0]
+        assert servers.up(kafka=False, model=False, progress=stored.append).postgres
+        assert "cannot enter" in stored[0]
         assert not closed.stat().st_mode & 0o011
         closed.chmod(0o711)
         servers.down()
-        assert servers.up(kafka=False, model=False, progress=said.append).postgres
+        assert servers.up(kafka=False, model=False, progress=stored.append).postgres
         assert Path(Home(servers.home).known()["postgres"].spec.cwd) == (closed / "home" / "outside").resolve() / "postgres-18"
     finally:
         servers.erase()
@@ -330,14 +330,14 @@ async def test_the_model_runs_on_the_openmp_runtime_of_a_wheel(servers: Servers,
 
 
 def test_without_an_openmp_runtime_all_but_the_model_starts(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden, said = servers.home / "hidden", list[str]()
+    hidden, stored = servers.home / "hidden", list[str]()
     hidden.mkdir()
     (hidden / "libgomp.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{hidden}:{openmp()}")  # the wheel's was tried already
-    found = servers.up(kafka=False, progress=said.append)
+    found = servers.up(kafka=False, progress=stored.append)
     assert found.postgres and not found.model
     assert set(_pids(servers)) == {"postgres"} == {one.name for one in servers.status()}
-    assert any(f"Going on without {MODEL_NAME}" in line and "apt install libgomp1" in line for line in said)
+    assert any(f"Going on without {MODEL_NAME}" in line and "apt install libgomp1" in line for line in stored)
 
 
 def test_kafka_keeps_its_data_in_a_folder_that_no_old_encoding_can_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,20 +19,20 @@ pytest.register_assert_rewrite("tests.edge.store_suite")
 
 from infra.migrations import begin_epoch, migrate  # noqa: E402
 from infra.servers import Servers  # noqa: E402
-from shared.store import postgres  # noqa: E402
-from shared.store.memory import MemoryStore  # noqa: E402
-from shared.store.postgres import PostgresStore  # noqa: E402
-from shared.store.record import (  # noqa: E402
+from shared.eventstore import postgres  # noqa: E402
+from shared.eventstore.memory import InMemoryEventStore  # noqa: E402
+from shared.eventstore.model import (  # noqa: E402
     Cursor,
     EpochChanged,
+    EventStore,
     History,
-    Refused,
-    Said,
-    Store,
+    StoredMessage,
+    StoreRefused,
+    StoreUnavailable,
     Stream,
-    Turn,
-    Unavailable,
+    StreamAppend,
 )
+from shared.eventstore.postgres import PostgresEventStore  # noqa: E402
 from tests.conftest import _drop  # noqa: E402
 from tests.edge.store_suite import (  # noqa: E402
     EARLIER,
@@ -49,8 +49,8 @@ from tests.edge.store_suite import (  # noqa: E402
 
 class TestMemory(StoreSuite):
     @pytest.fixture
-    def store(self) -> MemoryStore:
-        return MemoryStore()
+    def store(self) -> InMemoryEventStore:
+        return InMemoryEventStore()
 
 
 class TestPostgres(StoreSuite):
@@ -61,9 +61,9 @@ class TestPostgresAsAServiceBehindAPooler(StoreSuite):
     """With the grants of a service and no more, and nothing kept in a session."""
 
     @pytest.fixture
-    async def store(self, postgres_dsn: str, schema: str) -> AsyncIterator[PostgresStore]:
+    async def store(self, postgres_dsn: str, schema: str) -> AsyncIterator[PostgresEventStore]:
         async with a_service(postgres_dsn, schema) as dsn:
-            store = await PostgresStore.open(dsn, schema=schema, pooler=True)
+            store = await PostgresEventStore.open(dsn, schema=schema, pooler=True)
             yield store
             await store.close()
 
@@ -100,12 +100,12 @@ async def a_service(dsn: str, schema: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def several(dsn: str, schema: str, count: int) -> AsyncIterator[list[PostgresStore]]:
+async def several(dsn: str, schema: str, count: int) -> AsyncIterator[list[PostgresEventStore]]:
     """As many processes would: each with connections of its own."""
     async with AsyncExitStack() as stack:
         stores = []
         for _ in range(count):
-            stores.append(await PostgresStore.open(dsn, schema=schema, pool=2))
+            stores.append(await PostgresEventStore.open(dsn, schema=schema, pool=2))
             stack.push_async_callback(stores[-1].close)
         yield stores
 
@@ -129,22 +129,22 @@ async def waits(raw: asyncpg.Connection, least: int = 1) -> bool:
 async def test_many_writers_of_one_stream_leave_neither_gap_nor_double(postgres_dsn: str, schema: str) -> None:
     stream = a_stream()
 
-    async def write(store: PostgresStore) -> int:
+    async def write(store: PostgresEventStore) -> int:
         taken = 0
         while taken < 15:
             believed = await current(store, stream)
-            said = [b"1"] * random.randint(0, 2)
-            taken += len((await store.append([turn(believed, *said)])).accepted)
+            stored = [b"1"] * random.randint(0, 2)
+            taken += len((await store.append([turn(believed, *stored)])).accepted)
         return taken
 
     async with several(postgres_dsn, schema, 5) as stores:
         taken = sum(await asyncio.gather(*map(write, stores)))
         history = await current(stores[0], stream)
-        heard = await stores[0].hearings(stream)
-    assert history.heard == len(heard) == taken
-    assert [h.sequence for h in heard] == list(range(1, taken + 1))
-    assert [s.version for s in history.said] == list(range(1, history.version + 1))
-    assert [h.before for h in heard] == sorted(h.before for h in heard)
+        entry = await stores[0].entries(stream)
+    assert history.processed == len(entry) == taken
+    assert [h.sequence for h in entry] == list(range(1, taken + 1))
+    assert [s.version for s in history.messages] == list(range(1, history.version + 1))
+    assert [h.version_before for h in entry] == sorted(h.version_before for h in entry)
 
 
 async def test_two_who_believe_to_be_current_race_and_one_is_heard(
@@ -156,7 +156,7 @@ async def test_two_who_believe_to_be_current_race_and_one_is_heard(
         await stores[0].append([turn(stream)])
         believed = await current(stores[0], stream)
         async with raw.transaction():
-            await raw.execute("select from heads for update")
+            await raw.execute("select from streams for update")
             both = [asyncio.ensure_future(store.append([turn(believed)])) for store in stores]
             await until(lambda: waits(raw, 2))
         accepted = [len((await one).accepted) for one in both]
@@ -170,34 +170,36 @@ async def test_heads_are_taken_in_the_order_of_their_names(
     deadlocks = count_retries(monkeypatch)
     streams = [a_stream(f"planner/{n:02}", workflow="wf") for n in range(50)]
 
-    async def write(store: PostgresStore, turns: list[Turn]) -> int:
+    async def write(store: PostgresEventStore, appends: list[StreamAppend]) -> int:
         # straight to the statement, whatever the store does about the order before
-        said = await store._again(lambda: store._with_appender(lambda at: store._say(at, turns, alone=False)))
-        return len(said.accepted)
+        stored = await store._again(lambda: store._with_appender(lambda at: store._say(at, appends, alone=False)))
+        return len(stored.accepted)
 
     async with several(postgres_dsn, schema, 2) as (one, other):
         await one.append([turn(stream) for stream in streams])
         for _ in range(5):
             loaded = await one.load(streams)
-            turns = [turn(loaded[stream], b"1") for stream in streams]
+            appends = [turn(loaded[stream], b"1") for stream in streams]
             async with raw.transaction():
-                await raw.execute("select from heads where stream = 'planner/25' for update")
-                both = [asyncio.ensure_future(write(*args)) for args in ((one, turns), (other, turns[::-1]))]
+                await raw.execute("select from streams where stream = 'planner/25' for update")
+                both = [asyncio.ensure_future(write(*args)) for args in ((one, appends), (other, appends[::-1]))]
                 await until(lambda: waits(raw, 2))
             assert sorted([await task for task in both]) == [0, 50]
     assert deadlocks == []
 
 
-async def test_a_deadlock_is_tried_again(raw: asyncpg.Connection, store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deadlock_is_tried_again(
+    raw: asyncpg.Connection, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deadlocks = count_retries(monkeypatch)
     first, second = a_stream("planner/a"), a_stream("planner/b")
     await store.append([turn(first), turn(second)])
     loaded = await store.load([first, second])
     async with raw.transaction():
-        await raw.execute("select from heads where stream = 'planner/b' for update")
+        await raw.execute("select from streams where stream = 'planner/b' for update")
         appending = asyncio.ensure_future(store.append([turn(loaded[first], b"1"), turn(loaded[second], b"2")]))
         await until(lambda: waits(raw))
-        await raw.execute("select from heads where stream = 'planner/a' for update")  # the one who waits longer is ended
+        await raw.execute("select from streams where stream = 'planner/a' for update")  # the one who waits longer is ended
     assert (await appending).accepted == {first, second}
     assert deadlocks == ["40P01"]
 
@@ -217,18 +219,18 @@ def count_retries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     return seen
 
 
-async def test_an_append_is_one_round_trip(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_an_append_is_one_round_trip(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     streams = [a_stream() for _ in range(20)]
     await store.append([turn(stream, b"1") for stream in streams])
     asked: list[str] = []
     store._appender.add_query_logger(lambda record: asked.append(record.query))
     loaded = await store.load(streams)
-    await store.append([replace(turn(loaded[s], b"2", due=EARLIER), published=1) for s in streams])
+    await store.append([replace(turn(loaded[s], b"2", wake_at=EARLIER), published=1) for s in streams])
     await asyncio.sleep(0)  # the logger is called a step later
     assert len(asked) == 1
 
 
-async def test_finding_what_cannot_be_kept_is_one_transaction(store: PostgresStore) -> None:
+async def test_finding_what_cannot_be_kept_is_one_transaction(store: PostgresEventStore) -> None:
     streams = sorted(a_stream() for _ in range(40))
     bad = {streams[0], streams[17], streams[39]}
     appended = await store.append([turn(s, b"NaN" if s in bad else b"1") for s in streams])
@@ -237,15 +239,15 @@ async def test_finding_what_cannot_be_kept_is_one_transaction(store: PostgresSto
     assert len(found) == 37 and {s.transaction for s in found} == {found[0].transaction}
 
 
-async def test_nothing_that_is_not_recorded_can_be_published(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_nothing_that_is_not_recorded_can_be_published(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     stream = a_stream()
     await store.append([turn(stream, b"1")])
     await store.append([turn(stream, b"2", b"3"), turn(a_stream(), b"4")])
-    unpublished = await raw.fetchval("select sum(version - published) from heads")
-    assert unpublished == await raw.fetchval("select count(*) from events") == 2
+    unpublished = await raw.fetchval("select sum(version - published) from streams")
+    assert unpublished == await raw.fetchval("select count(*) from messages") == 2
 
 
-async def test_plans_read_no_table_from_end_to_end(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_plans_read_no_table_from_end_to_end(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     """Whatever the tables held when the plans were made."""
     streams = [a_stream() for _ in range(30)]
     asked: list[str] = []
@@ -277,14 +279,14 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresStore, raw: as
 
 
 @asynccontextmanager
-async def nobody_sees_anothers(raw: asyncpg.Connection, workflow: str, cause: UUID) -> AsyncIterator[None]:
+async def nobody_sees_anothers(raw: asyncpg.Connection, workflow: str, causation_id: UUID) -> AsyncIterator[None]:
     """Whoever brings this door in the meantime looks, sees none, and waits; then all go on at once."""
     doubtful = raw.transaction()
     await doubtful.start()
     await raw.execute(
-        'insert into doors (at, broker_at, "offset", cause, partition, tenant, workflow, topic, headers)'
+        'insert into door_messages (at, broker_at, "offset", causation_id, partition, tenant, workflow, topic, headers)'
         " values (now(), now(), 0, $1, 0, 'default', $2, 'requests', '[]')",
-        cause,
+        causation_id,
         workflow,
     )
     yield
@@ -295,37 +297,37 @@ async def test_racing_hearers_bring_a_door_once(
     postgres_dsn: str, schema: str, raw: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     races = count_retries(monkeypatch)
-    workflow, cause = f"wf-{uuid4()}", uuid4()
+    workflow, causation_id = f"wf-{uuid4()}", uuid4()
     streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner", "router", "verifier")]
-    heard = door(streams[0], cause)
+    entry = door(streams[0], causation_id)
     async with several(postgres_dsn, schema, 4) as stores:
-        async with nobody_sees_anothers(raw, workflow, cause):
+        async with nobody_sees_anothers(raw, workflow, causation_id):
             all_hear = [
-                asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[heard])]))
+                asyncio.ensure_future(store.append([turn(s, causation_id=causation_id, doors=[entry])]))
                 for store, s in zip(stores, streams, strict=True)
             ]
             await until(lambda: waits(raw, 4))
         assert [(await one).accepted for one in all_hear] == [{stream} for stream in streams]
-        assert await stores[0].doors("default", workflow) == {cause: heard}
+        assert await stores[0].doors("default", workflow) == {causation_id: entry}
     assert set(races) == {"23505"}, "they did race"
 
 
 async def test_racing_hearers_with_two_bodies_under_one_id_are_not_both_heard(
     postgres_dsn: str, schema: str, raw: asyncpg.Connection
 ) -> None:
-    workflow, cause = f"wf-{uuid4()}", uuid4()
+    workflow, causation_id = f"wf-{uuid4()}", uuid4()
     streams = [a_stream(name, workflow=workflow) for name in ("gateway", "planner")]
     async with several(postgres_dsn, schema, 2) as stores:
-        async with nobody_sees_anothers(raw, workflow, cause):
+        async with nobody_sees_anothers(raw, workflow, causation_id):
             both = [
-                asyncio.ensure_future(store.append([turn(s, cause=cause, doors=[door(s, cause, body)])]))
+                asyncio.ensure_future(store.append([turn(s, causation_id=causation_id, doors=[door(s, causation_id, body)])]))
                 for store, s, body in zip(stores, streams, (b"1", b"2"), strict=True)
             ]
             await until(lambda: waits(raw, 2))
         outcomes = await asyncio.gather(*both, return_exceptions=True)
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Appended", "Refused"]
         loaded = await stores[0].load(streams)
-    assert sorted(history.heard for history in loaded.values()) == [0, 1]
+    assert sorted(history.processed for history in loaded.values()) == [0, 1]
 
 
 # Append-only
@@ -333,9 +335,11 @@ async def test_racing_hearers_with_two_bodies_under_one_id_are_not_both_heard(
 
 @pytest.mark.parametrize("table", ["events", "hearings", "doors"])
 @pytest.mark.parametrize("change", ["update {} set tenant = 'x'", "delete from {}", "truncate {}"])
-async def test_what_is_recorded_is_never_changed(store: PostgresStore, raw: asyncpg.Connection, table: str, change: str) -> None:
-    stream, cause = a_stream(), uuid4()
-    await store.append([turn(stream, b"1", cause=cause, doors=[door(stream, cause)])])
+async def test_what_is_recorded_is_never_changed(
+    store: PostgresEventStore, raw: asyncpg.Connection, table: str, change: str
+) -> None:
+    stream, causation_id = a_stream(), uuid4()
+    await store.append([turn(stream, b"1", causation_id=causation_id, doors=[door(stream, causation_id)])])
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await raw.execute(change.format(table))
     schema = await raw.fetchval("select current_schema()")
@@ -348,7 +352,9 @@ async def test_what_is_recorded_is_never_changed(store: PostgresStore, raw: asyn
 
 
 @pytest.mark.parametrize("change", ["update policies set data = '{}'", "delete from policies", "truncate policies"])
-async def test_what_stood_behind_a_policy_is_never_changed(store: PostgresStore, raw: asyncpg.Connection, change: str) -> None:
+async def test_what_stood_behind_a_policy_is_never_changed(
+    store: PostgresEventStore, raw: asyncpg.Connection, change: str
+) -> None:
     await store.keep_policy("router", "1-abc", b"[1]")
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await raw.execute(change)
@@ -359,7 +365,7 @@ async def test_what_stood_behind_a_policy_is_never_changed(store: PostgresStore,
 
 
 async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
-    postgres_dsn: str, schema: str, store: PostgresStore
+    postgres_dsn: str, schema: str, store: PostgresEventStore
 ) -> None:
     """Many writers hold their transactions open after a position was taken; two readers follow the tail meanwhile."""
     writers, rounds = 12, 12
@@ -372,7 +378,7 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
             for version in range(1, rounds + 1):
                 async with connection.transaction():
                     position = await connection.fetchval(
-                        "insert into events (at, id, cause, version, hash, tenant, workflow, stream, kind, topic,"
+                        "insert into messages (at, id, causation_id, version, hash, tenant, workflow, stream, kind, topic,"
                         " traceparent, data) values (now(), gen_random_uuid(), gen_random_uuid(), $2, '', 't', 'w', $1,"
                         " 'k', 't', '', '1') returning position",
                         f"planner/{n}",
@@ -383,8 +389,8 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
         finally:
             await connection.close()
 
-    async def follow() -> list[Said]:
-        found: list[Said] = []
+    async def follow() -> list[StoredMessage]:
+        found: list[StoredMessage] = []
         while True:
             last = finished.is_set()
             since = Cursor((await store.cursor()).epoch, found[-1].transaction, found[-1].position) if found else None
@@ -399,7 +405,7 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
             while True:
                 last = finished.is_set()
                 rows = await connection.fetch(
-                    "select position from events where position > $1 order by position", max(found, default=0)
+                    "select position from messages where position > $1 order by position", max(found, default=0)
                 )
                 found += [row[0] for row in rows]
                 if last:
@@ -412,12 +418,12 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
     await asyncio.gather(*map(write, range(writers)))
     finished.set()
     ours, naive = await readers
-    assert sorted(said.position for said in ours) == sorted(written), "0 skipped, 0 doubled"
+    assert sorted(stored.position for stored in ours) == sorted(written), "0 skipped, 0 doubled"
     assert len(naive) < len(written), "this run would not have shown the danger"
 
 
 async def test_only_the_outbox_is_cleared_without_waiting_for_the_disk(postgres_dsn: str, schema: str) -> None:
-    store = await PostgresStore.open(postgres_dsn, schema=schema, pool=1)
+    store = await PostgresEventStore.open(postgres_dsn, schema=schema, pool=1)
     asked = "select current_setting('synchronous_commit')"
     [(before,)] = await store._fetch(asked)
     await store.published({a_stream(): 1})
@@ -426,22 +432,22 @@ async def test_only_the_outbox_is_cleared_without_waiting_for_the_disk(postgres_
     assert before == after != "off"
 
 
-async def test_readers_go_by_transaction_and_then_position(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_readers_go_by_transaction_and_then_position(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     """A transaction may have its id first and take its position last."""
     early, late = a_stream(), a_stream()
     async with raw.transaction():
         await raw.fetchval("select pg_current_xact_id()")
         await store.append([turn(early, b"1")])
         await raw.execute(
-            "insert into events (at, id, cause, version, hash, tenant, workflow, stream, kind, topic, traceparent, data)"
-            " select at, gen_random_uuid(), cause, version, hash, $1, $2, $3, kind, topic, '', '2' from events",
+            "insert into messages (at, id, causation_id, version, hash, tenant, workflow, stream, kind, topic, traceparent, data)"
+            " select at, gen_random_uuid(), causation_id, version, hash, $1, $2, $3, kind, topic, '', '2' from messages",
             *late,
         )
     found = await until(lambda: said_in(store, batch=1))
     assert [s.stream for s in found] == [late, early] and found[0].position > found[1].position
 
 
-async def test_an_old_transaction_stalls_the_reader_and_is_seen(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_an_old_transaction_stalls_the_reader_and_is_seen(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     assert await store.reader_lag() < 5
     async with raw.transaction():
         await raw.fetchval("select pg_current_xact_id()")
@@ -456,14 +462,14 @@ async def test_an_old_transaction_stalls_the_reader_and_is_seen(store: PostgresS
 
 
 async def test_after_a_restore_a_new_epoch_begins(
-    postgres_dsn: str, schema: str, store: PostgresStore, raw: asyncpg.Connection
+    postgres_dsn: str, schema: str, store: PostgresEventStore, raw: asyncpg.Connection
 ) -> None:
     streams = [a_stream() for _ in range(3)]
     await store.append([turn(s, b"1", b"2") for s in streams])
     before = await store.cursor()
     # as a dump of another server has it, whose transactions were far ahead of ours
-    await raw.execute("alter table events disable trigger append_only; update events set xact = '900000000000000'")
-    await raw.execute("alter table events enable always trigger append_only")
+    await raw.execute("alter table messages disable trigger append_only; update messages set xact = '900000000000000'")
+    await raw.execute("alter table messages enable always trigger append_only")
     with pytest.raises(EpochChanged, match="new epoch"):
         await said_in(store)
     epoch = await begin_epoch(postgres_dsn, schema)
@@ -474,17 +480,17 @@ async def test_after_a_restore_a_new_epoch_begins(
     found = await until(lambda: said_in(store))
     assert [s.position for s in found] == sorted(s.position for s in found) and len(found) == 7
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
-        await raw.execute("delete from events")
+        await raw.execute("delete from messages")
 
 
 # What is due
 
 
-async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, schema: str, store: PostgresStore) -> None:
+async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, schema: str, store: PostgresEventStore) -> None:
     streams = {a_stream(f"planner/{n}") for n in range(200)}
-    await store.append([turn(s, due=EARLIER) for s in streams])
+    await store.append([turn(s, wake_at=EARLIER) for s in streams])
 
-    async def claim(one: PostgresStore) -> list[Stream]:
+    async def claim(one: PostgresEventStore) -> list[Stream]:
         claimed: list[Stream] = []
         while True:
             due, seconds = await one.claim("planner", 7, 600)
@@ -498,22 +504,22 @@ async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, sche
     assert sum(map(bool, claims)) > 1, "they did share"
 
 
-async def test_who_claims_does_not_wait_for_another(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_who_claims_does_not_wait_for_another(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     first, second = a_stream("planner/1"), a_stream("planner/2")
-    await store.append([turn(first, due=EARLIER), turn(second, due=EARLIER)])
+    await store.append([turn(first, wake_at=EARLIER), turn(second, wake_at=EARLIER)])
     async with raw.transaction():
-        await raw.execute("select from due where stream = 'planner/1' for update")
+        await raw.execute("select from wake_ups where stream = 'planner/1' for update")
         due, seconds = await asyncio.wait_for(store.claim("planner", 10, 60), 10)
         assert [d.stream for d in due] == [second] and seconds < 1, "what another holds may be free again soon"
 
 
-async def test_what_pends_costs_nothing_at_rest(store: PostgresStore, raw: asyncpg.Connection) -> None:
+async def test_what_pends_costs_nothing_at_rest(store: PostgresEventStore, raw: asyncpg.Connection) -> None:
     await raw.execute(
-        "insert into due (at, wanted, tenant, workflow, stream, service, holder)"
+        "insert into wake_ups (at, wanted, tenant, workflow, stream, service, holder)"
         " select now() + n * interval '1 minute', now(), 't', n::text, 'planner/x', 'planner', ''"
         " from generate_series(1, 200000) n"
     )
-    await store.append([turn(a_stream("planner/now"), due=EARLIER)])
+    await store.append([turn(a_stream("planner/now"), wake_at=EARLIER)])
     trial = raw.transaction()
     await trial.start()
     for setting, value in postgres._SESSION.items():
@@ -534,29 +540,29 @@ async def test_what_pends_costs_nothing_at_rest(store: PostgresStore, raw: async
 
 
 async def test_connections_that_are_cut_are_unavailable_and_then_there_again(
-    store: PostgresStore, raw: asyncpg.Connection
+    store: PostgresEventStore, raw: asyncpg.Connection
 ) -> None:
     stream = a_stream()
     await store.append([turn(stream, b"1")])
     async with raw.transaction():
-        await raw.execute("select from heads for update")
+        await raw.execute("select from streams for update")
         appending = asyncio.ensure_future(store.append([turn(History(stream, 1, 1), b"2")]))
         await until(lambda: waits(raw))
         await raw.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where application_name = 'hansard' and pid <> pg_backend_pid() and query like '%' || current_schema() || '%'"
         )
-        with pytest.raises(Unavailable):
+        with pytest.raises(StoreUnavailable):
             await appending
     history = await goes_on(store, stream)
     assert (await store.append([turn(history, b"2")])).accepted == {stream}
 
 
-async def goes_on(store: Store, stream: Stream) -> History:
+async def goes_on(store: EventStore, stream: Stream) -> History:
     async def ask() -> History | None:
         try:
             return (await store.load([stream]))[stream]
-        except Unavailable:
+        except StoreUnavailable:
             return None
 
     history = await until(ask, seconds=60)
@@ -583,7 +589,7 @@ async def test_postgres_restarted_in_the_middle(kill: bool, home: Path, monkeypa
     with Servers(home) as servers:
         dsn = (await asyncio.to_thread(servers.up, kafka=False, model=False)).postgres
         await migrate(dsn)
-        store = await PostgresStore.open(dsn)
+        store = await PostgresEventStore.open(dsn)
         restarting: asyncio.Future[None] | None = None
         while restarting is None or not restarting.done() or min(confirmed.values()) < 40:
             try:
@@ -591,7 +597,7 @@ async def test_postgres_restarted_in_the_middle(kill: bool, home: Path, monkeypa
                 appended = await store.append([turn(loaded[s], b"1") for s in streams])
                 for s in appended.accepted:
                     confirmed[s] = loaded[s].version + 1
-            except Unavailable:
+            except StoreUnavailable:
                 away += 1
             if restarting is None and min(confirmed.values()) > 5:
                 restarting = asyncio.ensure_future(asyncio.to_thread(servers.restart_postgres, kill=kill))
@@ -601,39 +607,39 @@ async def test_postgres_restarted_in_the_middle(kill: bool, home: Path, monkeypa
     assert away > 0
     for stream, history in loaded.items():
         assert history.version >= confirmed[stream]
-        assert [s.version for s in history.said] == list(range(1, history.version + 1))
-        assert history.heard == len(history.causes) == history.version
+        assert [s.version for s in history.messages] == list(range(1, history.version + 1))
+        assert history.processed == len(history.entries) == history.version
 
 
 async def test_a_schema_that_is_not_there_is_said_so(postgres_dsn: str) -> None:
-    with pytest.raises(Unavailable, match="hansard migrate"):
-        await PostgresStore.open(postgres_dsn, schema="never_made")
+    with pytest.raises(StoreUnavailable, match="hansard migrate"):
+        await PostgresEventStore.open(postgres_dsn, schema="never_made")
     with pytest.raises(ValueError, match="schema"):
-        await PostgresStore.open(postgres_dsn, schema='x"; drop table heads; --')
+        await PostgresEventStore.open(postgres_dsn, schema='x"; drop table heads; --')
 
 
 async def test_a_schema_of_an_earlier_version_is_said_to_be_not_whole(postgres_dsn: str) -> None:
     name = f"test_{uuid4().hex[:12]}"
     await migrate(postgres_dsn, name, to="0003_answers")
     try:
-        with pytest.raises(Unavailable, match="hansard migrate"):
-            await PostgresStore.open(postgres_dsn, schema=name)
+        with pytest.raises(StoreUnavailable, match="hansard migrate"):
+            await PostgresEventStore.open(postgres_dsn, schema=name)
         assert "0004_policies" in await migrate(postgres_dsn, name)
-        await (await PostgresStore.open(postgres_dsn, schema=name)).close()
+        await (await PostgresEventStore.open(postgres_dsn, schema=name)).close()
     finally:
         await _drop(postgres_dsn, name)
 
 
 async def test_nobody_there_is_unavailable() -> None:
-    with pytest.raises(Unavailable):
-        await PostgresStore.open("postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(StoreUnavailable):
+        await PostgresEventStore.open("postgresql://nobody@127.0.0.1:1/nothing")
 
 
-async def test_far_futures_and_pasts_are_kept(store: PostgresStore) -> None:
+async def test_far_futures_and_pasts_are_kept(store: PostgresEventStore) -> None:
     stream = a_stream("planner/x")
     far = EARLIER + FAR * 1000
-    await store.append([turn(stream, due=far)])
-    [due] = await store._fetch(f'select at from "{store._schema}".due')
+    await store.append([turn(stream, wake_at=far)])
+    [due] = await store._fetch(f'select at from "{store._schema}".wake_ups')
     assert due["at"] == far
-    with pytest.raises(Refused):
-        await store.append([turn(a_stream(), due=EARLIER.replace(tzinfo=None))])
+    with pytest.raises(StoreRefused):
+        await store.append([turn(a_stream(), wake_at=EARLIER.replace(tzinfo=None))])

@@ -125,11 +125,11 @@ class _Connection(asyncio.Protocol):
             del self.buffer[: end + 4 + length]
             path = lines[0].split(" ")[1]
             try:
-                self._hear(path, headers, json.loads(body) if body else {})
+                self._process(path, headers, json.loads(body) if body else {})
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._send(400, {"error": {"message": repr(error), "type": "invalid_request_error"}})
 
-    def _hear(self, path: str, headers: dict[str, str], body: Json) -> None:
+    def _process(self, path: str, headers: dict[str, str], body: Json) -> None:
         server = self.server
         if path == "/calls":
             counts = {"calls": server.calls, "connections": server.connections, "now": server.now, "peak": server.peak}
@@ -249,8 +249,8 @@ def _answer(path: str, body: Json, step: Step) -> bytes:
 
 
 def _whole(path: str, body: Json, step: Step) -> Json:
-    said = _said(path, body, step)
-    return _responses(body, step, said) if path.endswith("/responses") else _chat(body, step, said)
+    stored = _said(path, body, step)
+    return _responses(body, step, stored) if path.endswith("/responses") else _chat(body, step, stored)
 
 
 def _asked(path: str, body: Json) -> str:
@@ -310,20 +310,20 @@ def _tool(body: Json) -> tuple[str, str]:
     return function["name"], json.dumps(_instance(function.get("parameters", {}), "scripted", 0.9))
 
 
-def _tokens(path: str, body: Json, said: str) -> tuple[int, int]:
-    return max(1, len(_asked(path, body)) // 4), max(1, len(said) // 4)
+def _tokens(path: str, body: Json, stored: str) -> tuple[int, int]:
+    return max(1, len(_asked(path, body)) // 4), max(1, len(stored) // 4)
 
 
 _FINISH = {"tool": "tool_calls", "cut": "length", "filtered": "content_filter"}
 
 
-def _chat(body: Json, step: Step, said: str) -> Json:
-    message: Json = {"role": "assistant", "content": said or None}
+def _chat(body: Json, step: Step, stored: str) -> Json:
+    message: Json = {"role": "assistant", "content": stored or None}
     if step.kind == "tool":
         name, arguments = _tool(body)
         call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
         message |= {"content": None, "tool_calls": [call]}
-    into, out = _tokens("", body, said)
+    into, out = _tokens("", body, stored)
     answer: Json = {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
@@ -340,13 +340,13 @@ def _chat(body: Json, step: Step, said: str) -> Json:
     return answer
 
 
-def _responses(body: Json, step: Step, said: str) -> Json:
-    content = [{"type": "output_text", "text": said, "annotations": []}]
+def _responses(body: Json, step: Step, stored: str) -> Json:
+    content = [{"type": "output_text", "text": stored, "annotations": []}]
     output: list[Json] = [{"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}]
     if step.kind == "tool":
         name, arguments = _tool(body)
         output = [{"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": name, "arguments": arguments}]
-    into, out = _tokens("/responses", body, said)
+    into, out = _tokens("/responses", body, stored)
     answer: Json = {
         "id": "resp_scripted",
         "object": "response",

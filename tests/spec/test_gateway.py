@@ -27,11 +27,11 @@ from contracts.gateway import (
     ReplyDiscarded,
     ReplyRejected,
 )
-from contracts.message import Message
 from contracts.verifier import Passage
+from hansard.decider import Context, Decider, WakeUp
+from hansard.message import Message
 from services.gateway.config import Chain, Endpoint, Known
 from services.gateway.decider import Flying, Ready, Settled, gateway
-from shared.decider import Context, Decider, Woken
 from tests.told import told
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -164,7 +164,7 @@ def test_where_a_slot_is_free_the_first_attempt_accepts_the_call_as_it_was_heard
 def test_where_no_slot_is_free_a_call_is_accepted_as_it_was_heard_and_waits_for_one() -> None:
     assert told(both, [], asks(), full()) == [accepted()]
     assert both.wake_at(both.fold([accepted()])) == NOON
-    assert told(both, [accepted()], Woken(), at(1)) == [started(seconds=1)]
+    assert told(both, [accepted()], WakeUp(), at(1)) == [started(seconds=1)]
 
 
 def test_who_waited_for_a_slot_goes_on_as_who_did_not() -> None:
@@ -196,9 +196,9 @@ def test_no_attempt_may_outlive_the_call() -> None:
 
 
 def test_an_attempt_that_is_out_is_lost_some_time_after_its_deadline_whoever_holds_its_stream() -> None:
-    due = both.wake_at(both.fold([begun()]))
-    assert due is not None
-    assert due > begun().deadline
+    resume_at = both.wake_at(both.fold([begun()]))
+    assert resume_at is not None
+    assert resume_at > begun().deadline
 
 
 def test_a_call_for_another_class_of_model_begins_at_an_endpoint_that_serves_it() -> None:
@@ -217,7 +217,7 @@ def test_a_lesser_model_is_better_than_none() -> None:
 
 def test_the_key_of_a_call_is_its_own_in_every_workflow_and_tenant() -> None:
     contexts = [Context(UUID(int=1), NOON, workflow, tenant) for workflow in ("w", "v") for tenant in ("t", "u")]
-    keys = {said.key for c in contexts for said in told(both, [], asks(), c)}  # type: ignore[attr-defined]
+    keys = {message.key for c in contexts for message in told(both, [], asks(), c)}  # type: ignore[attr-defined]
     assert len(keys) == 4
     assert all(CALL not in key for key in keys)
 
@@ -230,8 +230,8 @@ def test_a_reply_counts_and_tells_the_policy_and_the_prior_of_its_tier() -> None
 
 
 def test_the_models_own_confidence_goes_before_the_prior() -> None:
-    said = told(both, [accepted(), started()], success(replied(confidence=0.3)), at(1))
-    assert said == [replied(confidence=0.3, policy=both.policy)]
+    message = told(both, [accepted(), started()], success(replied(confidence=0.3)), at(1))
+    assert message == [replied(confidence=0.3, policy=both.policy)]
 
 
 def test_a_reply_of_the_second_tier_tells_why_the_first_fell_and_what_all_attempts_cost() -> None:
@@ -243,9 +243,9 @@ def test_a_reply_of_the_second_tier_tells_why_the_first_fell_and_what_all_attemp
         fell("timeout", 2, estimated=True),
         started(3, SECOND),
     ]
-    said = told(both, before, success(replied(3, SECOND)), at(1))
+    message = told(both, before, success(replied(3, SECOND)), at(1))
     falls = (fell("invalid-output").fall, fell("timeout", 2).fall)
-    assert said == [
+    assert message == [
         replied(
             3,
             SECOND,
@@ -259,14 +259,14 @@ def test_a_reply_of_the_second_tier_tells_why_the_first_fell_and_what_all_attemp
 
 
 def test_a_reply_after_the_deadline_is_paid_for_and_counts() -> None:
-    said = told(both, [accepted(), started()], success(replied()), at(61))
-    assert said == [replied(confidence=0.92, policy=both.policy)]
+    message = told(both, [accepted(), started()], success(replied()), at(61))
+    assert message == [replied(confidence=0.92, policy=both.policy)]
 
 
 def test_after_the_reply_nothing_is_said_any_more() -> None:
     done = [accepted(), started(), replied()]
-    for heard in (asks(), CancelCall(call=CALL), Woken(), success(replied()), failure(fell("error"))):
-        assert told(both, done, heard, at(1)) == []
+    for message in (asks(), CancelCall(call=CALL), WakeUp(), success(replied()), failure(fell("error"))):
+        assert told(both, done, message, at(1)) == []
     assert both.wake_at(both.fold(done)) is None
 
 
@@ -275,8 +275,8 @@ def test_after_the_reply_nothing_is_said_any_more() -> None:
 
 def test_a_model_that_is_less_sure_than_was_asked_for_falls_and_is_paid() -> None:
     call = asks(minimum_confidence=0.7)
-    said = told(both, [accepted(call), started()], success(replied(confidence=0.5)), at(1))
-    assert said == [
+    message = told(both, [accepted(call), started()], success(replied(confidence=0.5)), at(1))
+    assert message == [
         fell(
             "low-confidence", detail="0.5 where 0.7 was asked for", cost=Decimal("0.002"),
             input_tokens=10, output_tokens=3, resume_at=1,
@@ -287,14 +287,14 @@ def test_a_model_that_is_less_sure_than_was_asked_for_falls_and_is_paid() -> Non
 
 def test_a_model_that_is_as_sure_as_was_asked_for_counts() -> None:
     call = asks(minimum_confidence=0.7)
-    said = told(both, [accepted(call), started()], success(replied(confidence=0.7)), at(1))
-    assert said == [replied(confidence=0.7, policy=both.policy)]
+    message = told(both, [accepted(call), started()], success(replied(confidence=0.7)), at(1))
+    assert message == [replied(confidence=0.7, policy=both.policy)]
 
 
 def test_a_confidence_that_is_not_known_causes_no_fall() -> None:
     call = asks(minimum_confidence=0.99)
-    said = told(both, [accepted(call), started()], success(replied()), at(1))
-    assert said == [replied(confidence=0.92, policy=both.policy)]
+    message = told(both, [accepted(call), started()], success(replied()), at(1))
+    assert message == [replied(confidence=0.92, policy=both.policy)]
 
 
 # Falls
@@ -310,7 +310,7 @@ def test_where_no_slot_is_free_the_next_attempt_waits_for_one() -> None:
     (receipt,) = told(both, [begun()], failure(fell("refused")), full(1))
     assert receipt == then(fell("refused"), 1)
     assert both.wake_at(both.fold([begun(), receipt])) == NOON + timedelta(seconds=1)
-    assert told(both, [begun(), receipt], Woken(), at(3)) == [started(2, SECOND, 3)]
+    assert told(both, [begun(), receipt], WakeUp(), at(3)) == [started(2, SECOND, 3)]
 
 
 def test_after_the_last_attempt_what_needs_no_model_answers_at_once_though_no_slot_is_free() -> None:
@@ -327,12 +327,12 @@ def test_what_passes_is_tried_again_at_the_same_tier_when_its_time_has_come(reas
     waiting = then(failed, 2)
     assert told(both, [accepted(), started()], failure(failed), at(1)) == [waiting]
     assert both.wake_at(both.fold([accepted(), started(), waiting])) == NOON + timedelta(seconds=2)
-    assert told(both, [accepted(), started(), waiting], Woken(), at(2)) == [started(2, seconds=2)]
+    assert told(both, [accepted(), started(), waiting], WakeUp(), at(2)) == [started(2, seconds=2)]
 
 
 def test_who_is_woken_before_the_time_has_come_says_nothing() -> None:
     waiting = fell("error", retry_at=2, resume_at=2)
-    assert told(both, [accepted(), started(), waiting], Woken(), at(1.9)) == []
+    assert told(both, [accepted(), started(), waiting], WakeUp(), at(1.9)) == []
 
 
 def test_a_tier_is_tried_again_only_so_often() -> None:
@@ -361,19 +361,19 @@ def test_a_provider_is_waited_for_as_it_asked_where_no_other_is_left() -> None:
 
 def test_no_provider_is_waited_for_beyond_the_deadline() -> None:
     limited = fell("rate-limit", retry_at=60)
-    receipt, said = told(alone, [begun()], failure(limited), at(1))
+    receipt, message = told(alone, [begun()], failure(limited), at(1))
     assert receipt == then(limited, 1)
-    assert isinstance(said, ModelReplied)
-    assert said.tier == "rules"
-    assert said.falls[0] == limited.fall
+    assert isinstance(message, ModelReplied)
+    assert message.tier == "rules"
+    assert message.falls[0] == limited.fall
 
 
 def test_a_known_answer_now_is_better_than_a_long_wait() -> None:
     limited = fell("rate-limit", retry_at=30)
-    receipt, said = told(alone, [begun(asks("What is your refund policy?"))], failure(limited), at(1))
+    receipt, message = told(alone, [begun(asks("What is your refund policy?"))], failure(limited), at(1))
     assert receipt == then(limited, 1)
-    assert isinstance(said, ModelReplied)
-    assert (said.tier, said.falls) == ("cache", (limited.fall,))
+    assert isinstance(message, ModelReplied)
+    assert (message.tier, message.falls) == ("cache", (limited.fall,))
 
 
 def test_output_that_cannot_be_used_is_repaired_once_under_another_key() -> None:
@@ -387,15 +387,15 @@ def test_output_that_cannot_be_used_is_repaired_once_under_another_key() -> None
 
 def test_a_performer_cannot_say_that_another_tier_or_attempt_failed() -> None:
     wrong = fell("refused", 1, SECOND)
-    said, _ = told(both, [begun()], failure(wrong), at(1))
-    assert isinstance(said, AttemptFailed)
-    assert said.fall.tier == "first"
+    message, _ = told(both, [begun()], failure(wrong), at(1))
+    assert isinstance(message, AttemptFailed)
+    assert message.fall.tier == "first"
 
 
 def test_an_outcome_without_content_is_a_loss() -> None:
-    said, next_ = told(both, [begun()], AttemptReturned(attempt=1, call=CALL), at(1))
-    assert isinstance(said, AttemptFailed)
-    assert said.fall.reason == "lost"
+    message, next_ = told(both, [begun()], AttemptReturned(attempt=1, call=CALL), at(1))
+    assert isinstance(message, AttemptFailed)
+    assert message.fall.reason == "lost"
     assert next_ == started(2, seconds=1)
 
 
@@ -408,25 +408,25 @@ def lost(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> AttemptFa
 
 
 def test_an_attempt_whose_process_fell_silent_is_in_doubt_and_made_again_under_its_key() -> None:
-    assert told(both, [begun()], Woken(), at(15)) == [lost(resume_at=15), started(2, seconds=15)]
+    assert told(both, [begun()], WakeUp(), at(15)) == [lost(resume_at=15), started(2, seconds=15)]
 
 
 def test_what_may_never_be_repeated_is_not_and_says_so() -> None:
     intent = started(safety="never-repeat")
-    said = told(both, [accepted(), intent], Woken(), at(15))
+    message = told(both, [accepted(), intent], WakeUp(), at(15))
     falls = (lost().fall,)
-    assert said == [
+    assert message == [
         lost(resume_at=15),
         ModelFailed(call=CALL, reason="in-doubt", falls=falls, detail="first: lost", cost=Decimal(0)),
     ]
-    assert told(both, [accepted(), intent, *said], Woken(), at(15)) == []
+    assert told(both, [accepted(), intent, *message], WakeUp(), at(15)) == []
 
 
 @pytest.mark.parametrize("reason", ["timeout", "error"])
 def test_what_may_never_be_repeated_is_in_doubt_after_a_broken_attempt(reason: FallReason) -> None:
     intent = started(safety="never-repeat")
-    said = told(both, [accepted(), intent], failure(fell(reason)), at(15))
-    assert [type(message) for message in said] == [AttemptFailed, ModelFailed]
+    emitted = told(both, [accepted(), intent], failure(fell(reason)), at(15))
+    assert [type(message) for message in emitted] == [AttemptFailed, ModelFailed]
 
 
 def test_what_was_refused_is_in_no_doubt() -> None:
@@ -457,8 +457,8 @@ def test_a_lost_attempt_that_comes_back_never_wins_but_is_paid_for() -> None:
 
 def test_the_next_attempt_still_counts_after_the_lost_one_came_back() -> None:
     paid = ReplyDiscarded(call=CALL, attempt=1, because="superseded", cost=Decimal(0))
-    (said,) = told(both, [accepted(), started(), lost(), started(2), paid], success(replied(2)), at(16))
-    assert isinstance(said, ModelReplied)
+    (message,) = told(both, [accepted(), started(), lost(), started(2), paid], success(replied(2)), at(16))
+    assert isinstance(message, ModelReplied)
 
 
 def test_an_attempt_that_failed_and_comes_back_again_says_nothing() -> None:
@@ -477,7 +477,7 @@ def test_an_attempt_that_was_never_started_says_nothing() -> None:
 def test_a_cancelled_call_is_never_made() -> None:
     cancelled = CallCancelled(call=CALL)
     assert told(both, [accepted()], CancelCall(call=CALL), at()) == [cancelled]
-    assert told(both, [accepted(), cancelled], Woken(), at()) == []
+    assert told(both, [accepted(), cancelled], WakeUp(), at()) == []
     assert both.wake_at(both.fold([accepted(), cancelled])) is None
 
 
@@ -485,7 +485,7 @@ def test_a_cancel_that_overtakes_its_call_is_remembered() -> None:
     cancelled = CallCancelled(call=CALL)
     assert told(both, [], CancelCall(call=CALL), at()) == [cancelled]
     assert told(both, [cancelled], asks(), at()) == []
-    assert told(both, [cancelled], Woken(), at()) == []
+    assert told(both, [cancelled], WakeUp(), at()) == []
 
 
 def test_a_second_cancel_changes_nothing() -> None:
@@ -522,8 +522,8 @@ def test_a_reply_that_did_not_hold_is_marked_once_and_with_the_reasons() -> None
 
 
 def test_a_reply_without_an_attempt_can_be_marked_too() -> None:
-    said = told(gateway(tiers()), [], asks(), at())
-    assert told(gateway(tiers()), said, rejects, at(2)) == [rejected]
+    message = told(gateway(tiers()), [], asks(), at())
+    assert told(gateway(tiers()), message, rejects, at(2)) == [rejected]
 
 
 @pytest.mark.parametrize(
@@ -550,10 +550,10 @@ def test_a_mark_changes_nothing_else() -> None:
 
 
 def test_a_mark_is_not_lost_when_a_late_attempt_comes_back() -> None:
-    said: list[Message] = [accepted(), started(), lost(), started(2), replied(2)]
-    said += told(both, said, success(replied()), at(16))
-    assert told(both, said, rejects, at(17)) == [rejected]
-    assert told(both, [*said, rejected], rejects, at(18)) == []
+    message: list[Message] = [accepted(), started(), lost(), started(2), replied(2)]
+    message += told(both, message, success(replied()), at(16))
+    assert told(both, message, rejects, at(17)) == [rejected]
+    assert told(both, [*message, rejected], rejects, at(18)) == []
 
 
 # Without a model
@@ -610,11 +610,11 @@ def test_without_any_endpoint_the_answer_says_so() -> None:
 
 
 def test_after_the_deadline_no_endpoint_is_asked_and_the_caller_is_still_answered() -> None:
-    (said,) = told(both, [], asks(), at(60))
-    assert told(both, [accepted()], Woken(), at(60)) == [said]
-    assert isinstance(said, ModelReplied)
-    assert said.tier == "rules"
-    assert [(fall.tier, fall.reason) for fall in said.falls] == [
+    (message,) = told(both, [], asks(), at(60))
+    assert told(both, [accepted()], WakeUp(), at(60)) == [message]
+    assert isinstance(message, ModelReplied)
+    assert message.tier == "rules"
+    assert [(fall.tier, fall.reason) for fall in message.falls] == [
         ("first", "timeout"),
         ("second", "timeout"),
         ("cache", "miss"),
@@ -634,14 +634,14 @@ def test_where_nothing_is_left_the_failure_tells_every_fall() -> None:
     receipt, timed_out = told(bare, [begun()], failure(fell("timeout", cost=Decimal("0.3"))), at(21))
     assert isinstance(timed_out, ModelFailed)
     assert (timed_out.reason, timed_out.cost) == ("no-answer", Decimal("0.3"))
-    assert told(bare, [begun(), receipt, timed_out], Woken(), at(22)) == []
+    assert told(bare, [begun(), receipt, timed_out], WakeUp(), at(22)) == []
 
 
 def test_a_known_answer_is_found_without_regard_to_case_spacing_and_closing_punctuation() -> None:
     for question in ("what is your REFUND policy", "  What is  your refund policy?? ", "What is your refund policy."):
-        (said,) = told(gateway(tiers()), [], asks(question), at())
-        assert isinstance(said, ModelReplied)
-        assert (said.tier, said.text, said.confidence) == ("cache", "30 days.", 0.95)
+        (message,) = told(gateway(tiers()), [], asks(question), at())
+        assert isinstance(message, ModelReplied)
+        assert (message.tier, message.text, message.confidence) == ("cache", "30 days.", 0.95)
 
 
 def test_a_known_answer_does_not_go_before_passages_or_an_earlier_talk() -> None:
@@ -653,9 +653,9 @@ def test_a_known_answer_does_not_go_before_passages_or_an_earlier_talk() -> None
         ChatMessage(role="user", content=question),
     )
     for call in (asks(question, passages=passages), asks(question).model_copy(update={"messages": talk})):
-        (said,) = told(gateway(tiers()), [], call, at())
-        assert isinstance(said, ModelReplied)
-        assert said.tier == "rules"
+        (message,) = told(gateway(tiers()), [], call, at())
+        assert isinstance(message, ModelReplied)
+        assert message.tier == "rules"
 
 
 def test_the_best_supported_sentences_of_the_passages_are_quoted_with_their_sources() -> None:
@@ -663,14 +663,14 @@ def test_the_best_supported_sentences_of_the_passages_are_quoted_with_their_sour
         Passage(source="sky.md", text="Grass is green. The sky is blue because air scatters blue light most."),
         Passage(source="sea.md", text="The sea is deep."),
     )
-    (said,) = told(gateway(tiers()), [], asks(passages=passages), at())
-    assert isinstance(said, ModelReplied)
-    assert said.tier == "extractive"
-    assert "“The sky is blue because air scatters blue light most.” [sky.md]" in said.text
-    assert "Grass" not in said.text
-    assert said.sources == ("sky.md",)
-    assert said.confidence is None
-    assert [fall.tier for fall in said.falls] == ["endpoints", "cache"]
+    (message,) = told(gateway(tiers()), [], asks(passages=passages), at())
+    assert isinstance(message, ModelReplied)
+    assert message.tier == "extractive"
+    assert "“The sky is blue because air scatters blue light most.” [sky.md]" in message.text
+    assert "Grass" not in message.text
+    assert message.sources == ("sky.md",)
+    assert message.confidence is None
+    assert [fall.tier for fall in message.falls] == ["endpoints", "cache"]
 
 
 def test_a_tier_without_a_model_may_stand_first() -> None:
@@ -679,9 +679,9 @@ def test_a_tier_without_a_model_may_stand_first() -> None:
     assert isinstance(known, ModelReplied)
     assert (known.tier, known.falls) == ("cache", ())
     assert told(cached, [], asks(), at()) == [begun()]
-    (said,) = told(cached, [begun()], success(replied()), at(1))
-    assert isinstance(said, ModelReplied)
-    assert said.falls == (CACHE_MISS,)
+    (message,) = told(cached, [begun()], success(replied()), at(1))
+    assert isinstance(message, ModelReplied)
+    assert message.falls == (CACHE_MISS,)
 
 
 # Properties
@@ -691,11 +691,11 @@ REASONS: list[FallReason] = [
 ]  # fmt: skip
 
 
-def woken(decider: Decider[Any], said: list[Message], seconds: float) -> list[Message]:
+def woken(decider: Decider[Any], message: list[Message], seconds: float) -> list[Message]:
     """What is said to a waking, which must not leave a stream that wants to be woken at that time or before."""
-    more = told(decider, said, Woken(), at(seconds))
-    due = decider.wake_at(decider.fold([*said, *more]))
-    assert due is None or due > at(seconds).at
+    more = told(decider, message, WakeUp(), at(seconds))
+    resume_at = decider.wake_at(decider.fold([*message, *more]))
+    assert resume_at is None or resume_at > at(seconds).at
     return more
 
 
@@ -706,18 +706,18 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
     retries = data.draw(st.integers(0, 3))
     decider = gateway(tiers(*(e.model_copy(update={"max_retries": retries, "timeout": 10}) for e in (FIRST, SECOND))))
     slots = st.sampled_from([at, full])
-    said: list[Message] = told(decider, [], asks(), data.draw(slots)(0))
+    message: list[Message] = told(decider, [], asks(), data.draw(slots)(0))
     now, attempts = 0.0, 0
-    while not isinstance(state := decider.fold(said), Settled):
+    while not isinstance(state := decider.fold(message), Settled):
         if isinstance(state, Ready):
-            due = decider.wake_at(state)
-            assert due is not None
-            assert due < NOON + timedelta(seconds=60)
-            now = max(now, (due - NOON).total_seconds())
-            said += woken(decider, said, now)
+            resume_at = decider.wake_at(state)
+            assert resume_at is not None
+            assert resume_at < NOON + timedelta(seconds=60)
+            now = max(now, (resume_at - NOON).total_seconds())
+            message += woken(decider, message, now)
         else:
             attempts += 1
-            out = said[-1]
+            out = message[-1]
             assert isinstance(out, AttemptStarted)
             assert out.deadline <= NOON + timedelta(seconds=60)
             assert out.attempt == attempts
@@ -725,14 +725,14 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
             reason = data.draw(st.sampled_from(REASONS))
             retry = data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
             if reason == "lost":
-                said += woken(decider, said, now)
+                message += woken(decider, message, now)
                 continue
             failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST)
             if retry is not None:
                 failed = failed.model_copy(update={"retry_at": NOON + timedelta(seconds=now + retry)})
-            said += told(decider, said, failure(failed), data.draw(slots)(now))
-        assert len(said) < 100
-    last = said[-1]
+            message += told(decider, message, failure(failed), data.draw(slots)(now))
+        assert len(message) < 100
+    last = message[-1]
     assert isinstance(last, ModelReplied)
     assert now <= 60
     assert attempts <= 2 * (1 + retries + 1) + 2
@@ -744,17 +744,17 @@ def test_every_call_is_answered_within_its_deadline_and_no_fall_lacks_a_reason(d
 @given(st.lists(st.integers(0, 9), max_size=12))
 def test_nothing_that_is_repeated_or_out_of_order_gives_a_second_answer(order: list[int]) -> None:
     words: list[Message] = [
-        asks(), Woken(), success(replied()), failure(fell("error")), CancelCall(call=CALL), Woken(),
+        asks(), WakeUp(), success(replied()), failure(fell("error")), CancelCall(call=CALL), WakeUp(),
         success(replied(2)), failure(fell("timeout", 2)), asks(), rejects,
     ]  # fmt: skip
-    said: list[Message] = []
+    message: list[Message] = []
     for place in order:
-        said += told(both, said, words[place], at(1))
-    ends = [m for m in said if isinstance(m, ModelReplied | ModelFailed | CallCancelled)]
+        message += told(both, message, words[place], at(1))
+    ends = [m for m in message if isinstance(m, ModelReplied | ModelFailed | CallCancelled)]
     assert len(ends) <= 1
-    marks = [place for place, m in enumerate(said) if isinstance(m, ReplyRejected)]
-    assert len(marks) <= any(isinstance(m, ModelReplied) for m in said[: marks[0] if marks else 0])
-    started_ones = [m.attempt for m in said if isinstance(m, AttemptStarted)]
+    marks = [place for place, m in enumerate(message) if isinstance(m, ReplyRejected)]
+    assert len(marks) <= any(isinstance(m, ModelReplied) for m in message[: marks[0] if marks else 0])
+    started_ones = [m.attempt for m in message if isinstance(m, AttemptStarted)]
     assert started_ones == list(range(1, len(started_ones) + 1))
 
 
@@ -763,7 +763,7 @@ HEARD = st.one_of(
     st.just(asks("What is your refund policy?")),
     st.just(CancelCall(call=CALL)),
     st.just(rejects),
-    st.just(Woken()),
+    st.just(WakeUp()),
     st.integers(1, 4).map(lambda attempt: success(replied(attempt, confidence=0.5))),
     st.builds(
         lambda reason, attempt, retry: failure(fell(reason, attempt, retry_at=retry) if retry else fell(reason, attempt)),
@@ -782,29 +782,29 @@ HEARD = st.one_of(
 def test_no_stream_wants_to_be_woken_at_a_time_that_is_past_but_for_a_slot(
     decider: Decider[Any], history: list[tuple[Message, float, bool]]
 ) -> None:
-    said: list[Message] = []
+    message: list[Message] = []
     now = 0.0
-    for heard, seconds, free in history:
+    for received, seconds, free in history:
         now += seconds
-        if isinstance(heard, Woken):
-            said += woken(decider, said, now)
+        if isinstance(received, WakeUp):
+            message += woken(decider, message, now)
             continue
-        before, more = decider.fold(said), told(decider, said, heard, at(now) if free else full(now))
-        said += more
-        after = decider.fold(said)
+        before, more = decider.fold(message), told(decider, message, received, at(now) if free else full(now))
+        message += more
+        after = decider.fold(message)
         if more and isinstance(after, Ready) and not isinstance(before, Ready) and free:
-            assert after.due is not None and after.due > at(now).at
-        assert not isinstance(after, Ready) or after.due is not None
-        assert sum(isinstance(one, AttemptStarted) and one.request is not None for one in said) <= 1
-    if not isinstance(decider.fold(said), Settled) and said:
-        while not isinstance(state := decider.fold(said), Settled):
-            due = decider.wake_at(state)
-            assert due is not None, "nobody will ever look at it again"
-            now = max(now, (due - NOON).total_seconds())
-            more = woken(decider, said, now)
+            assert after.wake_at is not None and after.wake_at > at(now).at
+        assert not isinstance(after, Ready) or after.wake_at is not None
+        assert sum(isinstance(one, AttemptStarted) and one.request is not None for one in message) <= 1
+    if not isinstance(decider.fold(message), Settled) and message:
+        while not isinstance(state := decider.fold(message), Settled):
+            resume_at = decider.wake_at(state)
+            assert resume_at is not None, "nobody will ever look at it again"
+            now = max(now, (resume_at - NOON).total_seconds())
+            more = woken(decider, message, now)
             assert more
-            said += more
-            assert len(said) < 100
+            message += more
+            assert len(message) < 100
 
 
 # The tiers as data

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.codec import encode
 from contracts.gateway import (
     AttemptReturned,
     AttemptStarted,
@@ -28,16 +27,17 @@ from contracts.gateway import (
     RetriesGranted,
     ToolCall,
 )
-from contracts.message import Message
 from contracts.verifier import Passage
+from hansard.codec import encode
+from hansard.decider import WakeUp
+from hansard.message import Message
 from services.gateway.chain import STAYED
 from services.gateway.decider import Settled, gateway
 from services.gateway.learning import key, used_again, worth_learning
 from services.gateway.performer import trips
 from services.gateway.statistics import statistics
 from services.gateway.steering import Budget, Circuit, budget_stream, circuit_stream
-from shared.decider import Woken
-from shared.store.record import Said, Stream
+from shared.eventstore.model import StoredMessage, Stream
 from tests.spec.test_gateway import (
     CALL,
     FIRST,
@@ -164,9 +164,9 @@ def asks_retries(calls: int, by: str = "p1", attempt: int = 1) -> RetriesAsked:
 def test_the_reserve_goes_first_one_by_one_and_then_nothing_is_granted() -> None:
     given: list[Message] = []
     for left in (2, 1, 0):
-        said = told(steers, given, asks_retries(0), at())
-        assert said == [RetriesGranted(endpoint="first", by="p1", calls=0, granted=1, left=left)]
-        given += said
+        message = told(steers, given, asks_retries(0), at())
+        assert message == [RetriesGranted(endpoint="first", by="p1", calls=0, granted=1, left=left)]
+        given += message
     assert told(steers, given, asks_retries(0), at()) == [RetriesGranted(endpoint="first", by="p1", calls=0, granted=0, left=0)]
 
 
@@ -187,7 +187,7 @@ def test_retries_are_never_more_than_a_tenth_of_the_calls_and_the_reserve(asked:
     given: list[Message] = []
     for calls, by in asked:
         given += told(steers, given, asks_retries(calls, by), at())
-    granted = sum(said.granted for said in given if isinstance(said, RetriesGranted))
+    granted = sum(message.granted for message in given if isinstance(message, RetriesGranted))
     assert granted <= 3 + 0.1 * sum(calls for calls, _ in asked) + 1e-6
 
 
@@ -226,7 +226,7 @@ def missing(attempt: int = 3) -> AttemptReturned:
 def test_when_no_endpoint_is_left_what_was_learned_is_looked_up_and_that_is_on_the_record() -> None:
     assert told(learner, trying, failure(refused), at()) == [then(refused, 0), looks()]
     assert told(learner, trying, failure(refused), full()) == [then(refused, 0)]
-    assert told(learner, fallen, Woken(), at()) == [looks()]
+    assert told(learner, fallen, WakeUp(), at()) == [looks()]
 
 
 def test_what_was_learned_is_the_answer_with_its_source_and_what_the_attempts_before_it_cost() -> None:
@@ -275,7 +275,7 @@ def test_a_cache_that_is_placed_first_is_asked_first_and_an_endpoint_after_it() 
 
 def test_after_the_deadline_nothing_is_looked_up() -> None:
     _, answer = told(learner, trying, failure(refused), at(60))
-    assert told(learner, fallen, Woken(), at(60)) == [answer]
+    assert told(learner, fallen, WakeUp(), at(60)) == [answer]
     assert isinstance(answer, ModelReplied)
     assert answer.tier == "rules"
 
@@ -311,8 +311,8 @@ def test_what_is_no_answer_any_more_is_not_used_again() -> None:
     stream = Stream("t", "w", "gateway/a/1")
     id_ = UUID(int=7)
 
-    def stored(reply: ModelReplied) -> Said:
-        return Said(stream, 3, id_, reply.kind, "gateway.replies", id_, encode(reply), b"", at=NOON)
+    def stored(reply: ModelReplied) -> StoredMessage:
+        return StoredMessage(stream, 3, id_, reply.kind, "gateway.replies", id_, encode(reply), b"", at=NOON)
 
     again = used_again(learns, stored(replied(confidence=0.9)), QUESTION)
     assert again is not None
@@ -320,7 +320,7 @@ def test_what_is_no_answer_any_more_is_not_used_again() -> None:
     assert (again.cost, again.tier, again.falls) == (Decimal(0), "cache", ())
     assert used_again(learns, stored(replied(confidence=0.1)), QUESTION) is None
     assert used_again(learns, stored(replied(tier="rules", confidence=0.9)), QUESTION) is None
-    assert used_again(learns, Said(stream, 3, id_, "x", "gateway.replies", id_, b"{}", b"", at=NOON), QUESTION) is None
+    assert used_again(learns, StoredMessage(stream, 3, id_, "x", "gateway.replies", id_, b"{}", b"", at=NOON), QUESTION) is None
 
 
 # Properties
@@ -352,15 +352,15 @@ def test_a_call_is_answered_within_its_deadline_and_a_tick_and_no_fall_lacks_a_r
     )
     decider, span = gateway(chain), data.draw(st.floats(0.1, 60))
     slots = st.sampled_from([at, full])
-    said: list[Message] = told(decider, [], asks(deadline=time(span)), data.draw(slots)(0))
+    message: list[Message] = told(decider, [], asks(deadline=time(span)), data.draw(slots)(0))
     now, attempts = 0.0, 0
-    while not isinstance(state := decider.fold(said), Settled):
-        out = said[-1]
+    while not isinstance(state := decider.fold(message), Settled):
+        out = message[-1]
         if not isinstance(out, AttemptStarted):
-            due = decider.wake_at(state)
-            assert due is not None and due <= time(span)
-            now = max(now, (due - NOON).total_seconds())
-            said += woken(decider, said, now)
+            resume_at = decider.wake_at(state)
+            assert resume_at is not None and resume_at <= time(span)
+            now = max(now, (resume_at - NOON).total_seconds())
+            message += woken(decider, message, now)
             continue
         attempts += 1
         assert out.deadline <= time(span)
@@ -368,17 +368,17 @@ def test_a_call_is_answered_within_its_deadline_and_a_tick_and_no_fall_lacks_a_r
         if out.tier == "cache":
             hit = data.draw(st.booleans())
             found = success(replied(attempts, tier="cache")) if hit else missing(attempts)
-            said += told(decider, said, found, data.draw(slots)(now))
+            message += told(decider, message, found, data.draw(slots)(now))
             continue
         reason = data.draw(st.sampled_from(REASONS))
         if reason == "lost":
-            said += woken(decider, said, now)
+            message += woken(decider, message, now)
             continue
         retry = now + data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
         failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST, "why", retry_at=retry) if retry else None
-        said += told(decider, said, failure(failed or fell(reason, attempts, detail="why")), data.draw(slots)(now))
-        assert len(said) < 100
-    last = said[-1]
+        message += told(decider, message, failure(failed or fell(reason, attempts, detail="why")), data.draw(slots)(now))
+        assert len(message) < 100
+    last = message[-1]
     assert isinstance(last, ModelReplied | ModelFailed)
     assert now <= span + 1e-5
     assert all(fall.reason and (fall.detail or fall.reason == "miss") for fall in last.falls)

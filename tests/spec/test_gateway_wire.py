@@ -26,8 +26,8 @@ def asks(**more: Any) -> CallModel:
 
 
 def chat(content: Any, finish: str | None = "stop", **message: Any) -> bytes:
-    said = {"role": "assistant", "content": content, **message}
-    return json.dumps({"id": "i", "model": "m", "choices": [{"message": said, "finish_reason": finish}]}).encode()
+    emitted = {"role": "assistant", "content": content, **message}
+    return json.dumps({"id": "i", "model": "m", "choices": [{"message": emitted, "finish_reason": finish}]}).encode()
 
 
 def responses(*output: Any, **more: Any) -> bytes:
@@ -111,13 +111,13 @@ def test_a_response_that_failed_is_an_error() -> None:
 
 def test_reasoning_before_an_answer_is_not_the_answer() -> None:
     reasoning = {"type": "reasoning", "summary": []}
-    said = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
-    assert read("responses", responses(reasoning, said), asks()).text == "a"
+    message = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    assert read("responses", responses(reasoning, message), asks()).text == "a"
 
 
 def test_what_was_cut_for_length_says_so_in_both_forms() -> None:
-    said = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
-    cut = responses(said, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
+    message = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+    cut = responses(message, status="incomplete", incomplete_details={"reason": "max_output_tokens"})
     assert read("responses", cut, asks()).finish_reason == "length"
     assert read("chat", chat("a", "length"), asks()).finish_reason == "length"
 

@@ -15,7 +15,6 @@ import pytest
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import RejectReply
-from contracts.message import Message
 from contracts.planner import (
     ExpireWorkflow,
     PlanCancelNoted,
@@ -33,11 +32,12 @@ from contracts.plans import Plan, Step
 from contracts.results import Contribution, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from hansard.decider import Context, WakeUp
+from hansard.message import Message
 from services.planner import state
 from services.planner.app import ROLES, BadWorker, build, workers_of
 from services.planner.decider import planner
 from services.planner.graph import Graph, graph_of, problems
-from shared.decider import Context, Woken
 from shared.settings import Settings
 from tests.told import HERE, NOON, told
 
@@ -90,42 +90,42 @@ def rejected(name: str, **more: Any) -> ClaimRejected:
 
 def dead(message: Message | None = None, **more: Any) -> DeadLettered:
     body = base64.b64encode(message.model_dump_json().encode()).decode() if message else None
-    given = {"service": "gateway", "reason": "poison", "detail": "boom", "attempts": 1, "door": False, "cause": "c"}
+    given = {"service": "gateway", "reason": "poison", "detail": "boom", "attempts": 1, "door": False, "causation_id": "c"}
     place = {"topic": "gateway.commands", "partition": 0, "offset": 0, "timestamp": 0, "hash": "0"}
     return DeadLettered(**{**given, **place, "message_kind": message.kind if message else "", "body": body, **more})
 
 
-def after(asked: RunPlan, *heard: Message) -> list[Message]:
+def after(asked: RunPlan, *received: Message) -> list[Message]:
     """All that was said after these were heard, one after the other."""
-    said: list[Message] = []
-    for message in (asked, *heard):
-        said += told(head, said, message)
-    return said
+    emitted: list[Message] = []
+    for message in (asked, *received):
+        emitted += told(head, emitted, message)
+    return emitted
 
 
-def then(asked: RunPlan, heard: Sequence[Message], when: Message, seconds: float = 0) -> list[Message]:
+def then(asked: RunPlan, message: Sequence[Message], when: Message, seconds: float = 0) -> list[Message]:
     """What is said to this so many seconds later."""
-    return told(head, after(asked, *heard), when, at(seconds))
+    return told(head, after(asked, *message), when, at(seconds))
 
 
 def at(seconds: float) -> Context:
     return replace(HERE, at=NOON + timedelta(seconds=seconds))
 
 
-def wakes(said: Sequence[Message]) -> float | None:
+def wakes(message: Sequence[Message]) -> float | None:
     """Seconds after noon at which it wants to be woken."""
-    due = head.wake_at(head.fold(said))
-    return None if due is None else (due - NOON).total_seconds()
+    resume_at = head.wake_at(head.fold(message))
+    return None if resume_at is None else (resume_at - NOON).total_seconds()
 
 
-def ends(said: Sequence[Message]) -> Message:
+def ends(message: Sequence[Message]) -> Message:
     """The one result in what was said."""
-    (result,) = [one for one in said if isinstance(one, WorkflowCompleted | WorkflowFailed | WorkflowCancelled)]
+    (result,) = [one for one in message if isinstance(one, WorkflowCompleted | WorkflowFailed | WorkflowCancelled)]
     return result
 
 
-def asked_for(said: Sequence[Message]) -> list[str]:
-    return [one.task for one in said if isinstance(one, PerformTask)]
+def asked_for(message: Sequence[Message]) -> list[str]:
+    return [one.task for one in message if isinstance(one, PerformTask)]
 
 
 one = run(step("draft"))
@@ -159,8 +159,8 @@ def test_a_plan_is_run_once() -> None:
 
 
 def test_a_worker_with_a_service_of_its_own_gets_the_task_there() -> None:
-    said = told(head, [], run(step("find", worker="retriever")))
-    assert said[-1] == task("find.1", service="retriever", role="retriever")
+    message = told(head, [], run(step("find", worker="retriever")))
+    assert message[-1] == task("find.1", service="retriever", role="retriever")
 
 
 @pytest.mark.parametrize(
@@ -210,45 +210,45 @@ def test_an_answer_is_checked() -> None:
 def test_a_check_knows_what_the_answer_was_to_rest_on() -> None:
     given: Any = {"facts": {"year": 2026}, "passages": [{"source": "rain.md", "text": "Rain falls."}, {"odd": 1}]}
     asked = run(step("draft", instructions="Write.", input=given, verify="judge"))
-    said = then(asked, [], answer("draft.1", sources=("rain.md",)))[-1]
-    assert isinstance(said, CheckClaim)
-    assert (said.facts, said.passages) == ({"year": 2026}, (Passage(source="rain.md", text="Rain falls."),))
-    assert (said.sources, said.judge, said.question) == (("rain.md",), True, "Write.\n\nRain.")
+    message = then(asked, [], answer("draft.1", sources=("rain.md",)))[-1]
+    assert isinstance(message, CheckClaim)
+    assert (message.facts, message.passages) == ({"year": 2026}, (Passage(source="rain.md", text="Rain falls."),))
+    assert (message.sources, message.judge, message.question) == (("rain.md",), True, "Write.\n\nRain.")
 
 
 def test_a_check_knows_which_call_gave_the_answer() -> None:
     for call in ("specialists/draft.1/1", None):
-        said = then(one, [], answer("draft.1", call=call))[-1]
-        assert isinstance(said, CheckClaim) and said.call == call
+        message = then(one, [], answer("draft.1", call=call))[-1]
+        assert isinstance(message, CheckClaim) and message.call == call
 
 
 def test_a_step_without_a_check_passes_with_its_answer() -> None:
-    said = then(run(step("draft", verify="none")), [], answer("draft.1"))
-    assert isinstance(said[0], StepAnswered) and said[0].passed
-    assert isinstance(ends(said), WorkflowCompleted)
+    message = then(run(step("draft", verify="none")), [], answer("draft.1"))
+    assert isinstance(message[0], StepAnswered) and message[0].passed
+    assert isinstance(ends(message), WorkflowCompleted)
 
 
 def test_the_next_step_starts_when_all_that_it_needs_has_passed() -> None:
-    heard = [answer("a.1"), answer("b.1"), passed("b.1")]
-    assert not any(isinstance(said, PerformTask) and said.task == "join.1" for said in after(fan, *heard))
-    assert asked_for(then(fan, heard, passed("a.1"))) == ["join.1"]
+    message = [answer("a.1"), answer("b.1"), passed("b.1")]
+    assert not any(isinstance(emitted, PerformTask) and emitted.task == "join.1" for emitted in after(fan, *message))
+    assert asked_for(then(fan, message, passed("a.1"))) == ["join.1"]
 
 
 def test_the_next_step_is_given_the_answers_of_those_it_needs_and_no_others() -> None:
     asked = run(step("a"), step("b", "a"), step("c", "b"))
     rain = Passage(source="rain.md", text="Rain falls.")
     found = answer("b.1", "B", sources=("rain.md",), passages=(rain,), data={"n": 1})
-    said = then(asked, [answer("a.1", "A"), passed("a.1"), found], passed("b.1"))[-1]
+    message = then(asked, [answer("a.1", "A"), passed("a.1"), found], passed("b.1"))[-1]
     given = Given(step="b", worker="writer", text="B", data={"n": 1}, sources=("rain.md",))
-    assert said == task("c.1", context=(given,), passages=(rain,))
+    assert message == task("c.1", context=(given,), passages=(rain,))
 
 
 def test_the_context_of_a_join_is_shortened_to_fit_one_message() -> None:
     texts = [answer(f"{name}.1", name * 500_000) for name in "ab"]
-    said = then(fan, [*texts, passed("a.1")], passed("b.1"))[-1]
-    assert isinstance(said, PerformTask)
-    assert all(given.text.endswith("more characters left out]") for given in said.context)
-    assert sum(len(given.text) for given in said.context) <= 120_000
+    message = then(fan, [*texts, passed("a.1")], passed("b.1"))[-1]
+    assert isinstance(message, PerformTask)
+    assert all(given.text.endswith("more characters left out]") for given in message.context)
+    assert sum(len(given.text) for given in message.context) <= 120_000
 
 
 def test_an_answer_that_is_rejected_is_tried_again_with_the_reasons() -> None:
@@ -259,8 +259,8 @@ def test_an_answer_that_is_rejected_is_tried_again_with_the_reasons() -> None:
 
 
 def test_a_step_that_used_up_its_attempts_has_failed_and_so_has_the_workflow() -> None:
-    said = then(run(step("draft", retries=0)), [answer("draft.1")], rejected("draft.1"))
-    assert said == [
+    message = then(run(step("draft", retries=0)), [answer("draft.1")], rejected("draft.1"))
+    assert message == [
         StepFailed(step="draft", attempt=1, reasons=("Too dry.",)),
         WorkflowFailed(
             request="r",
@@ -274,9 +274,9 @@ def test_a_step_that_used_up_its_attempts_has_failed_and_so_has_the_workflow() -
 
 
 def test_two_retries_are_three_attempts() -> None:
-    heard = [message for n in (1, 2, 3) for message in (answer(f"draft.{n}"), rejected(f"draft.{n}"))]
-    assert asked_for(after(one, *heard)) == ["draft.1", "draft.2", "draft.3"]
-    assert isinstance(ends(after(one, *heard)), WorkflowFailed)
+    received = [message for n in (1, 2, 3) for message in (answer(f"draft.{n}"), rejected(f"draft.{n}"))]
+    assert asked_for(after(one, *received)) == ["draft.1", "draft.2", "draft.3"]
+    assert isinstance(ends(after(one, *received)), WorkflowFailed)
 
 
 @pytest.mark.parametrize("reason", ["no-answer", "internal"])
@@ -284,15 +284,15 @@ def test_what_failed_for_a_passing_reason_is_tried_again_after_a_while(reason: s
     resting = StepRetried(step="draft", attempt=1, reasons=(reason,), resume_at=NOON + timedelta(seconds=2))
     assert then(one, [], failed("draft.1", reason)) == [resting]
     assert wakes(after(one, failed("draft.1", reason))) == 2
-    assert then(one, [failed("draft.1", reason)], Woken(), 1.9) == []
-    assert then(one, [failed("draft.1", reason)], Woken(), 2) == begun("draft", 2, feedback=(reason,))
+    assert then(one, [failed("draft.1", reason)], WakeUp(), 1.9) == []
+    assert then(one, [failed("draft.1", reason)], WakeUp(), 2) == begun("draft", 2, feedback=(reason,))
 
 
 @pytest.mark.parametrize("reason", ["unknown-role", "budget", "deadline"])
 def test_what_would_fail_again_is_not_tried_again(reason: str) -> None:
-    said = then(one, [], failed("draft.1", reason, cost=Decimal("0.1")))
-    assert said[0] == StepFailed(step="draft", attempt=1, reasons=(reason,), cost=Decimal("0.1"))
-    assert isinstance(ends(said), WorkflowFailed)
+    message = then(one, [], failed("draft.1", reason, cost=Decimal("0.1")))
+    assert message[0] == StepFailed(step="draft", attempt=1, reasons=(reason,), cost=Decimal("0.1"))
+    assert isinstance(ends(message), WorkflowFailed)
 
 
 def test_no_attempt_begins_when_the_deadline_would_pass_first() -> None:
@@ -302,8 +302,8 @@ def test_no_attempt_begins_when_the_deadline_would_pass_first() -> None:
 
 
 def test_a_worker_that_calls_its_task_off_has_not_done_it() -> None:
-    said = then(one, [], TaskCancelled(task="draft.1"))
-    assert said[0] == StepRetried(step="draft", attempt=1, reasons=("writer called the task off",))
+    message = then(one, [], TaskCancelled(task="draft.1"))
+    assert message[0] == StepRetried(step="draft", attempt=1, reasons=("writer called the task off",))
 
 
 # Answers that count no more
@@ -342,7 +342,7 @@ EVERYTHING = [
     TaskCancelled(task="draft.1"),
     passed("draft.1"),
     rejected("draft.1"),
-    Woken(),
+    WakeUp(),
     ExpireWorkflow(request="r", deadline=DEADLINE),
     CancelWorkflow(by="ada"),
     dead(),
@@ -350,10 +350,10 @@ EVERYTHING = [
 ]
 
 
-@pytest.mark.parametrize("heard", EVERYTHING, ids=lambda heard: heard.kind)
-def test_after_the_end_there_is_silence(heard: Message) -> None:
+@pytest.mark.parametrize("message", EVERYTHING, ids=lambda message: message.kind)
+def test_after_the_end_there_is_silence(message: Message) -> None:
     given = after(one, answer("draft.1"), passed("draft.1"))
-    assert told(head, given, heard, at(3600)) == []
+    assert told(head, given, message, at(3600)) == []
     assert wakes(given) is None
 
 
@@ -362,8 +362,8 @@ def test_after_the_end_there_is_silence(heard: Message) -> None:
 
 def test_failure_stops_what_depends_on_it_however_far_down() -> None:
     asked = run(step("a", retries=0), step("b", "a"), step("c", "b"), step("d", "a", "c"), step("free"))
-    said = then(asked, [answer("a.1")], rejected("a.1"))
-    assert said == [
+    message = then(asked, [answer("a.1")], rejected("a.1"))
+    assert message == [
         StepFailed(step="a", attempt=1, reasons=("Too dry.",)),
         StepSkipped(step="b", because=("a",)),
         StepSkipped(step="d", because=("a",)),
@@ -373,8 +373,8 @@ def test_failure_stops_what_depends_on_it_however_far_down() -> None:
 
 def test_branches_that_do_not_need_it_finish_and_then_the_workflow_fails_with_what_was_achieved() -> None:
     asked = run(step("a", retries=0), step("b", "a"), step("free"))
-    said = then(asked, [answer("a.1"), rejected("a.1"), answer("free.1")], passed("free.1"))
-    result = ends(said)
+    message = then(asked, [answer("a.1"), rejected("a.1"), answer("free.1")], passed("free.1"))
+    result = ends(message)
     assert isinstance(result, WorkflowFailed) and result.reason == "step-failed"
     assert result.partial == (Contribution(step="free", worker="writer", tier="primary", model="m"),)
 
@@ -395,9 +395,9 @@ def test_without_any_of_its_answers_a_workflow_has_failed() -> None:
 
 
 def test_the_answer_of_one_step_is_the_result_with_who_had_a_part_in_it() -> None:
-    heard = [answer("draft.1", "Draft", confidence=0.9, sources=("x", "y")), passed("draft.1", cost=Decimal("0.5"))]
-    said = then(chain, [*heard, answer("edit.1", "Edited", sources=("y", "z"), data=[1])], passed("edit.1", confidence=0.7))
-    assert said == [
+    message = [answer("draft.1", "Draft", confidence=0.9, sources=("x", "y")), passed("draft.1", cost=Decimal("0.5"))]
+    emitted = then(chain, [*message, answer("edit.1", "Edited", sources=("y", "z"), data=[1])], passed("edit.1", confidence=0.7))
+    assert emitted == [
         StepPassed(step="edit", attempt=1, by=("empty",), confidence=0.7),
         WorkflowCompleted(
             request="r",
@@ -420,8 +420,8 @@ def test_the_answer_of_one_step_is_the_result_with_who_had_a_part_in_it() -> Non
 
 def test_several_answers_are_joined_under_their_steps_in_plan_order() -> None:
     asked = run(step("a"), step("b"), step("c"), answer=("c", "a"))
-    heard = [message for name in "cba" for message in (answer(f"{name}.1", name.upper(), data=name), passed(f"{name}.1"))]
-    result = ends(after(asked, *heard))
+    received = [message for name in "cba" for message in (answer(f"{name}.1", name.upper(), data=name), passed(f"{name}.1"))]
+    result = ends(after(asked, *received))
     assert isinstance(result, WorkflowCompleted)
     assert result.text == "## a\n\nA\n\n## c\n\nC"
     assert result.data == {"a": "a", "c": "c"}
@@ -438,10 +438,10 @@ def test_the_lower_of_the_workers_and_the_judges_confidence_counts() -> None:
 
 
 def test_what_failed_attempts_cost_is_in_the_result() -> None:
-    said = after(one, answer("draft.1"), rejected("draft.1", cost=Decimal("0.01")), failed("draft.2", cost=Decimal("0.2")))
-    for heard in (Woken(), answer("draft.3"), passed("draft.3", cost=Decimal("0.02"))):
-        said += told(head, said, heard, at(5))
-    result = ends(said)
+    message = after(one, answer("draft.1"), rejected("draft.1", cost=Decimal("0.01")), failed("draft.2", cost=Decimal("0.2")))
+    for received in (WakeUp(), answer("draft.3"), passed("draft.3", cost=Decimal("0.02"))):
+        message += told(head, message, received, at(5))
+    result = ends(message)
     assert isinstance(result, WorkflowCompleted) and result.cost == Decimal("0.43")
 
 
@@ -450,9 +450,9 @@ def test_what_failed_attempts_cost_is_in_the_result() -> None:
 
 def test_no_step_starts_when_the_budget_is_spent() -> None:
     asked = run(step("a"), step("b", "a"), step("free"), budget=Decimal("0.1"))
-    said = then(asked, [answer("a.1")], passed("a.1"))
-    assert said[1:3] == [StepCancelled(step="free", because="budget"), CancelTask(task="free.1")]
-    result = ends(said)
+    message = then(asked, [answer("a.1")], passed("a.1"))
+    assert message[1:3] == [StepCancelled(step="free", because="budget"), CancelTask(task="free.1")]
+    result = ends(message)
     assert isinstance(result, WorkflowFailed) and result.reason == "budget"
     assert result.detail == "$0.1 of $0.1 were spent before step 'b' could start"
     assert wakes(after(asked, answer("a.1"), passed("a.1"))) is None
@@ -466,13 +466,13 @@ def test_the_last_answer_counts_whatever_it_cost() -> None:
 def test_a_budget_of_nothing_is_enough_for_what_costs_nothing() -> None:
     asked = run(step("a"), step("b", "a"), budget=Decimal(0))
     free = Decimal(0)
-    said = after(asked, answer("a.1", cost=free), passed("a.1"), answer("b.1", cost=free), passed("b.1"))
-    assert isinstance(ends(said), WorkflowCompleted)
+    message = after(asked, answer("a.1", cost=free), passed("a.1"), answer("b.1", cost=free), passed("b.1"))
+    assert isinstance(ends(message), WorkflowCompleted)
 
 
 def test_a_task_knows_what_is_left_of_the_budget() -> None:
-    said = then(run(step("a"), step("b", "a"), budget=Decimal("0.25")), [answer("a.1")], passed("a.1"))[-1]
-    assert isinstance(said, PerformTask) and said.budget == Decimal("0.15")
+    message = then(run(step("a"), step("b", "a"), budget=Decimal("0.25")), [answer("a.1")], passed("a.1"))[-1]
+    assert isinstance(message, PerformTask) and message.budget == Decimal("0.15")
 
 
 def test_a_retry_is_not_begun_beyond_the_budget() -> None:
@@ -485,46 +485,46 @@ expire = ExpireWorkflow(request="r", deadline=DEADLINE)
 
 def test_a_plan_that_runs_wakes_at_its_deadline() -> None:
     assert wakes(after(one)) == wakes(after(one, answer("draft.1"))) == 3600
-    assert then(one, [], Woken(), 3599.9) == []
+    assert then(one, [], WakeUp(), 3599.9) == []
 
 
-@pytest.mark.parametrize(("when", "seconds"), [(Woken(), 3600), (Woken(), 5 * 3600), (expire, 3600)])
+@pytest.mark.parametrize(("when", "seconds"), [(WakeUp(), 3600), (WakeUp(), 5 * 3600), (expire, 3600)])
 def test_at_the_deadline_what_is_under_way_is_called_off_and_the_workflow_fails_with_what_was_achieved(
     when: Message, seconds: float
 ) -> None:
     asked = run(step("a"), step("b"), step("c"), step("d", "c"))
-    said = then(asked, [answer("a.1"), passed("a.1"), answer("b.1")], when, seconds)
-    assert said[:3] == [
+    message = then(asked, [answer("a.1"), passed("a.1"), answer("b.1")], when, seconds)
+    assert message[:3] == [
         StepCancelled(step="b", because="deadline"),
         StepCancelled(step="c", because="deadline"),
         CancelTask(task="c.1"),
     ]
-    result = said[3]
+    result = message[3]
     assert isinstance(result, WorkflowFailed) and result.reason == "deadline"
     assert [part.step for part in result.partial] == ["a"]
-    assert len(said) == 4
+    assert len(message) == 4
 
 
 def test_the_deadline_comes_before_all_else_that_is_due() -> None:
     asked = run(step("a", timeout=60), step("b"))
-    said = then(asked, [failed("b.1")], Woken(), 3600)
-    assert said[:3] == [
+    message = then(asked, [failed("b.1")], WakeUp(), 3600)
+    assert message[:3] == [
         StepCancelled(step="a", because="deadline"),
         CancelTask(task="a.1"),
         StepCancelled(step="b", because="deadline"),
     ]
-    assert isinstance(said[3], WorkflowFailed) and len(said) == 4
+    assert isinstance(message[3], WorkflowFailed) and len(message) == 4
 
 
 def test_what_is_answered_in_time_counts_although_its_wake_up_is_late() -> None:
     """A deadline ends where the wake-up stands in the stream, not by comparing clocks."""
-    said = told(head, after(one, answer("draft.1")), passed("draft.1"), at(3700))
-    assert isinstance(ends(said), WorkflowCompleted)
+    message = told(head, after(one, answer("draft.1")), passed("draft.1"), at(3700))
+    assert isinstance(ends(message), WorkflowCompleted)
 
 
 def test_a_task_is_called_off_where_it_is_done() -> None:
-    said = then(run(step("find", worker="retriever")), [], Woken(), 3600)
-    assert said[1] == CancelTask(task="find.1", service="retriever")
+    message = then(run(step("find", worker="retriever")), [], WakeUp(), 3600)
+    assert message[1] == CancelTask(task="find.1", service="retriever")
 
 
 def test_a_plan_that_never_came_ends_under_its_own_request_when_the_router_tells_that_its_deadline_has_passed() -> None:
@@ -551,21 +551,21 @@ def test_a_step_without_a_timeout_waits_for_no_time_of_its_own() -> None:
 
 def test_a_tasks_deadline_is_never_after_the_workflows() -> None:
     asked = run(step("a", timeout=7 * 86400))
-    said = told(head, [], asked)
-    assert isinstance(said[1], PerformTask) and said[1].deadline == DEADLINE
-    assert wakes(said) == 3600
+    message = told(head, [], asked)
+    assert isinstance(message[1], PerformTask) and message[1].deadline == DEADLINE
+    assert wakes(message) == 3600
 
 
 def test_a_timeout_shorter_than_any_clock_tells_still_lies_ahead() -> None:
     asked = run(step("a", timeout=1e-9, retries=20))
     assert wakes(after(asked)) == pytest.approx(1e-6)
-    assert asked_for(then(asked, [], Woken(), 60)) == ["a.2"]
+    assert asked_for(then(asked, [], WakeUp(), 60)) == ["a.2"]
 
 
 def test_an_attempt_that_takes_too_long_is_called_off_and_tried_again() -> None:
     asked = run(step("a", timeout=60))
-    assert then(asked, [], Woken(), 59.9) == []
-    assert then(asked, [], Woken(), 61) == [
+    assert then(asked, [], WakeUp(), 59.9) == []
+    assert then(asked, [], WakeUp(), 61) == [
         CancelTask(task="a.1"),
         StepRetried(step="a", attempt=1, reasons=("it was not done within 60 seconds",)),
         *begun("a", 2, feedback=("it was not done within 60 seconds",), deadline=NOON + timedelta(seconds=121)),
@@ -574,14 +574,14 @@ def test_an_attempt_that_takes_too_long_is_called_off_and_tried_again() -> None:
 
 def test_a_check_that_takes_too_long_has_no_task_to_call_off() -> None:
     asked = run(step("a", timeout=60, retries=0))
-    said = then(asked, [answer("a.1")], Woken(), 60)
-    assert said[0] == StepFailed(step="a", attempt=1, reasons=("it was not done within 60 seconds",))
-    assert isinstance(said[1], WorkflowFailed) and len(said) == 2
+    message = then(asked, [answer("a.1")], WakeUp(), 60)
+    assert message[0] == StepFailed(step="a", attempt=1, reasons=("it was not done within 60 seconds",))
+    assert isinstance(message[1], WorkflowFailed) and len(message) == 2
 
 
 def test_an_optional_step_that_takes_too_long_is_called_off_and_the_others_go_on() -> None:
     asked = run(step("a", timeout=60, retries=0, optional=True), step("b", "a"), step("c"))
-    assert then(asked, [], Woken(), 60) == [
+    assert then(asked, [], WakeUp(), 60) == [
         CancelTask(task="a.1"),
         StepFailed(step="a", attempt=1, reasons=("it was not done within 60 seconds",)),
         StepSkipped(step="b", because=("a",)),
@@ -593,21 +593,21 @@ def test_all_that_is_due_is_handled_at_one_wake_up_the_earliest_first() -> None:
     asked = run(step("a", timeout=60), step("b", timeout=30), step("c"), step("d", timeout=600))
     given = after(asked, failed("c.1"))
     assert wakes(given) == 2
-    said = told(head, given, Woken(), at(300))
-    assert asked_for(said) == ["c.2", "b.2", "a.2"]
-    assert wakes([*given, *said]) == 330, "of b, which began again"
+    message = told(head, given, WakeUp(), at(300))
+    assert asked_for(message) == ["c.2", "b.2", "a.2"]
+    assert wakes([*given, *message]) == 330, "of b, which began again"
 
 
 def test_a_task_that_ran_into_its_own_timeout_is_tried_again_at_once() -> None:
-    said = then(run(step("a", timeout=60)), [], failed("a.1", "deadline"))
-    assert asked_for(said) == ["a.2"]
+    message = then(run(step("a", timeout=60)), [], failed("a.1", "deadline"))
+    assert asked_for(message) == ["a.2"]
 
 
 def test_a_failure_and_a_timeout_of_one_attempt_count_once_whichever_comes_first() -> None:
     asked = run(step("a", timeout=60))
     given = after(asked, failed("a.1", "deadline"))
-    assert told(head, [*given, *told(head, given, Woken(), at(59))], Woken(), at(59)) == []
-    given = [*after(asked), *then(asked, [], Woken(), 60)]
+    assert told(head, [*given, *told(head, given, WakeUp(), at(59))], WakeUp(), at(59)) == []
+    given = [*after(asked), *then(asked, [], WakeUp(), 60)]
     for late in (failed("a.1", "deadline"), TaskCancelled(task="a.1"), answer("a.1")):
         assert told(head, given, late, at(60)) == []
 
@@ -616,18 +616,18 @@ def test_a_retry_that_is_due_together_with_the_timeout_before_it_begins_once() -
     asked = run(step("a", timeout=60))
     given = [*after(asked), *told(head, after(asked), failed("a.1"), at(58))]
     assert wakes(given) == 60
-    assert asked_for(told(head, given, Woken(), at(60))) == ["a.2"]
+    assert asked_for(told(head, given, WakeUp(), at(60))) == ["a.2"]
 
 
 def test_a_timeout_after_the_end_of_its_attempt_is_silent() -> None:
     asked = run(step("a", timeout=60), step("b"))
-    assert then(asked, [answer("a.1"), passed("a.1")], Woken(), 60) == []
+    assert then(asked, [answer("a.1"), passed("a.1")], WakeUp(), 60) == []
 
 
 def test_a_wake_up_ends_a_workflow_whose_budget_is_spent_once() -> None:
     asked = run(step("a"), step("b"), step("c"), budget=Decimal("0.1"))
     given = after(asked, failed("a.1"), failed("b.1", cost=Decimal("0.1")))
-    result = ends(told(head, given, Woken(), at(3)))
+    result = ends(told(head, given, WakeUp(), at(3)))
     assert isinstance(result, WorkflowFailed) and result.reason == "budget"
 
 
@@ -649,7 +649,7 @@ def test_after_a_cancel_nothing_wakes() -> None:
     asked = run(step("a", timeout=60), step("b"))
     given = after(asked, failed("b.1"), cancel)
     assert wakes(given) is None
-    assert told(head, given, Woken(), at(60)) == []
+    assert told(head, given, WakeUp(), at(60)) == []
 
 
 def test_a_cancel_that_overtakes_its_plan_is_remembered() -> None:
@@ -676,11 +676,11 @@ def test_a_cancel_that_overtakes_its_plan_is_remembered() -> None:
     ],
 )
 def test_what_cannot_be_heard_ends_the_workflow_that_waits_for_it(lost: DeadLettered) -> None:
-    said = then(one, [], lost)
-    result = ends(said)
+    message = then(one, [], lost)
+    result = ends(message)
     assert isinstance(result, WorkflowFailed) and result.reason == "dead-letter"
     assert "boom" in result.detail
-    assert CancelTask(task="draft.1") in said
+    assert CancelTask(task="draft.1") in message
 
 
 def test_nobody_waits_for_what_was_said_about_an_answer_that_is_rejected() -> None:

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.control import CancelWorkflow
-from contracts.message import Message
 from contracts.planner import (
     ExpireWorkflow,
     PlanStarted,
@@ -31,10 +30,11 @@ from contracts.plans import Plan, Step
 from contracts.results import Result, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
+from hansard.decider import WakeUp
+from hansard.message import Message
 from services.planner.decider import planner
 from services.planner.graph import problems
-from services.planner.state import Case, parts_of
-from shared.decider import Woken
+from services.planner.state import PlanState, parts_of
 from tests.told import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}
@@ -46,32 +46,32 @@ HEAD = planner(WORKERS, "p1")
 class Story:
     """A planner that is told one thing after another, each decided twice. Its time moves on only when it is told to."""
 
-    case: Case = HEAD.initial
-    said: list[Message] = field(default_factory=list)
+    case: PlanState = HEAD.initial
+    messages: list[Message] = field(default_factory=list)
     now: datetime = NOON
 
-    def hear(self, message: Message) -> list[Message]:
+    def process(self, message: Message) -> list[Message]:
         context = replace(HERE, at=self.now)
-        said, again = (list(HEAD.decide(self.case, message, context)) for _ in range(2))
-        assert said == again
-        self.case = HEAD.fold(said, self.case)
-        self.said += said
-        return said
+        emitted, again = (list(HEAD.decide(self.case, message, context)) for _ in range(2))
+        assert emitted == again
+        self.case = HEAD.fold(emitted, self.case)
+        self.messages += emitted
+        return emitted
 
     @property
-    def due(self) -> datetime | None:
+    def wake_at(self) -> datetime | None:
         return HEAD.wake_at(self.case)
 
     def wake(self, late: timedelta = timedelta()) -> list[Message]:
         """Lets its time come: an early wake-up says nothing, and after one that is not nothing is due any more."""
-        assert self.due is not None
-        assert self.due == HEAD.wake_at(HEAD.fold(self.said))
-        if self.now < self.due:
-            assert self.hear(Woken()) == []
-        self.now = max(self.now, self.due) + late
-        said = self.hear(Woken())
-        assert said and (self.due is None or self.due > self.now)
-        return said
+        assert self.wake_at is not None
+        assert self.wake_at == HEAD.wake_at(HEAD.fold(self.messages))
+        if self.now < self.wake_at:
+            assert self.process(WakeUp()) == []
+        self.now = max(self.now, self.wake_at) + late
+        message = self.process(WakeUp())
+        assert message and (self.wake_at is None or self.wake_at > self.now)
+        return message
 
 
 @st.composite
@@ -99,9 +99,9 @@ chances = st.integers(0, 2**32).map(Random)
 budgets = st.sampled_from([None, Decimal(0), Decimal("0.25"), Decimal(5)])
 
 
-def world(chance: Random, said: Message) -> Iterator[Message]:
+def world(chance: Random, message: Message) -> Iterator[Message]:
     """What the other services make of what the planner said."""
-    match said:
+    match message:
         case PerformTask(task=task, role=role):
             yield chance.choice(
                 [
@@ -125,26 +125,26 @@ def world(chance: Random, said: Message) -> Iterator[Message]:
 def told_in_any_order(chance: Random, asked: RunPlan, *more: Message, late: int = 0) -> Story:
     """Until nothing is on its way and nothing is due: delivered in any order, some of it twice. What a step waits for may
     come while much is on its way, and a wake-up up to so many seconds `late`."""
-    story, on_its_way, heard = Story(), [asked, *more], list[Message]()
-    while on_its_way or story.due:
-        if story.due and (not on_its_way or (story.due < DEADLINE and chance.random() < 0.1)):
-            said = story.wake(timedelta(seconds=chance.randint(0, late)))
+    story, on_its_way, received = Story(), [asked, *more], list[Message]()
+    while on_its_way or story.wake_at:
+        if story.wake_at and (not on_its_way or (story.wake_at < DEADLINE and chance.random() < 0.1)):
+            emitted = story.wake(timedelta(seconds=chance.randint(0, late)))
         else:
-            again = heard and chance.random() < 0.1
-            message = chance.choice(heard) if again else on_its_way.pop(chance.randrange(len(on_its_way)))
-            heard.append(message)
-            said = story.hear(message)
-        assert story.due == earliest(story.said)
-        for message in said:
+            again = received and chance.random() < 0.1
+            message = chance.choice(received) if again else on_its_way.pop(chance.randrange(len(on_its_way)))
+            received.append(message)
+            emitted = story.process(message)
+        assert story.wake_at == earliest(story.messages)
+        for message in emitted:
             on_its_way += world(chance, message)
     return story
 
 
-def earliest(said: list[Message]) -> datetime | None:
+def earliest(message: list[Message]) -> datetime | None:
     """The earliest of all times in what was said, by looking at all of it."""
     deadline: datetime | None = None
     times: dict[str, datetime] = {}
-    for one in said:
+    for one in message:
         match one:
             case PlanStarted():
                 deadline = one.deadline
@@ -164,7 +164,7 @@ def earliest(said: list[Message]) -> datetime | None:
 
 
 def results(story: Story) -> list[Result]:
-    return [said for said in story.said if isinstance(said, Result)]
+    return [message for message in story.messages if isinstance(message, Result)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -195,8 +195,8 @@ def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random,
     passed: set[str] = set()
     settled: list[str] = []
     attempts: dict[str, int] = {}
-    for said in story.said:
-        match said:
+    for message in story.messages:
+        match message:
             case PerformTask(task=task):
                 step, attempt = parts_of(task)
                 assert needs[step] <= passed
@@ -219,35 +219,37 @@ def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random,
 def test_nothing_is_left_behind_under_way(chance: Random, plan: Plan) -> None:
     """Every task that was asked for is answered or called off, and no time is waited for."""
     story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
-    heard: list[Message] = []
+    received: list[Message] = []
     stop = chance.randint(1, 30)
     while not results(story):
         if not on_its_way:
-            on_its_way += [answer for said in story.wake() for answer in world(chance, said)]
+            on_its_way += [answer for emitted in story.wake() for answer in world(chance, emitted)]
             continue
-        message = on_its_way.pop(chance.randrange(len(on_its_way))) if len(heard) != stop else CancelWorkflow(by="ada")
-        heard.append(message)
-        for said in story.hear(message):
-            on_its_way += world(chance, said)
-    asked = {said.task for said in story.said if isinstance(said, PerformTask)}
-    ended = {m.task for m in [*heard, *story.said] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)}
+        message = on_its_way.pop(chance.randrange(len(on_its_way))) if len(received) != stop else CancelWorkflow(by="ada")
+        received.append(message)
+        for emitted in story.process(message):
+            on_its_way += world(chance, emitted)
+    asked = {emitted.task for emitted in story.messages if isinstance(emitted, PerformTask)}
+    ended = {
+        m.task for m in [*received, *story.messages] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)
+    }
     assert asked <= ended
-    assert story.due is None
+    assert story.wake_at is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(chances, plans())
 def test_a_message_heard_again_says_nothing(chance: Random, plan: Plan) -> None:
     story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
-    while on_its_way or story.due:
+    while on_its_way or story.wake_at:
         if on_its_way:
             message = on_its_way.pop(chance.randrange(len(on_its_way)))
-            heard = story.hear(message)
+            received = story.process(message)
         else:
-            message, heard = Woken(), story.wake()
-        for said in heard:
-            on_its_way += world(chance, said)
-        assert story.hear(message) == []
+            message, received = WakeUp(), story.wake()
+        for emitted in received:
+            on_its_way += world(chance, emitted)
+        assert story.process(message) == []
 
 
 names = st.sampled_from(["a", "b", "c", "z"])
@@ -260,10 +262,10 @@ names = st.sampled_from(["a", "b", "c", "z"])
 def test_a_plan_runs_or_is_refused_with_reasons_and_never_in_between(steps: list[Step]) -> None:
     plan = Plan(steps=tuple(steps))
     story = Story()
-    said = story.hear(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
-    refused = [one for one in said if isinstance(one, WorkflowFailed)]
+    message = story.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
+    refused = [one for one in message if isinstance(one, WorkflowFailed)]
     assert bool(refused) == bool(problems(plan, WORKERS))
-    assert refused or any(isinstance(one, PerformTask) for one in said)
+    assert refused or any(isinstance(one, PerformTask) for one in message)
 
 
 # Cost
@@ -292,8 +294,8 @@ def all_goes_well(plan: Plan) -> Story:
     story = Story()
     on_its_way: list[Message] = [RunPlan(goal="g", plan=plan, deadline=DEADLINE)]
     for message in on_its_way:
-        for said in story.hear(message):
-            match said:
+        for emitted in story.process(message):
+            match emitted:
                 case PerformTask(task=task):
                     on_its_way.append(TaskAnswered(task=task, role="writer", text=task, tier="t", model="m", cost=Decimal(0)))
                 case CheckClaim(check=check):
@@ -338,7 +340,7 @@ def test_four_times_the_steps_cost_four_times_the_calls_and_not_sixteen(shape: C
 @pytest.mark.parametrize("shape", [fan_out, timed, chain])
 def test_no_state_is_copied_whole_for_every_message(shape: Callable[[int], Plan]) -> None:
     """Eight times the steps: about 8 times the time, where a copy for each message would take up to 64 times."""
-    short, long = all_goes_well(shape(250)).said, all_goes_well(shape(2_000)).said
+    short, long = all_goes_well(shape(250)).messages, all_goes_well(shape(2_000)).messages
     assert cpu_seconds(lambda: HEAD.fold(long)) < 20 * cpu_seconds(lambda: HEAD.fold(short))
 
 
@@ -346,7 +348,7 @@ def times_out(n: int) -> Callable[[], object]:
     """A wake-up that finds all of n parallel steps due."""
     plan = Plan(steps=tuple(Step(id=f"s{k}", worker="writer", timeout=1 + k * 37 % n) for k in range(n)))
     story = Story()
-    story.hear(RunPlan(goal="g", plan=plan, deadline=DEADLINE + timedelta(days=1)))
+    story.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE + timedelta(days=1)))
     return lambda: story.wake(timedelta(seconds=n))
 
 
@@ -355,5 +357,5 @@ def test_a_wake_up_at_which_four_times_the_steps_are_due_costs_four_times_the_ca
 
 
 def test_to_know_when_to_wake_costs_no_look_at_the_steps() -> None:
-    few, many = (HEAD.fold(all_goes_well(timed(n)).said[: n // 2]) for n in (100, 1_600))
+    few, many = (HEAD.fold(all_goes_well(timed(n)).messages[: n // 2]) for n in (100, 1_600))
     assert calls(lambda: HEAD.wake_at(few)) == calls(lambda: HEAD.wake_at(many))

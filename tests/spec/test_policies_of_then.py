@@ -12,19 +12,19 @@ import pytest
 from pydantic import SecretStr
 
 from contracts.gateway import CallModel, ChatMessage
-from contracts.message import Message
 from contracts.planner import RunPlan
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
 from contracts.specialists import PerformTask
+from hansard.decider import Decider, WakeUp
+from hansard.message import Message
 from infra.cli.running import services
 from services.gateway import config
 from services.gateway.config import Chain, Price, chain
 from services.router import app as router_app
 from services.router.policy import Policy, Prices, policy_of_then
 from services.router.rules import RULES
-from shared.decider import Decider, Woken
 from shared.policy import canonical, is_behind, version_of
 from shared.service import Service
 from shared.settings import Settings
@@ -87,7 +87,7 @@ def test_a_decider_made_of_what_is_kept_decides_as_it_did(then: Settings, name: 
     assert made.policy == old.decider.policy != new.decider.policy
 
     def says(decider: Decider[Any]) -> list[list[Message]]:
-        return [told(decider, [], heard) for heard in ASKED[name]]
+        return [told(decider, [], message) for message in ASKED[name]]
 
     assert says(made) == says(old.decider) != says(new.decider)
 
@@ -100,7 +100,7 @@ def test_a_chain_made_of_what_is_kept_decides_as_it_did(then: Settings) -> None:
 
     def says(decider: Decider[Any]) -> list[Message]:
         given = [*told(decider, [], CALL)]
-        return [*given, *told(decider, given, Woken())]
+        return [*given, *told(decider, given, WakeUp())]
 
     assert says(made) == says(old.decider) != says(new.decider)
     assert says(made)[0] == accepted
@@ -126,8 +126,8 @@ def test_what_is_said_names_the_policy_of_then_whatever_the_code_is_called_today
     decider = again(service, THEN)
     assert decider.policy == THEN
     given = told(decider, [], CALL) if name == "gateway" else []
-    said = [one for heard in ASKED.get(name, [Woken()]) for one in told(decider, given, heard, OVER if given else HERE)]
-    assert {one.policy for one in said if hasattr(one, "policy")} == ({THEN} if name != "specialists" else set())
+    message = [one for received in ASKED.get(name, [WakeUp()]) for one in told(decider, given, received, OVER if given else HERE)]
+    assert {one.policy for one in message if hasattr(one, "policy")} == ({THEN} if name != "specialists" else set())
 
 
 def test_nothing_secret_is_kept(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +157,9 @@ def routed(policy: Policy, kept: Policy, rules: Mapping[str, Any]) -> RequestRou
     made = router_app.serving(replace(policy, rules=rules)).basis
     assert made is not None
     decider = made.decider(kept.version, json.loads(canonical(kept.data)))
-    said, *_ = decider.decide(decider.initial, SubmitRequest(type="calculate_tax", data={"amount": 5}), HERE)
-    assert isinstance(said, RequestRouted)
-    return said
+    message, *_ = decider.decide(decider.initial, SubmitRequest(type="calculate_tax", data={"amount": 5}), HERE)
+    assert isinstance(message, RequestRouted)
+    return message
 
 
 def test_a_rule_that_was_added_since_answers_nothing_of_then() -> None:

@@ -7,17 +7,17 @@ import pytest
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered, DeadReason
-from contracts.message import Message
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted, RequestRouted
+from hansard.decider import CannotProcess, WakeUp
+from hansard.message import Message
 from services.router import plans
 from services.router.app import build
 from services.router.decider import router
 from services.router.policy import Policy, Prices
-from shared.decider import TurnedAway, Woken
 from shared.settings import Settings
 from tests.told import HERE, NOON, told
 
@@ -38,7 +38,7 @@ def dead(reason: DeadReason, message: type[Message] = SubmitRequest, service: st
         door=True,
         message_kind=message.kind,
         message_id="req-1",
-        cause="c",
+        causation_id="c",
         topic="requests",
         partition=0,
         offset=7,
@@ -47,19 +47,19 @@ def dead(reason: DeadReason, message: type[Message] = SubmitRequest, service: st
     )
 
 
-def refusal(said: list[Message]) -> tuple[str, str]:
-    (only,) = said
+def refusal(message: list[Message]) -> tuple[str, str]:
+    (only,) = message
     assert isinstance(only, WorkflowRefused)
     assert only.request == "req-1"
     return only.reason, only.detail
 
 
-def run(said: list[Message]) -> tuple[RequestRouted, RunPlan]:
-    routed, plan = said
+def run(message: list[Message]) -> tuple[RequestRouted, RunPlan]:
+    routed, plan = message
     assert isinstance(routed, RequestRouted)
     assert isinstance(plan, RunPlan)
     assert plan.request == "req-1"
-    assert case.wake_at(case.fold(said)) == plan.deadline
+    assert case.wake_at(case.fold(message)) == plan.deadline
     assert (routed.path, routed.policy) == ("llm", policy.version)
     return routed, plan
 
@@ -239,7 +239,7 @@ def test_a_deadline_beyond_a_year_is_refused() -> None:
 
 
 def woken(given: list[Message], after: timedelta = policy.within) -> list[Message]:
-    return told(case, given, Woken(), replace(HERE, at=NOON + after))
+    return told(case, given, WakeUp(), replace(HERE, at=NOON + after))
 
 
 @pytest.mark.parametrize("late", [timedelta(), timedelta(days=3)])
@@ -260,7 +260,7 @@ def test_only_what_was_handed_over_wakes(given: list[Message]) -> None:
 
 @pytest.mark.parametrize("given", [handed_over, completed, [*handed_over, expired]], ids=["handed over", "answered", "expired"])
 def test_a_second_request_on_a_workflow_is_turned_away(given: list[Message]) -> None:
-    with pytest.raises(TurnedAway) as away:
+    with pytest.raises(CannotProcess) as away:
         told(case, given, free)
     assert away.value.reason == "correlation-in-use"
 
@@ -275,7 +275,7 @@ def test_a_second_cancel_adds_nothing() -> None:
 
 
 def test_a_cancelled_workflow_takes_no_further_request() -> None:
-    with pytest.raises(TurnedAway):
+    with pytest.raises(CannotProcess):
         told(case, [noted, *told(case, [noted], tax)], free)
 
 

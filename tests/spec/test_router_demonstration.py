@@ -58,7 +58,7 @@ def test_each_goes_its_way(type_: str, data: dict[str, Any], path: str, cost: De
 
 
 def test_together_six_of_ten_cost_nothing() -> None:
-    events = [(n, said) for n, ten in enumerate(TEN) for said in told(case, [], SubmitRequest(type=ten[0], data=ten[1]))]
+    events = [(n, message) for n, ten in enumerate(TEN) for message in told(case, [], SubmitRequest(type=ten[0], data=ten[1]))]
     seen = summary(cases(events))
     assert (seen.total_requests, seen.deterministic, seen.llm_calls) == (10, 6, 4)
     assert (seen.deterministic_pct, seen.total_cost, seen.avg_cost_per_request) == (

@@ -5,20 +5,20 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.codec import encode
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
+from hansard.codec import encode
+from hansard.message import Message
 from services.router.app import build, measured_in
 from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules.choice import Keywords, route_by_keyword
 from services.router.rules.rule import Rule
 from services.router.statistics import cases, patterns, prices, rule_for, summary
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import StoredMessage, Stream, StreamAppend
 from shared.settings import Settings
-from shared.store.memory import MemoryStore
-from shared.store.record import Said, Stream, Turn
 from tests.told import told
 
 case = router(Policy())
@@ -121,23 +121,23 @@ def test_a_price_has_two_digits_that_count_so_that_it_does_not_change_with_every
     assert prices(cases(events), enough=3) == {"classify_intent": Decimal("0.012")}
 
 
-async def record(store: MemoryStore, *messages: Message, workflow: str) -> None:
+async def record(store: InMemoryEventStore, *messages: Message, workflow: str) -> None:
     stream = Stream("default", workflow, "router")
-    said = [
-        Said(stream, n, uuid4(), message.kind, "router.events", uuid4(), encode(message), b"")
+    emitted = [
+        StoredMessage(stream, n, uuid4(), message.kind, "router.events", uuid4(), encode(message), b"")
         for n, message in enumerate(messages, 1)
     ]
-    assert (await store.append([Turn(stream, 0, 0, store.now(), said=said)])).accepted
+    assert (await store.append([StreamAppend(stream, 0, 0, store.now(), messages=emitted)])).accepted
 
 
 async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     service = build(Settings())
     assert service.informed is not None
     assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record tells nothing"
     for n in range(20):
-        _, *said = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "0.0007"))
-        await record(store, *said, workflow=str(n))
+        _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "0.0007"))
+        await record(store, *emitted, workflow=str(n))
     informed = await service.informed(store)
     routed = told(informed.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
@@ -148,13 +148,15 @@ async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
 
 
 async def test_only_the_end_of_the_record_is_read_and_what_nobody_understands_is_passed_over() -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     for n in range(40):
-        _, *said = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
-        await record(store, *said, workflow=str(n))
-        per = len(said)
+        _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
+        await record(store, *emitted, workflow=str(n))
+        per = len(emitted)
     known, odd = Stream("default", "0", "router"), Stream("default", "odd", "router")
-    first = (await store.load([known]))[known].said[0]
-    await store.append([Turn(odd, 0, 0, store.now(), said=[replace(first, stream=odd, id=uuid4(), data=b'{"path": 1}')])])
+    first = (await store.load([known]))[known].messages[0]
+    await store.append(
+        [StreamAppend(odd, 0, 0, store.now(), messages=[replace(first, stream=odd, id=uuid4(), data=b'{"path": 1}')])]
+    )
     assert await measured_in(store, 20 * per + 1) == {"classify_intent": Decimal(1)}
     assert await measured_in(store) == {"classify_intent": Decimal(5)}

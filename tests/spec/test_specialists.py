@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from contracts.gateway import CallModel, CancelCall, ChatMessage, Fall, ModelFailed, ModelReplied
-from contracts.message import Message
 from contracts.specialists import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import Passage
+from hansard.message import Message
 from services.specialists.app import build
 from services.specialists.decider import specialists
 from services.specialists.role import SHIPPED, SMALL, BadRole, Role, load, read
@@ -26,9 +26,9 @@ def asked(**more: Any) -> PerformTask:
 
 
 def call(**more: Any) -> CallModel:
-    (said,) = told(crew, [], asked(**more))
-    assert isinstance(said, CallModel)
-    return said
+    (message,) = told(crew, [], asked(**more))
+    assert isinstance(message, CallModel)
+    return message
 
 
 def body(**more: Any) -> str:
@@ -76,30 +76,30 @@ def test_the_reply_is_the_answer_with_all_that_it_cost() -> None:
 
 
 def test_an_answer_names_the_call_that_gave_it() -> None:
-    (said,) = told(crew, [call()], replied())
-    assert isinstance(said, TaskAnswered) and said.call == CALL
+    (message,) = told(crew, [call()], replied())
+    assert isinstance(message, TaskAnswered) and message.call == CALL
 
 
 def test_a_confidence_is_handed_on_and_never_made_up() -> None:
-    (said,) = told(crew, [call()], replied(confidence=0.4))
-    assert isinstance(said, TaskAnswered) and said.confidence == 0.4
+    (message,) = told(crew, [call()], replied(confidence=0.4))
+    assert isinstance(message, TaskAnswered) and message.confidence == 0.4
     assert answered.confidence is None
 
 
 def test_data_is_handed_on() -> None:
-    (said,) = told(crew, [call()], replied(data={"a": 1}))
-    assert isinstance(said, TaskAnswered) and said.data == {"a": 1}
+    (message,) = told(crew, [call()], replied(data={"a": 1}))
+    assert isinstance(message, TaskAnswered) and message.data == {"a": 1}
 
 
 def test_the_sources_are_those_that_the_text_cites() -> None:
     passages = (Passage(source="rain.md", text="Rain falls."), Passage(source="sun.md", text="Sun shines."))
-    (said,) = told(crew, [call(passages=passages)], replied(text="It falls [rain.md]."))
-    assert isinstance(said, TaskAnswered) and said.sources == ("rain.md",)
+    (message,) = told(crew, [call(passages=passages)], replied(text="It falls [rain.md]."))
+    assert isinstance(message, TaskAnswered) and message.sources == ("rain.md",)
 
 
 def test_sources_that_the_reply_names_itself_win() -> None:
-    (said,) = told(crew, [call()], replied(sources=("rain.md",)))
-    assert isinstance(said, TaskAnswered) and said.sources == ("rain.md",)
+    (message,) = told(crew, [call()], replied(sources=("rain.md",)))
+    assert isinstance(message, TaskAnswered) and message.sources == ("rain.md",)
 
 
 def test_where_no_model_answered_the_task_has_failed_and_says_why() -> None:
@@ -113,8 +113,8 @@ def test_where_no_model_answered_the_task_has_failed_and_says_why() -> None:
 
 
 def test_a_call_out_of_time_is_a_task_out_of_time() -> None:
-    (said,) = told(crew, [call()], ModelFailed(call=CALL, reason="deadline"))
-    assert isinstance(said, TaskFailed) and said.reason == "deadline"
+    (message,) = told(crew, [call()], ModelFailed(call=CALL, reason="deadline"))
+    assert isinstance(message, TaskFailed) and message.reason == "deadline"
 
 
 def test_a_role_that_nobody_has_is_a_failure_that_names_those_there_are() -> None:
@@ -133,9 +133,9 @@ def test_a_cancel_that_overtakes_its_task_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("end", [answered, cancelled, TaskFailed(task="draft.1", role="poet", reason="no-answer", detail="")])
-@pytest.mark.parametrize("heard", [asked(), replied(), ModelFailed(call=CALL, reason="no-answer"), CancelTask(task="draft.1")])
-def test_a_settled_task_is_silent(end: Message, heard: Message) -> None:
-    assert told(crew, [call(), end], heard) == []
+@pytest.mark.parametrize("message", [asked(), replied(), ModelFailed(call=CALL, reason="no-answer"), CancelTask(task="draft.1")])
+def test_a_settled_task_is_silent(end: Message, message: Message) -> None:
+    assert told(crew, [call(), end], message) == []
 
 
 def test_a_task_heard_again_asks_nothing_again() -> None:
@@ -149,14 +149,14 @@ def test_a_reply_to_another_call_does_not_count() -> None:
 
 
 def test_the_prompt_tells_the_part_and_the_whole() -> None:
-    said = body(instructions="Write one line.")
-    assert said == "Write one line.\n\nA poem on rain."
+    message = body(instructions="Write one line.")
+    assert message == "Write one line.\n\nA poem on rain."
     assert call(instructions="Write one line.").question == "Write one line.\n\nA poem on rain."
 
 
 def test_the_prompt_holds_the_answers_of_the_steps_needed_and_nothing_else() -> None:
-    said = body(context=(Given(step="facts", worker="research", text="Rain is water."),))
-    assert said == "From step facts (research):\nRain is water.\n\nA poem on rain."
+    message = body(context=(Given(step="facts", worker="research", text="Rain is water."),))
+    assert message == "From step facts (research):\nRain is water.\n\nA poem on rain."
 
 
 def test_the_prompt_says_why_the_attempt_before_was_not_accepted() -> None:
@@ -164,25 +164,25 @@ def test_the_prompt_says_why_the_attempt_before_was_not_accepted() -> None:
 
 
 def test_passages_are_to_be_cited_by_name() -> None:
-    said = call(passages=(Passage(source="rain.md", text="Rain falls."),))
-    assert "[rain.md]\nRain falls." in said.messages[-1].content
-    assert said.passages == (Passage(source="rain.md", text="Rain falls."),)
+    message = call(passages=(Passage(source="rain.md", text="Rain falls."),))
+    assert "[rain.md]\nRain falls." in message.messages[-1].content
+    assert message.passages == (Passage(source="rain.md", text="Rain falls."),)
 
 
 def test_data_is_in_the_prompt_and_a_schema_of_the_answer_in_the_call() -> None:
     schema = {"type": "object"}
-    said = call(input={"labels": ["a", "b"], "response_schema": schema})
-    assert said.response_schema == schema
-    assert 'Data:\n{"labels": ["a", "b"]}' in said.messages[-1].content
-    assert "response_schema" not in said.messages[-1].content
+    message = call(input={"labels": ["a", "b"], "response_schema": schema})
+    assert message.response_schema == schema
+    assert 'Data:\n{"labels": ["a", "b"]}' in message.messages[-1].content
+    assert "response_schema" not in message.messages[-1].content
 
 
 def test_material_is_shortened_to_what_the_model_can_take_and_says_so() -> None:
     many = tuple(Given(step=f"s{n}", worker="research", text=f"{n}" * 5_000) for n in range(3))
-    said = body(context=many, input="short")
-    assert len(said) < POET.context + 200 if POET.context else False
-    assert said.count("more characters left out]") == 3
-    assert "short" in said and "A poem on rain." in said
+    message = body(context=many, input="short")
+    assert len(message) < POET.context + 200 if POET.context else False
+    assert message.count("more characters left out]") == 3
+    assert "short" in message and "A poem on rain." in message
 
 
 def test_a_long_question_is_cut_and_two_long_ones_never_become_the_same() -> None:
@@ -213,16 +213,16 @@ def test_four_roles_are_shipped_each_with_its_own_model_class_and_limit() -> Non
 def test_a_user_adds_a_role_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "lawyer.yaml").write_text("prompt: You are a lawyer.\nmax_output_tokens: 50\n")
     service = build(Settings(roles=tmp_path))
-    said = list(service.decider.decide(service.decider.initial, asked(role="lawyer"), HERE))
-    assert isinstance(said[0], CallModel) and said[0].max_output_tokens == 50
+    message = list(service.decider.decide(service.decider.initial, asked(role="lawyer"), HERE))
+    assert isinstance(message[0], CallModel) and message[0].max_output_tokens == 50
     assert service.decider.policy != build(Settings()).decider.policy
 
 
 def test_a_users_role_wins_over_ours_of_the_same_name(tmp_path: Path) -> None:
     (tmp_path / "writer.yaml").write_text("prompt: Write like a pirate.\n")
     service = build(Settings(roles=tmp_path))
-    (said,) = service.decider.decide(service.decider.initial, asked(role="writer"), HERE)
-    assert isinstance(said, CallModel) and said.messages[0].content == "Write like a pirate."
+    (message,) = service.decider.decide(service.decider.initial, asked(role="writer"), HERE)
+    assert isinstance(message, CallModel) and message.messages[0].content == "Write like a pirate."
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,8 @@ def test_a_role_is_named_by_its_file() -> None:
 def test_with_a_model_of_ones_own_prompts_may_be_longer() -> None:
     def longest(settings: Settings) -> int:
         decider = build(settings).decider
-        (said,) = decider.decide(decider.initial, asked(role="writer", goal="x" * 200_000), HERE)
-        assert isinstance(said, CallModel)
-        return len(said.messages[-1].content)
+        (message,) = decider.decide(decider.initial, asked(role="writer", goal="x" * 200_000), HERE)
+        assert isinstance(message, CallModel)
+        return len(message.messages[-1].content)
 
     assert longest(Settings(model_url="http://model")) > 5 * longest(Settings()) > SMALL

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
-from contracts.message import Message
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from hansard.message import Message
 from services.verifier.app import build
 from services.verifier.checks import CHECKS
 from services.verifier.decider import verifier
@@ -28,8 +28,8 @@ def claim(text: str, question: str = "Tell me about rain.", **more: Any) -> Chec
 
 
 def failing(asked: CheckClaim) -> tuple[str, ...]:
-    (said,) = told(verifier, [], asked)
-    return said.failed if isinstance(said, ClaimRejected) else ()
+    (message,) = told(verifier, [], asked)
+    return message.failed if isinstance(message, ClaimRejected) else ()
 
 
 def test_a_claim_that_stands_every_check_passes_and_the_verdict_names_them() -> None:
@@ -38,15 +38,15 @@ def test_a_claim_that_stands_every_check_passes_and_the_verdict_names_them() -> 
 
 
 def test_a_check_without_material_is_not_said_to_have_been_made() -> None:
-    (said,) = told(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
-    assert isinstance(said, ClaimPassed) and said.by == tuple(CHECKS)
+    (message,) = told(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
+    assert isinstance(message, ClaimPassed) and message.by == tuple(CHECKS)
 
 
 def test_every_reason_is_told_at_once() -> None:
-    (said,) = told(verifier, [], claim("Error: no connection.", passages=GIVEN))
-    assert isinstance(said, ClaimRejected)
-    assert said.failed == ("failure", "citation") and len(said.reasons) == 2
-    assert "[rain.md], [sun.md]" in said.reasons[1]
+    (message,) = told(verifier, [], claim("Error: no connection.", passages=GIVEN))
+    assert isinstance(message, ClaimRejected)
+    assert message.failed == ("failure", "citation") and len(message.reasons) == 2
+    assert "[rain.md], [sun.md]" in message.reasons[1]
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "…", "---", "```\n```"])
@@ -231,9 +231,9 @@ def test_a_claim_that_keeps_to_the_facts_or_cannot_be_judged_passes(text: str, n
 
 
 def test_the_reason_names_the_fact_and_what_was_said_instead() -> None:
-    (said,) = told(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
-    assert isinstance(said, ClaimRejected)
-    assert said.reasons == ("The answer contradicts what was given: total is 1200, not 1,300. Keep to what was given.",)
+    (message,) = told(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
+    assert isinstance(message, ClaimRejected)
+    assert message.reasons == ("The answer contradicts what was given: total is 1200, not 1,300. Keep to what was given.",)
 
 
 def test_an_answer_of_the_rules_passes_and_the_verdict_notes_it() -> None:
@@ -249,9 +249,9 @@ def test_an_empty_answer_of_the_rules_is_turned_away_all_the_same() -> None:
 
 
 def asked_judge(**more: Any) -> CallModel:
-    (said,) = told(verifier, [], claim("Rain is wet.", judge=True, **more))
-    assert isinstance(said, CallModel)
-    return said
+    (message,) = told(verifier, [], claim("Rain is wet.", judge=True, **more))
+    assert isinstance(message, CallModel)
+    return message
 
 
 def replied(data: JsonValue, **more: Any) -> ModelReplied:
@@ -275,18 +275,18 @@ def test_what_fails_by_code_costs_no_judge() -> None:
 
 
 def test_a_judge_may_pass_it_with_a_confidence() -> None:
-    said = told(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
-    assert said == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
+    message = told(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
+    assert message == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
 
 
 def test_a_judge_may_turn_it_away_with_reasons() -> None:
-    said = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
-    assert said == [ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")]
+    message = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
+    assert message == [ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")]
 
 
 def test_a_judge_without_reasons_still_gives_the_worker_a_word() -> None:
-    (said,) = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
-    assert isinstance(said, ClaimRejected) and said.reasons[0]
+    (message,) = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
+    assert isinstance(message, ClaimRejected) and message.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -331,24 +331,24 @@ def test_the_gateway_is_told_what_a_judge_turned_away() -> None:
 
 def test_the_gateway_is_told_nothing_of_an_answer_that_holds_or_that_nobody_judged() -> None:
     asked = claim("Rain is wet.", tier="primary", call=CLAIMED)
-    assert [type(said) for said in told(verifier, [], asked)] == [ClaimPassed]
+    assert [type(message) for message in told(verifier, [], asked)] == [ClaimPassed]
     judged: list[JsonValue] = [{"verdict": "pass", "reasons": []}, None]
     for data in judged:
-        said = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
-        assert [type(one) for one in said] == [ClaimPassed]
+        message = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
+        assert [type(one) for one in message] == [ClaimPassed]
 
 
 def test_a_claim_that_names_no_call_is_the_verifiers_own_affair() -> None:
-    assert [type(said) for said in told(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
-    assert [type(said) for said in told(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
+    assert [type(message) for message in told(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
+    assert [type(message) for message in told(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
 
 
 @pytest.mark.parametrize("tier", ["cache", "extractive", "rules"])
 def test_the_gateway_is_told_nothing_of_an_answer_that_it_does_not_learn(tier: str) -> None:
-    assert [type(said) for said in told(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
+    assert [type(message) for message in told(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
     if tier != "rules":
-        said = told(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
-        assert [type(one) for one in said] == [ClaimRejected]
+        message = told(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
+        assert [type(one) for one in message] == [ClaimRejected]
 
 
 passed = ClaimPassed(check="draft.1", by=(), policy="1")
@@ -361,9 +361,9 @@ def test_the_gateway_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("end", [passed, rejected])
-@pytest.mark.parametrize("heard", [claim("Rain."), replied(None), ModelFailed(call=CALL, reason="no-answer")])
-def test_a_verdict_is_given_once(end: Message, heard: Message) -> None:
-    assert told(verifier, [asked_judge(), end], heard) == []
+@pytest.mark.parametrize("message", [claim("Rain."), replied(None), ModelFailed(call=CALL, reason="no-answer")])
+def test_a_verdict_is_given_once(end: Message, message: Message) -> None:
+    assert told(verifier, [asked_judge(), end], message) == []
 
 
 def test_a_reply_to_another_call_does_not_count() -> None:
@@ -389,8 +389,8 @@ some_facts = st.dictionaries(st.sampled_from(["total", "", "a.b*", "x" * 50]), v
 @settings(max_examples=300, deadline=None)
 @given(words, words, some_facts)
 def test_whatever_a_model_writes_there_is_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
-    (said,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
-    assert isinstance(said, ClaimPassed | ClaimRejected)
+    (message,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
+    assert isinstance(message, ClaimPassed | ClaimRejected)
 
 
 @pytest.mark.timeout(60)

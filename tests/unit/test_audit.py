@@ -9,45 +9,45 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.envelope import Envelope, headers
 from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessage
-from contracts.message import Message
 from contracts.requests import SubmitRequest
+from hansard.decider import Context, Decider
+from hansard.envelope import Envelope, headers
+from hansard.message import Message
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
 from infra.audit.verify import Difference, differences, in_parts, verify, verify_all, workflows
 from infra.audit.words import Minutes
 from services.gateway.app import build
-from shared.decider import Context, Decider
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import EventStore, History, InboxEntry, ListedWorkflow, StoredMessage, Stream
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
-from shared.runtime.hearing import Heard, woken
-from shared.runtime.turns import Floor
-from shared.runtime.worker import keep_policy
+from shared.runtime.assembly import keep_policy
+from shared.runtime.inbound import Inbound, wake_up
+from shared.runtime.processor import Processor
 from shared.service import Service
 from shared.settings import Settings
-from shared.store.memory import MemoryStore
-from shared.store.record import Hearing, History, Listed, Said, Store, Stream
-from tests.unit.toy import NOON, Count, ear, floor, request, routed, service, topics
+from tests.unit.toy import NOON, Count, parser, processor, request, routed, service, topics
 
-S = TypeVar("S", bound=Store)
+S = TypeVar("S", bound=EventStore)
 STREAM = Stream("default", "w1", "router")
 
 
-async def recorded(*records: Record) -> MemoryStore:
+async def recorded(*records: Record) -> InMemoryEventStore:
     """What the toy says to these, on the record, one append each."""
-    return await record(MemoryStore(lambda: NOON), *records)
+    return await record(InMemoryEventStore(lambda: NOON), *records)
 
 
 async def record(store: S, *records: Record) -> S:
     """The same, in a store of one's choice."""
     for record in records:
-        heard = ear.hear(record)
-        assert heard is not None
-        history = (await store.load([heard.stream]))[heard.stream]
-        work = floor.begin(heard.stream, floor.recall(history), store.now())
-        floor.hear(work, heard)
-        assert heard.stream in (await store.append([work.turn])).accepted
+        entry = parser.parse(record)
+        assert entry is not None
+        history = (await store.load([entry.stream]))[entry.stream]
+        work = processor.begin(entry.stream, processor.recall(history), store.now())
+        processor.process(work, entry)
+        assert entry.stream in (await store.append([work.stream_append])).accepted
     return store
 
 
@@ -55,7 +55,7 @@ def with_decide(decide: Any, **more: Any) -> Service[Count]:
     return replace(service, decider=replace(service.decider, decide=decide, **more))
 
 
-async def audited(store: MemoryStore, today: Service[Any] = service) -> list[Difference]:
+async def audited(store: InMemoryEventStore, today: Service[Any] = service) -> list[Difference]:
     return (await verify(store, {"router": today}, topics, "default", "w1")).differences
 
 
@@ -66,8 +66,8 @@ async def test_a_record_that_nobody_touched_holds() -> None:
 
 
 async def test_another_text_today_is_a_difference_with_both_texts() -> None:
-    def shouting(count: Count, heard: Message, context: Context) -> Iterable[Message]:
-        for said in service.decider.decide(count, heard, context):
+    def shouting(count: Count, entry: Message, context: Context) -> Iterable[Message]:
+        for said in service.decider.decide(count, entry, context):
             yield said.model_copy(update={"reasoning": "LOUD"})
 
     (difference,) = await audited(await recorded(request("hello")), with_decide(shouting))
@@ -80,33 +80,33 @@ async def test_silence_where_something_was_said_is_a_difference() -> None:
 
 
 async def test_something_said_where_there_was_silence_is_a_difference() -> None:
-    def chatty(count: Count, heard: Message, context: Context) -> Iterable[Message]:
-        return service.decider.decide(count, heard.model_copy(update={"text": "again"}), context)
+    def chatty(count: Count, entry: Message, context: Context) -> Iterable[Message]:
+        return service.decider.decide(count, entry.model_copy(update={"text": "again"}), context)
 
     (difference,) = await audited(await recorded(request("silence")), with_decide(chatty))
     assert difference.recorded == "(silence)"
 
 
-@pytest.mark.parametrize(("slot", "said"), [(True, AttemptStarted.kind), (False, CallAccepted.kind)])
-async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, said: str) -> None:
-    gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), MemoryStore(lambda: NOON)
+@pytest.mark.parametrize(("slot", "kind"), [(True, AttemptStarted.kind), (False, CallAccepted.kind)])
+async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, kind: str) -> None:
+    gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), InMemoryEventStore(lambda: NOON)
     call = CallModel(call="a/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON + timedelta(days=1))
-    there, stream = Floor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
+    there, stream = Processor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
     work = there.begin(stream, there.unheard(), NOON)
-    heard = Heard(stream, uuid4(), CallModel.kind, b"\0" * 32, message=call)
-    there.hear(work, heard, may_perform=slot)
-    assert (await store.append([work.turn])).accepted
+    entry = Inbound(stream, uuid4(), CallModel.kind, b"\0" * 32, message=call)
+    there.process(work, entry, may_perform=slot)
+    assert (await store.append([work.stream_append])).accepted
     history = (await store.load([stream]))[stream]
-    assert [one.kind for one in history.said] == [said]
-    assert differences(gateway, history, await store.hearings(stream), {heard.cause: heard}, topics) == []
+    assert [one.kind for one in history.messages] == [kind]
+    assert differences(gateway, history, await store.entries(stream), {entry.causation_id: entry}, topics) == []
 
 
 def ending_with(mark: str) -> Service[Count]:
     """The toy under a policy: its words end with a mark."""
 
     def made(version: str, data: dict[str, str]) -> Decider[Count]:
-        def decide(count: Count, heard: Message, context: Context) -> Iterable[Message]:
-            for said in service.decider.decide(count, heard, context):
+        def decide(count: Count, entry: Message, context: Context) -> Iterable[Message]:
+            for said in service.decider.decide(count, entry, context):
                 yield said.model_copy(update={"reasoning": said.reasoning + data["mark"]})  # type: ignore[attr-defined]
 
         return replace(service.decider, decide=decide, policy=version)
@@ -118,18 +118,18 @@ def ending_with(mark: str) -> Service[Count]:
 CALM, LOUD = ending_with("."), ending_with("!")
 
 
-async def of_two_policies(*, keep: bool = True) -> MemoryStore:
+async def of_two_policies(*, keep: bool = True) -> InMemoryEventStore:
     """Three hearings of one stream, under a policy, another, and the first again."""
-    store = MemoryStore(lambda: NOON)
+    store = InMemoryEventStore(lambda: NOON)
     for n, today in enumerate((CALM, LOUD, CALM)):
         if keep:
             await keep_policy(store, today)
-        heard = ear.hear(request("hello", id=f"r{n}", offset=n))
-        assert heard is not None
-        there = Floor(today, topics, max_message_bytes=4000)
+        entry = parser.parse(request("hello", id=f"r{n}", offset=n))
+        assert entry is not None
+        there = Processor(today, topics, max_message_bytes=4000)
         work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
-        there.hear(work, heard)
-        assert (await store.append([work.turn])).accepted
+        there.process(work, entry)
+        assert (await store.append([work.stream_append])).accepted
     return store
 
 
@@ -192,36 +192,36 @@ async def test_a_hearing_is_decided_from_the_fold_up_to_it() -> None:
 
 async def test_the_time_of_a_hearing_is_the_recorded_one() -> None:
     store = await recorded(request("hello"))
-    hearings = await store.hearings(STREAM)
-    late = [replace(hearings[0], at=NOON + timedelta(hours=1))]
-    history, heard = await read(store)
-    difference, another = differences(service, history, late, heard)
+    entries = await store.entries(STREAM)
+    late = [replace(entries[0], at=NOON + timedelta(hours=1))]
+    history, entry = await read(store)
+    difference, another = differences(service, history, late, entry)
     assert "another time" in another.what
     assert "12:00" in difference.recorded and "13:00" in difference.today
 
 
-async def read(store: MemoryStore) -> tuple[History, dict[UUID, Heard]]:
+async def read(store: InMemoryEventStore) -> tuple[History, dict[UUID, Inbound]]:
     history = (await store.load([STREAM]))[STREAM]
-    heard = {}
+    entry = {}
     for door in (await store.doors("default", "w1")).values():
         place = (door.topic, door.partition, door.offset, int(door.at.timestamp() * 1000))
-        again = ear.hear(Record(*place, door.key, door.body, door.headers))
+        again = parser.parse(Record(*place, door.key, door.body, door.headers))
         if again is not None and again.message is not None:
-            heard[again.cause] = again
-    return history, heard
+            entry[again.causation_id] = again
+    return history, entry
 
 
 async def spoilt(change: Any) -> list[Difference]:
     """What is found in a record of three hearings after `change(said, hearings)`."""
     store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
-    history, heard = await read(store)
-    hearings = await store.hearings(STREAM)
-    change(history.said, hearings)
-    return differences(service, history, hearings, heard)
+    history, entry = await read(store)
+    entries = await store.entries(STREAM)
+    change(history.messages, entries)
+    return differences(service, history, entries, entry)
 
 
 async def test_a_text_that_was_changed_is_found_by_its_hash() -> None:
-    def forge(said: list[Said], _: list[Hearing]) -> None:
+    def forge(said: list[StoredMessage], _: list[InboxEntry]) -> None:
         said[1] = replace(said[1], data=said[1].data.replace(b"b 1", b"x 1"))
 
     (difference,) = await spoilt(forge)
@@ -229,7 +229,7 @@ async def test_a_text_that_was_changed_is_found_by_its_hash() -> None:
 
 
 async def test_a_text_and_its_hash_changed_together_are_found_by_deciding_again() -> None:
-    def forge(said: list[Said], _: list[Hearing]) -> None:
+    def forge(said: list[StoredMessage], _: list[InboxEntry]) -> None:
         data = said[1].data.replace(b"b 1", b"x 1")
         said[1] = replace(said[1], data=data, hash=hashlib.sha256(data).digest())
 
@@ -238,7 +238,7 @@ async def test_a_text_and_its_hash_changed_together_are_found_by_deciding_again(
 
 
 async def test_an_id_that_does_not_follow_from_its_cause_is_found() -> None:
-    def forge(said: list[Said], _: list[Hearing]) -> None:
+    def forge(said: list[StoredMessage], _: list[InboxEntry]) -> None:
         said[0] = replace(said[0], id=uuid4())
 
     (difference,) = await spoilt(forge)
@@ -246,8 +246,8 @@ async def test_an_id_that_does_not_follow_from_its_cause_is_found() -> None:
 
 
 async def test_an_event_under_another_cause_is_found() -> None:
-    def forge(said: list[Said], _: list[Hearing]) -> None:
-        said[2] = replace(said[2], cause=said[0].cause)
+    def forge(said: list[StoredMessage], _: list[InboxEntry]) -> None:
+        said[2] = replace(said[2], causation_id=said[0].causation_id)
 
     (difference,) = await spoilt(forge)
     assert "cause" in difference.what
@@ -260,7 +260,7 @@ async def test_an_event_that_is_missing_is_found(gone: int) -> None:
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
 async def test_a_hearing_that_is_missing_is_found(gone: int) -> None:
-    assert await spoilt(lambda _, hearings: hearings.pop(gone))
+    assert await spoilt(lambda _, entries: entries.pop(gone))
 
 
 def later(*, seconds: float) -> datetime:
@@ -268,8 +268,8 @@ def later(*, seconds: float) -> datetime:
 
 
 async def test_a_time_that_goes_back_from_hearing_to_hearing_is_found() -> None:
-    def forge(said: list[Said], hearings: list[Hearing]) -> None:
-        hearings[0], said[0] = replace(hearings[0], at=later(seconds=1)), replace(said[0], at=later(seconds=1))
+    def forge(said: list[StoredMessage], entries: list[InboxEntry]) -> None:
+        entries[0], said[0] = replace(entries[0], at=later(seconds=1)), replace(said[0], at=later(seconds=1))
 
     (difference,) = await spoilt(forge)
     assert "an earlier time than the hearing before it" in difference.what and difference.sequence == 2
@@ -277,7 +277,7 @@ async def test_a_time_that_goes_back_from_hearing_to_hearing_is_found() -> None:
 
 
 async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -> None:
-    def forge(said: list[Said], _: list[Hearing]) -> None:
+    def forge(said: list[StoredMessage], _: list[InboxEntry]) -> None:
         said[2] = replace(said[2], at=later(seconds=1))
 
     (difference,) = await spoilt(forge)
@@ -287,56 +287,56 @@ async def test_a_message_that_does_not_bear_the_time_of_its_hearing_is_found() -
 async def test_what_was_recorded_before_what_it_heard_is_found_from_stream_to_stream() -> None:
     store = await recorded(request("a"))
     history, _ = await read(store)
-    (asked,) = history.said
-    heard = Hearing(asked.id, 1, 0, asked.kind, NOON, asked.hash, "code", "1")
+    (asked,) = history.messages
+    entry = InboxEntry(asked.id, 1, 0, asked.kind, NOON, asked.hash, "code", "1")
     also = STREAM._replace(name="elsewhere")
-    store._heads[also], store._hearings[also] = (1, 0), [heard]
+    store._heads[also], store._hearings[also] = (1, 0), [entry]
     assert await audited(store) == []
-    store._hearings[also] = [replace(heard, at=later(seconds=-1))]
+    store._hearings[also] = [replace(entry, at=later(seconds=-1))]
     (difference,) = await audited(store)
     assert (difference.stream, difference.sequence) == (also, 1)
     assert "an earlier time than what was heard" in difference.what
 
 
 async def test_times_that_only_go_on_hold() -> None:
-    assert await spoilt(lambda said, hearings: postpone(said, hearings, from_=1)) == []
+    assert await spoilt(lambda said, entries: postpone(said, entries, from_=1)) == []
 
 
-def postpone(said: list[Said], hearings: list[Hearing], *, from_: int) -> None:
-    hearings[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(hearings[from_:], 1)]
+def postpone(said: list[StoredMessage], entries: list[InboxEntry], *, from_: int) -> None:
+    entries[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(entries[from_:], 1)]
     said[from_:] = [replace(one, at=later(seconds=n)) for n, one in enumerate(said[from_:], 1)]
 
 
 async def test_what_was_heard_and_is_not_on_the_record_is_found() -> None:
     store = await recorded(request("hello"))
     history, _ = await read(store)
-    (difference,) = differences(service, history, await store.hearings(STREAM), {})
+    (difference,) = differences(service, history, await store.entries(STREAM), {})
     assert "not on the record" in difference.what
 
 
 async def test_a_dead_hearing_is_expected_to_have_said_so() -> None:
     store = await recorded(request("poison"))
     assert await audited(store) == []
-    history, heard = await read(store)
-    hearings = [replace(one, dead=True) for one in await store.hearings(STREAM)]
+    history, entry = await read(store)
+    entries = [replace(one, dead=True) for one in await store.entries(STREAM)]
     alive = await recorded(request("hello"))
-    history, heard = await read(alive)
-    hearings = [replace(one, dead=True) for one in await alive.hearings(STREAM)]
-    (difference,) = differences(service, history, hearings, heard)
+    history, entry = await read(alive)
+    entries = [replace(one, dead=True) for one in await alive.entries(STREAM)]
+    (difference,) = differences(service, history, entries, entry)
     assert "dead" in difference.what
 
 
 async def test_what_was_heard_again_after_a_redrive_holds() -> None:
     store = await recorded(request("poison"))
     mended = with_decide(lambda *_: [])
-    heard = ear.hear(request("poison"))
-    assert heard is not None
-    later = replace(floor, service=mended)
+    entry = parser.parse(request("poison"))
+    assert entry is not None
+    later = replace(processor, service=mended)
     work = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]), NOON)
-    assert later.hear(work, replace(heard, redrive=True))
-    await store.append([work.turn])
+    assert later.process(work, replace(entry, redrive=True))
+    await store.append([work.stream_append])
     assert await audited(store, mended) == []
-    (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, heard.context(NOON))]))
+    (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, entry.context(NOON))]))
     assert difference.sequence == 2
 
 
@@ -363,8 +363,8 @@ async def test_all_workflows_are_verified_one_after_the_other_each_as_by_itself(
 
 
 def test_workflows_are_read_in_parts_that_hold_so_many_rows_and_at_least_one_workflow() -> None:
-    page = [Listed("default", f"w{n}", events=3, hearings=2, wanted=n != 1) for n in range(6)]
-    large = Listed("default", "large", events=900, hearings=100, wanted=True)
+    page = [ListedWorkflow("default", f"w{n}", events=3, entries=2, wanted=n != 1) for n in range(6)]
+    large = ListedWorkflow("default", "large", events=900, entries=100, wanted=True)
     parts = in_parts([*page[:4], large, *page[4:]], rows=10)
     assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
 
@@ -374,24 +374,24 @@ async def test_a_story_begins_at_the_door_and_names_causes() -> None:
     story = await show.story(store, topics, "default", "w1")
     assert story is not None
     door, said = story.words
-    assert (door.kind, said.cause, story.silent) == ("hansard.requests.submit.v1", door.id, 0)
+    assert (door.kind, said.causation_id, story.silent) == ("hansard.requests.submit.v1", door.id, 0)
 
 
 async def test_what_was_said_at_a_wake_up_is_told_so_beside_what_its_stream_said_before() -> None:
     store = await recorded(request("hello"))
-    there = replace(floor, service=with_decide(lambda *_: [routed("awake")]))
+    there = replace(processor, service=with_decide(lambda *_: [routed("awake")]))
     work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
-    assert there.hear(work, woken(STREAM, 1))
-    await store.append([work.turn])
+    assert there.process(work, wake_up(STREAM, 1))
+    await store.append([work.stream_append])
     story = await show.story(store, topics, "default", "w1")
     assert story is not None
     _, before, after = story.words
-    assert (before.woken, after.woken, after.cause) == (False, True, before.id)
-    assert Minutes().cause(after) == "← wake-up"
+    assert (before.woke_up, after.woke_up, after.causation_id) == (False, True, before.id)
+    assert Minutes().causation_id(after) == "← wake-up"
 
 
 async def test_nothing_is_told_of_a_workflow_that_nobody_knows() -> None:
-    assert await show.story(MemoryStore(), topics, "default", "nobody") is None
+    assert await show.story(InMemoryEventStore(), topics, "default", "nobody") is None
 
 
 def intent(attempt: int, *, deadline: datetime) -> AttemptStarted:
@@ -408,9 +408,9 @@ def intent(attempt: int, *, deadline: datetime) -> AttemptStarted:
     )
 
 
-def said(message: Message, version: int, cause: UUID, stream: Stream) -> Said:
+def said(message: Message, version: int, causation_id: UUID, stream: Stream) -> StoredMessage:
     data = message.model_dump_json().encode()
-    return Said(stream, version, uuid4(), message.kind, "gateway.events", cause, data, b"", at=NOON)
+    return StoredMessage(stream, version, uuid4(), message.kind, "gateway.events", causation_id, data, b"", at=NOON)
 
 
 CALL = Stream("default", "w1", "gateway/specialists/a.1/1")
@@ -430,17 +430,17 @@ def test_an_intent_is_in_doubt_when_another_attempt_followed_without_its_receipt
 
 def test_a_receipt_even_a_silent_one_settles_an_effect() -> None:
     one = said(intent(1, deadline=NOON), 1, uuid4(), CALL)
-    cause = projections.attempt_cause(CALL, 1)
-    (effect,) = projections.effects([one], topics, {CALL: {cause}})
+    causation_id = projections.attempt_cause(CALL, 1)
+    (effect,) = projections.effects([one], topics, {CALL: {causation_id}})
     assert effect.status(NOON + timedelta(days=1)) == "done"
 
 
 def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() -> None:
     from contracts.gateway import AttemptReturned
-    from shared.runtime.hearing import returned
+    from shared.runtime.inbound import outcome_message
 
-    heard = returned(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
-    assert heard.cause == projections.attempt_cause(CALL, 3)
+    entry = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
+    assert entry.causation_id == projections.attempt_cause(CALL, 3)
 
 
 @pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
@@ -463,17 +463,17 @@ async def test_a_replayed_event_is_the_same_and_marked() -> None:
     assert not [one async for one in replay.events(store, replay.Choice(workflow="w2"))]
 
 
-def published(one: Said) -> Record:
+def published(one: StoredMessage) -> Record:
     envelope = replace(replay.envelope(one, NOON), replayed="")
     return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
 
 
 async def test_what_kafka_tells_of_an_event_is_the_event() -> None:
-    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
     told = rebuild.told(published(one), topics)
-    assert told is not None and told.said is not None
-    names = ("version", "id", "kind", "topic", "cause", "data", "hash", "traceparent", "at")
-    assert told.said == {name: getattr(one, name) for name in names} | {
+    assert told is not None and told.messages is not None
+    names = ("version", "id", "kind", "topic", "causation_id", "data", "hash", "traceparent", "at")
+    assert told.messages == {name: getattr(one, name) for name in names} | {
         "tenant": "default",
         "workflow": "w1",
         "stream": "router",
@@ -483,12 +483,12 @@ async def test_what_kafka_tells_of_an_event_is_the_event() -> None:
 def test_what_is_not_said_by_us_is_left_out_of_a_rebuilt_store() -> None:
     forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
     told = rebuild.told(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
-    assert told is not None and told.stranger == "router.events/0/0: its ids are not ours" and told.said is None
+    assert told is not None and told.stranger == "router.events/0/0: its ids are not ours" and told.messages is None
 
 
 @pytest.mark.parametrize("change", [{"source": "/hansard/planner"}, {"sequence": 0}, {"time": None}, {"replayed": "yes"}])
 async def test_a_word_that_does_not_say_where_it_stands_is_left_out(change: dict[str, Any]) -> None:
-    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].said
+    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
     envelope = replace(replay.envelope(one, NOON), replayed="")
     told = rebuild.told(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
     assert told is not None and "which stream it stands in" in told.stranger
@@ -500,7 +500,7 @@ async def test_two_stores_are_alike_only_hash_for_hash() -> None:
     one, other = await recorded(request("a")), await recorded(request("a"))
     assert (await rebuild.compare(one, other)).unlike == []
     assert len((await rebuild.compare(one, await recorded(request("b")))).unlike) == 1
-    assert len((await rebuild.compare(one, MemoryStore())).unlike) == 1
+    assert len((await rebuild.compare(one, InMemoryEventStore())).unlike) == 1
 
 
 async def test_two_stores_are_compared_event_by_event_and_what_differs_is_told_once_a_stream() -> None:
@@ -519,7 +519,7 @@ async def test_two_stores_are_compared_event_by_event_and_what_differs_is_told_o
 
 async def test_of_many_streams_that_differ_the_first_are_told_and_all_are_counted() -> None:
     many = await recorded(*(request("a", workflow=f"w{n:02}", id=f"{n}") for n in range(30)))
-    compared = await rebuild.compare(many, MemoryStore())
+    compared = await rebuild.compare(many, InMemoryEventStore())
     assert (compared.differ, [one.stream.workflow for one in compared.unlike]) == (30, [f"w{n:02}" for n in range(20)])
 
 

@@ -104,8 +104,8 @@ async def test_a_closed_loop_makes_as_many_calls_as_asked_and_never_more_at_once
     assert (len(taken), most) == (10, 4)
 
 
-def message(id: str, cause: str, service: str, version: int, at: float) -> Message:
-    return Message(id, cause, ("w", f"{service}/1", version), service, at)
+def message(id: str, causation_id: str, service: str, version: int, at: float) -> Message:
+    return Message(id, causation_id, ("w", f"{service}/1", version), service, at)
 
 
 ROUTED = message("1", "the request", "router", 1, 1.0)

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
-from contracts.topics import Topics
 from infra import processes
 from infra.audit import projections
 from infra.audit.words import Minutes, Word, dollars, gist, money, one_line
@@ -32,9 +32,9 @@ from infra.servers import ServerError, process
 from services.planner.app import workers_of
 from services.router import plans
 from services.specialists import role
-from shared.runtime.hearing import woken
+from shared.eventstore.model import StoredMessage, Stream
+from shared.runtime.inbound import wake_up
 from shared.settings import Settings
-from shared.store.record import Said, Stream
 from tests.unit.toy import NOON
 
 runner = CliRunner()
@@ -163,8 +163,8 @@ EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples"
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda file: file.stem)
 def test_every_kind_has_something_to_tell_in_short(file: Path) -> None:
     golden = json.loads(file.read_text())
-    said = gist(golden["kind"], json.loads(golden["body"]))
-    assert "None" not in said and "\n" not in said
+    stored = gist(golden["kind"], json.loads(golden["body"]))
+    assert "None" not in stored and "\n" not in stored
 
 
 KINDS = sorted(Topics().kinds)
@@ -192,10 +192,10 @@ def test_a_cause_is_named_by_its_number_or_as_the_streams_own() -> None:
     stream = Stream("default", "w", "planner")
     first = Word("a", NOON, "w", "router", "k", "", {})
     minutes.number(first)
-    assert minutes.cause(Word("b", NOON, "w", "planner", "k", "a", {})) == "← 1"
+    assert minutes.causation_id(Word("b", NOON, "w", "planner", "k", "a", {})) == "← 1"
     for heard in (2, 32):
-        wake_up = str(woken(stream, heard).cause)
-        assert minutes.cause(Word("c", NOON, "w", stream.name, "k", wake_up, {})) == "← wake-up"
+        name = str(wake_up(stream, heard).causation_id)
+        assert minutes.causation_id(Word("c", NOON, "w", stream.name, "k", name, {})) == "← wake-up"
 
 
 def test_times_that_have_come_and_times_to_come_are_told() -> None:
@@ -208,11 +208,11 @@ def test_times_that_have_come_and_times_to_come_are_told() -> None:
 
 def letter(id_: str, *, message_id: str = "m", workflow: str = "w") -> projections.Letter:
     dead = DeadLettered(
-        service="router", reason="invalid", detail="d", attempts=1, door=True, message_id=message_id, cause="c" + id_,
+        service="router", reason="invalid", detail="d", attempts=1, door=True, message_id=message_id, causation_id="c" + id_,
         topic="requests", partition=0, offset=0, timestamp=0, hash="",
     )  # fmt: skip
     stream = Stream("default", workflow, "router")
-    return projections.Letter(Said(stream, 1, UUID(id_ * 8), "k", "dead-letters", UUID(int=1), b"", b""), dead)
+    return projections.Letter(StoredMessage(stream, 1, UUID(id_ * 8), "k", "dead-letters", UUID(int=1), b"", b""), dead)
 
 
 def test_a_dead_letter_is_chosen_by_any_of_its_names_and_never_by_guess() -> None:
@@ -290,8 +290,8 @@ def test_the_demonstration_has_requests_for_rules_models_and_refusals() -> None:
 def test_the_demonstration_knows_which_requests_lack_their_result() -> None:
     one = pieces(NOON)[0]
     course = Course({"w": Told(one, asked({"text": "a"}, id_="w").envelope, 10.0)})
-    assert course.open and not course.hear(heard("hansard.results.completed.v1", "other"), 11.0)
-    assert course.hear(heard("hansard.results.completed.v1", "w"), 12.0) and not course.open
+    assert course.open and not course.process(heard("hansard.results.completed.v1", "other"), 11.0)
+    assert course.process(heard("hansard.results.completed.v1", "w"), 12.0) and not course.open
     assert course.told["w"].seconds == 2.0
 
 
@@ -323,7 +323,7 @@ def test_a_service_that_dies_is_started_again_and_the_others_are_let_be(supervis
     os.kill(a, signal.SIGKILL)
 
     def back() -> bool:
-        supervisor.look()
+        supervisor.load()
         return pid(supervisor, "a") != a
 
     assert process.wait_for(back, seconds=10) and pid(supervisor, "b") == b
@@ -335,7 +335,7 @@ def test_one_that_dies_again_and_again_is_waited_for(supervisor: processes.Super
     os.kill(pid(supervisor, "a"), signal.SIGKILL)
 
     def fell(times: int) -> bool:
-        supervisor.look()
+        supervisor.load()
         return next(one.restarts for one in supervisor.statuses() if one.name == "a") >= times
 
     assert process.wait_for(lambda: fell(3), seconds=20)

@@ -47,12 +47,12 @@ def refused(*line: str) -> str:
     return str(done.exception)
 
 
-@pytest.mark.parametrize(("text", "said"), BAD.items())
-def test_a_plan_that_cannot_be_run_says_why_and_what_to_do(tmp_path: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), BAD.items())
+def test_a_plan_that_cannot_be_run_says_why_and_what_to_do(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(text)
     for line in (("plans", "validate", str(file)), ("plans", "run", str(file), "x")):
-        assert said in refused(*line)
+        assert message in refused(*line)
         assert str(file) in refused(*line)
 
 
@@ -66,10 +66,14 @@ def test_what_is_no_file_of_text_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_plan_is_never_taken_for_no_plan(tmp_path: Path) -> None:
-    for text, said in (("", "is empty"), ("words", "holds no plan"), ("name: p\nstep: []", "step: no such field, perhaps steps")):
+    for text, message in (
+        ("", "is empty"),
+        ("words", "holds no plan"),
+        ("name: p\nstep: []", "step: no such field, perhaps steps"),
+    ):
         file = tmp_path / "plan.yaml"
         file.write_text(text)
-        assert said in refused("ask", "x", "--plan", str(file))
+        assert message in refused("ask", "x", "--plan", str(file))
     assert "is a folder" in refused("ask", "x", "--plan", str(tmp_path))
 
 

@@ -29,7 +29,7 @@ def piece(n: int, text: str, attempt: int = 1, workflow: str = "w") -> Word:
 def written(*words: Word) -> list[str]:
     drafts = Drafts()
     for word in words:
-        drafts.hear(word)
+        drafts.process(word)
     return [draft.text for draft in drafts]
 
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import Invalid, decode, encode
+from contracts.catalog import Topics
 from contracts.control import RedriveDeadLetter
 from contracts.gateway import CallModel
-from contracts.message import Message
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
 from contracts.samples import COMPLETE
-from contracts.topics import Topics
+from hansard.codec import Invalid, decode, encode
+from hansard.message import Message
 
 KINDS = Topics().kinds.values()
 
@@ -125,17 +125,17 @@ INVALID: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("data", "words"), INVALID.values(), ids=INVALID)
 def test_what_is_invalid_says_where_and_why(data: bytes, words: str) -> None:
-    said = why(SubmitRequest, data)
-    assert words in said
-    assert len(said) < 500
-    assert said.isprintable()
+    stored = why(SubmitRequest, data)
+    assert words in stored
+    assert len(stored) < 500
+    assert stored.isprintable()
 
 
 def test_three_errors_are_told_and_the_others_counted() -> None:
     steps = [{"id": f"s{n}"} for n in range(100)]
-    said = why(SubmitRequest, request(plan={"steps": steps}))
-    assert said.count("Field required") == 3
-    assert re.search(r"; and 9\d more$", said)
+    stored = why(SubmitRequest, request(plan={"steps": steps}))
+    assert stored.count("Field required") == 3
+    assert re.search(r"; and 9\d more$", stored)
 
 
 def test_a_long_value_is_cut() -> None:
@@ -143,9 +143,9 @@ def test_a_long_value_is_cut() -> None:
 
 
 def test_what_a_hostile_name_contains_is_shown_safely() -> None:
-    said = why(SubmitRequest, rb'{"type":"a","data":{"\u001b[2J%b":NaN}}' % (b"x" * 9999))
-    assert r"data.\x1b[2Jxxx" in said
-    assert len(said) < 300
+    stored = why(SubmitRequest, rb'{"type":"a","data":{"\u001b[2J%b":NaN}}' % (b"x" * 9999))
+    assert r"data.\x1b[2Jxxx" in stored
+    assert len(stored) < 300
 
 
 def test_fixed_pairs_and_nested_values_are_named_by_their_place() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,26 +14,26 @@ from cloudevents.v1.http import CloudEvent as OldCloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.codec import Invalid, decode
-from contracts.envelope import ATTRIBUTES, Envelope, Unreadable, headers, read
 from contracts.requests import SubmitRequest
+from hansard.codec import Invalid, decode
+from hansard.envelope import ATTRIBUTES, Envelope, Unreadable, headers, read
 
-Heard = list[tuple[Any, bytes | None]]
+Inbound = list[tuple[Any, bytes | None]]
 
 BODY = b'{"text":"What is an event log?"}'
 KIND = "hansard.requests.submit.v1"
-CE: Heard = [("ce_specversion", b"1.0"), ("ce_id", b"order-77"), ("ce_source", b"/shop"), ("ce_type", KIND.encode())]
-STRUCTURED: Heard = [("content-type", b"application/cloudevents+json")]
+CE: Inbound = [("ce_specversion", b"1.0"), ("ce_id", b"order-77"), ("ce_source", b"/shop"), ("ce_type", KIND.encode())]
+STRUCTURED: Inbound = [("content-type", b"application/cloudevents+json")]
 FULL = Envelope(
     id="5f0c3a52-9d34-5b0e-8d53-0f8c4a1b7e11",
     source="/hansard/router",
     type=KIND,
     data=BODY,
-    correlationid="order-77",
+    correlation_id="order-77",
     tenant="acme",
     subject="router",
     time=datetime(2026, 1, 5, 9, 0, 0, 123456, UTC),
-    causationid="a0dff75b-0eb9-50b0-a43c-b2cbc0d1ae72",
+    causation_id="a0dff75b-0eb9-50b0-a43c-b2cbc0d1ae72",
     traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     sequence=7,
     datahash="f3fb9d68",
@@ -41,12 +42,12 @@ FULL = Envelope(
 MINIMAL = Envelope("order-77", "/shop", KIND, BODY, "order-77")
 
 
-def with_(name: str, value: bytes | None) -> Heard:
+def with_(name: str, value: bytes | None) -> Inbound:
     """The four headers that every message needs, one of them replaced or another one added."""
     return [*((n, v) for n, v in CE if n != name), (name, value)]
 
 
-def without(name: str) -> Heard:
+def without(name: str) -> Inbound:
     return [header for header in CE if header[0] != name]
 
 
@@ -66,11 +67,11 @@ envelopes = st.builds(
     source=printable,
     type=printable,
     data=st.binary(),
-    correlationid=names,
+    correlation_id=names,
     tenant=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True),
     subject=st.just("") | printable,
     time=st.none() | st.datetimes(timezones=st.just(UTC)),
-    causationid=st.just("") | printable,
+    causation_id=st.just("") | printable,
     traceparent=st.just("") | st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
     sequence=st.integers(0, 10**11 - 1),
     datahash=st.just("") | printable,
@@ -112,8 +113,8 @@ def test_numbers_of_a_structured_event_are_not_written_anew() -> None:
 
 
 def test_the_workflow_is_the_callers_own_or_else_the_id() -> None:
-    assert read(BODY, CE).correlationid == "order-77"
-    assert read(BODY, [*CE, ("ce_correlationid", b"case-9")]).correlationid == "case-9"
+    assert read(BODY, CE).correlation_id == "order-77"
+    assert read(BODY, [*CE, ("ce_correlationid", b"case-9")]).correlation_id == "case-9"
 
 
 def test_a_time_is_read_in_utc() -> None:
@@ -139,7 +140,7 @@ SDK_ATTRIBUTES = {
     "correlationid": "order-77",
     "tenant": "acme",
     "subject": "router",
-    "causationid": FULL.causationid,
+    "causationid": FULL.causation_id,
     "traceparent": FULL.traceparent,
     "sequence": "0000000007",
     "datahash": "f3fb9d68",
@@ -170,7 +171,7 @@ def test_we_read_what_the_sdk_writes(write: Any, data: Any) -> None:
     message = write(CloudEvent(SDK_ATTRIBUTES | {"time": FULL.time, "partitionkey": "order-77"}, data))
     envelope = read(message.value, list(message.headers.items()))
     assert json.loads(envelope.data) == json.loads(BODY)
-    assert envelope == Envelope(**{name: getattr(FULL, name) for name in ATTRIBUTES[1:]}, data=envelope.data)
+    assert envelope == replace(FULL, data=envelope.data)
 
 
 @pytest.mark.parametrize("write", [old_sdk.to_binary, old_sdk.to_structured], ids=["binary", "structured"])
@@ -178,7 +179,7 @@ def test_we_read_what_the_sdk_of_before_writes(write: Any) -> None:
     message = write(OldCloudEvent(SDK_ATTRIBUTES | {"time": "2026-01-05T09:00:00.123456Z"}, json.loads(BODY)))
     envelope = read(message.value, list(message.headers.items()))
     assert json.loads(envelope.data) == json.loads(BODY)
-    assert envelope == Envelope(**{name: getattr(FULL, name) for name in ATTRIBUTES[1:]}, data=envelope.data)
+    assert envelope == replace(FULL, data=envelope.data)
 
 
 def test_we_read_an_event_of_the_sdk_with_nothing_but_what_is_needed() -> None:
@@ -189,7 +190,7 @@ def test_we_read_an_event_of_the_sdk_with_nothing_but_what_is_needed() -> None:
 
 # odd, and read all the same
 
-READ: dict[str, tuple[bytes | None, Heard]] = {
+READ: dict[str, tuple[bytes | None, Inbound]] = {
     "no content type": (BODY, [*CE]),
     "a content type in capitals": (BODY, [*CE, ("Content-Type", b"Application/JSON; Charset=UTF-8")]),
     "a content type of JSON's family": (BODY, [*CE, ("content-type", b"application/vnd.shop+json")]),
@@ -225,16 +226,16 @@ READ: dict[str, tuple[bytes | None, Heard]] = {
 
 
 @pytest.mark.parametrize(("value", "given"), READ.values(), ids=READ)
-def test_what_is_odd_is_read(value: bytes | None, given: Heard) -> None:
+def test_what_is_odd_is_read(value: bytes | None, given: Inbound) -> None:
     envelope = read(value, given)
-    assert (envelope.id, envelope.type, envelope.correlationid) == ("order-77", KIND, "order-77")
+    assert (envelope.id, envelope.type, envelope.correlation_id) == ("order-77", KIND, "order-77")
     assert envelope.traceparent == ""
 
 
 # hostile or broken: the words that the reason must have
 
 DEEP = b"[" * 100_000
-UNREADABLE: dict[str, tuple[bytes | None, Heard, str]] = {
+UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
     "no headers, no body": (None, [], "there are no ce_ headers"),
     "no headers, a plain body": (BODY, [], "ce_specversion must be 1.0"),
     "no headers, text": (b"hello", [], "there are no ce_ headers"),
@@ -374,7 +375,7 @@ def test_there_are_more_than_a_hundred_of_them() -> None:
 
 
 @pytest.mark.parametrize(("value", "given", "words"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_says_why(value: bytes | None, given: Heard, words: str) -> None:
+def test_what_cannot_be_read_says_why(value: bytes | None, given: Inbound, words: str) -> None:
     with pytest.raises(Unreadable) as refused:
         read(value, given)
     assert words in str(refused.value)
@@ -411,7 +412,7 @@ values = st.none() | st.binary(max_size=40) | st.sampled_from([b"1.0", b"order-7
 json_like = st.text(st.sampled_from('{}[]",:0e-. \\ud800n"idtasource'), max_size=60).map(lambda text: text.encode())
 
 
-def heard(value: bytes | None, given: Heard) -> None:
+def heard(value: bytes | None, given: Inbound) -> None:
     try:
         envelope = read(value, given)
     except Unreadable as unreadable:
@@ -424,7 +425,7 @@ def heard(value: bytes | None, given: Heard) -> None:
 
 
 @given(st.none() | st.binary() | json_like, st.lists(st.tuples(names_of_headers, values), max_size=8))
-def test_anything_is_an_envelope_or_unreadable(value: bytes | None, given: Heard) -> None:
+def test_anything_is_an_envelope_or_unreadable(value: bytes | None, given: Inbound) -> None:
     heard(value, given)
 
 

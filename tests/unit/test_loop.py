@@ -20,33 +20,33 @@ from contracts.gateway import (
     ChatMessage,
     ReplyDiscarded,
 )
-from contracts.message import Message
+from hansard.decider import Context, Decider, WakeUp
+from hansard.message import Message
 from shared.backoff import Backoff
-from shared.decider import Context, Decider, Woken
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import Appended, StoredMessage, StoreRefused, StoreUnavailable, Stream, StreamAppend
 from shared.kafka.record import Record
-from shared.runtime.hearing import Ear, Heard, returned
+from shared.runtime.inbound import Inbound, InboundParser, outcome_message
 from shared.runtime.loop import Loop
-from shared.runtime.performer import Performing
-from shared.runtime.turns import Floor
+from shared.runtime.performer import AttemptRunner
+from shared.runtime.processor import Processor
 from shared.service import Service
-from shared.store.memory import MemoryStore
-from shared.store.record import Appended, Refused, Said, Stream, Turn, Unavailable
-from tests.unit.toy import NOON, ear, floor, request, topics
+from tests.unit.toy import NOON, parser, processor, request, topics
 
 STREAM = Stream("default", "w1", "router")
 
 
 @dataclass
-class Voice:
+class Publisher:
     """Notes what is said, once, and that it was on the record by then."""
 
-    store: MemoryStore
-    said: list[Said] = field(default_factory=list)
+    store: InMemoryEventStore
+    messages: list[StoredMessage] = field(default_factory=list)
 
-    async def say(self, said: Sequence[Said]) -> None:
-        on_record = await self.store.events([event.id for event in said])
-        assert all(event.id in on_record for event in said), "spoken before it was recorded"
-        self.said.extend(event for event in said if event.id not in {known.id for known in self.said})
+    async def publish(self, stored: Sequence[StoredMessage]) -> None:
+        on_record = await self.store.events([event.id for event in stored])
+        assert all(event.id in on_record for event in stored), "spoken before it was recorded"
+        self.messages.extend(event for event in stored if event.id not in {known.id for known in self.messages})
 
     def mark(self, stream: Stream) -> int:
         return 0
@@ -54,28 +54,30 @@ class Voice:
     def noted(self, stream: Stream, mark: int) -> None: ...
 
 
-class Unsteady(MemoryStore):
+class Unsteady(InMemoryEventStore):
     """Fails as it is told: before the commit, or after it, when nobody learns of it."""
 
     before = after = 0
     hates = ""
 
-    async def append(self, turns: Sequence[Turn]) -> Appended:
+    async def append(self, appends: Sequence[StreamAppend]) -> Appended:
         if self.before:
             self.before -= 1
-            raise Unavailable("gone")
-        hated = [turn for turn in turns if self.hates and any(self.hates.encode() in said.data for said in turn.said)]
-        if hated and len(turns) == 1:
-            raise Refused(f"cannot hold {self.hates} hateful")
-        appended = await super().append([turn for turn in turns if turn not in hated])
+            raise StoreUnavailable("gone")
+        hated = [
+            append for append in appends if self.hates and any(self.hates.encode() in stored.data for stored in append.messages)
+        ]
+        if hated and len(appends) == 1:
+            raise StoreRefused(f"cannot hold {self.hates} hateful")
+        appended = await super().append([append for append in appends if append not in hated])
         if self.after:
             self.after -= 1
-            raise Unavailable("gone after the commit")
+            raise StoreUnavailable("gone after the commit")
         return appended
 
 
-def heard(*records: Record) -> list[Heard]:
-    return [it for it in map(ear.hear, records) if it is not None]
+def heard(*records: Record) -> list[Inbound]:
+    return [it for it in map(parser.parse, records) if it is not None]
 
 
 @pytest.fixture
@@ -84,124 +86,126 @@ def store() -> Unsteady:
 
 
 @pytest.fixture
-def voice(store: Unsteady) -> Voice:
-    return Voice(store)
+def voice(store: Unsteady) -> Publisher:
+    return Publisher(store)
 
 
 @pytest.fixture
-def loop(store: Unsteady, voice: Voice) -> Loop:
-    return Loop(floor, store, voice, backoff=Backoff(0.001, 0.001))
+def loop(store: Unsteady, voice: Publisher) -> Loop:
+    return Loop(processor, store, voice, backoff=Backoff(0.001, 0.001))
 
 
-def words(said: Iterable[Said]) -> list[str]:
-    return [json.loads(event.data).get("reasoning") or json.loads(event.data)["reason"] for event in said]
+def words(stored: Iterable[StoredMessage]) -> list[str]:
+    return [json.loads(event.data).get("reasoning") or json.loads(event.data)["reason"] for event in stored]
 
 
-async def test_what_is_heard_is_recorded_then_spoken(loop: Loop, store: Unsteady, voice: Voice) -> None:
-    await loop.hear(heard(request("hello")))
-    assert words(voice.said) == ["hello 0 12:00"]
-    assert voice.said[0].at is not None
+async def test_what_is_heard_is_recorded_then_spoken(loop: Loop, store: Unsteady, voice: Publisher) -> None:
+    await loop.process(heard(request("hello")))
+    assert words(voice.messages) == ["hello 0 12:00"]
+    assert voice.messages[0].at is not None
 
 
-async def test_a_redelivery_says_nothing_new(loop: Loop, voice: Voice) -> None:
-    await loop.hear(heard(request("hello")))
-    await loop.hear(heard(request("hello", offset=1)))
-    assert len({event.id for event in voice.said}) == 1
+async def test_a_redelivery_says_nothing_new(loop: Loop, voice: Publisher) -> None:
+    await loop.process(heard(request("hello")))
+    await loop.process(heard(request("hello", offset=1)))
+    assert len({event.id for event in voice.messages}) == 1
 
 
 async def test_a_redelivery_to_another_process_publishes_what_was_left_unpublished(loop: Loop, store: Unsteady) -> None:
-    await loop.hear(heard(request("hello")))
-    later = Voice(store)
-    await Loop(floor, store, later).hear(heard(request("hello", offset=1)))
-    assert words(later.said) == ["hello 0 12:00"]
+    await loop.process(heard(request("hello")))
+    later = Publisher(store)
+    await Loop(processor, store, later).process(heard(request("hello", offset=1)))
+    assert words(later.messages) == ["hello 0 12:00"]
 
 
-async def test_while_the_store_is_away_it_waits_and_loses_nothing(loop: Loop, store: Unsteady, voice: Voice) -> None:
+async def test_while_the_store_is_away_it_waits_and_loses_nothing(loop: Loop, store: Unsteady, voice: Publisher) -> None:
     store.before = 5
-    await loop.hear(heard(request("hello")))
-    assert (words(voice.said), loop.healthy) == (["hello 0 12:00"], True)
+    await loop.process(heard(request("hello")))
+    assert (words(voice.messages), loop.healthy) == (["hello 0 12:00"], True)
 
 
 async def test_a_commit_of_unknown_outcome_is_not_decided_twice(loop: Loop, store: Unsteady) -> None:
     store.after = 1
-    await loop.hear(heard(request("hello")))
-    assert len(await store.hearings(STREAM)) == 1
+    await loop.process(heard(request("hello")))
+    assert len(await store.entries(STREAM)) == 1
 
 
-async def test_a_commit_of_unknown_outcome_is_still_spoken(loop: Loop, store: Unsteady, voice: Voice) -> None:
+async def test_a_commit_of_unknown_outcome_is_still_spoken(loop: Loop, store: Unsteady, voice: Publisher) -> None:
     store.after = 1
-    await loop.hear(heard(request("hello")))
-    assert words(voice.said) == ["hello 0 12:00"]
+    await loop.process(heard(request("hello")))
+    assert words(voice.messages) == ["hello 0 12:00"]
 
 
-async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(loop: Loop, store: Unsteady, voice: Voice) -> None:
-    await loop.hear(heard(request("a", id="1")))
-    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
-    await loop.hear(heard(request("c", id="3")))
-    assert words((await store.workflow("default", "w1"))[STREAM].said) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
+async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(loop: Loop, store: Unsteady, voice: Publisher) -> None:
+    await loop.process(heard(request("a", id="1")))
+    await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
+    await loop.process(heard(request("c", id="3")))
+    assert words((await store.workflow("default", "w1"))[STREAM].messages) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
 
 
 async def test_a_rebalance_in_the_middle_of_a_batch_only_has_it_loaded_again(
-    loop: Loop, voice: Voice, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, voice: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await loop.hear(heard(request("a", id="1")))
-    say, left = voice.say, [None]
+    await loop.process(heard(request("a", id="1")))
+    say, left = voice.publish, [None]
 
-    async def interrupted(said: Sequence[Said]) -> None:
-        await say(said)
+    async def interrupted(stored: Sequence[StoredMessage]) -> None:
+        await say(stored)
         if left:
             left.pop()
             loop.forget()
 
-    monkeypatch.setattr(voice, "say", interrupted)
-    await loop.hear(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
-    assert sorted(words(voice.said)) == ["a 0 12:00", "b 1 12:00", "c 0 12:00"]
+    monkeypatch.setattr(voice, "publish", interrupted)
+    await loop.process(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
+    assert sorted(words(voice.messages)) == ["a 0 12:00", "b 1 12:00", "c 0 12:00"]
 
 
 async def test_one_stale_stream_does_not_stop_the_others_of_its_batch(loop: Loop, store: Unsteady) -> None:
-    await loop.hear(heard(request("a", id="1")))
-    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
-    await loop.hear(heard(request("c", id="3"), request("x", id="4", workflow="w2")))
-    assert words((await store.workflow("default", "w2"))[STREAM._replace(workflow="w2")].said) == ["x 0 12:00"]
+    await loop.process(heard(request("a", id="1")))
+    await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
+    await loop.process(heard(request("c", id="3"), request("x", id="4", workflow="w2")))
+    assert words((await store.workflow("default", "w2"))[STREAM._replace(workflow="w2")].messages) == ["x 0 12:00"]
 
 
-async def test_what_the_store_can_never_hold_is_a_dead_letter_and_only_that(loop: Loop, store: Unsteady, voice: Voice) -> None:
+async def test_what_the_store_can_never_hold_is_a_dead_letter_and_only_that(
+    loop: Loop, store: Unsteady, voice: Publisher
+) -> None:
     store.hates = '"reasoning":"hateful'
-    await loop.hear(
+    await loop.process(
         heard(request("a", id="1"), request("hateful", id="2"), request("c", id="3"), request("d", id="4", workflow="w2"))
     )
-    assert sorted(words(voice.said)) == ["a 0 12:00", "c 2 12:00", "d 0 12:00", "refused-by-store"]
+    assert sorted(words(voice.messages)) == ["a 0 12:00", "c 2 12:00", "d 0 12:00", "refused-by-store"]
 
 
-async def test_even_a_dead_letter_that_the_store_refuses_blocks_nobody(loop: Loop, store: Unsteady, voice: Voice) -> None:
+async def test_even_a_dead_letter_that_the_store_refuses_blocks_nobody(loop: Loop, store: Unsteady, voice: Publisher) -> None:
     store.hates = "hateful"
-    await loop.hear(heard(request("hateful", id="1"), request("good", id="2")))
-    assert sorted(words(voice.said)) == ["good 1 12:00", "refused-by-store"]
+    await loop.process(heard(request("hateful", id="1"), request("good", id="2")))
+    assert sorted(words(voice.messages)) == ["good 1 12:00", "refused-by-store"]
 
 
-async def test_a_poisoned_message_does_not_block_its_neighbours(loop: Loop, voice: Voice) -> None:
-    await loop.hear(heard(request("poison", id="1"), request("good", id="2"), request("good", id="3", workflow="w2")))
-    assert sorted(words(voice.said)) == ["good 0 12:00", "good 1 12:00", "poison"]
+async def test_a_poisoned_message_does_not_block_its_neighbours(loop: Loop, voice: Publisher) -> None:
+    await loop.process(heard(request("poison", id="1"), request("good", id="2"), request("good", id="3", workflow="w2")))
+    assert sorted(words(voice.messages)) == ["good 0 12:00", "good 1 12:00", "poison"]
 
 
 async def test_a_silent_hearing_refuses_a_stale_neighbour_too(loop: Loop, store: Unsteady) -> None:
-    await loop.hear(heard(request("silence", id="1")))
-    await Loop(floor, store, Voice(store)).hear(heard(request("silence", id="2")))
-    await loop.hear(heard(request("silence", id="3")))
-    assert [hearing.sequence for hearing in await store.hearings(STREAM)] == [1, 2, 3]
+    await loop.process(heard(request("silence", id="1")))
+    await Loop(processor, store, Publisher(store)).process(heard(request("silence", id="2")))
+    await loop.process(heard(request("silence", id="3")))
+    assert [entry.sequence for entry in await store.entries(STREAM)] == [1, 2, 3]
 
 
 async def test_what_is_brought_meanwhile_is_one_batch(loop: Loop, store: Unsteady, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     append = store.append
 
-    async def counted(turns: Sequence[Turn]) -> Appended:
-        sizes.append(len(turns))
+    async def counted(appends: Sequence[StreamAppend]) -> Appended:
+        sizes.append(len(appends))
         await asyncio.sleep(0.01)
-        return await append(turns)
+        return await append(appends)
 
     monkeypatch.setattr(store, "append", counted)
-    await asyncio.gather(*(loop.hear(heard(request(workflow=f"w{n}"))) for n in range(10)))
+    await asyncio.gather(*(loop.process(heard(request(workflow=f"w{n}"))) for n in range(10)))
     assert sizes == [1, 9]
 
 
@@ -222,7 +226,7 @@ def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
     match it:
         case CallModel() if call == Call() and not context.may_perform:
             yield CallAccepted(request=it, at=context.at)
-        case CallModel() | Woken() if not call.over:
+        case CallModel() | WakeUp() if not call.over:
             yield AttemptStarted(
                 attempt=call.attempt + 1, safety="safe", key="k", deadline=context.at + timedelta(seconds=30), call="t/1",
                 tier="one", provider="", model="", endpoint="",
@@ -235,8 +239,8 @@ def performs(call: Call, it: Message, context: Context) -> Iterable[Message]:
             return
 
 
-def performed(call: Call, said: Message) -> Call:
-    match said:
+def performed(call: Call, stored: Message) -> Call:
+    match stored:
         case CallAccepted():
             return replace(call, ready=NOON)
         case AttemptStarted(attempt=attempt, deadline=deadline):
@@ -249,22 +253,22 @@ def performed(call: Call, said: Message) -> Call:
 gateway = Service(
     "gateway",
     Decider(Call(), performs, performed, wake_at=lambda call: call.ready),
-    hears={CallModel: lambda m: m.call, CancelCall: lambda m: m.call},
+    receives={CallModel: lambda m: m.call, CancelCall: lambda m: m.call},
 )
 CALLS = Stream("default", "w1", "gateway/t/1")
 
 
-def call_heard() -> list[Heard]:
+def call_heard() -> list[Inbound]:
     record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000001", ce_type=CallModel.kind, body=CALL.model_dump_json().encode())
-    found = Ear(gateway, topics, 2000).hear(record._replace(topic="gateway.commands"))
+    found = InboundParser(gateway, topics, 2000).parse(record._replace(topic="gateway.commands"))
     assert found is not None
     return [found]
 
 
-def cancel_heard() -> list[Heard]:
+def cancel_heard() -> list[Inbound]:
     body = CancelCall(call="t/1").model_dump_json().encode()
     record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000002", ce_type=CancelCall.kind, body=body)
-    found = Ear(gateway, topics, 2000).hear(record._replace(topic="gateway.commands"))
+    found = InboundParser(gateway, topics, 2000).parse(record._replace(topic="gateway.commands"))
     assert found is not None
     return [found]
 
@@ -275,20 +279,20 @@ async def until(true: Any) -> None:
             await asyncio.sleep(0.001)
 
 
-async def kinds(store: MemoryStore) -> list[str]:
-    return [said.kind.split(".")[2] for said in (await store.load([CALLS]))[CALLS].said]
+async def kinds(store: InMemoryEventStore) -> list[str]:
+    return [stored.kind.split(".")[2] for stored in (await store.load([CALLS]))[CALLS].messages]
 
 
-def hands(store: MemoryStore, perform: Any, limit: int = 2) -> tuple[Loop, Performing]:
-    loop = Loop(Floor(gateway, topics, 9000), store, Voice(store), process="mine")
-    loop.hands = Performing(perform, limit, loop.hear)
-    return loop, loop.hands
+def hands(store: InMemoryEventStore, perform: Any, limit: int = 2) -> tuple[Loop, AttemptRunner]:
+    loop = Loop(Processor(gateway, topics, 9000), store, Publisher(store), holder="mine")
+    loop.attempts = AttemptRunner(perform, limit, loop.process)
+    return loop, loop.attempts
 
 
-def two_processes(store: MemoryStore) -> tuple[Loop, Loop]:
+def two_processes(store: InMemoryEventStore) -> tuple[Loop, Loop]:
     """Of one service on one store. They perform nothing."""
     (one, _), (other, _) = hands(store, None), hands(store, None)
-    one.hands = other.hands = None
+    one.attempts = other.attempts = None
     return one, other
 
 
@@ -300,7 +304,7 @@ async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Un
         return AttemptReturned(call="t/1", attempt=intent.attempt)
 
     loop, mine = hands(store, perform)
-    await loop.hear(call_heard())
+    await loop.process(call_heard())
     await until(lambda: mine.free == 2)
     assert seen == [["attempt-started"]]
     assert await kinds(store) == ["attempt-started", "call-cancelled"]
@@ -308,9 +312,9 @@ async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Un
 
 async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) -> None:
     loop, _ = hands(store, None, limit=0)
-    await loop.hear(call_heard())
-    dues, _ = await store.claim("gateway", 10, 15)
-    assert [due.stream for due in dues] == [CALLS]
+    await loop.process(call_heard())
+    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    assert [due_.stream for due_ in due_wake_ups] == [CALLS]
 
 
 async def test_no_more_attempts_are_made_at_once_than_there_are_slots(store: Unsteady) -> None:
@@ -321,14 +325,14 @@ async def test_no_more_attempts_are_made_at_once_than_there_are_slots(store: Uns
     loop, mine = hands(store, slow, limit=2)
     (first,) = call_heard()
     streams = [CALLS._replace(workflow=f"w{n}") for n in range(5)]
-    await loop.hear([replace(first, stream=stream, cause=uuid4()) for stream in streams])
+    await loop.process([replace(first, stream=stream, causation_id=uuid4()) for stream in streams])
     assert mine.free == 0
     assert len((await store.claim("gateway", 10, 15))[0]) == 3
 
 
 async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_its_deadline() -> None:
     at = [datetime.now(UTC)]
-    store = MemoryStore(lambda: at[0])
+    store = InMemoryEventStore(lambda: at[0])
     for process in ("mine", "other"):
         await store.began("gateway", process, process, True)
 
@@ -337,13 +341,13 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_it
         raise AssertionError
 
     loop, _ = hands(store, silent)
-    await loop.hear(call_heard())
+    await loop.process(call_heard())
     at[0] += timedelta(seconds=6)
     assert (await store.claim("gateway", 10, 15))[0] == []
     await store.alive("gateway", "other", await store.alive("gateway", "other", {}))
     other, _ = hands(store, silent)
-    dues, _ = await store.claim("gateway", 10, 15)
-    await other.wake(dues)
+    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    await other.wake(due_wake_ups)
     assert await kinds(store) == ["attempt-started", "attempt-started"]
 
 
@@ -351,21 +355,21 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_it
 @pytest.mark.parametrize("claimed", [False, True], ids=["before the claim", "after it"])
 async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unsteady, aloud: bool, claimed: bool) -> None:
     """What is claimed is leased: were its waking dropped, nobody would look at it until the lease ends."""
-    late = returned(CALLS, AttemptReturned(call="t/1", attempt=7))
+    late = outcome_message(CALLS, AttemptReturned(call="t/1", attempt=7))
     loop, other = two_processes(store)
-    await loop.hear(call_heard())
-    dues = (await store.claim("gateway", 10, 15))[0] if claimed else []
-    await other.hear([late] if aloud else cancel_heard())
-    await loop.wake(dues or (await store.claim("gateway", 10, 15))[0])
+    await loop.process(call_heard())
+    due_wake_ups = (await store.claim("gateway", 10, 15))[0] if claimed else []
+    await other.process([late] if aloud else cancel_heard())
+    await loop.wake(due_wake_ups or (await store.claim("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * aloud, "attempt-started"]
 
 
 async def test_who_was_woken_by_another_process_before_is_woken_again_when_due() -> None:
     """The other's waking had the number that this one's memory would give to its own."""
     at = [datetime.now(UTC)]
-    store = MemoryStore(lambda: at[0])
+    store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
-    await loop.hear(call_heard())
+    await loop.process(call_heard())
     await other.wake((await store.claim("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
     await loop.wake((await store.claim("gateway", 10, 15))[0])
@@ -374,47 +378,47 @@ async def test_who_was_woken_by_another_process_before_is_woken_again_when_due()
 
 async def test_whose_process_fell_silent_is_woken_though_something_was_heard_meanwhile() -> None:
     at = [datetime.now(UTC)]
-    store = MemoryStore(lambda: at[0])
+    store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
-    await loop.hear(call_heard())
+    await loop.process(call_heard())
     await loop.wake((await store.claim("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
-    dues, _ = await store.claim("gateway", 10, 15)
-    await other.hear(cancel_heard())
-    await loop.wake(dues)
+    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    await other.process(cancel_heard())
+    await loop.wake(due_wake_ups)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
 async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady) -> None:
     loop, _ = hands(store, None, limit=0)
-    loop.hands = None
-    await loop.hear(call_heard())
-    dues, _ = await store.claim("gateway", 10, 15)
-    await loop.wake(dues)
-    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
+    loop.attempts = None
+    await loop.process(call_heard())
+    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    await loop.wake(due_wake_ups)
+    await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     async with asyncio.timeout(10):
-        await loop.wake(dues)
+        await loop.wake(due_wake_ups)
     assert await kinds(store) == ["call-accepted", "attempt-started", "call-cancelled"]
 
 
 async def test_what_another_process_did_in_the_meantime_is_not_done_again(store: Unsteady) -> None:
     loop, other = two_processes(store)
-    await loop.hear(call_heard())
-    dues, _ = await store.claim("gateway", 10, 15)
-    await other.wake(dues)
-    await loop.wake(dues)
+    await loop.process(call_heard())
+    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    await other.wake(due_wake_ups)
+    await loop.wake(due_wake_ups)
     assert await kinds(store) == ["call-accepted", "attempt-started"]
 
 
 async def test_a_zombies_answer_is_recorded_and_never_wins() -> None:
     at = [datetime.now(UTC)]
-    store = MemoryStore(lambda: at[0])
+    store = InMemoryEventStore(lambda: at[0])
     loop, _ = hands(store, None, limit=0)
-    loop.hands = None
-    await loop.hear(call_heard())
+    loop.attempts = None
+    await loop.process(call_heard())
     for _ in range(2):
         at[0] += timedelta(minutes=1)
-        dues, _ = await store.claim("gateway", 10, 15)
-        await loop.wake(dues)
-    await loop.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
+        due_wake_ups, _ = await store.claim("gateway", 10, 15)
+        await loop.wake(due_wake_ups)
+    await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started", "reply-discarded"]

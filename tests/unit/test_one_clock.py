@@ -8,97 +8,99 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.backoff import Backoff
+from shared.eventstore.clock import Clock
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import Appended, Stream, StreamAppend
 from shared.runtime.loop import Loop
-from shared.store.clock import Clock
-from shared.store.memory import MemoryStore
-from shared.store.record import Appended, Stream, Turn
-from tests.unit.test_loop import Voice, heard
-from tests.unit.toy import NOON, floor, request
+from tests.unit.test_loop import Publisher, heard
+from tests.unit.toy import NOON, processor, request
 
 STREAM = Stream("default", "w1", "router")
 HOUR = timedelta(hours=1)
 
 
-class Store(MemoryStore):
+class EventStore(InMemoryEventStore):
     """Its clock, and what a process believes of it."""
 
     def __init__(self) -> None:
         super().__init__(lambda: self.time)
         self.time = self.believed = NOON
-        self.asked: list[list[Turn]] = []
+        self.asked: list[list[StreamAppend]] = []
 
     def now(self) -> datetime:
         return self.believed
 
-    async def append(self, turns: Sequence[Turn]) -> Appended:
-        self.asked.append(list(turns))
-        appended = await super().append(turns)
+    async def append(self, appends: Sequence[StreamAppend]) -> Appended:
+        self.asked.append(list(appends))
+        appended = await super().append(appends)
         self.believed = self.time
         return appended
 
     async def times(self, stream: Stream = STREAM) -> list[str]:
         """Of each event: its recorded time, and the time that the decision knew."""
         history = (await self.load([stream]))[stream]
-        assert [hearing.at for hearing in history.causes.values()] == [said.at for said in history.said]
-        return [f"{said.at:%H:%M} {json.loads(said.data)['reasoning'].split()[-1]}" for said in history.said if said.at]
+        assert [entry.at for entry in history.entries.values()] == [stored.at for stored in history.messages]
+        return [
+            f"{stored.at:%H:%M} {json.loads(stored.data)['reasoning'].split()[-1]}" for stored in history.messages if stored.at
+        ]
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> EventStore:
+    return EventStore()
 
 
 @pytest.fixture
-def loop(store: Store) -> Loop:
-    return Loop(floor, store, Voice(store), backoff=Backoff(0.001, 0.001))
+def loop(store: EventStore) -> Loop:
+    return Loop(processor, store, Publisher(store), backoff=Backoff(0.001, 0.001))
 
 
-async def test_a_decision_knows_the_time_at_which_it_is_recorded_and_so_does_what_it_says(loop: Loop, store: Store) -> None:
+async def test_a_decision_knows_the_time_at_which_it_is_recorded_and_so_does_what_it_says(loop: Loop, store: EventStore) -> None:
     store.time = store.believed = NOON + timedelta(minutes=5)
-    await loop.hear(heard(request()))
+    await loop.process(heard(request()))
     assert await store.times() == ["12:05 12:05"]
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
-async def test_whoever_is_wrong_about_the_clock_decides_anew_by_the_stores(loop: Loop, store: Store, off: timedelta) -> None:
+async def test_whoever_is_wrong_about_the_clock_decides_anew_by_the_stores(loop: Loop, store: EventStore, off: timedelta) -> None:
     store.believed = NOON + off
-    await loop.hear(heard(request()))
+    await loop.process(heard(request()))
     assert await store.times() == ["12:00 12:00"]
     assert len(store.asked) == 2
 
 
 @pytest.mark.parametrize("seconds", [-4, 0])
-async def test_a_proposal_of_a_moment_ago_is_good(loop: Loop, store: Store, seconds: int) -> None:
+async def test_a_proposal_of_a_moment_ago_is_good(loop: Loop, store: EventStore, seconds: int) -> None:
     store.believed = NOON + timedelta(seconds=seconds)
-    await loop.hear(heard(request()))
+    await loop.process(heard(request()))
     assert len(store.asked) == 1
 
 
-async def test_where_the_stores_clock_was_put_back_a_stream_goes_on_at_the_times_it_has(loop: Loop, store: Store) -> None:
-    await loop.hear(heard(request("a", id="1")))
+async def test_where_the_stores_clock_was_put_back_a_stream_goes_on_at_the_times_it_has(loop: Loop, store: EventStore) -> None:
+    await loop.process(heard(request("a", id="1")))
     store.time = store.believed = NOON - HOUR
-    await loop.hear(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
+    await loop.process(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
     assert await store.times() == ["12:00 12:00", "12:00 12:00"]
     assert await store.times(STREAM._replace(workflow="w2")) == ["11:00 11:00"], "its neighbours go by the clock"
 
 
-async def test_nobody_hears_a_message_before_it_was_said(loop: Loop, store: Store) -> None:
-    (said,) = heard(request())
-    await loop.hear([replace(said, at=NOON + HOUR)])
+async def test_nobody_hears_a_message_before_it_was_said(loop: Loop, store: EventStore) -> None:
+    (stored,) = heard(request())
+    await loop.process([replace(stored, at=NOON + HOUR)])
     assert await store.times() == ["13:00 13:00"]
     assert len(store.asked) == 1
 
 
-async def test_a_stream_that_is_loaded_again_keeps_its_time(store: Store) -> None:
-    await Loop(floor, store, Voice(store)).hear(heard(request("a", id="1")))
+async def test_a_stream_that_is_loaded_again_keeps_its_time(store: EventStore) -> None:
+    await Loop(processor, store, Publisher(store)).process(heard(request("a", id="1")))
     store.time = store.believed = NOON - HOUR
-    await Loop(floor, store, Voice(store)).hear(heard(request("b", id="2")))
+    await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
     assert await store.times() == ["12:00 12:00", "12:00 12:00"]
 
 
 def test_a_clock_goes_on_from_the_last_answer_by_monotonic_time(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [100.0]
-    monkeypatch.setattr("shared.store.clock.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("shared.eventstore.clock.time.monotonic", lambda: seconds[0])
     mine = Clock()
     mine.answered(NOON, 100.0)
     seconds[0] += 2.5
@@ -109,7 +111,7 @@ def test_a_clock_goes_on_from_the_last_answer_by_monotonic_time(monkeypatch: pyt
 
 def test_of_two_answers_that_were_under_way_at_once_the_later_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [100.0]
-    monkeypatch.setattr("shared.store.clock.time.monotonic", lambda: seconds[0])
+    monkeypatch.setattr("shared.eventstore.clock.time.monotonic", lambda: seconds[0])
     mine = Clock()
     mine.answered(NOON, 99.0)
     mine.answered(NOON - timedelta(milliseconds=200), 99.5)  # an append's: taken before its commit, come after

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import StoredMessage, Stream
 from shared.runtime.outbox import Outbox
-from shared.store.memory import MemoryStore
-from shared.store.record import Said, Stream
 from tests.edge.store_suite import current, turn
 
 STREAM, OTHER = (Stream("default", f"w{n}", "router") for n in (1, 2))
 
 
 @dataclass
-class Speaker:
+class Producer:
     """Notes what it is given; acknowledges what it is told to."""
 
     healthy: bool = True
@@ -21,8 +21,8 @@ class Speaker:
     given: list[tuple[Stream, int]] = field(default_factory=list)
     acknowledged: list[tuple[Stream, int]] = field(default_factory=list)
 
-    async def say(self, said: Sequence[Said]) -> None:
-        self.given.extend((event.stream, event.version) for event in said)
+    async def publish(self, stored: Sequence[StoredMessage]) -> None:
+        self.given.extend((event.stream, event.version) for event in stored)
 
     def take_acknowledged(self) -> list[tuple[Stream, int]]:
         taken, self.acknowledged = self.acknowledged, []
@@ -31,8 +31,8 @@ class Speaker:
 
 class House:
     def __init__(self) -> None:
-        self.store, self.speaker = MemoryStore(), Speaker()
-        self.outbox = Outbox(self.store, "router", self.speaker)
+        self.store, self.producer = InMemoryEventStore(), Producer()
+        self.outbox = Outbox(self.store, "router", self.producer)
 
     async def record(self, stream: Stream, events: int = 1) -> None:
         """As the runtime does: append with the mark, note it, say what was left before and what is new."""
@@ -40,20 +40,20 @@ class House:
         appended = await self.store.append([made])
         assert appended.accepted == {stream}
         self.outbox.noted(stream, made.published)
-        await self.outbox.say([*appended.earlier, *made.said])
+        await self.outbox.publish([*appended.earlier, *made.messages])
 
     def acknowledge(self, stream: Stream, *versions: int) -> None:
-        self.speaker.acknowledged.extend((stream, version) for version in versions)
+        self.producer.acknowledged.extend((stream, version) for version in versions)
 
     async def left(self, stream: Stream) -> list[int]:
-        return [said.version for said in (await current(self.store, stream)).unpublished]
+        return [stored.version for stored in (await current(self.store, stream)).unpublished]
 
 
 async def test_each_event_is_handed_over_once() -> None:
     house = House()
     for _ in range(3):
         await house.record(STREAM, 2)
-    assert house.speaker.given == [(STREAM, version) for version in range(1, 7)]
+    assert house.producer.given == [(STREAM, version) for version in range(1, 7)]
 
 
 async def test_nothing_leaves_before_it_is_acknowledged() -> None:
@@ -89,7 +89,7 @@ async def test_what_was_noted_is_forgotten_here() -> None:
         house.acknowledge(stream, 1)
     await house.record(STREAM)
     await house.outbox.clear()
-    assert set(house.outbox._spoken) == {STREAM}
+    assert set(house.outbox._produced) == {STREAM}
 
 
 async def test_after_a_failure_all_of_a_stream_that_is_not_acknowledged_is_said_again_in_order() -> None:
@@ -100,9 +100,9 @@ async def test_after_a_failure_all_of_a_stream_that_is_not_acknowledged_is_said_
     house.acknowledge(OTHER, 1)
     house.outbox.failed()
     await house.record(STREAM)  # dropped: it must not overtake what was lost
-    assert house.speaker.given[4:] == []
+    assert house.producer.given[4:] == []
     await house.outbox._catch_up()
-    assert house.speaker.given[4:] == [(STREAM, version) for version in (1, 2, 3, 4)]
+    assert house.producer.given[4:] == [(STREAM, version) for version in (1, 2, 3, 4)]
 
 
 async def test_a_late_acknowledgement_of_before_a_failure_marks_nothing_too_early() -> None:
@@ -121,17 +121,17 @@ async def test_what_another_process_left_is_said_before_what_is_new() -> None:
     other = House()
     other.store = other.outbox.store = house.store
     await other.record(STREAM)
-    assert other.speaker.given == [(STREAM, version) for version in (1, 2, 3)]
+    assert other.producer.given == [(STREAM, version) for version in (1, 2, 3)]
 
 
 async def test_while_the_speaker_is_not_well_nothing_is_handed_over() -> None:
     house = House()
-    house.speaker.healthy = False
+    house.producer.healthy = False
     await house.record(STREAM)
-    assert (house.speaker.given, house.outbox.mark(STREAM)) == ([], 0)
-    house.speaker.healthy = True
+    assert (house.producer.given, house.outbox.mark(STREAM)) == ([], 0)
+    house.producer.healthy = True
     await house.record(STREAM)
-    assert house.speaker.given == [(STREAM, 1), (STREAM, 2)]
+    assert house.producer.given == [(STREAM, 1), (STREAM, 2)]
 
 
 async def test_a_store_that_is_away_costs_a_repeat_and_no_mark() -> None:

@@ -11,37 +11,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.planner import heap
-from services.planner.heap import Due, Heap, pop, push
+from services.planner.heap import Heap, StepTime, pop, push
 from tests.told import NOON
 
 
-def due(seconds: int, step: str = "a") -> Due:
-    return Due(NOON + timedelta(seconds=seconds), step)
+def due(seconds: int, step: str = "a") -> StepTime:
+    return StepTime(NOON + timedelta(seconds=seconds), step)
 
 
-def heaped(dues: list[Due]) -> Heap | None:
+def heaped(due_wake_ups: list[StepTime]) -> Heap | None:
     all_: Heap | None = None
-    for one in dues:
+    for one in due_wake_ups:
         all_ = push(all_, one)
     return all_
 
 
-def drained(all_: Heap | None) -> Iterator[Due]:
+def drained(all_: Heap | None) -> Iterator[StepTime]:
     while all_ is not None:
         yield all_.first
         all_ = pop(all_)
 
 
-dues = st.lists(st.builds(due, st.integers(0, 20), st.sampled_from("abc")))
+due_wake_ups = st.lists(st.builds(due, st.integers(0, 20), st.sampled_from("abc")))
 
 
-@given(dues)
-def test_the_earliest_comes_first_and_at_one_time_the_first_name(some: list[Due]) -> None:
+@given(due_wake_ups)
+def test_the_earliest_comes_first_and_at_one_time_the_first_name(some: list[StepTime]) -> None:
     assert list(drained(heaped(some))) == sorted(some)
 
 
-@given(dues, st.builds(due, st.integers(0, 20)))
-def test_to_push_and_to_pop_leaves_what_was_there_as_it_was(some: list[Due], more: Due) -> None:
+@given(due_wake_ups, st.builds(due, st.integers(0, 20)))
+def test_to_push_and_to_pop_leaves_what_was_there_as_it_was(some: list[StepTime], more: StepTime) -> None:
     before = heaped(some)
     push(before, more)
     if before is not None:
@@ -49,7 +49,7 @@ def test_to_push_and_to_pop_leaves_what_was_there_as_it_was(some: list[Due], mor
     assert list(drained(before)) == sorted(some)
 
 
-ORDERS: dict[str, Callable[[list[Due]], list[Due]]] = {
+ORDERS: dict[str, Callable[[list[StepTime]], list[StepTime]]] = {
     "rising": sorted,
     "falling": lambda some: sorted(some, reverse=True),
     "any": lambda some: Random(1).sample(some, len(some)),

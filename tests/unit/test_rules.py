@@ -264,6 +264,6 @@ def test_a_misspelt_field_is_refused_and_named() -> None:
 
 
 def test_a_refusal_names_the_field_and_keeps_the_value_to_itself() -> None:
-    said = unfit("calculate_tax", amount="secret-4711")
-    assert said.startswith("amount")
-    assert "4711" not in said
+    stored = unfit("calculate_tax", amount="secret-4711")
+    assert stored.startswith("amount")
+    assert "4711" not in stored

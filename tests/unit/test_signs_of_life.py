@@ -2,14 +2,14 @@
 
 import pytest
 
-from shared.runtime.performer import Signs
+from shared.runtime.performer import Heartbeats
 
 
-def after(*beats: tuple[float, dict[str, int]], silence: float = 5) -> Signs:
-    signs = Signs(silence)
-    for at, heard in beats:
+def after(*beats: tuple[float, dict[str, int]], silence: float = 5) -> Heartbeats:
+    signs = Heartbeats(silence)
+    for at, received in beats:
         signs.silent(at)
-        signs.heard(heard, at)
+        signs.processed(received, at)
     return signs
 
 
@@ -29,7 +29,7 @@ def test_a_sign_may_be_anything_as_long_as_it_is_another() -> None:
 def test_who_was_silent_itself_begins_to_listen_anew(gap: float) -> None:
     signs = after(*((float(n), {"other": 0}) for n in range(5)))
     assert signs.silent(4.0 + gap) == {}
-    signs.heard({"other": 0}, 4.0 + gap)
+    signs.processed({"other": 0}, 4.0 + gap)
     assert signs.silent(4.0 + gap + 2) == {}
 
 
@@ -39,4 +39,4 @@ def test_who_was_found_silent_and_is_gone_is_forgotten() -> None:
 
 
 def test_at_the_first_look_nobody_is_silent() -> None:
-    assert Signs(5).silent(1e9) == {}
+    assert Heartbeats(5).silent(1e9) == {}

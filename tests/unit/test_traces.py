@@ -8,13 +8,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.gateway import AttemptReturned, AttemptStarted
-from shared.runtime.hearing import returned
+from shared.eventstore.memory import InMemoryEventStore
+from shared.runtime.inbound import outcome_message
 from shared.runtime.loop import Loop
-from shared.runtime.performer import Performing
-from shared.runtime.turns import Floor
-from shared.store.memory import MemoryStore
+from shared.runtime.performer import AttemptRunner
+from shared.runtime.processor import Processor
 from shared.telemetry import traces
-from tests.unit.test_loop import CALLS, Call, Voice, call_heard, gateway, until
+from tests.unit.test_loop import CALLS, Call, Publisher, call_heard, gateway, until
 from tests.unit.toy import topics
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -31,49 +31,49 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     yield exporter
 
 
-def stack(store: MemoryStore, hop: object) -> tuple[Loop, Performing, list[str]]:
+def stack(store: InMemoryEventStore, hop: object) -> tuple[Loop, AttemptRunner, list[str]]:
     seen: list[str] = []
 
     async def perform(state: Call, intent: AttemptStarted, stream: object) -> AttemptReturned:
         seen.append(f"{api.get_current_span().get_span_context().trace_id:032x}")
         return AttemptReturned(call="t/1", attempt=intent.attempt)
 
-    loop = Loop(Floor(gateway, topics, 9000, hop), store, Voice(store))  # type: ignore[arg-type]
-    loop.hands = Performing(perform, 2, loop.hear)
-    return loop, loop.hands, seen
+    loop = Loop(Processor(gateway, topics, 9000, hop), store, Publisher(store))  # type: ignore[arg-type]
+    loop.attempts = AttemptRunner(perform, 2, loop.process)
+    return loop, loop.attempts, seen
 
 
 async def test_every_hop_and_the_call_itself_are_in_the_callers_trace(spans: InMemorySpanExporter) -> None:
-    store = MemoryStore()
-    loop, hands, seen = stack(store, traces.hop)
-    (heard,) = call_heard()
-    heard.traceparent = GIVEN
-    await loop.hear([heard])
-    await until(lambda: hands.free == 2)
-    said = (await store.load([CALLS]))[CALLS].said
-    assert {event.traceparent.split("-")[1] for event in said} == {TRACE}
+    store = InMemoryEventStore()
+    loop, attempts, seen = stack(store, traces.hop)
+    (inbound,) = call_heard()
+    inbound.traceparent = GIVEN
+    await loop.process([inbound])
+    await until(lambda: attempts.free == 2)
+    stored = (await store.load([CALLS]))[CALLS].messages
+    assert {event.traceparent.split("-")[1] for event in stored} == {TRACE}
     assert seen == [TRACE]
     assert {f"{span.context.trace_id:032x}" for span in spans.get_finished_spans() if span.context} == {TRACE}
-    assert len({event.traceparent for event in said}) == 2, "each hop is a span of its own"
+    assert len({event.traceparent for event in stored}) == 2, "each hop is a span of its own"
 
 
 async def test_without_tracing_the_callers_trace_is_passed_on_all_the_same() -> None:
-    store = MemoryStore()
-    loop, hands, _ = stack(store, traces.hop)
-    (heard,) = call_heard()
-    heard.traceparent = GIVEN
-    await loop.hear([heard])
-    await until(lambda: hands.free == 2)
-    assert {event.traceparent for event in (await store.load([CALLS]))[CALLS].said} == {GIVEN}
+    store = InMemoryEventStore()
+    loop, attempts, _ = stack(store, traces.hop)
+    (inbound,) = call_heard()
+    inbound.traceparent = GIVEN
+    await loop.process([inbound])
+    await until(lambda: attempts.free == 2)
+    assert {event.traceparent for event in (await store.load([CALLS]))[CALLS].messages} == {GIVEN}
 
 
 async def test_what_another_process_takes_over_stays_in_the_trace() -> None:
-    store = MemoryStore()
+    store = InMemoryEventStore()
     loop, _, _ = stack(store, traces.hop)
-    loop.hands = None
-    (heard,) = call_heard()
-    heard.traceparent = GIVEN
-    await loop.hear([heard])
+    loop.attempts = None
+    (inbound,) = call_heard()
+    inbound.traceparent = GIVEN
+    await loop.process([inbound])
     other, _, _ = stack(store, traces.hop)
-    await other.hear([returned(CALLS, AttemptReturned(call="t/1", attempt=1))])
-    assert {event.traceparent for event in (await store.load([CALLS]))[CALLS].said} == {GIVEN}
+    await other.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
+    assert {event.traceparent for event in (await store.load([CALLS]))[CALLS].messages} == {GIVEN}

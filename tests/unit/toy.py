@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from contracts.message import Message
+from contracts.catalog import Topics
 from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
-from contracts.topics import Topics
-from shared.decider import Context, Decider, TurnedAway
+from hansard.decider import CannotProcess, Context, Decider
+from hansard.message import Message
 from shared.kafka.record import Record
-from shared.runtime.hearing import Ear
-from shared.runtime.turns import Floor
+from shared.runtime.inbound import InboundParser
+from shared.runtime.processor import Processor
 from shared.service import Service
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -20,22 +20,22 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Count:
-    heard: int = 0
+    processed: int = 0
 
 
-def decide(count: Count, heard: Message, context: Context) -> Iterable[Message]:
-    assert isinstance(heard, SubmitRequest)
-    match heard.text:
+def decide(count: Count, received: Message, context: Context) -> Iterable[Message]:
+    assert isinstance(received, SubmitRequest)
+    match received.text:
         case "silence":
             return
         case "poison":
             raise ZeroDivisionError("asked for it")
         case "away":
-            raise TurnedAway("correlation-in-use", "asked for it")
+            raise CannotProcess("correlation-in-use", "asked for it")
         case "large":
             yield routed("x" * 5000)
         case text:
-            yield routed(f"{text} {count.heard} {context.at:%H:%M}")
+            yield routed(f"{text} {count.processed} {context.at:%H:%M}")
 
 
 def routed(reasoning: str) -> RequestRouted:
@@ -44,14 +44,14 @@ def routed(reasoning: str) -> RequestRouted:
     )
 
 
-def evolve(count: Count, said: Message) -> Count:
-    return replace(count, heard=count.heard + 1)
+def evolve(count: Count, stored: Message) -> Count:
+    return replace(count, processed=count.processed + 1)
 
 
-service = Service("router", Decider(Count(), decide, evolve), hears={SubmitRequest: lambda _: ""})
+service = Service("router", Decider(Count(), decide, evolve), receives={SubmitRequest: lambda _: ""})
 topics = Topics()
-floor = Floor(service, topics, max_message_bytes=4000)
-ear = Ear(service, topics, max_request_bytes=2000)
+processor = Processor(service, topics, max_message_bytes=4000)
+parser = InboundParser(service, topics, max_request_bytes=2000)
 
 
 def request(

@@ -1,0 +1,62 @@
+"""Between a message and its bytes: compact JSON in UTF-8, Decimals as strings.
+
+Where an object names a field twice, the last one counts, as in most JSON readers.
+"""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from hansard.envelope import shown
+from hansard.message import Message
+
+Kind = TypeVar("Kind", bound=Message)
+
+_SHOWN = 3  # errors of one body; a plan of 5,000 steps can have 10,000
+_BOM = b"\xef\xbb\xbf"
+
+
+class Invalid(ValueError):
+    """The data is not of its kind's schema: where and why, in words for its sender."""
+
+
+def encode(message: Message) -> bytes:
+    """Raises ValueError for what no JSON in UTF-8 can carry: a lone surrogate."""
+    try:
+        return message.__pydantic_serializer__.to_json(message)
+    except ValueError as bad:
+        raise ValueError(f"{message.kind} cannot be written as JSON in UTF-8: {shown(str(bad), 200)}") from None
+
+
+def decode(kind: type[Kind], data: bytes) -> Kind:
+    """Unknown fields are survived. Raises Invalid, and nothing else, for any bytes."""
+    try:
+        return kind.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+    except ValidationError as bad:
+        raise Invalid(_in_short(bad, data)) from None
+
+
+def _in_short(bad: ValidationError, data: bytes) -> str:
+    if data.startswith(_BOM):
+        return "the body begins with a byte order mark: send JSON in UTF-8 without one"
+    if not data.strip():
+        return "the body is empty: send a JSON object"
+    errors = bad.errors(include_url=False, include_context=False)
+    more = f"; and {len(errors) - _SHOWN} more" if len(errors) > _SHOWN else ""
+    return "; ".join(_one(error) for error in errors[:_SHOWN]) + more
+
+
+def _one(error: Any) -> str:
+    words = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    if error["type"] == "json_invalid":
+        return f"the body is not JSON: {words.removeprefix('Invalid JSON: ')}"
+    at = "".join(_step(part) for part in error["loc"]).lstrip(".")
+    given = error["input"]
+    what = f", not {shown(repr(given), 80)}" if isinstance(given, str | int | float | bool | None) else ""
+    return f"{at or 'the body'}: {shown(words, 300)}{what if error['type'] != 'missing' else ''}"
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return "" if part.startswith("<") else f".{shown(part, 40)}"  # `<plan>`: pydantic's name of one of several types

@@ -1,0 +1,283 @@
+"""CloudEvents 1.0 over Kafka: binary mode out, binary and structured mode in.
+
+Source: CloudEvents 1.0.2 core, Kafka protocol binding, JSON format; extensions `sequence`, `traceparent` (distributed
+tracing), and ours: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`.
+
+In binary mode the data is the record's value, in structured mode the bytes of `data` as they stand in it: never parsed
+and written again.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+TENANT = "default"
+Headers = Sequence[tuple[str, bytes]]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,199}\Z")  # workflows, tenants: safe in keys, paths and logs
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}\Z")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,30})?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+_EVERY_MESSAGE = "every message needs ce_specversion, ce_id, ce_source and ce_type"
+
+
+def shown(text: str, limit: int) -> str:
+    """`text` fit for logs, records and people: no control characters, no lone surrogates, not longer than `limit`."""
+    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return short if short.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
+
+
+class Unreadable(ValueError):
+    """What was heard is no CloudEvent of ours: the reason, and as much of its envelope as could be read.
+
+    `known` has the attributes as they would be called in headers (`ce_id`), shown safely and at most 512 characters each.
+    """
+
+    def __init__(self, reason: str, known: Mapping[str, str] | None = None) -> None:
+        super().__init__(reason)
+        self.known = {name: shown(value, 512)[:512] for name, value in (known or {}).items() if name in _KNOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The context attributes of one message. `data` is the JSON body as bytes, verbatim."""
+
+    id: str
+    source: str
+    type: str
+    data: bytes
+    correlation_id: str
+    tenant: str = TENANT
+    subject: str = ""
+    time: datetime | None = None
+    causation_id: str = ""
+    traceparent: str = ""
+    sequence: int = 0
+    datahash: str = ""
+    replayed: str = ""
+
+
+ATTRIBUTES = ("specversion", *(name.replace("_", "") for name in Envelope.__dataclass_fields__ if name != "data"))
+_KNOWN = frozenset(("content-type", "ce_datacontenttype", *(f"ce_{name}" for name in ATTRIBUTES)))
+
+
+def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
+    """Binary mode: the attributes as Kafka headers, always in the same order."""
+    message = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", envelope.id.encode()),
+        ("ce_source", envelope.source.encode()),
+        ("ce_type", envelope.type.encode()),
+        ("content-type", b"application/json"),
+        ("ce_correlationid", envelope.correlation_id.encode()),
+        ("ce_tenant", envelope.tenant.encode()),
+    ]
+    if envelope.subject:
+        message.append(("ce_subject", envelope.subject.encode()))
+    if envelope.time is not None:
+        message.append(("ce_time", rfc3339(envelope.time).encode()))
+    if envelope.causation_id:
+        message.append(("ce_causationid", envelope.causation_id.encode()))
+    if envelope.traceparent:
+        message.append(("ce_traceparent", envelope.traceparent.encode()))
+    if envelope.sequence:
+        message.append(("ce_sequence", b"%010d" % envelope.sequence))
+    if envelope.datahash:
+        message.append(("ce_datahash", envelope.datahash.encode()))
+    if envelope.replayed:
+        message.append(("ce_replayed", envelope.replayed.encode()))
+    return message
+
+
+def rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read(value: bytes | None, given: Iterable[tuple[Any, bytes | None]]) -> Envelope:
+    """The envelope of a Kafka record, in binary or structured mode; a record without any `ce_` header is structured.
+
+    Raises Unreadable, and nothing else, for anything that is not a CloudEvent 1.0 with JSON data.
+    """
+    raw = _decoded(given)
+    content_type = raw.get("content-type", "")
+    if content_type != "application/json" or "ce_specversion" not in raw:
+        if _structured(content_type, raw):
+            raw, value = _from_structured(value, raw)
+            content_type = raw.get("ce_datacontenttype", "")
+        _must_be_json(content_type, raw)
+    return _envelope(raw, value)
+
+
+def _decoded(given: Iterable[tuple[Any, bytes | None]]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name, value in given:
+        try:
+            key = name if name in _KNOWN else (name if isinstance(name, str) else bytes(name).decode()).lower()
+            if key in _KNOWN or key.startswith("ce_"):
+                if key in seen:
+                    raise Unreadable(f"header {shown(key, 80)} is there twice: send it once", seen)
+                seen[key] = value.decode() if value else ""
+        except UnicodeDecodeError as bad:
+            raise Unreadable(f"header {shown(repr(name), 80)} is not UTF-8: {bad.reason} at byte {bad.start}", seen) from None
+    return seen
+
+
+def _structured(content_type: str, raw: dict[str, str]) -> bool:
+    media = content_type.partition(";")[0].strip().lower()
+    if media.startswith("application/cloudevents") and media != "application/cloudevents+json":
+        raise Unreadable(f"content-type {shown(media, 80)}: send one event a record, as application/cloudevents+json", raw)
+    return media == "application/cloudevents+json" or not any(name.startswith("ce_") for name in raw)
+
+
+def _must_be_json(content_type: str, raw: dict[str, str]) -> None:
+    media = content_type.partition(";")[0].strip().lower()
+    if media not in ("", "application/json", "text/json") and not media.endswith("+json"):
+        raise Unreadable(f"content-type {shown(media, 80)}: the data must be JSON, as application/json", raw)
+    charset = _CHARSET.search(content_type)
+    if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Unreadable(f"charset {shown(charset[1], 80)}: send JSON in UTF-8", raw)
+
+
+def _from_structured(value: bytes | None, outer: dict[str, str]) -> tuple[dict[str, str], bytes]:
+    raw = {"content-type": outer.get("content-type", "")}
+    data: bytes | None = None
+    try:
+        for name, given, text in _members((value or b"").decode()):
+            attribute = f"ce_{name}"
+            if name == "data" or (name == "data_base64" and given is not None):
+                if data is not None:
+                    raise ValueError("its data is there twice: send `data` or `data_base64`, once")
+                data = text.encode() if name == "data" else base64.b64decode(given, validate=True)
+            elif attribute in _KNOWN and given is not None:
+                if attribute in raw:
+                    raise ValueError(f"`{name}` is there twice: send it once")
+                if not isinstance(given, str) and not (name == "sequence" and type(given) is int):
+                    raise ValueError(f"`{name}` must be a string, not {shown(text, 80)}")
+                raw[attribute] = str(given)
+    except (ValueError, TypeError, RecursionError) as bad:
+        how = "" if outer.get("content-type", "").startswith("application/cloudevents") else "there are no ce_ headers, and "
+        raise Unreadable(f"{how}the body is not a structured CloudEvent: {shown(str(bad), 200)}", raw) from None
+    if data is None and "ce_specversion" in raw:
+        raise Unreadable("a structured CloudEvent must carry its data as JSON, in `data`", raw)
+    return raw, data or b""
+
+
+def _members(text: str) -> Iterator[tuple[str, Any, str]]:
+    """The members of a JSON object: name, value, and the value's own text."""
+
+    def after(at: int, sign: str) -> int:
+        at = _blank(text, at)
+        if text[at : at + 1] != sign:
+            raise ValueError(f"{sign} is missing at character {at}: it must be a JSON object in UTF-8")
+        return _blank(text, at + 1)
+
+    at = after(0, "{")
+    more = text[at : at + 1] != "}"
+    while more:
+        name, end = _JSON.raw_decode(text, at)
+        if not isinstance(name, str):
+            raise ValueError(f"a name is missing at character {at}: it must be a JSON object in UTF-8")
+        at = after(end, ":")
+        value, end = _JSON.raw_decode(text, at)
+        yield name, value, text[at:end]
+        at = _blank(text, end)
+        more = text[at : at + 1] != "}"
+        if more:
+            at = after(at, ",")
+    if _blank(text, at + 1) != len(text):
+        raise ValueError(f"something follows it at character {at + 1}")
+
+
+def _blank(text: str, at: int) -> int:
+    match = _BLANK.match(text, at)
+    return match.end() if match else at
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_json)
+
+
+def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
+    if raw.get("ce_specversion") != "1.0":
+        given = shown(repr(raw["ce_specversion"]), 80) if "ce_specversion" in raw else "missing"
+        raise Unreadable(f"ce_specversion must be 1.0 and is {given}: {_EVERY_MESSAGE}", raw)
+    if value is None:
+        raise Unreadable("there is no body: the data must be JSON", raw)
+    get = raw.get
+    id_, source, type_ = get("ce_id", ""), get("ce_source", ""), get("ce_type", "")
+    subject, causationid = get("ce_subject", ""), get("ce_causationid", "")
+    datahash, replayed = get("ce_datahash", ""), get("ce_replayed", "")
+    if not (id_ and source and type_):
+        missing = next(name for name in ("ce_id", "ce_source", "ce_type") if not get(name))
+        raise Unreadable(f"{missing} is missing: {_EVERY_MESSAGE}", raw)
+    together = f"{id_}{source}{type_}{subject}{causationid}{datahash}{replayed}"
+    if not (len(together) <= 512 and together.isascii() and together.isprintable()):
+        _must_be_printable(raw)
+    tenant = get("ce_tenant") or TENANT
+    if tenant != TENANT and not _TENANT.match(tenant):
+        raise _not_of(_TENANT, "ce_tenant", raw)
+    sequence = get("ce_sequence") or "0"
+    if not (sequence.isascii() and sequence.isdigit() and len(sequence) < 12):
+        raise Unreadable(f"ce_sequence must be a number of at most 11 digits, not {shown(repr(sequence), 80)}", raw)
+    traceparent = get("ce_traceparent", "")
+    return Envelope(
+        id_,
+        source,
+        type_,
+        value,
+        _workflow(raw, id_),
+        tenant,
+        subject,
+        _time(raw),
+        causationid,
+        traceparent if traceparent and _TRACEPARENT.match(traceparent) else "",
+        int(sequence),
+        datahash,
+        replayed,
+    )
+
+
+def _must_be_printable(raw: dict[str, str]) -> None:
+    for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_causationid", "ce_datahash", "ce_replayed"):
+        text = raw.get(name)
+        if text and not _PRINTABLE.match(text):
+            words = f"{name} must have 1 to 512 characters, no control characters among them"
+            raise Unreadable(f"{words}, not {shown(repr(text), 80)}", raw)
+
+
+def _not_of(shape: re.Pattern[str], name: str, raw: dict[str, str]) -> Unreadable:
+    return Unreadable(f"{name} must be of the form {shape.pattern[:-2]}, not {shown(repr(raw.get(name, '')), 80)}", raw)
+
+
+def _workflow(raw: dict[str, str], id_: str) -> str:
+    given = raw.get("ce_correlationid")
+    if given:
+        if _NAME.match(given):
+            return given
+        raise _not_of(_NAME, "ce_correlationid", raw)
+    if _NAME.match(id_):
+        return id_
+    raise Unreadable(f"ce_id is to name the workflow and is not of the form {_NAME.pattern[:-2]}: send ce_correlationid too", raw)
+
+
+def _time(raw: dict[str, str]) -> datetime | None:
+    text = raw.get("ce_time")
+    if not text:
+        return None
+    if not _TIME.match(text):
+        raise Unreadable(f"ce_time must be RFC 3339 with a time zone, as 2026-01-05T09:00:00Z, not {shown(repr(text), 80)}", raw)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as bad:
+        raise Unreadable(f"ce_time is no time of the calendar: {text[:80]!r}: {bad}", raw) from None

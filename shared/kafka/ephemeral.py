@@ -1,0 +1,70 @@
+"""A voice beside the record: what is published here may be lost, and nobody waits for it."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from shared.backoff import Backoff
+from shared.eventstore.model import StoredMessage
+from shared.kafka.connection import client_name, connection, topic_name
+from shared.kafka.producer import headers
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WAITING = 2_000  # messages; what comes then is dropped
+
+
+class EphemeralProducer:
+    """A producer of its own, so that nothing that goes wrong here touches the record's. Opened when it is first used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._queue: asyncio.Queue[tuple[str, StoredMessage]] = asyncio.Queue(WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    async def __aenter__(self) -> "EphemeralProducer":
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
+        """Hands it over, or drops it."""
+        self._task = self._task or asyncio.create_task(self._run())
+        try:
+            self._queue.put_nowait((topic_name(self._settings, topic), stored))
+        except asyncio.QueueFull:
+            self.dropped += 1
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        name = client_name(self._settings, "whisperer")
+        while True:
+            producer = AIOKafkaProducer(**connection(self._settings), client_id=name, acks=1, linger_ms=0)
+            try:
+                await producer.start()
+                while True:
+                    topic, stored = await self._queue.get()
+                    key = stored.stream.workflow.encode()
+                    sent: Any = await producer.send(topic, stored.data, key=key, headers=headers(stored))
+                    sent.add_done_callback(_seen)
+            except Exception as away:
+                log.info("what is beside the record is not published: %r", away)
+            finally:
+                with suppress(Exception):  # aiokafka waits for ever for what it cannot deliver
+                    await asyncio.wait_for(producer.stop(), 2)
+                await producer.client.close()
+            await backoff.wait()
+
+
+def _seen(sent: "asyncio.Future[Any]") -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.debug("a piece beside the record was lost: %r", error)
