@@ -194,7 +194,7 @@ async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Reb
 
 
 async def refuse_what_is_not_empty(connection: Any, schema: str) -> None:
-    if await connection.fetchval(f'select exists (select from "{schema}".events)'):
+    if await connection.fetchval(f'select exists (select from "{schema}".messages)'):
         raise NotEmpty(f"the schema {schema} holds events already: a store is rebuilt into an empty one")
 
 

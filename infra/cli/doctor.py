@@ -171,11 +171,11 @@ async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
 
 
 NEEDED = {
-    "events": ("select", "insert"),
-    "hearings": ("select", "insert"),
-    "doors": ("select", "insert"),
-    "heads": ("select", "insert", "update"),
-    "due": ("select", "insert", "update", "delete"),
+    "messages": ("select", "insert"),
+    "inbox": ("select", "insert"),
+    "door_messages": ("select", "insert"),
+    "streams": ("select", "insert", "update"),
+    "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
 }

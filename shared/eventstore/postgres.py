@@ -55,12 +55,12 @@ _SESSION = {
 
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-_SAID = (
-    "e.tenant, e.workflow, e.stream, e.version, e.id, e.kind, e.topic, e.cause, e.data, e.hash, e.traceparent,"
+_MESSAGE = (
+    "e.tenant, e.workflow, e.stream, e.version, e.id, e.kind, e.topic, e.causation_id, e.data, e.hash, e.traceparent,"
     " e.at, e.position, e.xact"
 )
-_HEARD = "h.cause, h.sequence, h.version_before, h.kind, h.at, h.hash, h.code, h.policy, h.dead, h.attempt"
-_DOOR = 'd.tenant, d.workflow, d.cause, d.topic, d.partition, d."offset", d.broker_at, d.key, d.headers, d.body'
+_ENTRY = "h.causation_id, h.sequence, h.version_before, h.kind, h.at, h.hash, h.code, h.policy, h.dead, h.attempt"
+_DOOR = 'd.tenant, d.workflow, d.causation_id, d.topic, d.partition, d."offset", d.broker_at, d.key, d.headers, d.body'
 _WHOLE = ("whole_heads", "whole_events", "whole_hearings", "whole_doors")
 
 
@@ -345,7 +345,7 @@ class PostgresEventStore:
             last = rows[-1][:4]
 
     async def size(self) -> int:
-        return int((await self._fetch(self._sql["size"], f'"{self._schema}".events'))[0][0])
+        return int((await self._fetch(self._sql["size"], f'"{self._schema}".messages'))[0][0])
 
     async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
         _, bound = await self._settled()
@@ -424,7 +424,7 @@ class PostgresEventStore:
 def _may_go_well_next_time(error: Exception) -> bool:
     """A deadlock; or two who brought the same door at once: the next time the other's is seen."""
     return isinstance(error, asyncpg.PostgresError) and (
-        error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "doors_pkey"
+        error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "door_messages_pkey"
     )
 
 
@@ -515,9 +515,9 @@ def _statements(schema: str) -> dict[str, str]:
         "workflow": load.replace(
             ":wanted",
             "(select tenant, workflow, stream, row_number() over (order by stream)"
-            " from :schema.heads where tenant = $1 and workflow = $2)",
+            " from :schema.streams where tenant = $1 and workflow = $2)",
         ),
     }
-    put = {":schema": f'"{schema}"', ":said": _SAID, ":heard": _HEARD, ":door": _DOOR, ":stale": f"{STALE}"}
+    put = {":schema": f'"{schema}"', ":message": _MESSAGE, ":entry": _ENTRY, ":door": _DOOR, ":stale": f"{STALE}"}
     bare = {name: re.sub(r" *-- .*\n", "\n", sql) for name, sql in statements.items()}
     return {name: reduce(lambda sql, one: sql.replace(*one), put.items(), sql) for name, sql in bare.items()}

@@ -105,24 +105,24 @@ with waiting as materialized (
      order by at
      limit $3
 )
-select :said
+select :message
   from waiting w join :schema.messages e using (tenant, workflow, stream)
  where e.version > w.published
  order by w.at, e.tenant, e.workflow, e.stream, e.version
  limit $3
 
 -- name: hearings
-select :processed from :schema.inbox h where tenant = $1 and workflow = $2 and stream = $3 order by sequence
+select :entry from :schema.inbox h where tenant = $1 and workflow = $2 and stream = $3 order by sequence
 
 -- name: doors
 select :door
   from :schema.door_messages d where tenant = $1 and workflow = $2 and (causation_id = any($3::uuid[]) or $3::uuid[] = '{}')
 
 -- name: events
-select :said from :schema.messages e where id = any($1::uuid[])
+select :message from :schema.messages e where id = any($1::uuid[])
 
 -- name: last
-select :said
+select :message
   from (select * from :schema.messages order by xact desc, position desc limit $2) e
  where e.kind = any($1::text[])
  order by e.xact, e.position
@@ -141,14 +141,14 @@ select (select epoch from :schema.epochs order by number desc limit 1),
                    from :schema.messages order by xact desc, position desc limit 1), false)
 
 -- name: everything
-select :said
+select :message
   from :schema.messages e
  where (e.xact, e.position) > ($1::xid8, $2::bigint) and e.xact < $3::xid8
  order by e.xact, e.position
  limit $4
 
 -- name: by_stream
-select :said
+select :message
   from :schema.messages e
  where (e.tenant, e.workflow, e.stream, e.version) > ($1, $2, $3, $4::int) and e.xact < $5::xid8
  order by e.tenant, e.workflow, e.stream, e.version
@@ -183,12 +183,12 @@ select h.tenant, h.workflow, h.stream, h.processed, h.version
  order by h.tenant, h.workflow, h.stream
 
 -- name: whole_events
-select :said
+select :message
   from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.messages e using (tenant, workflow)
  order by e.tenant, e.workflow, e.stream, e.version
 
 -- name: whole_hearings
-select h.tenant, h.workflow, h.stream, :processed
+select h.tenant, h.workflow, h.stream, :entry
   from unnest($1::text[], $2::text[]) as w(tenant, workflow) join :schema.inbox h using (tenant, workflow)
  order by h.tenant, h.workflow, h.stream, h.sequence
 
@@ -222,7 +222,7 @@ select now(), g.* from unnest($1::text[], $2::bytea[], $3::text[], $4::text[]) a
     on conflict (tenant, key) do update set at = now(), workflow = excluded.workflow, stream = excluded.stream
 
 -- name: remembered
-select :said
+select :message
   from :schema.answers a
   join :schema.messages e on e.tenant = a.tenant and e.workflow = a.workflow and e.stream = a.stream
  where a.tenant = $1 and a.key = $2 and e.kind = $3

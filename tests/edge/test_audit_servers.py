@@ -51,7 +51,7 @@ async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresEve
 async def test_what_lacks_its_head_is_found(store: PostgresEventStore, postgres_dsn: str, schema: str) -> None:
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
-    await connection.execute(f"""delete from "{schema}".heads where workflow = 'w0'""")
+    await connection.execute(f"""delete from "{schema}".streams where workflow = 'w0'""")
     await connection.close()
     reports = [one_ async for one_ in verify_all(store, {"router": service}, topics)]
     assert [(one_.workflow, one_.differences[0].what) for one_ in reports if one_.differences] == [
@@ -93,7 +93,7 @@ async def test_a_word_changed_behind_the_triggers_back_is_found(
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(f'alter table "{schema}".messages disable trigger append_only')
-    await connection.execute(f"""update "{schema}".events set data = replace(data::text, 'a 0', 'z 0')::json""")
+    await connection.execute(f"""update "{schema}".messages set data = replace(data::text, 'a 0', 'z 0')::json""")
     await connection.close()
     (difference,) = (await verify(store, {"router": service}, topics, "default", "w0")).differences
     assert "hash" in difference.what

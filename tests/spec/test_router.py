@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from contracts.control import CancelWorkflow
-from contracts.dead_letters import DeadLettered, DeadReason
+from contracts.dead_letters import DeadLettered
+from hansard.message import DeadReason
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
