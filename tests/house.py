@@ -435,15 +435,15 @@ class House:
         self.processed = []
 
 
-GAPS = """select workflow, stream from events group by tenant, workflow, stream
+GAPS = """select workflow, stream from messages group by tenant, workflow, stream
           having count(*) <> max(version) or min(version) <> 1"""
-HEADS = """select workflow, stream, version, heard from heads h
-            where version <> (select count(*) from events e
+HEADS = """select workflow, stream, version, processed from streams h
+            where version <> (select count(*) from messages e
                                where (e.tenant, e.workflow, e.stream) = (h.tenant, h.workflow, h.stream))
-               or heard <> (select count(*) from hearings e
+               or processed <> (select count(*) from inbox e
                              where (e.tenant, e.workflow, e.stream) = (h.tenant, h.workflow, h.stream))"""
 ONE_RESULT = "select workflow from messages where topic = 'results' group by tenant, workflow having count(*) > 1"
-ONE_EFFECT = """select workflow, stream, data->>'attempt' from events where kind = 'hansard.gateway.attempt-started.v1'
+ONE_EFFECT = """select workflow, stream, data->>'attempt' from messages where kind = 'hansard.gateway.attempt-started.v1'
                  group by tenant, workflow, stream, data->>'attempt' having count(*) > 1"""
 TWO_IDS = "select id from messages group by id having count(*) > 1"
 EVENTS = "select id, topic, stream, version from messages"

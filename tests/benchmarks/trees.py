@@ -32,7 +32,7 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         """Its own source before any other."""
-        return {"PYTHONPATH": str(self.path)}
+        return {"PYTHONPATH": os.pathsep.join((str(self.path), str(self.path / "shared")))}
 
     @property
     def services(self) -> list[str]:

@@ -25,7 +25,7 @@ EVERY = [(name, off) for name in SERVICES for off in (HOUR, -HOUR)]
 FEW = [("gateway", HOUR), ("planner", -HOUR)]
 RECORDED = "select at, data->>'reason', now() from messages where workflow = $1 and topic = 'results'"
 BACKWARDS = """select workflow, stream from (select workflow, stream, at, lag(at) over (
-                 partition by tenant, workflow, stream order by sequence) as before from hearings) h where at < before"""
+                 partition by tenant, workflow, stream order by sequence) as before from inbox) h where at < before"""
 
 
 def faked(seconds: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tests import house as houses
 from tests.house import QUESTION, House, Json, until
 
 CACHE_FIRST: Json = {"order": ["cache", "scripted", "rules"]}
-REPLIED = """select data from events where kind = 'hansard.gateway.model-replied.v1' and workflow = $1
+REPLIED = """select data from messages where kind = 'hansard.gateway.model-replied.v1' and workflow = $1
               and stream like 'gateway/specialists/%' order by position"""
 
 

@@ -11,7 +11,7 @@ from tests.house import RULE, House, envelope, until
 
 SLOW = {"text": "Implement a function that counts words."}  # a coder's: the scripted model takes five seconds for it
 LETTER_AT = """select data->>'topic', (data->>'partition')::int, (data->>'offset')::bigint, data->>'reason'
-                 from events where topic = 'dead-letters'"""
+                 from messages where topic = 'dead-letters'"""
 
 
 async def test_what_is_hostile_at_requests_is_dead_or_refused_and_the_good_between_are_answered(house: House) -> None:

@@ -325,7 +325,7 @@ async def test_racing_hearers_with_two_bodies_under_one_id_are_not_both_heard(
             ]
             await until(lambda: waits(raw, 2))
         outcomes = await asyncio.gather(*both, return_exceptions=True)
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Appended", "Refused"]
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Appended", "StoreRefused"]
         loaded = await stores[0].load(streams)
     assert sorted(history.processed for history in loaded.values()) == [0, 1]
 
