@@ -1,4 +1,4 @@
-"""One stream a task: asked, then settled once."""
+"""One stream per task: one model call, then one outcome."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from contracts.verifier import Passage
 from hansard.decider import Context, Decider
 from hansard.message import Message
 from services.specialists.prompts import call_for
-from services.specialists.role import Role
 from shared.citations import citations
+from shared.roles import Role
 from shared.service import mine
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked: ...
+class AwaitingTask: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """For the reply to a call."""
+class AwaitingReply:
+    """The model was called."""
 
     call: str
     role: str
@@ -36,25 +36,25 @@ class Waiting:
 class Settled: ...
 
 
-TaskState = Unasked | Waiting | Settled
+TaskState = AwaitingTask | AwaitingReply | Settled
 
 
 def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
     def decide(state: TaskState, message: Message, _: Context) -> Iterable[Message]:
         match state:
-            case Unasked():
+            case AwaitingTask():
                 match message:
                     case PerformTask(task=task, role=name) if name in roles:
                         yield call_for(message, roles[name], f"specialists/{task}/1")
                     case PerformTask(task=task, role=name):
-                        there = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
-                        yield TaskFailed(task=task, role=name, reason="unknown-role", detail=there)
+                        detail = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
+                        yield TaskFailed(task=task, role=name, reason="unknown-role", detail=detail)
                     case CancelTask(task=task):
                         yield TaskCancelled(task=task)
                     case _:
                         pass
 
-            case Waiting(call=call):
+            case AwaitingReply(call=call):
                 match message:
                     case ModelReplied() if message.call == call:
                         yield answer(state, message)
@@ -72,27 +72,27 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
             case _:
                 assert_never(state)
 
-    return Decider(Unasked(), decide, evolve, policy=policy)
+    return Decider(AwaitingTask(), decide, evolve, policy=policy)
 
 
 def evolve(state: TaskState, message: Message) -> TaskState:
     match message:
         case CallModel(call=call, role=role, passages=passages):
-            return Waiting(call, role, passages)
+            return AwaitingReply(call, role, passages)
         case TaskAnswered() | TaskFailed() | TaskCancelled():
             return Settled()
         case _:
             return state
 
 
-def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
+def answer(state: AwaitingReply, reply: ModelReplied) -> TaskAnswered:
     return TaskAnswered(
         task=state.task,
         role=state.role,
         text=reply.text.strip(),
         data=reply.data,
         confidence=reply.confidence,
-        sources=reply.sources or citations(reply.text, state.passages).given,
+        sources=reply.sources or citations(reply.text, state.passages).sources,
         tier=reply.tier,
         provider=reply.provider,
         model=reply.model,
@@ -103,7 +103,7 @@ def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
     )
 
 
-def failure(state: Waiting, failed: ModelFailed) -> TaskFailed:
+def failure(state: AwaitingReply, failed: ModelFailed) -> TaskFailed:
     falls = "; ".join(f"{fall.tier}: {fall.reason}" for fall in failed.falls)
     return TaskFailed(
         task=state.task,

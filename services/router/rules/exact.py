@@ -1,4 +1,4 @@
-"""Numbers as they were written. Nothing here calculates with a float."""
+"""Numbers exactly as they were written. Nothing here calculates with a float."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 WIDE = Context(prec=60)  # exact for every product of two bounded numbers
 _WRITTEN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_CENTS_END = 10.0**13  # from here on a double no longer carries every cent
+_CENTS_END = 10.0**13  # from here on a float cannot represent every cent
 
 
 def exact(value: Any) -> Decimal:
@@ -47,12 +47,12 @@ def whole(value: Any) -> int:
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
-    """Half up, as tills do."""
+    """To so many decimal places; half rounds away from zero, as tills do."""
     return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, WIDE)
 
 
 def plain(value: Decimal) -> str:
-    """Without an exponent; zero without a sign."""
+    """Written without an exponent; zero without a sign."""
     return format(value if value else abs(value), "f")
 
 
