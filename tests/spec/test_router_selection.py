@@ -59,11 +59,11 @@ def test_the_guide_chooses_each_architecture_for_what_it_is_best_for(text: str, 
         ("Delegate this", "hierarchical"),
     ],
 )
-def test_the_guide_avoids_each_architecture_where_a_sign_speaks_against_it(text: str, avoided: str) -> None:
+def test_the_guide_avoids_each_architecture_where_a_sign_is_against_it(text: str, avoided: str) -> None:
     assert choose(text, runs=EVERY).architecture != avoided
 
 
-def test_a_near_deadline_or_a_budget_speaks_against_an_autonomous_agent() -> None:
+def test_a_near_deadline_or_a_budget_is_a_reason_against_an_autonomous_agent() -> None:
     assert choose("Explore this", runs=EVERY).architecture == "agent"
     assert choose("Explore this", ["urgent"], EVERY).architecture != "agent"
     assert choose("Explore this", ["thrifty"], EVERY).architecture != "agent"
