@@ -204,7 +204,7 @@ def ended(_: Running, __: Result) -> Ended:
     return Ended()
 
 
-CHANGES: Mapping[type[Message], Callable[[Running, Any], WorkflowState]] = {
+CHANGES: Mapping[type[Message], Callable[[Running, Any], WorkflowState]] = {  # each takes messages of its own kind
     PerformTask: task_sent,
     StepAnswered: answered,
     StepPassed: passed,

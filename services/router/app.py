@@ -17,7 +17,7 @@ from hansard.message import Message
 from services.router import plans
 from services.router.decider import WorkflowState, is_request, router
 from services.router.kinds import MODEL_KINDS
-from services.router.policy import Policy, Prices, policy_of_then
+from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES, Rule
 from services.router.statistics import prices, routed_workflows
 from shared.eventstore.model import EventStore, StoredMessage
@@ -60,7 +60,7 @@ def serving(policy: Policy) -> Service[WorkflowState]:
             CancelWorkflow: lambda _: "",
             DeadLettered: lambda dead: "" if is_request(dead) else None,
         },
-        basis=Basis(policy.data, lambda version, data: router(policy_of_then(version, data, policy.rules))),
+        basis=Basis(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),
         informed=informed,
     )
 

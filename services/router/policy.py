@@ -45,7 +45,7 @@ class Policy:
     within: timedelta = timedelta(seconds=600)  # where the caller gives no deadline
     farthest: timedelta = timedelta(days=366)
     hurry: timedelta = timedelta(seconds=60)  # a deadline nearer than this makes a request urgent
-    of_then: str = ""  # the version, where the policy was made from recorded data
+    recorded_version: str = ""  # set where the policy was made from recorded data
 
     @cached_property
     def data(self) -> dict[str, JsonValue]:
@@ -66,13 +66,13 @@ class Policy:
     @cached_property
     def version(self) -> str:
         """The code's version, and a hash of the data."""
-        return self.of_then or version_of(VERSION, self.data)
+        return self.recorded_version or version_of(VERSION, self.data)
 
 
 TIMES = ("within", "farthest", "hurry")
 
 
-def policy_of_then(version: str, data: Mapping[str, Any], rules: Mapping[str, Rule[Any]]) -> Policy:
+def recorded_policy(version: str, data: Mapping[str, Any], rules: Mapping[str, Rule[Any]]) -> Policy:
     """A policy from its recorded data. Its rules are today's of the same names; a rule that is gone answers nothing.
 
     Raises ValueError or LookupError for data that this code cannot decide by.
@@ -89,5 +89,5 @@ def policy_of_then(version: str, data: Mapping[str, Any], rules: Mapping[str, Ru
             {handler: Decimal(price) for handler, price in prices["measured"].items()},
         ),
         **{name: timedelta(seconds=data["seconds"][name]) for name in TIMES},
-        of_then=version,
+        recorded_version=version,
     )

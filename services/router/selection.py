@@ -51,7 +51,7 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the guide. `when` is what it is best for, `avoid` what speaks against it: any one sign is enough."""
+    """One line of the guide. `when`: signs for the architecture; `avoid`: signs against it. Any one of them is enough."""
 
     architecture: Architecture
     when: frozenset[str]

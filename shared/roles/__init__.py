@@ -6,7 +6,7 @@ the router, and that the planner may give it a step.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
@@ -108,6 +108,6 @@ def to_data(roles: Mapping[str, Role]) -> dict[str, JsonValue]:
     return {name: role.model_dump(mode="json", exclude={"routing"}) for name, role in roles.items()}
 
 
-def from_data(data: Mapping[str, Any]) -> dict[str, Role]:
+def from_data(data: Mapping[str, object]) -> dict[str, Role]:
     """Raises ValueError for what is no role today."""
     return {name: Role.model_validate(role) for name, role in data.items()}

@@ -31,7 +31,7 @@ SCOPE = (  # what is searched; EVERYWHERE, once every room has the new words
     "tests/spec/test_planner_properties.py",
     "tests/spec/test_planner_results.py",
     "tests/spec/test_planner_time.py",
-    "tests/spec/test_policies_of_then.py",
+    "tests/spec/test_recorded_policies.py",
     "tests/spec/test_router.py",
     "tests/spec/test_router_demonstration.py",
     "tests/spec/test_router_selection.py",

@@ -3,7 +3,6 @@ wins over a shipped one of its name."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -45,10 +44,10 @@ def read(text: str, origin: str) -> Plan:
     return plan
 
 
-def unknown_fields(given: Mapping[Any, Any]) -> Iterator[tuple[str, str, Shape]]:
+def unknown_fields(given: Mapping[str, object]) -> Iterator[tuple[str, str, Shape]]:
     """Fields that no plan has: where they are (`steps.0.`), their names, and the model that lacks them."""
     steps = given.get("steps")
-    parts: list[tuple[str, Any, Shape]] = [("", given, Plan)]
+    parts: list[tuple[str, object, Shape]] = [("", given, Plan)]
     parts += [(f"steps.{n}.", step, Step) for n, step in enumerate(steps if isinstance(steps, list) else ())]
     for place, part, shape in parts:
         for name in part if isinstance(part, Mapping) else ():

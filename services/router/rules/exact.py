@@ -3,7 +3,7 @@
 import math
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -12,7 +12,7 @@ _WRITTEN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _CENTS_END = 10.0**13  # from here on a float cannot represent every cent
 
 
-def exact(value: Any) -> Decimal:
+def exact(value: object) -> Decimal:
     """A number from JSON, or a string of one, digit for digit. Raises ValueError."""
     if isinstance(value, Decimal):
         return value
@@ -39,7 +39,7 @@ def bounded(value: Decimal) -> Decimal:
     return value
 
 
-def whole(value: Any) -> int:
+def whole(value: object) -> int:
     number = bounded(exact(value))
     if number != number.to_integral_value():
         raise ValueError("must be a whole number")

@@ -23,7 +23,7 @@ from infra.cli.running import services
 from services.gateway import config
 from services.gateway.config import Chain, Price, chain
 from services.router import app as router_app
-from services.router.policy import Policy, Prices, policy_of_then
+from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES
 from shared.policy import canonical, is_behind, version_of
 from shared.service import Service
@@ -182,6 +182,6 @@ def test_measured_prices_are_part_of_the_policy() -> None:
 
 def test_times_in_a_recorded_policy_are_exact() -> None:
     odd = Policy(within=timedelta(days=3, microseconds=1), farthest=timedelta(days=9), hurry=timedelta(milliseconds=1))
-    made = policy_of_then("x", json.loads(canonical(odd.data)), RULES)
+    made = recorded_policy("x", json.loads(canonical(odd.data)), RULES)
     assert (made.within, made.farthest, made.hurry) == (odd.within, odd.farthest, odd.hurry)
-    assert replace(made, of_then="").version == odd.version
+    assert replace(made, recorded_version="").version == odd.version
