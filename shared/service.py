@@ -12,7 +12,8 @@ from uuid import UUID
 
 from hansard.decider import Decider, State
 from hansard.message import Intent, Message, Outcome
-from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.eventstore.model import StoredMessage, Stream
+from shared.eventstore.ports import MessageReader
 from shared.policy import Basis, canonical, is_behind
 
 S = TypeVar("S", contravariant=True)
@@ -80,7 +81,7 @@ class Service(Generic[State]):
     receives: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[State, Any] | None = None
     basis: Basis[State] | None = None
-    informed: "Callable[[EventStore], Awaitable[Service[State]]] | None" = None
+    informed: "Callable[[MessageReader], Awaitable[Service[State]]] | None" = None
 
     def __post_init__(self) -> None:
         if self.basis is not None and not is_behind(canonical(self.basis.data), self.decider.policy):

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from contracts.values import Answer, Attribution, Cost, Estimated, Passage, Tokens, Usage
-from hansard.message import Command, Confidence, Event, Intent, Json, Name, Outcome, Path, Value
+from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
 
 FallReason = Literal[
     "error",
@@ -166,53 +166,6 @@ class ReplyRejected(Event):
     kind = "hansard.gateway.reply-rejected.v1"
     call: Path
     reasons: tuple[str, ...] = Field(min_length=1)
-
-
-class AttemptReturned(Outcome):
-    """What one attempt brought back. Never published: the stream says what it makes of it."""
-
-    kind = "hansard.gateway.attempt-returned.v1"
-    call: Path
-    reply: ModelReplied | None = None
-    failure: AttemptFailed | None = None
-
-
-class EndpointFact(Outcome):
-    """What a performer noticed of an endpoint, or wants of it. Never published: the endpoint's stream says what follows."""
-
-    endpoint: Name
-
-
-class EndpointFailed(EndpointFact):
-    """`attempt` numbers the change of the circuit that it asks for, here and below: the first to ask for it is heard."""
-
-    kind = "hansard.gateway.endpoint-failed.v1"
-    failures: int = Field(ge=1)
-    of: int = Field(ge=1, description="calls that were looked at")
-    reason: FallReason
-    detail: str = ""
-    not_before: AwareDatetime | None = Field(default=None, description="when the provider wants to be asked again")
-
-
-class ProbeAsked(EndpointFact):
-    kind = "hansard.gateway.probe-asked.v1"
-    by: str = Field(description="the call that would be the probe, and its attempt")
-    until: AwareDatetime = Field(description="after that it is lost")
-
-
-class ProbeReturned(EndpointFact):
-    kind = "hansard.gateway.probe-returned.v1"
-    by: str
-    good: bool
-    reason: FallReason | None = None
-    detail: str = ""
-    not_before: AwareDatetime | None = None
-
-
-class RetriesAsked(EndpointFact):
-    kind = "hansard.gateway.retries-asked.v1"
-    by: str = Field(description="the process that asks")
-    calls: int = Field(ge=0, description="first attempts that it made there since it last asked")
 
 
 class CircuitOpened(Event):
