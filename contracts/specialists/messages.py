@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.values import Attribution, Content, Cost, Passage, Usage, WorkerAnswer
 from hansard.message import Command, Event, Json, Money, Name, Path
+from hansard.values import Attribution, Content, Cost, Passage, Usage, WorkerAnswer
 
 
 class Given(Content):
