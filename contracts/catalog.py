@@ -1,8 +1,8 @@
 """Every topic, once. Provisioning, AsyncAPI, access rules, the runtime and the tests read this table."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from contracts import (
     control,
@@ -16,27 +16,13 @@ from contracts import (
     verifier,
 )
 from hansard.message import Message
+from hansard.service import Service
+from hansard.tasks import task_topics
+from hansard.topics import Kind as Kind
+from hansard.topics import Topic as Topic
+from hansard.topics import extended
 
-Kind = type[Message]
 SERVICES = ("router", "planner", "specialists", "verifier", "gateway")
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One topic. Its key is the correlation id; nothing on it is ever compacted or, unless `retention_ms` says so, deleted."""
-
-    name: str
-    about: str
-    kinds: tuple[Kind, ...]
-    producers: tuple[str, ...] = ()
-    consumers: tuple[str, ...] = ()
-    door: bool = False  # open to the outside: the broker stamps its time, and a claim is only a claim
-    retention_ms: int = -1
-
-    @property
-    def recorded(self) -> bool:
-        """Whether what is said here is on the record. What is not is kept for a while, and is not for deciding."""
-        return self.retention_ms < 0
 
 
 _TASK_COMMANDS: tuple[Kind, ...] = (specialists.PerformTask, specialists.CancelTask)
@@ -160,30 +146,37 @@ _TOPICS = (
 )
 
 
-def _worker(name: str) -> Iterable[Topic]:
-    """The two topics of a worker service of a user's own: it hears tasks and says what became of them."""
-    yield Topic(f"{name}.commands", f"Tasks for {name}.", _TASK_COMMANDS, ("planner",), (name,))
-    yield Topic(f"{name}.events", "What became of each task.", _TASK_EVENTS, (name,), ("planner", "console"))
-
-
 @dataclass(frozen=True)
 class Topics:
-    """The table. `workers` names services of the user's own that take tasks."""
+    """The catalogue of a deployment. `workers` names services of the user's own that take tasks, `outside` those of them that
+    do not store what they publish; `services` are the user's own as far as this process has loaded them."""
 
     workers: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    services: tuple[Service[Any], ...] = ()
+
+    @cached_property
+    def added(self) -> tuple[str, ...]:
+        """The names of all services of the user's own."""
+        return tuple(dict.fromkeys((*self.workers, *self.outside, *(service.name for service in self.services))))
+
+    def _own(self, name: str) -> tuple[Topic, ...]:
+        """What a service of the user's own brings: it says so itself, or has the two topics of a worker."""
+        loaded = next((service for service in self.services if service.name == name), None)
+        return loaded.topics if loaded and loaded.topics else task_topics(name, outside=name in self.outside)
 
     @cached_property
     def all(self) -> tuple[Topic, ...]:
-        own = tuple(topic for name in self.workers for topic in _worker(name))
+        own = tuple(topic for name in self.added for topic in self._own(name))
         hears_all = tuple(
             replace(
                 t,
-                producers=t.producers + self.workers * (t.name == "dead-letters"),
-                consumers=t.consumers + self.workers * (t.name == "control"),
+                producers=t.producers + self.added * (t.name == "dead-letters"),
+                consumers=t.consumers + self.added * (t.name == "control"),
             )
             for t in _TOPICS
         )
-        return hears_all + own
+        return extended(hears_all, own)
 
     @cached_property
     def by_name(self) -> dict[str, Topic]:

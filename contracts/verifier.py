@@ -2,14 +2,8 @@
 
 from pydantic import AwareDatetime, Field
 
-from hansard.message import Command, Confidence, Event, Json, Money, Path, Value
-
-
-class Passage(Value):
-    """A piece of a source, with what to cite it by."""
-
-    source: str
-    text: str
+from hansard.message import Command, Confidence, Event, Json, Money, Path
+from hansard.tasks import Passage
 
 
 class CheckClaim(Command):
@@ -42,3 +36,6 @@ class ClaimRejected(Event):
     failed: tuple[str, ...] = Field(description="the checks that failed")
     cost: Money = Field(default=0, validate_default=True)
     policy: str
+
+
+__all__ = ["CheckClaim", "ClaimPassed", "ClaimRejected", "Passage"]
