@@ -76,7 +76,9 @@ def every(base: type[Message]) -> set[type[Message]]:
 
 
 def test_no_two_messages_have_the_same_kind() -> None:
-    ours = [kind.kind for kind in every(Message) if kind.__module__.startswith(("contracts.", "hansard.")) and "kind" in vars(kind)]
+    ours = [
+        kind.kind for kind in every(Message) if kind.__module__.startswith(("contracts.", "hansard.")) and "kind" in vars(kind)
+    ]
     assert len(ours) == len(set(ours))
 
 
