@@ -18,7 +18,8 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
-from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
+from hansard.identity import door_causation_id, place_of, reused_causation_id, source_of, unreadable_causation_id
+from shared.eventstore.model import StoredMessage, Stream
 from shared.eventstore.ports import MessageReader
 from shared.eventstore.postgres.columns import to_headers
 from shared.kafka.record import Record
@@ -50,12 +51,12 @@ def told(record: Record, topics: Topics) -> Told | None:
     try:
         envelope = read(record.value, record.headers)
     except Unreadable:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        causation_id = uuid5(NAMESPACE, place)
+        place = place_of(record.topic, record.partition, record.offset)
+        causation_id = unreadable_causation_id(place)
         nameless = Envelope(id=str(causation_id), source="", type="", data=record.value or b"", correlation_id=place)
         return Told(brought=_brought(record, nameless, causation_id))
     if topic.door:
-        causation_id = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
+        causation_id = door_causation_id(envelope.tenant, record.topic, envelope.source, envelope.id)
         return Told(brought=_brought(record, envelope, causation_id))
     return _word(record, envelope)
 
@@ -68,7 +69,7 @@ def _brought(record: Record, envelope: Envelope, causation_id: UUID) -> Row:
     )
     return {
         "causation_id": causation_id,
-        "another": uuid5(causation_id, digest.hex()),
+        "another": reused_causation_id(causation_id, digest),
         "hash": digest,
         "kind": envelope.type,
         "broker_at": record.at,
@@ -91,7 +92,7 @@ def _word(record: Record, envelope: Envelope) -> Told:
         id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
         return Told(stranger=f"{place}: its ids are not ours")
-    ours = envelope.source == f"/hansard/{stream.service}" and envelope.sequence and envelope.time and not envelope.replayed
+    ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
         return Told(stranger=f"{place}: it does not say which stream it stands in")
     if envelope.datahash != digest.hexdigest():

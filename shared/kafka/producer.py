@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from hansard.envelope import attribute_headers
+from hansard.identity import source_of
 from shared.backoff import Backoff
 from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka.connection import client_name, connection, topic_name
@@ -278,7 +279,7 @@ def headers(stored: StoredMessage) -> list[tuple[str, bytes]]:
     stream = stored.stream
     return attribute_headers(
         id=str(stored.id),
-        source=f"/hansard/{stream.service}",
+        source=source_of(stream.service),
         type=stored.kind,
         correlation_id=stream.workflow,
         tenant=stream.tenant,
