@@ -437,7 +437,7 @@ def test_a_receipt_even_a_silent_one_settles_an_effect() -> None:
 
 
 def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() -> None:
-    from contracts.gateway import AttemptReturned
+    from services.gateway.facts import AttemptReturned
     from shared.runtime.inbound import outcome_message
 
     entry = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))

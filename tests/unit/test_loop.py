@@ -10,18 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.gateway import (
-    AttemptReturned,
-    AttemptStarted,
-    CallAccepted,
-    CallCancelled,
-    CallModel,
-    CancelCall,
-    ChatMessage,
-    ReplyDiscarded,
-)
+from contracts.gateway import AttemptStarted, CallAccepted, CallCancelled, CallModel, CancelCall, ChatMessage, ReplyDiscarded
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from services.gateway.facts import AttemptReturned
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, StoredMessage, StoreRefused, StoreUnavailable, Stream, StreamAppend
