@@ -51,7 +51,7 @@ def build(settings: Settings) -> Service[WorkflowState]:
 def workers_of(settings: Settings) -> dict[str, str]:
     """The service that takes a worker's tasks, by the worker's name. Workers are the roles and the user's own services."""
     workers = dict.fromkeys(catalogue(settings.roles), "specialists")
-    for name in settings.workers:
+    for name in (*settings.workers, *settings.outside_workers):
         if name in workers or name in SERVICES:
             raise BadWorker(f"HANSARD_WORKERS: {name!r} is the name of a {'role' if name in workers else 'service of ours'}")
         workers[name] = name

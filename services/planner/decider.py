@@ -6,10 +6,11 @@ from typing import assert_never
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.planner import ExpireWorkflow, PlanCancelNoted, PlanRejected, PlanStarted, RunPlan
+from contracts.planner import Assignment, ExpireWorkflow, PlanCancelNoted, PlanRejected, PlanStarted, RunPlan
 from contracts.results import WorkflowCancelled, WorkflowFailed
 from hansard.decider import Context, Decider
 from hansard.message import Message
+from hansard.values import carried
 from services.planner.dead import explanation, prevents_end, request_of
 from services.planner.graph import problems
 from services.planner.running import Decision
@@ -72,14 +73,7 @@ def run(message: RunPlan, workers: Mapping[str, str], policy: str, context: Cont
         yield PlanRejected(problems=found)
         yield WorkflowFailed(request=message.request, reason="plan-rejected", detail="; ".join(found))
         return
-    first = PlanStarted(
-        request=message.request,
-        goal=message.goal,
-        plan=message.plan,
-        deadline=message.deadline,
-        budget=message.budget,
-        policy=policy,
-    )
+    first = PlanStarted(**carried(message, Assignment), policy=policy)
     state = evolve(AwaitingPlan(), first)
     assert isinstance(state, Running)
     decision = Decision(workers, state, context.at, [first])

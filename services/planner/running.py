@@ -14,6 +14,7 @@ from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskF
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import WakeUp
 from hansard.message import Message
+from hansard.values import Attribution, Usage, WorkerAnswer, carried
 from services.planner import synthesis
 from services.planner.dead import explanation, may_be_awaited, task_of
 from services.planner.state import ACTIVE, Phase, Running, StepState, evolve, step_and_attempt, task_name
@@ -101,17 +102,8 @@ class Decision:
         answer = StepAnswered(
             step=current.step.id,
             attempt=current.state.attempt,
-            text=message.text,
-            data=message.data,
-            confidence=message.confidence,
-            sources=message.sources,
-            passages=message.passages,
-            tier=message.tier,
-            model=message.model,
-            cost=message.cost,
-            input_tokens=message.input_tokens,
-            output_tokens=message.output_tokens,
             passed=current.step.verify == "none",
+            **carried(message, WorkerAnswer, Attribution, Usage),
         )
         if answer.passed:
             self.passed(answer)

@@ -20,7 +20,8 @@ from services.router.kinds import MODEL_KINDS
 from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES, Rule
 from services.router.statistics import prices, routed_workflows
-from shared.eventstore.model import EventStore, StoredMessage
+from shared.eventstore.model import StoredMessage
+from shared.eventstore.ports import MessageReader
 from shared.policy import Basis
 from shared.roles import catalogue, routings
 from shared.service import Service
@@ -49,7 +50,7 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
 def serving(policy: Policy) -> Service[WorkflowState]:
     """The service under this policy. A process that starts measures the prices from the record first."""
 
-    async def informed(store: EventStore) -> Service[WorkflowState]:
+    async def informed(store: MessageReader) -> Service[WorkflowState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
@@ -65,9 +66,9 @@ def serving(policy: Policy) -> Service[WorkflowState]:
     )
 
 
-async def measured_in(store: EventStore, events: int = MEASURED) -> dict[str, Decimal]:
+async def measured_in(store: MessageReader, events: int = MEASURED) -> dict[str, Decimal]:
     """US dollars for a request, by handler, from the last events on the record."""
-    newest = await store.last([kind.kind for kind in PRICED], events)
+    newest = await store.read_last([kind.kind for kind in PRICED], events)
     known = ((stored.stream[:2], message) for stored in newest if (message := _read(stored)) is not None)
     return prices(routed_workflows(known))
 

@@ -2,8 +2,9 @@
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.verifier import CheckClaim
+from hansard.identity import mine
 from services.verifier.decider import CheckState, verifier
-from shared.service import Service, mine
+from shared.service import Service
 from shared.settings import Settings
 
 
