@@ -21,7 +21,7 @@ from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from hansard.decider import Context
 from hansard.message import Message
 from services.planner.decider import planner
-from tests.told import HERE, NOON, told
+from tests.decisions import HERE, NOON, decided
 
 WORKERS = {"writer": "specialists", "analyst": "specialists", "retriever": "retriever"}
 DEADLINE = NOON + timedelta(hours=1)
@@ -81,13 +81,13 @@ def after(asked: RunPlan, *received: Message) -> list[Message]:
     """All messages that the planner stores when it receives these, one after the other."""
     messages: list[Message] = []
     for message in (asked, *received):
-        messages += told(decider, messages, message)
+        messages += decided(decider, messages, message)
     return messages
 
 
 def then(asked: RunPlan, received: Sequence[Message], when: Message, seconds: float = 0) -> list[Message]:
     """What the planner decides on `when`, so many seconds later."""
-    return told(decider, after(asked, *received), when, at(seconds))
+    return decided(decider, after(asked, *received), when, at(seconds))
 
 
 def at(seconds: float) -> Context:

@@ -30,6 +30,7 @@ from services.planner.app import BadWorker, build, workers_of
 from services.planner.graph import Graph, graph_of, problems
 from shared import roles
 from shared.settings import Settings
+from tests.decisions import HERE, NOON, decided
 from tests.spec.planner_kit import (
     DEADLINE,
     WORKERS,
@@ -57,13 +58,12 @@ from tests.spec.planner_kit import (
     then,
     wakes,
 )
-from tests.told import HERE, NOON, told
 
 # Starting
 
 
 def test_a_plan_starts_with_the_steps_that_need_nothing() -> None:
-    assert told(decider, [], fan) == [started(fan), *begun("a"), *begun("b")]
+    assert decided(decider, [], fan) == [started(fan), *begun("a"), *begun("b")]
 
 
 def test_the_graph_of_a_plan_is_made_once_for_the_decision_and_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_plan_runs_once() -> None:
 
 
 def test_a_task_goes_to_the_service_of_its_worker() -> None:
-    messages = told(decider, [], run(step("find", worker="retriever")))
+    messages = decided(decider, [], run(step("find", worker="retriever")))
     assert messages[-1] == task("find.1", service="retriever", role="retriever")
 
 
@@ -100,7 +100,7 @@ def test_a_task_goes_to_the_service_of_its_worker() -> None:
     ],
 )
 def test_a_plan_that_cannot_run_is_rejected_with_the_problem(asked: RunPlan, problem: str) -> None:
-    assert told(decider, [], asked) == [
+    assert decided(decider, [], asked) == [
         PlanRejected(problems=(problem,)),
         WorkflowFailed(request="r", reason="plan-rejected", detail=problem),
     ]
@@ -223,8 +223,8 @@ def test_a_step_that_would_fail_again_is_not_retried(reason: str) -> None:
 
 def test_a_step_is_not_retried_when_the_deadline_comes_before_the_next_attempt() -> None:
     late = replace(HERE, at=DEADLINE - timedelta(seconds=1))
-    assert isinstance(told(decider, after(one_step), failed("draft.1"), late)[0], StepFailed)
-    assert isinstance(told(decider, after(one_step), failed("draft.1"), HERE)[0], StepRetried)
+    assert isinstance(decided(decider, after(one_step), failed("draft.1"), late)[0], StepFailed)
+    assert isinstance(decided(decider, after(one_step), failed("draft.1"), HERE)[0], StepRetried)
 
 
 def test_a_step_whose_worker_cancels_the_task_is_retried() -> None:
@@ -279,7 +279,7 @@ EVERYTHING = [
 @pytest.mark.parametrize("message", EVERYTHING, ids=lambda message: message.kind)
 def test_nothing_follows_after_the_end_of_a_workflow(message: Message) -> None:
     given = after(one_step, answer("draft.1"), passed("draft.1"))
-    assert told(decider, given, message, at(3600)) == []
+    assert decided(decider, given, message, at(3600)) == []
     assert wakes(given) is None
 
 

@@ -35,7 +35,7 @@ from hansard.message import Message
 from services.planner.decider import planner
 from services.planner.graph import problems
 from services.planner.state import WorkflowState, step_and_attempt
-from tests.told import HERE, NOON
+from tests.decisions import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}
 DEADLINE = NOON + timedelta(hours=1)

@@ -17,6 +17,7 @@ from contracts.results import Contribution, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask
 from hansard.decider import WakeUp
 from hansard.message import Message
+from tests.decisions import decided
 from tests.spec.planner_kit import (
     after,
     answer,
@@ -36,7 +37,6 @@ from tests.spec.planner_kit import (
     task,
     then,
 )
-from tests.told import told
 
 # The result
 
@@ -89,7 +89,7 @@ def test_the_cost_of_failed_attempts_is_in_the_result() -> None:
         one_step, answer("draft.1"), rejected("draft.1", cost=Decimal("0.01")), failed("draft.2", cost=Decimal("0.2"))
     )
     for received in (WakeUp(), answer("draft.3"), passed("draft.3", cost=Decimal("0.02"))):
-        messages += told(decider, messages, received, at(5))
+        messages += decided(decider, messages, received, at(5))
     result = result_in(messages)
     assert isinstance(result, WorkflowCompleted) and result.cost == Decimal("0.43")
 
@@ -142,7 +142,7 @@ def test_a_dead_lettered_task_of_an_optional_step_fails_only_that_step() -> None
     [dead(one_step), dead(expire, topic="planner.commands"), dead(one_step, body="!"), dead(topic="planner.commands")],
 )
 def test_a_dead_lettered_plan_fails_its_workflow(dead_letter: DeadLettered) -> None:
-    (result,) = told(decider, [], dead_letter)
+    (result,) = decided(decider, [], dead_letter)
     assert isinstance(result, WorkflowFailed) and result.reason == "dead-letter"
     assert result.request == ("r" if dead_letter.body and dead_letter.body != "!" else "")
 
@@ -152,9 +152,9 @@ def test_a_running_plan_needs_no_message_about_its_deadline() -> None:
 
 
 def test_before_the_plan_a_dead_letter_about_a_task_changes_nothing() -> None:
-    assert told(decider, [], dead(task("draft.1"))) == []
+    assert decided(decider, [], dead(task("draft.1"))) == []
 
 
 @pytest.mark.parametrize("given", [[], after(one_step), [PlanCancelNoted(by="ada")]])
 def test_a_dead_letter_from_a_door_changes_nothing(given: list[Message]) -> None:
-    assert told(decider, given, dead(one_step, door=True, reason="correlation-in-use", topic="requests")) == []
+    assert decided(decider, given, dead(one_step, door=True, reason="correlation-in-use", topic="requests")) == []

@@ -17,6 +17,7 @@ from contracts.specialists import CancelTask, PerformTask, TaskCancelled
 from hansard.decider import WakeUp
 from hansard.message import Message
 from services.planner import state
+from tests.decisions import NOON, decided
 from tests.spec.planner_kit import (
     DEADLINE,
     after,
@@ -39,7 +40,6 @@ from tests.spec.planner_kit import (
     then,
     wakes,
 )
-from tests.told import NOON, told
 
 # Money and time
 
@@ -111,7 +111,7 @@ def test_at_one_wake_up_the_deadline_is_handled_before_all_other_times() -> None
 
 def test_an_answer_counts_when_it_is_processed_before_a_late_wake_up() -> None:
     """The wake-up's place in the stream decides, not a comparison of clocks."""
-    messages = told(decider, after(one_step, answer("draft.1")), passed("draft.1"), at(3700))
+    messages = decided(decider, after(one_step, answer("draft.1")), passed("draft.1"), at(3700))
     assert isinstance(result_in(messages), WorkflowCompleted)
 
 
@@ -124,14 +124,14 @@ def test_a_workflow_without_its_plan_fails_when_the_router_reports_that_its_dead
     late = WorkflowFailed(
         request="r", reason="deadline", detail="the deadline 2026-01-01T13:00:00+00:00 passed before the plan came"
     )
-    assert told(decider, [], expire, at(3600)) == [late]
-    assert told(decider, [late], one_step, at(3600)) == told(decider, [late], expire, at(3600)) == []
-    assert told(decider, [], one_step, at(3600)) == [late], "and a plan that comes after its deadline does not start"
+    assert decided(decider, [], expire, at(3600)) == [late]
+    assert decided(decider, [late], one_step, at(3600)) == decided(decider, [late], expire, at(3600)) == []
+    assert decided(decider, [], one_step, at(3600)) == [late], "and a plan that comes after its deadline does not start"
 
 
 def test_a_step_with_a_timeout_has_a_deadline_of_its_own() -> None:
     asked = run(step("a", timeout=60), step("b", "a"))
-    assert told(decider, [], asked)[1:] == begun("a", deadline=NOON + timedelta(seconds=60))
+    assert decided(decider, [], asked)[1:] == begun("a", deadline=NOON + timedelta(seconds=60))
     assert wakes(after(asked)) == wakes(after(asked, answer("a.1"))) == 60, "its check belongs to it"
     assert wakes(after(asked, answer("a.1"), passed("a.1"))) == 3600
 
@@ -144,7 +144,7 @@ def test_a_step_without_a_timeout_waits_for_no_time() -> None:
 
 def test_the_deadline_of_a_task_is_never_after_that_of_its_workflow() -> None:
     asked = run(step("a", timeout=7 * 86400))
-    messages = told(decider, [], asked)
+    messages = decided(decider, [], asked)
     assert isinstance(messages[1], PerformTask) and messages[1].deadline == DEADLINE
     assert wakes(messages) == 3600
 
@@ -186,7 +186,7 @@ def test_one_wake_up_handles_every_time_that_has_come_the_earliest_first() -> No
     asked = run(step("a", timeout=60), step("b", timeout=30), step("c"), step("d", timeout=600))
     given = after(asked, failed("c.1"))
     assert wakes(given) == 2
-    messages = told(decider, given, WakeUp(), at(300))
+    messages = decided(decider, given, WakeUp(), at(300))
     assert tasks_in(messages) == ["c.2", "b.2", "a.2"]
     assert wakes([*given, *messages]) == 330, "the new timeout of b"
 
@@ -199,17 +199,17 @@ def test_a_task_that_failed_at_the_timeout_of_its_step_is_retried_at_once() -> N
 def test_a_failure_and_a_timeout_of_one_attempt_count_once_whichever_comes_first() -> None:
     asked = run(step("a", timeout=60))
     given = after(asked, failed("a.1", "deadline"))
-    assert told(decider, [*given, *told(decider, given, WakeUp(), at(59))], WakeUp(), at(59)) == []
+    assert decided(decider, [*given, *decided(decider, given, WakeUp(), at(59))], WakeUp(), at(59)) == []
     given = [*after(asked), *then(asked, [], WakeUp(), 60)]
     for late in (failed("a.1", "deadline"), TaskCancelled(task="a.1"), answer("a.1")):
-        assert told(decider, given, late, at(60)) == []
+        assert decided(decider, given, late, at(60)) == []
 
 
 def test_a_retry_and_the_timeout_of_the_attempt_before_it_at_one_time_start_one_attempt() -> None:
     asked = run(step("a", timeout=60))
-    given = [*after(asked), *told(decider, after(asked), failed("a.1"), at(58))]
+    given = [*after(asked), *decided(decider, after(asked), failed("a.1"), at(58))]
     assert wakes(given) == 60
-    assert tasks_in(told(decider, given, WakeUp(), at(60))) == ["a.2"]
+    assert tasks_in(decided(decider, given, WakeUp(), at(60))) == ["a.2"]
 
 
 def test_a_timeout_after_the_end_of_its_attempt_changes_nothing() -> None:
@@ -220,7 +220,7 @@ def test_a_timeout_after_the_end_of_its_attempt_changes_nothing() -> None:
 def test_a_wake_up_ends_a_workflow_whose_budget_is_spent_once() -> None:
     asked = run(step("a"), step("b"), step("c"), budget=Decimal("0.1"))
     given = after(asked, failed("a.1"), failed("b.1", cost=Decimal("0.1")))
-    result = result_in(told(decider, given, WakeUp(), at(3)))
+    result = result_in(decided(decider, given, WakeUp(), at(3)))
     assert isinstance(result, WorkflowFailed) and result.reason == "budget"
 
 
@@ -239,13 +239,13 @@ def test_a_cancelled_workflow_asks_for_no_wake_up() -> None:
     asked = run(step("a", timeout=60), step("b"))
     given = after(asked, failed("b.1"), cancel)
     assert wakes(given) is None
-    assert told(decider, given, WakeUp(), at(60)) == []
+    assert decided(decider, given, WakeUp(), at(60)) == []
 
 
 def test_a_cancellation_that_comes_before_the_plan_is_remembered() -> None:
     noted = PlanCancelNoted(by="ada", reason="rain is over")
-    assert told(decider, [], cancel) == [noted]
-    assert told(decider, [noted], cancel) == []
+    assert decided(decider, [], cancel) == [noted]
+    assert decided(decider, [noted], cancel) == []
     for when in (one_step, expire, dead(one_step), dead(expire, topic="planner.commands")):
-        assert told(decider, [noted], when) == [WorkflowCancelled(request="r", by="ada", detail="rain is over")]
-    assert told(decider, [noted], answer("draft.1")) == []
+        assert decided(decider, [noted], when) == [WorkflowCancelled(request="r", by="ada", detail="rain is over")]
+    assert decided(decider, [noted], answer("draft.1")) == []

@@ -28,7 +28,7 @@ from services.router.rules import RULES
 from shared.policy import canonical, is_behind, version_of
 from shared.service import Service
 from shared.settings import Settings
-from tests.told import HERE, NOON, told
+from tests.decisions import HERE, NOON, decided
 
 THEN = "1-of-then"
 LATER = NOON + timedelta(hours=1)
@@ -87,7 +87,7 @@ def test_a_decider_made_from_its_recorded_policy_decides_as_before(then: Setting
     assert made.policy == old.decider.policy != new.decider.policy
 
     def decisions(decider: Decider[Any]) -> list[list[Message]]:
-        return [told(decider, [], message) for message in ASKED[name]]
+        return [decided(decider, [], message) for message in ASKED[name]]
 
     assert decisions(made) == decisions(old.decider) != decisions(new.decider)
 
@@ -96,11 +96,11 @@ def test_a_chain_of_tiers_made_from_its_recorded_policy_decides_as_before(then: 
     old, new = services(then)["gateway"], services(Settings(model_url="http://127.0.0.1:1/v1"))["gateway"]
     assert old.basis is not None and new.basis is not None
     made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
-    (accepted,) = told(old.decider, [], CALL)
+    (accepted,) = decided(old.decider, [], CALL)
 
     def decisions(decider: Decider[Any]) -> list[Message]:
-        given = [*told(decider, [], CALL)]
-        return [*given, *told(decider, given, WakeUp())]
+        given = [*decided(decider, [], CALL)]
+        return [*given, *decided(decider, given, WakeUp())]
 
     assert decisions(made) == decisions(old.decider) != decisions(new.decider)
     assert decisions(made)[0] == accepted
@@ -125,9 +125,9 @@ def test_messages_name_the_recorded_policy_and_not_that_of_todays_code(name: str
     service = services(Settings(model_url="http://127.0.0.1:1/v1"))[name]
     decider = again(service, THEN)
     assert decider.policy == THEN
-    given = told(decider, [], CALL) if name == "gateway" else []
+    given = decided(decider, [], CALL) if name == "gateway" else []
     context = OVER if given else HERE
-    messages = [message for received in ASKED.get(name, [WakeUp()]) for message in told(decider, given, received, context)]
+    messages = [message for received in ASKED.get(name, [WakeUp()]) for message in decided(decider, given, received, context)]
     assert {message.policy for message in messages if hasattr(message, "policy")} == ({THEN} if name != "specialists" else set())
 
 

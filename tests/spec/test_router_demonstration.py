@@ -12,7 +12,7 @@ from contracts.router import RequestRouted
 from services.router.decider import router
 from services.router.policy import Policy
 from services.router.statistics import routed_workflows, summary
-from tests.told import told
+from tests.decisions import decided
 
 decider = router(Policy())
 FREE, MODEL = Decimal(0), Decimal("0.003")
@@ -47,7 +47,7 @@ TEN: list[tuple[str, dict[str, Any], str, Decimal, dict[str, Any]]] = [
 def test_each_request_is_routed_as_in_the_reference(
     type_: str, data: dict[str, Any], path: str, cost: Decimal, answer: dict[str, Any]
 ) -> None:
-    routed, answer_or_plan, *_ = told(decider, [], SubmitRequest(type=type_, data=data))
+    routed, answer_or_plan, *_ = decided(decider, [], SubmitRequest(type=type_, data=data))
     assert isinstance(routed, RequestRouted)
     assert (routed.path, routed.handler, routed.cost_estimate) == (path, type_, cost)
     if path == "deterministic":
@@ -60,7 +60,9 @@ def test_each_request_is_routed_as_in_the_reference(
 
 
 def test_six_of_the_ten_requests_cost_nothing() -> None:
-    events = [(n, message) for n, ten in enumerate(TEN) for message in told(decider, [], SubmitRequest(type=ten[0], data=ten[1]))]
+    events = [
+        (n, message) for n, ten in enumerate(TEN) for message in decided(decider, [], SubmitRequest(type=ten[0], data=ten[1]))
+    ]
     seen = summary(routed_workflows(events))
     assert (seen.total_requests, seen.deterministic, seen.llm_calls) == (10, 6, 4)
     assert (seen.deterministic_pct, seen.total_cost, seen.avg_cost_per_request) == (

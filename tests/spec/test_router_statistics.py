@@ -19,14 +19,14 @@ from services.router.statistics import patterns, prices, routed_workflows, rule_
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream, StreamAppend
 from shared.settings import Settings
-from tests.told import told
+from tests.decisions import decided
 
 decider = router(Policy())
 
 
 def events_of(name: str, asked: SubmitRequest, cost: str | None = None, text: str = "so it is") -> list[tuple[str, Message]]:
     result = [WorkflowCompleted(text=text, answered_by="plan", cost=Decimal(cost))] if cost else []
-    return [(name, message) for message in (asked, *told(decider, [], asked), *result)]
+    return [(name, message) for message in (asked, *decided(decider, [], asked), *result)]
 
 
 def free(text: str) -> SubmitRequest:
@@ -138,10 +138,10 @@ async def test_a_router_that_starts_measures_prices_from_the_record() -> None:
     assert service.informed is not None
     assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record changes no price"
     for n in range(20):
-        _, *decided = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "0.0007"))
-        await record(store, *decided, workflow=str(n))
+        _, *events = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "0.0007"))
+        await record(store, *events, workflow=str(n))
     informed = await service.informed(store)
-    routed = told(informed.decider, [], typed("classify_intent", text="hi"))[0]
+    routed = decided(informed.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
     assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), informed.decider.policy)
     assert routed.policy != service.decider.policy
@@ -152,9 +152,9 @@ async def test_a_router_that_starts_measures_prices_from_the_record() -> None:
 async def test_prices_are_measured_from_the_newest_events_and_unreadable_ones_are_skipped() -> None:
     store = InMemoryEventStore()
     for n in range(40):
-        _, *decided = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
-        await record(store, *decided, workflow=str(n))
-        per = len(decided)
+        _, *events = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
+        await record(store, *events, workflow=str(n))
+        per = len(events)
     known, unreadable = Stream("default", "0", "router"), Stream("default", "odd", "router")
     first = (await store.load([known]))[known].messages[0]
     await store.append(

@@ -15,7 +15,7 @@ from services.specialists.decider import specialists
 from services.specialists.prompts import SMALL
 from shared.roles import FOLDER, BadRole, Role, load, read
 from shared.settings import Settings
-from tests.told import HERE, NOON, told
+from tests.decisions import HERE, NOON, decided
 
 POET = Role(prompt="You are a poet.", model_class="capable", max_output_tokens=99, temperature=0.7, context=1_000)
 decider = specialists({"poet": POET}, "p1")
@@ -27,7 +27,7 @@ def asked(**more: Any) -> PerformTask:
 
 
 def call(**more: Any) -> CallModel:
-    (called,) = told(decider, [], asked(**more))
+    (called,) = decided(decider, [], asked(**more))
     assert isinstance(called, CallModel)
     return called
 
@@ -73,40 +73,40 @@ def test_a_task_becomes_one_model_call_in_its_role() -> None:
 
 
 def test_the_reply_becomes_the_answer_with_its_cost() -> None:
-    assert told(decider, [call()], replied()) == [answered]
+    assert decided(decider, [call()], replied()) == [answered]
 
 
 def test_an_answer_names_the_call_that_gave_it() -> None:
-    (message,) = told(decider, [call()], replied())
+    (message,) = decided(decider, [call()], replied())
     assert isinstance(message, TaskAnswered) and message.call == CALL
 
 
 def test_the_confidence_of_an_answer_is_that_of_the_reply_or_none() -> None:
-    (message,) = told(decider, [call()], replied(confidence=0.4))
+    (message,) = decided(decider, [call()], replied(confidence=0.4))
     assert isinstance(message, TaskAnswered) and message.confidence == 0.4
     assert answered.confidence is None
 
 
 def test_the_data_of_a_reply_is_in_the_answer() -> None:
-    (message,) = told(decider, [call()], replied(data={"a": 1}))
+    (message,) = decided(decider, [call()], replied(data={"a": 1}))
     assert isinstance(message, TaskAnswered) and message.data == {"a": 1}
 
 
 def test_the_sources_of_an_answer_are_those_that_its_text_cites() -> None:
     passages = (Passage(source="rain.md", text="Rain falls."), Passage(source="sun.md", text="Sun shines."))
-    (message,) = told(decider, [call(passages=passages)], replied(text="It falls [rain.md]."))
+    (message,) = decided(decider, [call(passages=passages)], replied(text="It falls [rain.md]."))
     assert isinstance(message, TaskAnswered) and message.sources == ("rain.md",)
 
 
 def test_sources_that_the_reply_names_win_over_those_that_its_text_cites() -> None:
-    (message,) = told(decider, [call()], replied(sources=("rain.md",)))
+    (message,) = decided(decider, [call()], replied(sources=("rain.md",)))
     assert isinstance(message, TaskAnswered) and message.sources == ("rain.md",)
 
 
 def test_a_task_fails_with_the_reasons_when_no_model_answered() -> None:
     fall = Fall(tier="primary", reason="timeout")
     failed = ModelFailed(call=CALL, reason="no-answer", falls=(fall,), detail="all away", cost=Decimal("0.1"))
-    assert told(decider, [call()], failed) == [
+    assert decided(decider, [call()], failed) == [
         TaskFailed(
             task="draft.1", role="poet", reason="no-answer", detail="no-answer | all away | primary: timeout", cost=Decimal("0.1")
         )
@@ -114,39 +114,39 @@ def test_a_task_fails_with_the_reasons_when_no_model_answered() -> None:
 
 
 def test_a_task_whose_call_passed_the_deadline_fails_with_the_reason_deadline() -> None:
-    (message,) = told(decider, [call()], ModelFailed(call=CALL, reason="deadline"))
+    (message,) = decided(decider, [call()], ModelFailed(call=CALL, reason="deadline"))
     assert isinstance(message, TaskFailed) and message.reason == "deadline"
 
 
 def test_a_task_in_an_unknown_role_fails_and_names_the_roles_there_are() -> None:
-    assert told(decider, [], asked(role="clown")) == [
+    assert decided(decider, [], asked(role="clown")) == [
         TaskFailed(task="draft.1", role="clown", reason="unknown-role", detail="no role is named 'clown'; there are poet")
     ]
 
 
 def test_a_cancelled_task_cancels_its_call() -> None:
-    assert told(decider, [call()], CancelTask(task="draft.1")) == [cancelled, CancelCall(call=CALL)]
+    assert decided(decider, [call()], CancelTask(task="draft.1")) == [cancelled, CancelCall(call=CALL)]
 
 
 def test_a_cancellation_that_comes_before_the_task_is_remembered() -> None:
-    assert told(decider, [], CancelTask(task="draft.1")) == [cancelled]
-    assert told(decider, [cancelled], asked()) == []
+    assert decided(decider, [], CancelTask(task="draft.1")) == [cancelled]
+    assert decided(decider, [cancelled], asked()) == []
 
 
 @pytest.mark.parametrize("end", [answered, cancelled, TaskFailed(task="draft.1", role="poet", reason="no-answer", detail="")])
 @pytest.mark.parametrize("message", [asked(), replied(), ModelFailed(call=CALL, reason="no-answer"), CancelTask(task="draft.1")])
 def test_nothing_follows_after_a_task_is_settled(end: Message, message: Message) -> None:
-    assert told(decider, [call(), end], message) == []
+    assert decided(decider, [call(), end], message) == []
 
 
 def test_a_task_that_is_received_again_changes_nothing() -> None:
-    assert told(decider, [call()], asked()) == []
+    assert decided(decider, [call()], asked()) == []
 
 
 def test_a_reply_to_another_call_does_not_count() -> None:
-    assert told(decider, [call()], replied(call="specialists/draft.1/2")) == []
-    assert told(decider, [call()], ModelFailed(call="specialists/draft.1/2", reason="no-answer")) == []
-    assert told(decider, [], replied()) == []
+    assert decided(decider, [call()], replied(call="specialists/draft.1/2")) == []
+    assert decided(decider, [call()], ModelFailed(call="specialists/draft.1/2", reason="no-answer")) == []
+    assert decided(decider, [], replied()) == []
 
 
 def test_the_prompt_has_the_instructions_and_the_goal() -> None:

@@ -16,22 +16,22 @@ from services.verifier.app import build
 from services.verifier.checks import CHECKS
 from services.verifier.decider import verifier
 from shared.settings import Settings
+from tests.decisions import NOON, decided
 from tests.spec.verifier_kit import CALL, GIVEN, claim, failing
-from tests.told import NOON, told
 
 
 def test_a_claim_that_passes_every_check_passes_and_the_verdict_names_the_checks() -> None:
     by = ("empty", "echo", "refusal", "failure", "repetition")
-    assert told(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
+    assert decided(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
 
 
 def test_a_verdict_names_only_checks_that_had_something_to_check_against() -> None:
-    (message,) = told(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
+    (message,) = decided(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
     assert isinstance(message, ClaimPassed) and message.by == tuple(CHECKS)
 
 
 def test_a_verdict_gives_all_reasons_at_once() -> None:
-    (message,) = told(verifier, [], claim("Error: no connection.", passages=GIVEN))
+    (message,) = decided(verifier, [], claim("Error: no connection.", passages=GIVEN))
     assert isinstance(message, ClaimRejected)
     assert message.failed == ("failure", "citation") and len(message.reasons) == 2
     assert "[rain.md], [sun.md]" in message.reasons[1]
@@ -167,7 +167,7 @@ def test_a_claim_that_cites_a_source_which_was_not_given_is_rejected() -> None:
 
 def test_an_answer_of_the_rules_passes_and_the_verdict_notes_it() -> None:
     honest = claim("No model answered: the request failed.", tier="rules", passages=GIVEN, judge=True)
-    assert told(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
+    assert decided(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
 
 
 def test_an_empty_answer_of_the_rules_is_rejected() -> None:
@@ -178,7 +178,7 @@ def test_an_empty_answer_of_the_rules_is_rejected() -> None:
 
 
 def asked_judge(**more: Any) -> CallModel:
-    (call,) = told(verifier, [], claim("Rain is wet.", judge=True, **more))
+    (call,) = decided(verifier, [], claim("Rain is wet.", judge=True, **more))
     assert isinstance(call, CallModel)
     return call
 
@@ -204,19 +204,19 @@ def test_no_judge_is_asked_about_a_claim_that_fails_a_check_by_code() -> None:
 
 
 def test_a_judge_may_pass_it_with_a_confidence() -> None:
-    messages = told(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
+    messages = decided(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
     assert messages == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
 
 
 def test_a_judge_may_reject_it_with_reasons() -> None:
-    messages = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
+    messages = decided(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
     assert messages == [
         ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")
     ]
 
 
 def test_a_rejection_by_a_judge_without_reasons_has_a_reason_all_the_same() -> None:
-    (message,) = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
+    (message,) = decided(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
     assert isinstance(message, ClaimRejected) and message.reasons[0]
 
 
@@ -233,13 +233,13 @@ def test_a_rejection_by_a_judge_without_reasons_has_a_reason_all_the_same() -> N
 )
 def test_a_claim_passes_where_no_judge_replied_and_the_verdict_notes_it(reply: ModelReplied) -> None:
     unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.01"), policy="1")
-    assert told(verifier, [asked_judge()], reply) == [unjudged]
+    assert decided(verifier, [asked_judge()], reply) == [unjudged]
 
 
 def test_a_claim_passes_where_the_call_to_the_judge_failed() -> None:
     failed = ModelFailed(call=CALL, reason="no-answer", cost=Decimal("0.02"))
     unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.02"), policy="1")
-    assert told(verifier, [asked_judge()], failed) == [unjudged]
+    assert decided(verifier, [asked_judge()], failed) == [unjudged]
 
 
 # Rejected replies
@@ -249,36 +249,36 @@ FAIL: JsonValue = {"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9
 
 
 def test_the_reply_behind_a_claim_rejected_by_code_is_rejected_with_the_reasons() -> None:
-    verdict, to_gateway = told(verifier, [], claim("", tier="primary", call=CLAIMED))
+    verdict, to_gateway = decided(verifier, [], claim("", tier="primary", call=CLAIMED))
     assert isinstance(verdict, ClaimRejected)
     assert to_gateway == RejectReply(call=CLAIMED, reasons=verdict.reasons)
 
 
 def test_the_reply_behind_a_claim_rejected_by_a_judge_is_rejected_with_the_reasons() -> None:
-    verdict, to_gateway = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(FAIL))
+    verdict, to_gateway = decided(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(FAIL))
     assert isinstance(verdict, ClaimRejected)
     assert to_gateway == RejectReply(call=CLAIMED, reasons=("Say why.",))
 
 
 def test_the_reply_behind_a_claim_that_passes_is_not_rejected() -> None:
     asked = claim("Rain is wet.", tier="primary", call=CLAIMED)
-    assert [type(message) for message in told(verifier, [], asked)] == [ClaimPassed]
+    assert [type(message) for message in decided(verifier, [], asked)] == [ClaimPassed]
     judged: list[JsonValue] = [{"verdict": "pass", "reasons": []}, None]
     for data in judged:
-        messages = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
+        messages = decided(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
         assert [type(message) for message in messages] == [ClaimPassed]
 
 
 def test_no_reply_is_rejected_for_a_claim_that_names_no_call() -> None:
-    assert [type(message) for message in told(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
-    assert [type(message) for message in told(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
+    assert [type(message) for message in decided(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
+    assert [type(message) for message in decided(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
 
 
 @pytest.mark.parametrize("tier", ["cache", "extractive", "rules"])
 def test_a_reply_that_the_gateway_does_not_cache_is_not_rejected(tier: str) -> None:
-    assert [type(message) for message in told(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
+    assert [type(message) for message in decided(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
     if tier != "rules":
-        messages = told(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
+        messages = decided(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
         assert [type(message) for message in messages] == [ClaimRejected]
 
 
@@ -288,20 +288,20 @@ rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy="1")
 
 def test_a_reply_is_rejected_once() -> None:
     asked = claim("", tier="primary", call=CLAIMED)
-    assert told(verifier, told(verifier, [], asked), asked) == []
+    assert decided(verifier, decided(verifier, [], asked), asked) == []
 
 
 @pytest.mark.parametrize("end", [passed, rejected])
 @pytest.mark.parametrize("message", [claim("Rain."), replied(None), ModelFailed(call=CALL, reason="no-answer")])
 def test_a_verdict_is_given_once(end: Message, message: Message) -> None:
-    assert told(verifier, [asked_judge(), end], message) == []
+    assert decided(verifier, [asked_judge(), end], message) == []
 
 
 def test_a_reply_to_another_call_does_not_count() -> None:
-    assert told(verifier, [asked_judge()], replied(None, call="verifier/draft.1/2")) == []
-    assert told(verifier, [asked_judge()], ModelFailed(call="verifier/draft.1/2", reason="no-answer")) == []
-    assert told(verifier, [asked_judge()], claim("Rain.")) == []
-    assert told(verifier, [], replied(None)) == []
+    assert decided(verifier, [asked_judge()], replied(None, call="verifier/draft.1/2")) == []
+    assert decided(verifier, [asked_judge()], ModelFailed(call="verifier/draft.1/2", reason="no-answer")) == []
+    assert decided(verifier, [asked_judge()], claim("Rain.")) == []
+    assert decided(verifier, [], replied(None)) == []
 
 
 def test_the_verifier_has_one_stream_for_each_check() -> None:
@@ -320,7 +320,7 @@ some_facts = st.dictionaries(st.sampled_from(["total", "", "a.b*", "x" * 50]), v
 @settings(max_examples=300, deadline=None)
 @given(words, words, some_facts)
 def test_any_text_gets_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
-    (message,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
+    (message,) = decided(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
     assert isinstance(message, ClaimPassed | ClaimRejected)
 
 
@@ -330,4 +330,4 @@ def test_any_text_gets_a_verdict(text: str, question: str, facts: dict[str, Json
 )
 def test_no_text_takes_long_to_check(text: str) -> None:
     given = {"total": 1, "due": "2026-01-01", "code": "AB1"}
-    assert told(verifier, [], claim(text, facts=given, passages=GIVEN))
+    assert decided(verifier, [], claim(text, facts=given, passages=GIVEN))

@@ -6,8 +6,8 @@ from pydantic import JsonValue
 from contracts.verifier import ClaimRejected
 from services.verifier.decider import verifier
 from services.verifier.facts import contradicted
+from tests.decisions import decided
 from tests.spec.verifier_kit import claim, failing
-from tests.told import told
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_a_claim_that_agrees_with_the_facts_or_cannot_be_judged_passes(text: str
 
 
 def test_the_reason_names_the_fact_and_the_value_in_the_claim() -> None:
-    (message,) = told(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
+    (message,) = decided(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
     assert isinstance(message, ClaimRejected)
     assert message.reasons == ("The answer contradicts what was given: total is 1200, not 1,300. Keep to what was given.",)

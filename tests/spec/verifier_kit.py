@@ -4,7 +4,7 @@ from typing import Any
 
 from contracts.verifier import CheckClaim, ClaimRejected, Passage
 from services.verifier.decider import verifier
-from tests.told import told
+from tests.decisions import decided
 
 GIVEN = (Passage(source="rain.md", text="Rain falls."), Passage(source="sun.md", text="Sun shines."))
 CALL = "verifier/draft.1/1"
@@ -15,5 +15,5 @@ def claim(text: str, question: str = "Tell me about rain.", **more: Any) -> Chec
 
 
 def failing(asked: CheckClaim) -> tuple[str, ...]:
-    (message,) = told(verifier, [], asked)
+    (message,) = decided(verifier, [], asked)
     return message.failed if isinstance(message, ClaimRejected) else ()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.planner import heap
 from services.planner.heap import Heap, StepTime, pop, push
-from tests.told import NOON
+from tests.decisions import NOON
 
 
 def step_time(seconds: int, step: str = "a") -> StepTime:

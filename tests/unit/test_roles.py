@@ -17,7 +17,7 @@ from services.router.selection import AGENTS, DEFAULT_AGENT
 from shared import roles
 from shared.roles import SHIPPED, BadRole, Role, catalogue, read, routings
 from shared.settings import Settings
-from tests.told import NOON, told
+from tests.decisions import NOON, decided
 
 LAWYER = """\
 prompt: You are a lawyer.
@@ -28,7 +28,7 @@ routing:
 
 
 def decide(settings: Settings, service: str, message: Message) -> list[Message]:
-    return told(services(settings)[service].decider, [], message)
+    return decided(services(settings)[service].decider, [], message)
 
 
 def knows_the_lawyer(settings: Settings) -> None:

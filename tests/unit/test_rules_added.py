@@ -11,7 +11,7 @@ from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules import RULES, Rule
 from services.router.rules.rule import Data, Input
-from tests.told import told
+from tests.decisions import decided
 
 
 class Points(Input):
@@ -33,7 +33,7 @@ def point(name: str) -> EntryPoint:
 
 def test_an_added_rule_answers_beside_the_shipped_ones() -> None:
     policy = Policy(rules=rules([point("LOYALTY_POINTS")]))
-    answer = told(router(policy), [], SubmitRequest(type="loyalty_points", data={"visits": 4}))[-1]
+    answer = decided(router(policy), [], SubmitRequest(type="loyalty_points", data={"visits": 4}))[-1]
     assert isinstance(answer, WorkflowCompleted)
     assert (answer.text, answer.data) == ("40 points.", {"points": 40, "method": "ten_a_visit"})
     assert set(policy.rules) == {*RULES, "loyalty_points"}

@@ -14,7 +14,7 @@ from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules import RULES, Rule, Unfit
 from services.router.rules.rule import MAX_ANSWER, Data, Input
-from tests.told import told
+from tests.decisions import decided
 
 decider = router(Policy())
 LARGE = 250_000  # characters, about what a request may have
@@ -85,7 +85,7 @@ def ends(rule: str, data: dict[str, Any]) -> bool:
     request = SubmitRequest.model_construct(
         type=rule, data=data, text=None, plan=None, architecture=None, deadline=None, budget=None
     )
-    result = told(decider, [], request)[-1]
+    result = decided(decider, [], request)[-1]
     if isinstance(result, WorkflowCompleted):
         json.dumps(result.model_dump(mode="json"), allow_nan=False)
         return True

@@ -26,6 +26,7 @@ SCOPE = (  # what is searched; EVERYWHERE, once every room has the new words
     "shared/shortening.py",
     "infra/diagrams",
     "tests/contract/test_diagrams.py",
+    "tests/decisions.py",
     "tests/spec/planner_kit.py",
     "tests/spec/test_planner.py",
     "tests/spec/test_planner_properties.py",
