@@ -10,11 +10,19 @@ from uuid import UUID
 
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
+from hansard.identity import (
+    NAMESPACE,
+    internal_causation_id,
+    outcome_name,
+    source_of,
+    stored_message_id,
+    uuid5,
+    wake_up_causation_id,
+)
 from hansard.message import DeadReason, Intent, Message, Outcome
 from hansard.service import Service, Stream
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SPACE = UUID("5f6b4f0e-0f3e-5c43-9d0b-6f4a4b1f6f10")
 MOST = 10_000  # messages that may follow from one: services that answer each other for ever are found out
 
 
@@ -65,7 +73,7 @@ class InMemory:
 
         The same `id` is the same message: it changes nothing. Without one it is a new message.
         """
-        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else uuid.uuid5(SPACE, id)
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else uuid5(NAMESPACE, id)
         return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
@@ -75,7 +83,7 @@ class InMemory:
         while due := [(at, stream) for stream in self._streams if (at := self.wake_at(stream)) is not None and at <= until]:
             at, stream = min(due)
             self.now = max(self.now, at)
-            wake_up = _Inbound(stream, self._within(stream, f"wake-up/{self._streams[stream].entries}"), WakeUp(), "")
+            wake_up = _Inbound(stream, wake_up_causation_id(stream, self._streams[stream].entries), WakeUp(), "")
             stored += self._run([wake_up])
             if (again := self.wake_at(stream)) is not None and again <= self.now:
                 raise AssertionError(f"{stream}, woken up at {self.now}, wants to be woken at {again}, which is no later")
@@ -92,7 +100,7 @@ class InMemory:
                 raise LookupError(f"{stream.service} has no performer for {type(intent).__name__}")
             async with performer.open(_PerformerContext(self)) as perform:
                 outcome = await perform(self._streams[stream].state, intent, stream)
-            stored += self.fact(stream, outcome, f"attempt/{outcome.attempt}")
+            stored += self.fact(stream, outcome, outcome_name(outcome.attempt))
         return tuple(stored)
 
     def messages(self, name: str, workflow: str = "wf-1", tenant: str = "default") -> tuple[Message, ...]:
@@ -111,11 +119,7 @@ class InMemory:
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
         """A stream processes what comes from within its own service, once under this name: an outcome."""
-        return self._run([_Inbound(stream, self._within(stream, name), fact, f"/hansard/{stream.service}")])
-
-    @staticmethod
-    def _within(stream: Stream, name: str) -> UUID:
-        return uuid.uuid5(SPACE, f"{stream}/{name}")
+        return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
     def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:
         for service in self.services.values():
@@ -132,8 +136,8 @@ class InMemory:
                 stored.append(message)
                 if len(stored) > MOST:
                     raise AssertionError(f"more than {MOST} messages followed from one: services answer each other for ever")
-                id = uuid.uuid5(inbound.id, f"{stream}/{n}")
-                source = f"/hansard/{stream.service}"
+                id = stored_message_id(message, stream, inbound.id, n)
+                source = source_of(stream.service)
                 waiting.extend(self._receivers(message, id, stream.workflow, stream.tenant, source, sender=stream.service))
         return tuple(stored)
 

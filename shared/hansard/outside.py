@@ -12,7 +12,6 @@ With FastStream, mind what it does by itself:
 - Give it `parser=keeping_bytes`: its own raises for a header that is not UTF-8.
 """
 
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from uuid import UUID
 
 from hansard.codec import encode
 from hansard.envelope import Envelope, Unreadable, headers, read
+from hansard.identity import answer_id
 from hansard.message import Message
 from hansard.tasks import TaskAnswered, TaskCancelled, TaskFailed
 
@@ -68,7 +68,7 @@ def reply(task: Any, answer: Answer) -> Reply:
     base = record.topic.removesuffix(COMMANDS)
     name = base.rpartition(".")[2]
     envelope = Envelope(
-        id=str(answer_id(asked)),
+        id=str(answer_id(UUID(asked.id))),
         source=f"/{name}",
         type=answer.kind,
         data=encode(answer),
@@ -80,11 +80,6 @@ def reply(task: Any, answer: Answer) -> Reply:
         traceparent=asked.traceparent,
     )
     return Reply(base + EVENTS, asked.correlation_id.encode(), envelope.data, envelope)
-
-
-def answer_id(task: Envelope) -> UUID:
-    """The id of the one answer to a task. Raises ValueError where the task's id is not a UUID."""
-    return uuid.uuid5(UUID(task.id), "answer")
 
 
 def of_kind(*kinds: type[Message]) -> Callable[[Any], bool]:

@@ -9,39 +9,30 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
-from hansard.message import Command, Confidence, Event, Json, Money, Name, Path, Value
+from hansard.message import Command, Event, Json, Money, Name, Path
 from hansard.topics import Kind, Topic
+from hansard.values import Attribution, Content, Cost, Passage, Usage, WorkerAnswer
 
 FailedBecause = Literal["no-answer", "unknown-role", "deadline", "budget", "internal"]
 
 
-class Passage(Value):
-    """A piece of a source, with what to cite it by."""
-
-    source: str
-    text: str
-
-
-class Given(Value):
+class Given(Content):
     """The answer of an earlier step, for the next."""
 
     step: Name
     worker: str
-    text: str
-    data: Json = None
-    sources: tuple[str, ...] = ()
 
 
 class PerformTask(Command):
     kind = "hansard.specialists.perform.v1"
     task: Path = Field(description="step and attempt: `draft.1`")
-    service: Name = Field(default="specialists", description="the service that does it: its topic of commands gets this")
+    service: Name = Field(default="specialists", description="the service that performs it, on its topic of commands")
     role: Name
     goal: str = Field(description="what the caller asked for")
     instructions: str = Field(default="", description="this task's part in it")
     context: tuple[Given, ...] = ()
     passages: tuple[Passage, ...] = ()
-    feedback: tuple[str, ...] = Field(default=(), description="why the attempt before did not pass")
+    feedback: tuple[str, ...] = Field(default=(), description="why the previous attempt did not pass")
     input: Json = None
     deadline: AwareDatetime
     budget: Money | None = None
@@ -73,33 +64,21 @@ class CancelTask(Command):
     service: Name = "specialists"
 
 
-class TaskAnswered(Event):
+class TaskAnswered(Event, Usage, Attribution, WorkerAnswer):
     kind = "hansard.specialists.task-answered.v1"
     once = "stream"
     task: Path
     role: Name
-    text: str
-    data: Json = None
-    confidence: Confidence | None = None
-    sources: tuple[str, ...] = ()
-    passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")
-    tier: str
-    provider: str = ""
-    model: str
-    cost: Money
-    input_tokens: int = 0
-    output_tokens: int = 0
     call: Path | None = Field(default=None, description="the gateway's call that gave this answer")
 
 
-class TaskFailed(Event):
+class TaskFailed(Event, Cost):
     kind = "hansard.specialists.task-failed.v1"
     once = "stream"
     task: Path
     role: str
     reason: FailedBecause
     detail: str
-    cost: Money = Field(default=0, validate_default=True)
 
 
 class TaskCancelled(Event):

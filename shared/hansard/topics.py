@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from hansard.message import Message
 
 Kind = type[Message]
+EVERY_SERVICE = "*"  # stands for each service of the catalogue and each of the user's own
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,12 @@ class Topic:
     kinds: tuple[Kind, ...]
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
-    door: bool = False  # open to the outside: the broker stamps its time, and a claim is only a claim
+    door: bool = False  # open to the outside: the broker stamps its time, and what a sender states is unproven
     retention_ms: int = -1
 
     @property
     def recorded(self) -> bool:
-        """Whether what is published here is stored. What is not is kept for a while, and is not for deciding."""
+        """Whether its messages are in the event store. Those that are not are kept for a while, and never decided on."""
         return self.retention_ms < 0
 
 

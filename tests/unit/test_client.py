@@ -84,7 +84,6 @@ def test_a_result_has_what_the_terminal_message_says() -> None:
 
 
 def test_a_request_that_became_a_dead_letter_has_no_result_and_says_why() -> None:
-    from contracts.dead_letters import DeadLettered
     letter = DeadLettered(
         service="router",
         reason="id-reused",
