@@ -20,7 +20,7 @@ ROOMS = {  # a room, and the rooms it may import
 HOMES: dict[str, str | tuple[str, ...]] = {  # a library, and where alone contracts, shared and services may import it
     "asyncpg": "shared/eventstore/postgres/*",
     "openai": "services/gateway/performer/openai_client.py",
-    "aiokafka": "shared/kafka/*",
+    "aiokafka": ("shared/kafka/*", "shared/hansard/client.py"),
     "faststream": (),  # it serves typed workers of a user's own
 }
 INFRA_TOO = {"aiokafka", "asyncpg", "faststream"}  # libraries for which this holds in infra too
