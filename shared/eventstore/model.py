@@ -28,6 +28,16 @@ class DoorMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorCopy:
+    """A message from outside as Kafka has it. `reused_id`: its causation id where another body came first under its own."""
+
+    message: DoorMessage
+    kind: str
+    hash: bytes
+    reused_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class InboxEntry:
     """That a stream has processed a message, once. `sequence` counts the entries of the stream from 1."""
 
@@ -156,3 +166,7 @@ class StoreUnavailable(Exception):
 
 class EpochChanged(Exception):
     """The cursor belongs to another epoch, since the store was restored. Read all again, from `cursor()`."""
+
+
+class NotEmpty(ValueError):
+    """A store is rebuilt into an empty schema, and this one holds messages already."""
