@@ -264,12 +264,12 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         raise Unreadable("there is no body: the data must be JSON", raw)
     get = raw.get
     id_, source, type_ = get("ce_id", ""), get("ce_source", ""), get("ce_type", "")
-    subject, causationid = get("ce_subject", ""), get("ce_causationid", "")
+    subject, causation_id = get("ce_subject", ""), get("ce_causationid", "")
     datahash, replayed = get("ce_datahash", ""), get("ce_replayed", "")
     if not (id_ and source and type_):
         missing = next(name for name in ("ce_id", "ce_source", "ce_type") if not get(name))
         raise Unreadable(f"{missing} is missing: {_EVERY_MESSAGE}", raw)
-    together = f"{id_}{source}{type_}{subject}{causationid}{datahash}{replayed}"
+    together = f"{id_}{source}{type_}{subject}{causation_id}{datahash}{replayed}"
     if not (len(together) <= 512 and together.isascii() and together.isprintable()):
         _must_be_printable(raw)
     tenant = get("ce_tenant") or TENANT
@@ -288,7 +288,7 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         tenant,
         subject,
         _time(raw),
-        causationid,
+        causation_id,
         traceparent if traceparent and _TRACEPARENT.match(traceparent) else "",
         int(sequence),
         datahash,
