@@ -127,7 +127,7 @@ class Processor(Generic[State]):
         append.entries.append(entry)
         append.messages.extend(event for _, event in stored)
         if inbound.door is not None:
-            append.doors.append(inbound.door)
+            append.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
         pending.entries[entry.causation_id] = entry
         if isinstance(inbound.message, WakeUp):
@@ -153,7 +153,7 @@ class Processor(Generic[State]):
         """Says in the turn when the stream is woken next, where that has changed; while an attempt is out, whose it is."""
         append, wake_at = pending.stream_append, self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        append.keep = after == before and not pending.woke_up and not pending.intents
+        append.keep_wake_up = after == before and not pending.woke_up and not pending.intents
         append.wake_at = None if pending.stuck and after is not None and after <= append.at else after
         append.holder = process if pending.intents else ""
 

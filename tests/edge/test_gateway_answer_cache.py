@@ -8,7 +8,7 @@ import pytest
 from contracts.gateway import ModelReplied, ReplyRejected
 from hansard.codec import decode
 from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import EventStore
+from shared.eventstore.ports import EventStore
 from tests.edge.test_gateway_processes import NEVER, any_store, chain, messages_of, process, server, skewed
 from tests.scripted import Scripted
 
@@ -31,7 +31,7 @@ async def test_if_no_endpoint_answers_a_good_answer_is_used_again_and_names_its_
         assert again.confidence == first.confidence
         assert [fall.reason for fall in again.falls] == ["error"]
         assert again.learned is not None
-        source = (await any_store.events([UUID(again.learned.event)]))[UUID(again.learned.event)]
+        source = (await any_store.find_messages([UUID(again.learned.event)]))[UUID(again.learned.event)]
         assert decode(ModelReplied, source.data) == first
         assert again.learned.at == source.at
         other_question = await other.call("What is a majority?")

@@ -35,7 +35,8 @@ from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import gateway
 from services.gateway.performer import open_performer
 from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.eventstore.model import StoredMessage, Stream
+from shared.eventstore.ports import EventStore
 from shared.runtime.inbound import Inbound
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
@@ -119,7 +120,7 @@ async def messages_of(store: EventStore, stream: Stream) -> list[Message]:
 
 
 async def all_messages(store: EventStore) -> list[Message]:
-    return [decode(TOPICS.kinds[stored.kind], stored.data) async for batch in store.everything() for stored in batch]
+    return [decode(TOPICS.kinds[stored.kind], stored.data) async for batch in store.read_all() for stored in batch]
 
 
 async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
@@ -367,7 +368,7 @@ async def test_an_audit_finds_every_decision_as_it_was_made(server: Scripted) ->
             await asyncio.gather(one.call("first"), other.call("second"))
         await asyncio.sleep(0.3)
         await asyncio.gather(one.call("first"), other.call("second"), one.call("third", slot=False))
-    workflows = {one.stream[:2] for batch in [b async for b in store.everything()] for one in batch}
+    workflows = {one.stream[:2] for batch in [b async for b in store.read_all()] for one in batch}
     assert ("default", "endpoint.first") in workflows
     for tenant, workflow in workflows:
         report = await verify(store, {"gateway": service(table)}, TOPICS, tenant, workflow)
