@@ -1,10 +1,11 @@
 """One model call: attempt after attempt, until one answer counts or no tier is left. One stream a call. Pure.
 
-```
-NoCall ──▶ Waiting ◀──▶ Attempting          each ──▶ Settled: replied, failed or cancelled
-```
+    NoCall      CallAccepted → Waiting · AttemptStarted → Attempting · ModelReplied, ModelFailed, CallCancelled → Settled
+    Waiting     AttemptStarted → Attempting · ModelReplied, ModelFailed, CallCancelled → Settled
+    Attempting  AttemptFailed → Waiting · ModelReplied, CallCancelled → Settled
 
-The first attempt accepts the call if a slot is free (`Context.may_perform`); otherwise the call waits for one.
+The first attempt accepts the call if a slot is free (`Context.may_perform`). If none is free, `CallAccepted` does, and the call
+waits for a slot.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,12 +1,8 @@
 """The circuit of one endpoint, for all processes together: one stream an endpoint and day. Pure.
 
-```
-          EndpointFailed                  ProbeAsked, once `until` has passed
-closed ──────────────────▶ open ─────────────────────────────────────────▶ one call is the probe
-   ▲                         ▲                                                │   │
-   │                         └──────────── ProbeReturned: not good ───────────┘   │
-   └────────────────────────────────────── ProbeReturned: good ───────────────────┘
-```
+    closed   EndpointFailed → CircuitOpened: no process calls until the cooldown is over
+    open     ProbeAsked → ProbeGranted: one call is the probe, until its deadline; before the cooldown is over, none is
+    probing  ProbeReturned → CircuitClosed if it is good; otherwise CircuitOpened, for twice as long
 
 Each process counts failures in memory and asks for the next change of the circuit by its number. The first to ask gets it; the
 others learn that the change has been made.

@@ -106,16 +106,16 @@ def test_a_file_makes_any_number_of_tiers(tmp_path: Any, monkeypatch: pytest.Mon
         answers: mine.yaml
         endpoints:
           - {name: best, url: "https://api.openai.com/v1", model: gpt-4o, key_env: MY_KEY, classes: [capable]}
-          - {name: house, url: "http://model.internal/v1", model: m, price: {input: 0.1, output: 0.2}}
-        order: [best, house, cache]
+          - {name: local, url: "http://model.internal/v1", model: m, price: {input: 0.1, output: 0.2}}
+        order: [best, local, cache]
         priors: {cache: 0.5}
         """
     )
     settings = Settings(gateway=file)
     found = chain(settings)
-    assert found.order == ("best", "house", "cache")
+    assert found.order == ("best", "local", "cache")
     assert [(e.provider, e.own, found.prior(e.name)) for e in found.endpoints] == [("openai", False, 0.92), ("local", True, 0.78)]
-    assert [e.name for e in found.serving("fast")] == ["house", "best"]
+    assert [e.name for e in found.serving("fast")] == ["local", "best"]
     assert found.prior("cache") == 0.5
     assert found.answers.known[0].answer == "Me."
     assert keys(found, settings) == {"best": "sk-2"}
@@ -123,8 +123,8 @@ def test_a_file_makes_any_number_of_tiers(tmp_path: Any, monkeypatch: pytest.Mon
 
 def test_the_example_file_is_valid() -> None:
     found = chain(Settings(gateway=Path(gateway_package.__file__).with_name("example.yaml")))
-    assert found.order == ("primary", "secondary", "house", "cache", "extractive", "rules")
-    assert [e.name for e in found.serving("fast")] == ["secondary", "house", "primary"]
+    assert found.order == ("primary", "secondary", "local", "cache", "extractive", "rules")
+    assert [e.name for e in found.serving("fast")] == ["secondary", "local", "primary"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from contracts.gateway import (
 )
 from hansard.decider import Context, WakeUp
 from hansard.message import Message
-from services.gateway.call import Attempting, Settled, call_decider
+from services.gateway import call
+from services.gateway.call import Attempting, Call, Settled, call_decider
 from services.gateway.facts import AttemptReturned
 from tests.spec.gateway_kit import (
     CALL,
@@ -355,3 +356,25 @@ def test_a_reply_can_still_be_rejected_after_a_late_attempt_returned() -> None:
     stored += told(both, stored, success(replied()), at(16))
     assert told(both, stored, reject, at(17)) == [rejected]
     assert told(both, [*stored, rejected], reject, at(18)) == []
+
+
+# The states
+
+
+def test_the_module_describes_every_change_of_state() -> None:
+    states: list[Call] = [both.fold(stored) for stored in ([], [accepted()], [begun()])]
+    events: list[Message] = [
+        accepted(), begun(), fell("error"), replied(), ModelFailed(call=CALL, reason="no-answer"), CallCancelled(call=CALL),
+        ReplyDiscarded(call=CALL, attempt=1, because="superseded", cost=Decimal(0)), rejected,
+    ]  # fmt: skip
+    lines = []
+    for state in states:
+        changes: dict[str, list[str]] = {}
+        for event in events:
+            after = both.evolve(state, event)
+            if type(after) is not type(state):
+                changes.setdefault(type(after).__name__, []).append(type(event).__name__)
+        arrows = " · ".join(f"{', '.join(kinds)} → {after}" for after, kinds in changes.items())
+        lines.append(f"    {type(state).__name__:<10}  {arrows}\n")
+    assert "".join(lines) in str(call.__doc__)
+    assert all(isinstance(both.evolve(Settled(stands=True), event), Settled) for event in events)
