@@ -16,7 +16,8 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
-from shared.eventstore.model import NAMESPACE, DoorCopy, DoorMessage, StoredMessage, Stream, uuid5
+from hansard.identity import door_causation_id, place_of, reused_causation_id, source_of, unreadable_causation_id
+from shared.eventstore.model import DoorCopy, DoorMessage, StoredMessage, Stream
 from shared.eventstore.ports import MessageReader
 from shared.kafka.record import Record
 
@@ -43,12 +44,12 @@ def parse(record: Record, topics: Topics) -> Parsed | None:
     try:
         envelope = read(record.value, record.headers)
     except Unreadable:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        causation_id = uuid5(NAMESPACE, place)
+        place = place_of(record.topic, record.partition, record.offset)
+        causation_id = unreadable_causation_id(place)
         nameless = Envelope(id=str(causation_id), source="", type="", data=record.value or b"", correlation_id=place)
         return Parsed(door=_door(record, nameless, causation_id))
     if topic.door:
-        causation_id = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
+        causation_id = door_causation_id(envelope.tenant, record.topic, envelope.source, envelope.id)
         return Parsed(door=_door(record, envelope, causation_id))
     return _stored(record, envelope)
 
@@ -71,7 +72,7 @@ def _door(record: Record, envelope: Envelope, causation_id: UUID) -> DoorCopy:
         headers,
         record.value,
     )
-    return DoorCopy(message, envelope.type, digest, uuid5(causation_id, digest.hex()))
+    return DoorCopy(message, envelope.type, digest, reused_causation_id(causation_id, digest))
 
 
 def _stored(record: Record, envelope: Envelope) -> Parsed:
@@ -82,7 +83,7 @@ def _stored(record: Record, envelope: Envelope) -> Parsed:
         id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
         return Parsed(rejected=f"{place}: its ids are not ours")
-    ours = envelope.source == f"/hansard/{stream.service}" and envelope.sequence and envelope.time and not envelope.replayed
+    ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
         return Parsed(rejected=f"{place}: it does not say which stream it stands in")
     if envelope.datahash != digest.hexdigest():

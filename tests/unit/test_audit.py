@@ -13,6 +13,7 @@ from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessa
 from contracts.requests import SubmitRequest
 from hansard.decider import Context, Decider
 from hansard.envelope import Envelope, headers
+from hansard.identity import outcome_causation_id
 from hansard.message import Message
 from infra.audit import projections, rebuild, replay, show
 from infra.audit.policies import Policies
@@ -431,7 +432,7 @@ def test_an_intent_is_in_doubt_when_another_attempt_followed_without_its_receipt
 
 def test_a_receipt_even_a_silent_one_settles_an_effect() -> None:
     one = said(intent(1, deadline=NOON), 1, uuid4(), CALL)
-    causation_id = projections.attempt_cause(CALL, 1)
+    causation_id = outcome_causation_id(CALL, 1)
     (effect,) = projections.effects([one], topics, {CALL: {causation_id}})
     assert effect.status(NOON + timedelta(days=1)) == "done"
 
@@ -441,7 +442,7 @@ def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() ->
     from shared.runtime.inbound import outcome_message
 
     entry = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
-    assert entry.causation_id == projections.attempt_cause(CALL, 3)
+    assert entry.causation_id == outcome_causation_id(CALL, 3)
 
 
 @pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
