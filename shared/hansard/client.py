@@ -17,7 +17,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -274,7 +274,7 @@ class Client:
         except ValidationError as unknown:
             raise ClientError(f"The result of {id} is of a newer version than this client: upgrade it. ({unknown})") from None
 
-    async def _messages(self, id: str, topics: Sequence[str]) -> AsyncIterator[Received]:
+    async def _messages(self, id: str, topics: Sequence[str]) -> AsyncGenerator[Received, None]:
         """What is on these topics of this workflow, in order of time as far as it is there, then as it comes."""
         with self._reached():
             consumer = await self._consumer(topics, since=self._sent_at.get(id, 0))

@@ -12,6 +12,7 @@ from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
 from hansard.identity import (
     NAMESPACE,
+    Stream,
     internal_causation_id,
     outcome_name,
     source_of,
@@ -20,7 +21,7 @@ from hansard.identity import (
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
-from hansard.service import Service, Stream
+from hansard.service import Service
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MOST = 10_000  # messages that may follow from one: services that answer each other for ever are found out
