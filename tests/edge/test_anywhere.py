@@ -85,7 +85,7 @@ def _for_others(folder: Path) -> set[Path]:
 
 
 def test_the_demonstration_of_a_closed_folder_under_umask_077(clone: Path) -> None:
-    stored = _run(clone, "-m", "infra.cli", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
+    stored = _run(clone, "-P", "shared/hansard/__main__.py", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert b"8 of 8 requests have their result" in stored
     assert f"Going on without {MODEL_NAME}".encode() in stored
 
