@@ -1,8 +1,9 @@
-"""A service as data: what it is called, what it hears, how it decides, what it performs."""
+"""A service as data: its name, what it receives, how it decides, what it performs."""
 
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,97 +14,105 @@ from uuid import UUID
 from hansard.decider import Decider, State
 from hansard.message import Intent, Message, Outcome
 from shared.eventstore.model import EventStore, StoredMessage, Stream
-from shared.policy import Basis, canonical, is_behind
+from shared.policy import StoredPolicy, canonical_json, matches_version
 
 S = TypeVar("S", contravariant=True)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
 class Perform(Protocol[S, Attempt]):
-    """Makes one attempt for a stream, within the intent's deadline. Never raises for what the outside does: that is an
+    """Makes one attempt for a stream, until the intent's deadline at the latest. It must not raise: what fails outside is an
     outcome too."""
 
-    async def __call__(self, state: S, intent: Attempt, stream: Stream) -> Outcome: ...
+    async def __call__(self, state: S, intent: Attempt, stream: Stream, /) -> Outcome: ...
 
 
 class PerformerContext(Protocol):
-    """What a performer may use of the house. Raises Unavailable where the store is away, unless it waits."""
+    """What a performer may use. A method raises StoreUnavailable where the store is unavailable, unless it waits for it."""
 
     def now(self) -> datetime:
-        """The store's clock, as this process knows it: the only one that counts."""
+        """The event store's clock, as this process knows it: the only clock that counts."""
         ...
 
     async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
-        """A stream of this service hears a fact, once under this name for good; then its state. Waits for the store."""
+        """Has a stream of this service process a fact, once under this name. Returns its state; waits for the store."""
         ...
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
-        """The states of streams of this service as they are on the record now, whoever wrote them."""
+        """The states of streams of this service as they are stored now, whichever process wrote them."""
         ...
 
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
-        """See Store."""
+        """See EventStore."""
         ...
 
     async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        """See Store."""
+        """See EventStore."""
         ...
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
-        """Publishes what is not on the record to its topic, or drops it. Never waits, never fails."""
+        """Publishes a message of an ephemeral topic, or drops it. Never waits, never fails."""
         ...
 
 
 @dataclass(frozen=True)
 class Performer(Generic[State, Attempt]):
-    """How a service reaches outside. `open` is entered once a process (clients, connections) and yields what performs.
-
-    `limit` calls run at once in a process; a slow one delays no other.
-    """
+    """How a service reaches the outside. `open` is entered once a process, for clients and connections, and yields what makes
+    the attempts. `limit`: attempts at once in a process; a slow one delays no other."""
 
     intent: type[Attempt]
-    open: Callable[[PerformerContext], Any]  # -> AbstractAsyncContextManager[Perform]
+    open: Callable[[PerformerContext], AbstractAsyncContextManager[Perform[State, Attempt]]]
     limit: int = 64
 
 
 @dataclass(frozen=True)
 class Service(Generic[State]):
-    """`hears` says for each kind, in one line, how its stream is found: the part after the service's own name.
+    """What the runtime needs to run a service.
 
-    "" is the service's one stream of that workflow; None: not meant for this service. `basis`: the data of its policy, put
-    on the record when it starts; None: code alone decides. `informed`: the same service, made of what the record tells when
-    a process starts, before it hears anything. Raises ValueError where the policy's version is not drawn from its basis.
+    `receives`: by kind, how the stream of a message is found: the part after the service's name. "" is the service's one
+    stream of that workflow; None: the message is not for this service.
+
+    `stored_policy`: the data of its policy, stored when it starts; None: code alone decides. `prepare`: makes the service
+    that a process runs out of what the store holds, before the first message. `observe`: is called with the messages that
+    were stored, after each append, for metrics of the service's own; it must not raise.
+
+    Raises ValueError where the policy's version is not made from its data.
     """
 
     name: str
     decider: Decider[State]
     receives: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[State, Any] | None = None
-    basis: Basis[State] | None = None
-    informed: "Callable[[EventStore], Awaitable[Service[State]]] | None" = None
+    stored_policy: StoredPolicy[State] | None = None
+    prepare: "Callable[[EventStore], Awaitable[Service[State]]] | None" = None
+    observe: Callable[[Sequence[Message]], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.basis is not None and not is_behind(canonical(self.basis.data), self.decider.policy):
-            raise ValueError(f"{self.name}: the policy {self.decider.policy!r} is not named after its data: see `version_of`")
+        policy, version = self.stored_policy, self.decider.policy
+        if policy is not None and not matches_version(canonical_json(policy.data), version):
+            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
 
     def stream(self, message: Message) -> str | None:
-        """The name of the stream that hears this: `planner`, `specialists/draft.1`; None where none does."""
+        """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
         find = self.receives.get(type(message))
         part = find(message) if find else None
         return None if part is None else f"{self.name}/{part}" if part else self.name
 
     @cached_property
     def code(self) -> str:
-        """Version of the code that decides: the hash of the sources beside its decider."""
+        """The version of the code that decides: the hash of the sources beside its decider."""
         folder = Path(inspect.getfile(self.decider.decide)).parent
         sources = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
         return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 def mine(prefix: str, path: str) -> str | None:
-    """The asking stream's part of an id that it made: `mine("specialists", "specialists/draft.1/2") == "draft.1"`."""
-    head, _, rest = path.partition("/")
-    if head != prefix:
+    """The stream that made this id, without the service's name; None where another service made it.
+
+    `mine("specialists", "specialists/draft.1/2") == "draft.1"`
+    """
+    service, _, rest = path.partition("/")
+    if service != prefix:
         return None
     return rest.rpartition("/")[0]
 

@@ -8,7 +8,7 @@ from hansard.decider import Context, Decider
 from hansard.message import Intent, Message
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
+HERE = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
 
 
 def told(decider: Decider[Any], given: Sequence[Message], when: Message, context: Context = HERE) -> list[Message]:

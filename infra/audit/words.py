@@ -253,6 +253,6 @@ def _within(word: Word, entry: int) -> str:
     for n in range(1, entry + 1):
         if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
             return f"try {n}"
-        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
+        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/wake-up/{n}")):
             return "wake-up"
     return ""

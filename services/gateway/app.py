@@ -1,6 +1,7 @@
 """The gateway, put together."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,9 +16,10 @@ from contracts.gateway import (
     RejectReply,
     RetriesAsked,
 )
+from hansard.message import Message
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import Call, gateway
-from shared.policy import Basis
+from shared.policy import StoredPolicy
 from shared.service import Performer, PerformerContext, Service
 from shared.settings import Settings
 
@@ -43,8 +45,15 @@ def build(settings: Settings) -> Service[Call]:
             **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # from within
         },
         performer=Performer(intent=AttemptStarted, open=open_endpoints, limit=tiers.concurrency),
-        basis=Basis(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
+        stored_policy=StoredPolicy(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
+        observe=count,
     )
+
+
+def count(messages: Sequence[Message]) -> None:
+    from services.gateway.metrics import count_replies  # prometheus_client takes a while to load: only where a service runs
+
+    count_replies(messages)
 
 
 def keys(tiers: Chain, settings: Settings) -> dict[str, str]:

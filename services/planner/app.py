@@ -12,7 +12,7 @@ from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.state import PlanState
-from shared.policy import Basis, version_of
+from shared.policy import StoredPolicy, version_of
 from shared.service import Service
 from shared.settings import Settings
 
@@ -46,7 +46,7 @@ def build(settings: Settings) -> Service[PlanState]:
             CancelWorkflow: here,
             DeadLettered: lambda dead: None if dead.door else "",
         },
-        basis=Basis(data, lambda of_then, data: planner(data, of_then)),
+        stored_policy=StoredPolicy(data, lambda of_then, data: planner(data, of_then)),
     )
 
 

@@ -21,7 +21,7 @@ from services.router.policy import Policy, Prices, policy_of_then
 from services.router.rules import RULES, Rule
 from services.router.statistics import cases, prices
 from shared.eventstore.model import EventStore, StoredMessage
-from shared.policy import Basis
+from shared.policy import StoredPolicy
 from shared.service import Service
 from shared.settings import Settings
 
@@ -46,7 +46,7 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
 
 
 def serving(policy: Policy) -> Service[RequestState]:
-    async def informed(store: EventStore) -> Service[RequestState]:
+    async def prepare(store: EventStore) -> Service[RequestState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
@@ -57,8 +57,8 @@ def serving(policy: Policy) -> Service[RequestState]:
             CancelWorkflow: lambda _: "",
             DeadLettered: lambda dead: "" if ends(dead) else None,
         },
-        basis=Basis(policy.data, lambda version, data: router(policy_of_then(version, data, policy.rules))),
-        informed=informed,
+        stored_policy=StoredPolicy(policy.data, lambda version, data: router(policy_of_then(version, data, policy.rules))),
+        prepare=prepare,
     )
 
 

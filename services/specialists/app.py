@@ -6,7 +6,7 @@ from contracts.gateway import ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask
 from services.specialists.decider import TaskState, specialists
 from services.specialists.role import LARGE, SHIPPED, SMALL, load, of_data, to_data
-from shared.policy import Basis, version_of
+from shared.policy import StoredPolicy, version_of
 from shared.service import Service, mine
 from shared.settings import Settings
 
@@ -33,5 +33,5 @@ def build(settings: Settings) -> Service[TaskState]:
         name="specialists",
         decider=specialists(roles, version_of(VERSION, data)),
         receives={PerformTask: asked, CancelTask: asked, ModelReplied: replied, ModelFailed: replied},
-        basis=Basis(data, lambda version, data: specialists(of_data(data), version)),
+        stored_policy=StoredPolicy(data, lambda version, data: specialists(of_data(data), version)),
     )

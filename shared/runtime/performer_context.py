@@ -1,4 +1,4 @@
-"""What a performer may use of the house: streams of its own service, the index of answers, a voice beside the record."""
+"""The `shared.service.PerformerContext` of a process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,32 +14,30 @@ from shared.runtime.inbound import internal_message
 from shared.runtime.loop import Loop
 
 
-class PublishesEphemeral(Protocol):
-    """What publishes beside the record (shared.kafka.ephemeral)."""
+class EphemeralPublisher(Protocol):
+    """What publishes ephemeral messages (shared.kafka.ephemeral)."""
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None: ...
 
 
 @dataclass(frozen=True)
-class PerformerContext:
-    """`shared.service.Desk` in this process."""
-
+class RuntimePerformerContext:
     loop: Loop
     store: EventStore
     topics: Topics
-    publisher: PublishesEphemeral
+    publisher: EphemeralPublisher
 
     def now(self) -> datetime:
         return self.store.now()
 
     async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
         await self.loop.process([internal_message(stream, fact, name)])
-        known = self.loop.known(stream)
-        return (await self.load([stream]))[0] if known is None else known.state
+        cached = self.loop.cached(stream)
+        return (await self.load([stream]))[0] if cached is None else cached.state
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         histories = await self.store.load(streams)
-        return [self.loop.processor.recall(histories[stream]).state for stream in streams]
+        return [self.loop.processor.fold(histories[stream]).state for stream in streams]
 
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         await self.store.remember(answers, keep)
@@ -50,7 +48,7 @@ class PerformerContext:
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)
         if topic is None:
-            raise LookupError(f"{message.kind} is of no topic that is beside the record")
+            raise LookupError(f"{message.kind} is a kind of no ephemeral topic")
         self.publisher.publish_ephemeral(
             topic, StoredMessage(stream, 0, id, message.kind, topic, id, encode(message), b"", at=self.now())
         )

@@ -34,5 +34,5 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, plain], processor=last))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # what they cannot do, our own lines say once
+    for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # our own lines report what they fail at, once
         logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "CRITICAL")

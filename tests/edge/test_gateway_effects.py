@@ -107,7 +107,7 @@ async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = No
             else:
                 due = decider.wake_at(state)
                 assert due is not None
-                received, context = WakeUp(), Context(context.id, max(context.at, due), "w", "t")
+                received, context = WakeUp(), Context(context.causation_id, max(context.at, due), "w", "t")
             stored += decider.decide(state, received, context)
     return stored
 

@@ -42,7 +42,7 @@ from shared.eventstore.model import EventStore, StoredMessage, Stream
 from shared.runtime.inbound import Inbound
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
-from shared.runtime.performer_context import PerformerContext
+from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
 from shared.runtime.wake_ups import WakeUps
 from shared.service import Service
@@ -63,10 +63,10 @@ class Silent:
     pieces: list[StoredMessage] = field(default_factory=list)
 
     async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
-    def mark(self, stream: Stream) -> int:
+    def acknowledged_version(self, stream: Stream) -> int:
         return 0
 
-    def noted(self, stream: Stream, mark: int) -> None: ...
+    def marked_published(self, stream: Stream, version: int) -> None: ...
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
         self.pieces.append(stored)
 
@@ -78,7 +78,7 @@ class Process:
     loop: Loop
     store: EventStore
     publisher: Silent
-    context: PerformerContext
+    context: RuntimePerformerContext
     last: Stream = field(init=False)
 
     async def call(
@@ -93,9 +93,9 @@ class Process:
             deadline=now + timedelta(seconds=seconds),
         )
         digest = hashlib.sha256(workflow.encode()).digest()
-        hands, self.loop.attempts = self.loop.attempts, self.loop.attempts if slot else None
+        hands, self.loop.attempt_runner = self.loop.attempt_runner, self.loop.attempt_runner if slot else None
         await self.loop.process([Inbound(stream, uuid4(), CallModel.kind, digest, "/test", "1", message=call)])
-        self.loop.attempts = hands
+        self.loop.attempt_runner = hands
 
         async def answer() -> ModelReplied | None:
             return next((m for m in await messages_of(self.store, stream) if isinstance(m, ModelReplied)), None)
@@ -142,9 +142,9 @@ async def process(chain: Chain, store: EventStore, stream_tokens: bool = False) 
     async with AsyncExitStack() as stack:
         voice = Silent()
         loop = Loop(Processor(service(chain), TOPICS, 900_000), store, voice)
-        context = PerformerContext(loop, store, TOPICS, voice)
+        context = RuntimePerformerContext(loop, store, TOPICS, voice)
         perform = await stack.enter_async_context(performer(chain, {}, context, 200_000, stream_tokens))
-        loop.attempts = hands = AttemptRunner(perform, 64, loop.process)
+        loop.attempt_runner = hands = AttemptRunner(perform, 64, loop.process)
         wake_ups = asyncio.create_task(WakeUps("gateway", store, loop, 15, hands).run())
         try:
             yield Process(loop, store, voice, context)

@@ -54,7 +54,7 @@ alone = gateway(tiers(FIRST))
 
 
 def at(seconds: float = 0) -> Context:
-    return Context(id=UUID(int=1), at=NOON + timedelta(seconds=seconds), workflow="w", tenant="t")
+    return Context(causation_id=UUID(int=1), at=NOON + timedelta(seconds=seconds), workflow="w", tenant="t")
 
 
 def asks(question: str = "Why is the sky blue?", **more: Any) -> CallModel:

@@ -133,18 +133,18 @@ async def record(store: InMemoryEventStore, *messages: Message, workflow: str) -
 async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
     store = InMemoryEventStore()
     service = build(Settings())
-    assert service.informed is not None
-    assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record tells nothing"
+    assert service.prepare is not None
+    assert (await service.prepare(store)).decider.policy == service.decider.policy, "an empty record tells nothing"
     for n in range(20):
         _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "0.0007"))
         await record(store, *emitted, workflow=str(n))
-    informed = await service.informed(store)
+    informed = await service.prepare(store)
     routed = told(informed.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
     assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), informed.decider.policy)
     assert routed.policy != service.decider.policy
     assert routed.reasoning.endswith("measured cost")
-    assert (await informed.informed(store)).decider.policy == informed.decider.policy  # type: ignore[misc]
+    assert (await informed.prepare(store)).decider.policy == informed.decider.policy  # type: ignore[misc]
 
 
 async def test_only_the_end_of_the_record_is_read_and_what_nobody_understands_is_passed_over() -> None:
