@@ -13,7 +13,8 @@ from uuid import UUID
 
 from hansard.decider import Decider, State
 from hansard.message import Intent, Message, Outcome
-from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.eventstore.model import StoredMessage, Stream
+from shared.eventstore.ports import EventStore
 from shared.policy import StoredPolicy, canonical_json, matches_version
 
 S = TypeVar("S", contravariant=True)

@@ -19,7 +19,8 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
 from shared.eventstore.columns import of_headers
-from shared.eventstore.model import NAMESPACE, EventStore, StoredMessage, Stream, uuid5
+from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
+from shared.eventstore.ports import MessageReader
 from shared.kafka.record import Record
 
 REBUILT = "rebuilt"  # stands for a version of code and policy that Kafka does not tell
@@ -249,7 +250,7 @@ class _Stream:
         return Unlike(self.stream, what, _summary(mine), _summary(theirs))
 
 
-async def compare(one: EventStore, other: EventStore, passed: Callable[[int], object] = lambda events: None) -> Compared:
+async def compare(one: MessageReader, other: MessageReader, passed: Callable[[int], object] = lambda events: None) -> Compared:
     """Every stream of both: the same versions, ids, kinds, causes, times and bytes. `passed` is told of events of the one."""
     compared, current = Compared(), _Stream(Stream("", "", ""))
 
@@ -310,7 +311,7 @@ def _summary(stored: StoredMessage | None) -> str:
     return f"{stored.kind} {stored.id} because {stored.causation_id} on {stored.topic} at {at}: {stored.hash.hex()} {actual}"
 
 
-async def _all(store: EventStore) -> AsyncIterator[StoredMessage]:
-    async for batch in store.by_stream():
+async def _all(store: MessageReader) -> AsyncIterator[StoredMessage]:
+    async for batch in store.read_streams():
         for stored in batch:
             yield stored

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from contracts.catalog import Topics
 from hansard.envelope import Envelope, rfc3339
 from infra.audit.words import short
-from shared.eventstore.model import EventStore, StoredMessage
+from shared.eventstore.model import StoredMessage
+from shared.eventstore.ports import MessageReader
 
 
 class Forbidden(ValueError):
@@ -59,10 +60,10 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
 
 
 async def events(
-    store: EventStore, choice: Choice, passed: Callable[[int], object] = lambda events: None
+    store: MessageReader, choice: Choice, passed: Callable[[int], object] = lambda events: None
 ) -> AsyncIterator[StoredMessage]:
     """What is chosen, in the order of the record. `passed` is told of events, chosen or not, as they are done with."""
-    async for batch in store.everything():
+    async for batch in store.read_all():
         for stored in _taken(batch, choice):
             yield stored
         passed(len(batch))

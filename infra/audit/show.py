@@ -14,7 +14,8 @@ from hansard.decider import WakeUp
 from hansard.envelope import Unreadable, read
 from infra.audit.verify import hearings_of
 from infra.audit.words import Word, money
-from shared.eventstore.model import DoorMessage, EventStore, History, InboxEntry, StoredMessage, Stream
+from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
+from shared.eventstore.ports import AuditReader
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def spent(word: Word) -> Decimal:
     return money(word.data.get("cost")) if word.kind in _PAID else Decimal(0)
 
 
-async def story(store: EventStore, topics: Topics, tenant: str, workflow: str) -> Story | None:
+async def story(store: AuditReader, topics: Topics, tenant: str, workflow: str) -> Story | None:
     """The story of one workflow; None where nothing is known of it."""
-    histories = await store.workflow(tenant, workflow)
-    doors = await store.doors(tenant, workflow)
+    histories = await store.load_workflow(tenant, workflow)
+    doors = await store.door_messages(tenant, workflow)
     if not histories and not doors:
         return None
     entries = {stream: await hearings_of(store, history) for stream, history in histories.items()}

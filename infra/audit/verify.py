@@ -20,14 +20,14 @@ from infra.audit.policies import Floors, Policies, floor_of
 from shared.eventstore.model import (
     LONG_AGO,
     DoorMessage,
-    EventStore,
     History,
     InboxEntry,
     ListedWorkflow,
     StoredMessage,
     Stream,
-    Workflow,
+    WorkflowHistory,
 )
+from shared.eventstore.ports import AuditReader
 from shared.runtime.inbound import Inbound
 from shared.runtime.processor import Processor, StreamState
 from shared.service import Service
@@ -260,20 +260,20 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-async def workflows(store: EventStore, since: datetime | None = None) -> dict[tuple[str, str], None]:
+async def workflows(store: AuditReader, since: datetime | None = None) -> dict[tuple[str, str], None]:
     """Every (tenant, workflow) that said something since then, in order."""
-    return {(one.tenant, one.workflow): None async for page in store.workflows(since) for one in page if one.wanted}
+    return {(one.tenant, one.workflow): None async for page in store.list_workflows(since) for one in page if one.active}
 
 
-async def hearings_of(store: EventStore, history: History) -> list[InboxEntry]:
+async def hearings_of(store: AuditReader, history: History) -> list[InboxEntry]:
     """All hearings of a stream, in order; asked for only where a history does not have them all: after a redrive."""
     if len(history.entries) == history.processed and all(one.attempt == 1 for one in history.entries.values()):
         return sorted(history.entries.values(), key=lambda one: one.sequence)
-    return await store.entries(history.stream)
+    return await store.inbox_entries(history.stream)
 
 
 async def verify(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     tenant: str,
@@ -290,7 +290,7 @@ async def verify(
 
 
 async def verify_all(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     since: datetime | None = None,
@@ -301,13 +301,13 @@ async def verify_all(
     Holds some thousand rows at a time, or those of the largest workflow. `passed` is told of events as they are done with.
     """
     policies = Policies(store, topics)
-    async for page in store.workflows(since):
+    async for page in store.list_workflows(since):
         for some in in_parts(page):
-            wanted = [(one.tenant, one.workflow) for one in some if one.wanted]
+            wanted = [(one.tenant, one.workflow) for one in some if one.active]
             if wanted:
                 async for report in _reports(store, services, topics, policies, wanted):
                     yield report
-            passed(sum(one.events for one in some))
+            passed(sum(one.messages for one in some))
 
 
 def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[ListedWorkflow]]:
@@ -315,7 +315,7 @@ def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[
     part: list[ListedWorkflow] = []
     size = 0
     for one in page:
-        more = one.events + one.entries if one.wanted else 0
+        more = one.messages + one.entries if one.active else 0
         if part and size + more > rows:
             yield part
             part, size = [], 0
@@ -326,34 +326,36 @@ def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[
 
 
 async def _reports(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     policies: Policies,
     names: Sequence[tuple[str, str]],
 ) -> AsyncIterator[Report]:
-    wholes = await store.whole(names)
+    wholes = await store.load_workflows(names)
     foreign = [_foreign(whole) for whole in wholes]
     wanted = set().union(*foreign)
-    elsewhere = await store.events(sorted(wanted)) if wanted else {}
+    elsewhere = await store.find_messages(sorted(wanted)) if wanted else {}
     for whole, ids in zip(wholes, foreign, strict=True):
         yield await _report(whole, {id_: elsewhere[id_] for id_ in ids if id_ in elsewhere}, services, topics, policies)
 
 
-def _foreign(whole: Workflow) -> set[UUID]:
+def _foreign(whole: WorkflowHistory) -> set[UUID]:
     """Ids of what was heard and neither said in this workflow nor brought to it from outside."""
     entries = {entry.causation_id for mine in whole.entries.values() for entry in mine}
-    return entries - whole.doors.keys() - {stored.id for history in whole.histories.values() for stored in history.messages}
+    return (
+        entries - whole.door_messages.keys() - {stored.id for history in whole.histories.values() for stored in history.messages}
+    )
 
 
 async def _report(
-    whole: Workflow,
+    whole: WorkflowHistory,
     elsewhere: Mapping[UUID, StoredMessage],
     services: Mapping[str, Service[Any]],
     topics: Topics,
     policies: Policies,
 ) -> Report:
-    report, doors = Report(whole.tenant, whole.workflow), whole.doors
+    report, doors = Report(whole.tenant, whole.workflow), whole.door_messages
     read = cache(decode)  # what one stream says another hears
     spoken = {stored.id: stored for history in whole.histories.values() for stored in history.messages} | dict(elsewhere)
     received = {id_: stored.at for id_, stored in spoken.items()}  # of what came from outside only a broker's time is known

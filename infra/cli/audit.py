@@ -198,7 +198,7 @@ async def _verify(settings: Settings, since: datetime | None, only: tuple[str, s
         if only:
             found.add(await verifying.verify(store, known, settings.topics, *only))
             return found
-        with progress("verifying", await store.size()) as passed:
+        with progress("verifying", await store.estimate_size()) as passed:
             async for report in verifying.verify_all(store, known, settings.topics, since, passed):
                 if report.differences or report.strangers:
                     with passed.aside():
@@ -302,7 +302,7 @@ async def _compare(settings: Settings, dsn: str, schema: str) -> rebuilding.Comp
 
     other = settings.model_copy(update={"postgres": SecretStr(dsn), "postgres_schema": schema})
     async with base.record(settings) as here, base.record(other) as there:
-        with progress("comparing", await here.size()) as passed:
+        with progress("comparing", await here.estimate_size()) as passed:
             return await rebuilding.compare(here, there, passed)
 
 
@@ -333,7 +333,7 @@ async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
     now = datetime.now(UTC)
     waiting: deque[asyncio.Future[Any]] = deque()
     async with base.record(settings) as store, Bus(plain) as bus:
-        with progress("replaying", await store.size()) as passed:
+        with progress("replaying", await store.estimate_size()) as passed:
             count = 0
             async for stored in replaying.events(store, choice, passed):
                 envelope = replaying.envelope(stored, now)

@@ -23,7 +23,8 @@ from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, one, request
 from infra.cli.bus import reached as bus_reached
-from shared.eventstore.model import DoorMessage, EventStore, StoredMessage
+from shared.eventstore.model import DoorMessage, StoredMessage
+from shared.eventstore.ports import EventStore
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ dead_letters = typer.Typer(
 
 async def everything(store: EventStore) -> list[StoredMessage]:
     """All that was said, in order."""
-    return [stored async for batch in store.everything() for stored in batch]
+    return [stored async for batch in store.read_all() for stored in batch]
 
 
 async def all_letters(settings: Settings) -> list[tuple[projections.Letter, bool]]:
@@ -354,7 +355,7 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
     totals, calls = projections.Totals(), Statistics()
     told: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
-        async for batch in store.everything():
+        async for batch in store.read_all():
             for stored in batch:
                 message = projections.read(stored, settings.topics)
                 totals.add(stored, message)
@@ -363,7 +364,7 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
                 if isinstance(message, RequestRouted | Result):
                     told.append(((stored.stream.tenant, stored.stream.workflow), message))
         for workflow in list(dict.fromkeys(key for key, _ in told))[-JUDGED:]:
-            told.extend((workflow, one) for one in _requests((await store.doors(*workflow)).values()))
+            told.extend((workflow, one) for one in _requests((await store.door_messages(*workflow)).values()))
     return totals, {"router": router_statistics(told), "gateway": calls.as_json()}
 
 

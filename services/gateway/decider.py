@@ -9,13 +9,11 @@ from typing import assert_never
 
 from contracts.gateway import (
     AttemptFailed,
-    AttemptReturned,
     AttemptStarted,
     CallAccepted,
     CallCancelled,
     CallModel,
     CancelCall,
-    EndpointFact,
     Fall,
     ModelFailed,
     ModelReplied,
@@ -27,6 +25,7 @@ from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
 from services.gateway.chain import DOUBTFUL, STAYED, Receipts, ahead, before, endpoint_at, local, resume_at, seeks
 from services.gateway.config import Chain, Endpoint
+from services.gateway.facts import AttemptReturned, EndpointFact
 from services.gateway.steering import Budget, Circuit, Steering, steer, steered
 
 LOOKUP = timedelta(seconds=2)  # for what was learned

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from contracts.gateway import CallModel, CancelCall, ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.verifier import Passage
+from contracts.values import Answer, Attribution, Passage, Usage, carried
 from hansard.decider import Context, Decider
 from hansard.message import Message
 from services.specialists.prompts import call_for
@@ -89,17 +89,9 @@ def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
     return TaskAnswered(
         task=state.task,
         role=state.role,
-        text=reply.text.strip(),
-        data=reply.data,
-        confidence=reply.confidence,
-        sources=reply.sources or citations(reply.text, state.passages).given,
-        tier=reply.tier,
-        provider=reply.provider,
-        model=reply.model,
-        cost=reply.cost,
-        input_tokens=reply.input_tokens,
-        output_tokens=reply.output_tokens,
         call=reply.call,
+        **carried(reply, Answer, Attribution, Usage)
+        | {"text": reply.text.strip(), "sources": reply.sources or citations(reply.text, state.passages).given},
     )
 
 

@@ -32,7 +32,7 @@ def of_turns(appends: Sequence[StreamAppend]) -> list[Column]:
         [append.not_before for append in appends],
         [append.wake_at for append in appends],
         [append.holder for append in appends],
-        [append.keep for append in appends],
+        [append.keep_wake_up for append in appends],
         [append.published for append in appends],
         [n for n, _ in entries],
         [entry.causation_id for _, entry in entries],
@@ -77,7 +77,7 @@ def without_contradictions(appends: Sequence[StreamAppend]) -> list[StreamAppend
         known = brought.setdefault((door.tenant, door.workflow, door.causation_id), door)
         return (known.topic, known.body) == (door.topic, door.body)
 
-    return [append for append in appends if not append.doors or all(agrees(door) for door in append.doors)]
+    return [append for append in appends if not append.door_messages or all(agrees(door) for door in append.door_messages)]
 
 
 def of_streams(streams: Iterable[Stream]) -> list[Column]:

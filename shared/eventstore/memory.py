@@ -24,7 +24,7 @@ from shared.eventstore.model import (
     StoreRefused,
     Stream,
     StreamAppend,
-    Workflow,
+    WorkflowHistory,
 )
 
 
@@ -93,7 +93,7 @@ class InMemoryEventStore:
                 if alone:
                     raise
                 continue
-            await self.published({append.stream: append.published})
+            await self.mark_published({append.stream: append.published})
             earlier += self._history(append.stream).unpublished
             self._take(append, transaction)
             accepted.append(append.stream)
@@ -108,9 +108,9 @@ class InMemoryEventStore:
             self._log.append(kept)
             self._said.setdefault(stream, []).append(kept)
             self._ids[stream.tenant, stream.workflow, stored.id] = kept
-        for door in append.doors:
+        for door in append.door_messages:
             self._doors.setdefault((door.tenant, door.workflow, door.causation_id), door)
-        if append.keep:
+        if append.keep_wake_up:
             return
         self._due.pop(stream, None)
         self._holders.pop(stream, None)
@@ -123,7 +123,7 @@ class InMemoryEventStore:
         texts = [*append.stream]
         texts += [text for entry in append.entries for text in (entry.kind, entry.code, entry.policy)]
         texts += [text for stored in append.messages for text in (stored.kind, stored.topic, stored.traceparent)]
-        texts += [text for door in append.doors for text in (door.tenant, door.workflow, door.topic)]
+        texts += [text for door in append.door_messages for text in (door.tenant, door.workflow, door.topic)]
         for text in texts:
             _refuse_text(text)
         for stored in append.messages:
@@ -132,16 +132,16 @@ class InMemoryEventStore:
         ids = [(append.stream.tenant, append.stream.workflow, stored.id) for stored in append.messages]
         _refuse_twice("this was heard before", heard_before, [(h.causation_id, h.attempt) for h in append.entries])
         _refuse_twice("this id was said before", self._ids, ids)
-        for door in append.doors:
+        for door in append.door_messages:
             known = self._doors.get((door.tenant, door.workflow, door.causation_id), door)
             if (known.topic, known.body) != (door.topic, door.body):
                 raise StoreRefused("something else came from outside under this id before")
 
-    async def published(self, marks: Mapping[Stream, int]) -> None:
+    async def mark_published(self, marks: Mapping[Stream, int]) -> None:
         for stream, version in marks.items():
             self._published[stream] = max(version, self._published.get(stream, 0))
 
-    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
+    async def claim_wake_ups(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
         now = self._clock()
         ready = sorted((at, stream) for stream, (at, _) in self._due.items() if stream.service == service and at <= now)
         due = [DueWakeUp(stream, self._due[stream][1], self._heads[stream][0]) for _, stream in ready[:limit]]
@@ -151,7 +151,7 @@ class InMemoryEventStore:
         following = [at for stream, (at, _) in self._due.items() if stream.service == service]
         return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
 
-    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+    async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
         mine = self._instances.get((service, process), _Run(process, self._clock()))
         self._instances[service, process] = replace(mine, seen=self._clock(), ended=False)
         for one, sign in silent.items():
@@ -166,12 +166,12 @@ class InMemoryEventStore:
             del self._holders[stream]
             self._due[stream] = self._clock(), self._due[stream][1]
 
-    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         for record in dict.fromkeys(records):
             self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
         return [self._attempts[service, *record] for record in records]
 
-    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
+    async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
         now = self._clock()
         earlier = {p for (s, p), run in self._instances.items() if (s, run.instance) == (service, instance) and not run.ended}
         over = {p for p in earlier if alone or now - self._instances[service, p].seen > timedelta(minutes=1)}
@@ -182,7 +182,7 @@ class InMemoryEventStore:
         self._instances[service, process] = _Run(instance, now)
         return bool(earlier)
 
-    async def ended(self, service: str, process: str) -> None:
+    async def process_ended(self, service: str, process: str) -> None:
         self._instances[service, process] = replace(self._instances[service, process], ended=True)
         self._free(service, {process})
 
@@ -200,7 +200,7 @@ class InMemoryEventStore:
             entries={entry.causation_id: entry for entry in self._hearings.get(stream, ())},
         )
 
-    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+    async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         return {stream: self._history(stream) for stream in sorted(self._heads) if stream[:2] == (tenant, workflow)}
 
     async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[StoredMessage]:
@@ -212,39 +212,39 @@ class InMemoryEventStore:
         found = [stored for history in due for stored in history.unpublished]
         return sorted(found[:limit], key=lambda stored: (stored.stream, stored.version))
 
-    async def entries(self, stream: Stream) -> list[InboxEntry]:
+    async def inbox_entries(self, stream: Stream) -> list[InboxEntry]:
         return list(self._hearings.get(stream, ()))
 
-    async def doors(self, tenant: str, workflow: str, entries: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
+    async def door_messages(self, tenant: str, workflow: str, entries: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
         return {
             key[2]: door
             for key, door in self._doors.items()
             if key[:2] == (tenant, workflow) and (not entries or key[2] in entries)
         }
 
-    async def events(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         wanted = set(ids)
         return {stored.id: stored for stored in self._log if stored.id in wanted}
 
     async def cursor(self) -> Cursor:
         return Cursor(self._epoch)
 
-    async def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+    async def read_all(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         if since is not None and since.epoch != self._epoch:
             raise EpochChanged(f"the cursor is of epoch {since.epoch}, the store of {self._epoch}: it was restored")
         position, end = since.position if since else 0, len(self._log)
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
 
-    async def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+    async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         ordered = sorted(self._log, key=lambda stored: (stored.stream, stored.version))
         for first in range(0, len(ordered), batch):
             yield ordered[first : first + batch]
 
-    async def size(self) -> int:
+    async def estimate_size(self) -> int:
         return len(self._log)
 
-    async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
+    async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
         names = sorted({stream[:2] for stream in self._said})
         for first in range(0, len(names), batch):
             yield [self._listed(*name, since) for name in names[first : first + batch]]
@@ -257,27 +257,27 @@ class InMemoryEventStore:
             tenant, workflow, sum(version for _, version in streams), sum(entry for entry, _ in streams), wanted
         )
 
-    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
+    async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
         return [
-            Workflow(
+            WorkflowHistory(
                 *one,
-                histories := dict(await self.workflow(*one)),
+                histories := dict(await self.load_workflow(*one)),
                 {stream: list(self._hearings[stream]) for stream in histories},
-                await self.doors(*one),
+                await self.door_messages(*one),
             )
             for one in workflows
         ]
 
-    async def last(self, kinds: Sequence[str], events: int) -> list[StoredMessage]:
+    async def read_last(self, kinds: Sequence[str], events: int) -> list[StoredMessage]:
         return [stored for stored in self._log[max(0, len(self._log) - events) :] if stored.kind in kinds]
 
-    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
+    async def store_policy(self, service: str, version: str, data: bytes) -> None:
         _refuse_text(service + version)
         _refuse_json(data)
         if self._policies.setdefault((service, version), data) != data:
             raise StoreRefused(f"other data stand behind the policy {version} of {service}")
 
-    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+    async def load_policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         return {one: self._policies[one] for one in wanted if one in self._policies}
 
     async def reader_lag(self) -> float:
@@ -287,13 +287,13 @@ class InMemoryEventStore:
         waiting = await self.unpublished(service, 0)
         return max(((self._clock() - stored.at).total_seconds() for stored in waiting if stored.at), default=0.0)
 
-    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+    async def index_answers(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         now = self._clock()
         oldest = now - timedelta(seconds=keep)
         self._answers = {known: value for known, value in self._answers.items() if value[0] >= oldest}
         self._answers |= {(stream.tenant, key): (now, stream) for key, stream in answers}
 
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
+    async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
         _, stream = self._answers.get((tenant, key), (None, None))
         stored = self._said.get(stream, []) if stream else []
         if any(one.kind == unless for one in stored):

@@ -31,7 +31,7 @@ from shared.eventstore.model import (
     StoreUnavailable,
     Stream,
     StreamAppend,
-    Workflow,
+    WorkflowHistory,
 )
 
 T = TypeVar("T")
@@ -180,7 +180,7 @@ class PostgresEventStore:
                 parts = await self._halve(connection, ordered)
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
-                tuple(stored for part in parts for stored in part.earlier),
+                tuple(stored for part in parts for stored in part.unpublished),
             )
 
         async with self._one_append:
@@ -203,7 +203,7 @@ class PostgresEventStore:
     async def _say(self, connection: Any, appends: Sequence[StreamAppend], alone: bool) -> Appended:
         """Raises asyncpg.PostgresError; Refused where the only turn brings another body under the id of a door."""
         arguments = columns.of_turns(appends)
-        doors = [(n, door) for n, append in enumerate(appends, 1) for door in append.doors]
+        doors = [(n, door) for n, append in enumerate(appends, 1) for door in append.door_messages]
         asked = time.monotonic()
         rows = await connection.fetch(
             self._sql["append with doors" if doors else "append"],
@@ -230,11 +230,11 @@ class PostgresEventStore:
 
     # the rest of writing
 
-    async def published(self, marks: Mapping[Stream, int]) -> None:
+    async def mark_published(self, marks: Mapping[Stream, int]) -> None:
         if marks:
             await self._fetch(self._sql["published"], *columns.of_versions(marks))
 
-    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
+    async def claim_wake_ups(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
         asked = time.monotonic()
         rows = await self._fetch(self._sql["claim"], service, limit, lease)
         now, following, overdue = rows[0][:3]
@@ -247,13 +247,13 @@ class PostgresEventStore:
         seconds = inf if following is None else max(0.0, following)
         return due, min(seconds, lease) if due else seconds
 
-    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+    async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
         asked = time.monotonic()
         rows = await self._fetch(self._sql["alive"], service, process, list(silent), list(silent.values()))
         self._clock.answered(rows[0][0], asked)
         return {other: seen for _, other, seen in rows if other is not None}
 
-    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         if not records:
             return []
         topics, partitions, offsets = (list(column) for column in zip(*dict.fromkeys(records), strict=True))
@@ -261,10 +261,10 @@ class PostgresEventStore:
         counts = {(topic, partition, offset): count for topic, partition, offset, count in rows}
         return [counts[record] for record in records]
 
-    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
+    async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
         return bool((await self._fetch(self._sql["began"], service, instance, process, alone))[0][0])
 
-    async def ended(self, service: str, process: str) -> None:
+    async def process_ended(self, service: str, process: str) -> None:
         await self._fetch(self._sql["ended"], service, process)
 
     # reading
@@ -280,7 +280,7 @@ class PostgresEventStore:
         _fill([histories[stream] for stream in known], rows)
         return histories
 
-    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+    async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         rows = await self._fetch(self._sql["workflow"], tenant, workflow)
         found = sorted((row["n"], Stream(*row[2:5])) for row in rows if row["part"] == 0)
         histories = [History(stream) for _, stream in found]
@@ -291,35 +291,35 @@ class PostgresEventStore:
         rows = await self._fetch(self._sql["unpublished"], service, older_than, limit)
         return sorted(map(_said, rows), key=lambda stored: (stored.stream, stored.version))
 
-    async def entries(self, stream: Stream) -> list[InboxEntry]:
+    async def inbox_entries(self, stream: Stream) -> list[InboxEntry]:
         return [InboxEntry(*row) for row in await self._fetch(self._sql["hearings"], *stream)]
 
-    async def doors(self, tenant: str, workflow: str, entries: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
+    async def door_messages(self, tenant: str, workflow: str, entries: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
         rows = await self._fetch(self._sql["doors"], tenant, workflow, list(entries))
         return {row[2]: _door(row) for row in rows}
 
-    async def events(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         return {stored.id: stored for stored in map(_said, await self._fetch(self._sql["events"], list(ids)))}
 
-    async def last(self, kinds: Sequence[str], events: int) -> list[StoredMessage]:
+    async def read_last(self, kinds: Sequence[str], events: int) -> list[StoredMessage]:
         return [_said(row) for row in await self._fetch(self._sql["last"], list(kinds), events)]
 
-    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
+    async def store_policy(self, service: str, version: str, data: bytes) -> None:
         await self._fetch(self._sql["keep_policy"], service, version, data)
-        if await self.policies([(service, version)]) != {(service, version): data}:
+        if await self.load_policies([(service, version)]) != {(service, version): data}:
             raise StoreRefused(f"other data stand behind the policy {version} of {service}")
 
-    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+    async def load_policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         services, versions = [service for service, _ in wanted], [version for _, version in wanted]
         return {(row[0], row[1]): row[2] for row in await self._fetch(self._sql["policies"], services, versions)}
 
-    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+    async def index_answers(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         last = {(stream.tenant, key): stream for key, stream in answers}
         if last:
             rows = ((tenant, key, stream.workflow, stream.name) for (tenant, key), stream in last.items())
             await self._fetch(self._sql["remember"], *(list(column) for column in zip(*rows, strict=True)), keep)
 
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
+    async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
         rows = await self._fetch(self._sql["remembered"], tenant, key, kind, unless)
         return _said(rows[0]) if rows else None
 
@@ -327,7 +327,7 @@ class PostgresEventStore:
         epoch, _ = await self._settled()
         return Cursor(epoch)
 
-    async def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+    async def read_all(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         """Raises EpochChanged where `since` was read before a restore."""
         epoch, bound = await self._settled()
         if since is not None and since.epoch != epoch:
@@ -337,24 +337,24 @@ class PostgresEventStore:
             yield [_said(row) for row in rows]
             transaction, position = rows[-1]["xact"], rows[-1]["position"]
 
-    async def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+    async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         _, bound = await self._settled()
         last: Sequence[Any] = ("", "", "", 0)
         while rows := await self._fetch(self._sql["by_stream"], *last, bound, batch):
             yield [_said(row) for row in rows]
             last = rows[-1][:4]
 
-    async def size(self) -> int:
+    async def estimate_size(self) -> int:
         return int((await self._fetch(self._sql["size"], f'"{self._schema}".messages'))[0][0])
 
-    async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
+    async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
         _, bound = await self._settled()
         last: Sequence[Any] = ("", "")
         while rows := await self._fetch(self._sql["workflows"], *last, bound, since, batch):
             yield [ListedWorkflow(*row) for row in rows]
             last = rows[-1][:2]
 
-    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
+    async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
         names = [tenant for tenant, _ in workflows], [workflow for _, workflow in workflows]
 
         async def ask() -> list[Sequence[Any]]:
@@ -461,9 +461,9 @@ def _wholes(
     events: Sequence[Any],
     entries: Sequence[Any],
     doors: Sequence[Any],
-) -> list[Workflow]:
+) -> list[WorkflowHistory]:
     """Rows that begin with the names of their stream, or of their workflow, put together. A stream may lack its head."""
-    found = {names: Workflow(*names) for names in workflows}
+    found = {names: WorkflowHistory(*names) for names in workflows}
 
     def history(tenant: str, workflow: str, name: str) -> History:
         mine, stream = found[tenant, workflow], Stream(tenant, workflow, name)
@@ -482,7 +482,7 @@ def _wholes(
         known.entries[entry.causation_id] = entry
         found[row[0], row[1]].entries[known.stream].append(entry)
     for row in doors:
-        found[row[0], row[1]].doors[row[2]] = _door(row)
+        found[row[0], row[1]].door_messages[row[2]] = _door(row)
     return [found[names] for names in workflows]
 
 

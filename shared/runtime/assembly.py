@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.backoff import until_available
-from shared.eventstore.model import EventStore, StoreUnavailable
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import EventStore, PolicyStore
 from shared.kafka.consumer import Consumer
 from shared.kafka.ephemeral import EphemeralProducer
 from shared.kafka.producer import Producer
@@ -50,7 +51,7 @@ class ServiceRunner:
             self.service = await until_available(lambda: prepare(store))
         await until_available(lambda: store_policy(store, self.service))
         is_only = bool(settings.instance_id)
-        unclean = await until_available(lambda: store.began(name, self._instance, settings.process, is_only))
+        unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
         self.producer = Producer(settings, failed=lambda: self.outbox.failed())
         self.outbox = Outbox(store, name, self.producer)
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
@@ -94,7 +95,7 @@ class ServiceRunner:
         await self.outbox.mark_acknowledged()
         await self._stack.aclose()
         try:
-            await self.store.ended(self.service.name, self.settings.process)
+            await self.store.process_ended(self.service.name, self.settings.process)
         except StoreUnavailable:
             log.warning("the clean end was not noted: the event store is unavailable", service=self.service.name)
         log.info("service stopped", service=self.service.name)
@@ -168,7 +169,7 @@ class ServiceRunner:
             log.error("a task of the service failed", service=self.service.name, exc_info=task.exception())
 
 
-async def store_policy(store: EventStore, service: Service[Any]) -> None:
+async def store_policy(store: PolicyStore, service: Service[Any]) -> None:
     """Stores the policy's data, before an inbox entry names its version."""
     if service.stored_policy is not None:
-        await store.keep_policy(service.name, service.decider.policy, canonical_json(service.stored_policy.data))
+        await store.store_policy(service.name, service.decider.policy, canonical_json(service.stored_policy.data))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.backoff import until_available
-from shared.eventstore.model import EventStore
+from shared.eventstore.ports import AttemptCounter
 from shared.kafka.record import Record
 
 Partition = tuple[str, int]
@@ -19,14 +19,14 @@ class CrashGuard:
     again right before, so that none is counted for its neighbours.
     """
 
-    store: EventStore
+    store: AttemptCounter
     service: str
     depth: int
     _counted: dict[Partition, int] = field(default_factory=dict)
     _alone: set[Place] = field(default_factory=set)
 
     @classmethod
-    def disabled(cls, store: EventStore, service: str) -> "CrashGuard":
+    def disabled(cls, store: AttemptCounter, service: str) -> "CrashGuard":
         return cls(store, service, 0)
 
     async def groups(self, records: Sequence[Record]) -> list[list[Record]]:
@@ -50,7 +50,7 @@ class CrashGuard:
         return count - 1
 
     async def _count(self, name: str, places: Sequence[Place]) -> list[int]:
-        return await until_available(lambda: self.store.attempts(name, places))
+        return await until_available(lambda: self.store.count_attempts(name, places))
 
     def _is_suspect(self, record: Record, counted: dict[Partition, int]) -> bool:
         partition = (record.topic, record.partition)

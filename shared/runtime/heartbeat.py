@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from shared.eventstore.model import EventStore, StoreUnavailable
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import InstanceStore
 from shared.telemetry.logs import log
 
 Heartbeat = TypeVar("Heartbeat")
 
 
-async def keep_heartbeat(store: EventStore, service: str, process: str, silence: float) -> None:
+async def keep_heartbeat(store: InstanceStore, service: str, process: str, silence: float) -> None:
     """Sends heartbeats, and frees the streams of processes that have sent none for `silence` seconds.
 
     Silence is measured by this process's own monotonic time, whatever the store's clock does. A process that was silent
@@ -22,7 +23,7 @@ async def keep_heartbeat(store: EventStore, service: str, process: str, silence:
     heartbeats = Heartbeats[datetime](silence)
     while True:
         try:
-            heartbeats.received(await store.alive(service, process, heartbeats.silent(time.monotonic())), time.monotonic())
+            heartbeats.received(await store.heartbeat(service, process, heartbeats.silent(time.monotonic())), time.monotonic())
         except StoreUnavailable:
             log.warning("no heartbeat was sent: the event store is unavailable", service=service)
         await asyncio.sleep(silence / 5)

@@ -11,7 +11,8 @@ from uuid import UUID
 from hansard.decider import WakeUp
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, DueWakeUp, EventStore, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.ports import StreamStore
 from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
@@ -43,7 +44,7 @@ class Loop:
     """Processes messages, one batch at a time. What arrives while a batch is processed is the next batch."""
 
     processor: Processor[Any]
-    store: EventStore
+    store: StreamStore
     publisher: Publisher
     attempt_runner: AttemptRunner | None = None
     process_name: str = ""  # the process that runs the attempts, for the store
@@ -204,7 +205,7 @@ class Loop:
     async def _confirm(self, appends: Sequence[PendingAppend[Any]], appended: Appended) -> list[Inbound]:
         """Caches and publishes what was stored, and starts its attempts. Returns what was refused."""
         left: list[Inbound] = []
-        messages: list[StoredMessage] = list(appended.earlier)
+        messages: list[StoredMessage] = list(appended.unpublished)
         accepted: list[PendingAppend[Any]] = []
         for pending in appends:
             if pending.stream not in appended.accepted:

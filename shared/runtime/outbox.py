@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.backoff import Backoff
-from shared.eventstore.model import EventStore, StoredMessage, StoreUnavailable, Stream
+from shared.eventstore.model import StoredMessage, StoreUnavailable, Stream
+from shared.eventstore.ports import OutboxStore
 
 PAGE = 1000
 POLL = 0.1  # seconds between looks at whether the producer is healthy
@@ -36,7 +37,7 @@ class Outbox:
     """Between the event store and the producer. While it catches up after a failure it drops new messages: they are stored,
     so the catching up finds them."""
 
-    store: EventStore
+    store: OutboxStore
     service: str
     producer: OrderedProducer
     _sent: dict[Stream, _Sent] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Outbox:
         versions = {stream: sent.version for stream, sent in self._sent.items() if not sent.in_flight}
         if versions:
             try:
-                await self.store.published(versions)
+                await self.store.mark_published(versions)
             except StoreUnavailable:
                 return
             for stream, version in versions.items():

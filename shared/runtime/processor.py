@@ -157,7 +157,7 @@ class Processor(Generic[State]):
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
         if inbound.door is not None:
-            pending.doors.append(inbound.door)
+            pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
         if isinstance(inbound.message, WakeUp):
             pending.was_woken, pending.wake_up_is_dead = True, entry.dead
@@ -180,7 +180,7 @@ class Processor(Generic[State]):
         it."""
         wake_at = self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        pending.keep = after == before and not pending.was_woken and not pending.intents
+        pending.keep_wake_up = after == before and not pending.was_woken and not pending.intents
         pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
         pending.holder = process if pending.intents else ""
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.backoff import Backoff
-from shared.eventstore.model import EventStore, StoreUnavailable
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import WakeUpStore
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 
@@ -18,7 +19,7 @@ class WakeUps:
     """`lease`: seconds for which a claimed wake-up is this process's."""
 
     service: str
-    store: EventStore
+    store: WakeUpStore
     loop: Loop
     lease: float
     attempt_runner: AttemptRunner | None = None
@@ -40,7 +41,7 @@ class WakeUps:
             if limit == 0:
                 await runner.wait_for_slot()
                 return
-        claimed, until_next = await self.store.claim(self.service, limit, self.lease)
+        claimed, until_next = await self.store.claim_wake_ups(self.service, limit, self.lease)
         await self.loop.process_wake_ups([claim for claim in claimed if runner is None or not runner.is_running(claim.stream)])
         if len(claimed) < limit:
             await self._wait(min(until_next, CLAIM_EVERY))

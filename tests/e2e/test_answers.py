@@ -9,5 +9,5 @@ async def test_a_rule_answers_at_once_and_a_plan_answers_through_all_services(ho
     assert (results[rule].kind, results[rule].data["answered_by"]) == ("hansard.results.completed.v1", "rule")
     assert results[plan].kind == "hansard.results.completed.v1"
     assert results[plan].data["text"].startswith("Scripted answer to: ")
-    spoke = {stream.service for stream in await (await house.store()).workflow("default", plan)}
+    spoke = {stream.service for stream in await (await house.store()).load_workflow("default", plan)}
     assert spoke == {"router", "planner", "specialists", "gateway", "verifier"}

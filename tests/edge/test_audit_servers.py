@@ -28,7 +28,7 @@ REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text i
 
 
 async def said_in(store: PostgresEventStore) -> list[StoredMessage]:
-    return [stored async for batch in store.everything() for stored in batch]
+    return [stored async for batch in store.read_all() for stored in batch]
 
 
 @pytest.fixture
@@ -61,30 +61,30 @@ async def test_what_lacks_its_head_is_found(store: PostgresEventStore, postgres_
 
 async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [[one_.workflow for one_ in page] async for page in store.workflows(batch=2)]
+    found = [[one_.workflow for one_ in page] async for page in store.list_workflows(batch=2)]
     assert found == [["w0", "w1"], ["w2"]]
-    [(first, *_)] = [page async for page in store.workflows()]
+    [(first, *_)] = [page async for page in store.list_workflows()]
     assert first == ("default", "w0", 3, 3, True)
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert [one_.wanted async for page in store.workflows(later) for one_ in page] == [False] * 3
-    wholes = await store.whole([("default", "w2"), ("default", "nobody"), ("default", "w0")])
-    assert [(one_.workflow, len(one_.histories), len(one_.doors)) for one_ in wholes] == [
+    assert [one_.active async for page in store.list_workflows(later) for one_ in page] == [False] * 3
+    wholes = await store.load_workflows([("default", "w2"), ("default", "nobody"), ("default", "w0")])
+    assert [(one_.workflow, len(one_.histories), len(one_.door_messages)) for one_ in wholes] == [
         ("w2", 1, 2),
         ("nobody", 0, 0),
         ("w0", 1, 3),
     ]
     (stream,) = wholes[2].histories
     assert {stream: replace(one_, published=0) for stream, one_ in (await store.load([stream])).items()} == wholes[2].histories
-    assert wholes[2].entries == {stream: await store.entries(stream)}
-    assert wholes[2].doors == await store.doors("default", "w0")
-    assert await store.whole([]) == []
+    assert wholes[2].entries == {stream: await store.inbox_entries(stream)}
+    assert wholes[2].door_messages == await store.door_messages("default", "w0")
+    assert await store.load_workflows([]) == []
 
 
 async def test_events_by_stream_are_all_there_are_in_one_order(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [one_ async for batch in store.by_stream(batch=3) for one_ in batch]
+    found = [one_ async for batch in store.read_streams(batch=3) for one_ in batch]
     assert found == sorted(await said_in(store), key=lambda one_: (one_.stream, one_.version))
-    assert await store.size() >= 0
+    assert await store.estimate_size() >= 0
 
 
 async def test_a_word_changed_behind_the_triggers_back_is_found(
@@ -139,7 +139,7 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
     assert (made.records, made.repeats, made.events, made.doors, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
-    doors = [await one_.doors("default", "w0") for one_ in (store, rebuilt)]
+    doors = [await one_.door_messages("default", "w0") for one_ in (store, rebuilt)]
     await rebuilt.close()
     assert (compared.unlike, compared.streams, compared.events) == ([], 3, 7)
     assert doors[0].keys() == doors[1].keys()
@@ -155,7 +155,7 @@ async def test_what_kafka_has_gives_back_every_stream_in_order_once(
     made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
     assert (made.events, made.repeats, made.gaps) == (7, 7, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.workflow("default", "w0")
+    compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.load_workflow("default", "w0")
     await rebuilt.close()
     assert compared.unlike == []
     (history,) = histories.values()
@@ -168,7 +168,7 @@ async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
     store: PostgresEventStore, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, request("poison"), request("a", id="a", offset=1))
-    (stream,) = (await store.workflow("default", "w1")).keys()
+    (stream,) = (await store.load_workflow("default", "w1")).keys()
     poison = parser.parse(request("poison"))
     assert poison is not None
     mended = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
@@ -177,7 +177,7 @@ async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
     await store.append([work])
     await rebuilt_into(empty, postgres_dsn, [published(one_) for one_ in await said_in(store)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    then, now = await store.entries(stream), await rebuilt.entries(stream)
+    then, now = await store.inbox_entries(stream), await rebuilt.inbox_entries(stream)
     await rebuilt.close()
     assert [(one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in now] == [
         (one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in then
@@ -189,7 +189,7 @@ async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn
     first, second = request("a"), request("b", offset=1)
     made = await rebuilt_into(empty, postgres_dsn, [first, second, first._replace(offset=2)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    doors = await rebuilt.doors("default", "w1")
+    doors = await rebuilt.door_messages("default", "w1")
     await rebuilt.close()
     received = [parser.parse(first), parser.parse(second)]
     assert received[0] is not None and received[1] is not None

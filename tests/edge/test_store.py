@@ -24,7 +24,6 @@ from shared.eventstore.memory import InMemoryEventStore  # noqa: E402
 from shared.eventstore.model import (  # noqa: E402
     Cursor,
     EpochChanged,
-    EventStore,
     History,
     StoredMessage,
     StoreRefused,
@@ -32,6 +31,7 @@ from shared.eventstore.model import (  # noqa: E402
     Stream,
     StreamAppend,
 )
+from shared.eventstore.ports import EventStore  # noqa: E402
 from shared.eventstore.postgres import PostgresEventStore  # noqa: E402
 from tests.conftest import _drop  # noqa: E402
 from tests.edge.store_suite import (  # noqa: E402
@@ -140,7 +140,7 @@ async def test_many_writers_of_one_stream_leave_neither_gap_nor_double(postgres_
     async with several(postgres_dsn, schema, 5) as stores:
         taken = sum(await asyncio.gather(*map(write, stores)))
         history = await current(stores[0], stream)
-        entry = await stores[0].entries(stream)
+        entry = await stores[0].inbox_entries(stream)
     assert history.processed == len(entry) == taken
     assert [h.sequence for h in entry] == list(range(1, taken + 1))
     assert [s.version for s in history.messages] == list(range(1, history.version + 1))
@@ -308,7 +308,7 @@ async def test_racing_hearers_bring_a_door_once(
             ]
             await until(lambda: waits(raw, 4))
         assert [(await one).accepted for one in all_hear] == [{stream} for stream in streams]
-        assert await stores[0].doors("default", workflow) == {causation_id: entry}
+        assert await stores[0].door_messages("default", workflow) == {causation_id: entry}
     assert set(races) == {"23505"}, "they did race"
 
 
@@ -355,10 +355,10 @@ async def test_what_is_recorded_is_never_changed(
 async def test_what_stood_behind_a_policy_is_never_changed(
     store: PostgresEventStore, raw: asyncpg.Connection, change: str
 ) -> None:
-    await store.keep_policy("router", "1-abc", b"[1]")
+    await store.store_policy("router", "1-abc", b"[1]")
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await raw.execute(change)
-    assert await store.policies([("router", "1-abc")]) == {("router", "1-abc"): b"[1]"}
+    assert await store.load_policies([("router", "1-abc")]) == {("router", "1-abc"): b"[1]"}
 
 
 # Rule 12: readers of everything
@@ -426,7 +426,7 @@ async def test_only_the_outbox_is_cleared_without_waiting_for_the_disk(postgres_
     store = await PostgresEventStore.open(postgres_dsn, schema=schema, pool=1)
     asked = "select current_setting('synchronous_commit')"
     [(before,)] = await store._fetch(asked)
-    await store.published({a_stream(): 1})
+    await store.mark_published({a_stream(): 1})
     [(after,)] = await store._fetch(asked)
     await store.close()
     assert before == after != "off"
@@ -493,7 +493,7 @@ async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, sche
     async def claim(one: PostgresEventStore) -> list[Stream]:
         claimed: list[Stream] = []
         while True:
-            due, seconds = await one.claim("planner", 7, 600)
+            due, seconds = await one.claim_wake_ups("planner", 7, 600)
             claimed += [d.stream for d in due]
             if not due and seconds > 1:
                 return claimed
@@ -509,7 +509,7 @@ async def test_who_claims_does_not_wait_for_another(store: PostgresEventStore, r
     await store.append([turn(first, wake_at=EARLIER), turn(second, wake_at=EARLIER)])
     async with raw.transaction():
         await raw.execute("select from wake_ups where stream = 'planner/1' for update")
-        due, seconds = await asyncio.wait_for(store.claim("planner", 10, 60), 10)
+        due, seconds = await asyncio.wait_for(store.claim_wake_ups("planner", 10, 60), 10)
         assert [d.stream for d in due] == [second] and seconds < 1, "what another holds may be free again soon"
 
 
@@ -532,7 +532,7 @@ async def test_what_pends_costs_nothing_at_rest(store: PostgresEventStore, raw: 
         assert "Seq Scan" not in plan and "wake_ups_next" in plan, plan
         touched = re.search(r"Buffers: shared hit=(\d+)(?: read=(\d+))?", plan)
         assert touched and sum(int(n or 0) for n in touched.groups()) < 60, plan
-    due, seconds = await store.claim("planner", 100, 30)
+    due, seconds = await store.claim_wake_ups("planner", 100, 30)
     assert len(due) == 1 and seconds <= 30
 
 

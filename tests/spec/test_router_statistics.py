@@ -138,13 +138,13 @@ async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
     for n in range(20):
         _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "0.0007"))
         await record(store, *emitted, workflow=str(n))
-    informed = await service.prepare(store)
-    routed = told(informed.decider, [], typed("classify_intent", text="hi"))[0]
+    prepared = await service.prepare(store)
+    routed = told(prepared.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
-    assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), informed.decider.policy)
+    assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), prepared.decider.policy)
     assert routed.policy != service.decider.policy
     assert routed.reasoning.endswith("measured cost")
-    assert (await informed.prepare(store)).decider.policy == informed.decider.policy  # type: ignore[misc]
+    assert (await prepared.prepare(store)).decider.policy == prepared.decider.policy  # type: ignore[misc]
 
 
 async def test_only_the_end_of_the_record_is_read_and_what_nobody_understands_is_passed_over() -> None:

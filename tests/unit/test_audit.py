@@ -20,7 +20,8 @@ from infra.audit.verify import Difference, differences, in_parts, verify, verify
 from infra.audit.words import Minutes
 from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import EventStore, History, InboxEntry, ListedWorkflow, StoredMessage, Stream
+from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
+from shared.eventstore.ports import EventStore
 from shared.kafka.record import Record
 from shared.policy import StoredPolicy, version_of
 from shared.runtime.assembly import store_policy
@@ -98,7 +99,7 @@ async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, kind
     assert (await store.append([work])).accepted
     history = (await store.load([stream]))[stream]
     assert [one.kind for one in history.messages] == [kind]
-    assert differences(gateway, history, await store.entries(stream), {entry.causation_id: entry}, topics) == []
+    assert differences(gateway, history, await store.inbox_entries(stream), {entry.causation_id: entry}, topics) == []
 
 
 def ending_with(mark: str) -> Service[Count]:
@@ -171,13 +172,13 @@ async def test_a_policy_that_this_code_cannot_read_is_said_to_be_so() -> None:
 
 async def test_a_policy_is_read_and_made_once_for_all_workflows() -> None:
     store, asked = await of_two_policies(), []
-    policies, read_ = Policies(store), store.policies
+    policies, read_ = Policies(store), store.load_policies
 
     async def counted(wanted: Any) -> Any:
         asked.append(wanted)
         return await read_(wanted)
 
-    store.policies = counted  # type: ignore[method-assign]
+    store.load_policies = counted  # type: ignore[method-assign]
     for _ in range(3):
         assert not (await verify(store, {"router": LOUD}, topics, "default", "w1", policies)).differences
     assert len(asked) == 1
@@ -192,7 +193,7 @@ async def test_a_hearing_is_decided_from_the_fold_up_to_it() -> None:
 
 async def test_the_time_of_a_hearing_is_the_recorded_one() -> None:
     store = await recorded(request("hello"))
-    entries = await store.entries(STREAM)
+    entries = await store.inbox_entries(STREAM)
     late = [replace(entries[0], at=NOON + timedelta(hours=1))]
     history, entry = await read(store)
     difference, another = differences(service, history, late, entry)
@@ -203,7 +204,7 @@ async def test_the_time_of_a_hearing_is_the_recorded_one() -> None:
 async def read(store: InMemoryEventStore) -> tuple[History, dict[UUID, Inbound]]:
     history = (await store.load([STREAM]))[STREAM]
     entry = {}
-    for door in (await store.doors("default", "w1")).values():
+    for door in (await store.door_messages("default", "w1")).values():
         place = (door.topic, door.partition, door.offset, int(door.at.timestamp() * 1000))
         again = parser.parse(Record(*place, door.key, door.body, door.headers))
         if again is not None and again.message is not None:
@@ -215,7 +216,7 @@ async def spoilt(change: Any) -> list[Difference]:
     """What is found in a record of three hearings after `change(said, hearings)`."""
     store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
     history, entry = await read(store)
-    entries = await store.entries(STREAM)
+    entries = await store.inbox_entries(STREAM)
     change(history.messages, entries)
     return differences(service, history, entries, entry)
 
@@ -310,7 +311,7 @@ def postpone(said: list[StoredMessage], entries: list[InboxEntry], *, from_: int
 async def test_what_was_heard_and_is_not_on_the_record_is_found() -> None:
     store = await recorded(request("hello"))
     history, _ = await read(store)
-    (difference,) = differences(service, history, await store.entries(STREAM), {})
+    (difference,) = differences(service, history, await store.inbox_entries(STREAM), {})
     assert "not on the record" in difference.what
 
 
@@ -318,10 +319,10 @@ async def test_a_dead_hearing_is_expected_to_have_said_so() -> None:
     store = await recorded(request("poison"))
     assert await audited(store) == []
     history, entry = await read(store)
-    entries = [replace(one, dead=True) for one in await store.entries(STREAM)]
+    entries = [replace(one, dead=True) for one in await store.inbox_entries(STREAM)]
     alive = await recorded(request("hello"))
     history, entry = await read(alive)
-    entries = [replace(one, dead=True) for one in await alive.entries(STREAM)]
+    entries = [replace(one, dead=True) for one in await alive.inbox_entries(STREAM)]
     (difference,) = differences(service, history, entries, entry)
     assert "dead" in difference.what
 
@@ -363,8 +364,8 @@ async def test_all_workflows_are_verified_one_after_the_other_each_as_by_itself(
 
 
 def test_workflows_are_read_in_parts_that_hold_so_many_rows_and_at_least_one_workflow() -> None:
-    page = [ListedWorkflow("default", f"w{n}", events=3, entries=2, wanted=n != 1) for n in range(6)]
-    large = ListedWorkflow("default", "large", events=900, entries=100, wanted=True)
+    page = [ListedWorkflow("default", f"w{n}", messages=3, entries=2, active=n != 1) for n in range(6)]
+    large = ListedWorkflow("default", "large", messages=900, entries=100, active=True)
     parts = in_parts([*page[:4], large, *page[4:]], rows=10)
     assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
 
@@ -436,7 +437,7 @@ def test_a_receipt_even_a_silent_one_settles_an_effect() -> None:
 
 
 def test_the_cause_of_a_receipt_is_the_one_under_which_the_runtime_hears_it() -> None:
-    from contracts.gateway import AttemptReturned
+    from services.gateway.facts import AttemptReturned
     from shared.runtime.inbound import outcome_message
 
     entry = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
@@ -533,7 +534,7 @@ def test_totals_count_what_was_said() -> None:
 async def test_only_what_was_routed_or_ended_is_counted_as_a_workflow() -> None:
     totals = projections.Totals()
     store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
-    answered = [one async for batch in store.everything() for one in batch]
+    answered = [one async for batch in store.read_all() for one in batch]
     for one in [said(intent(1, deadline=NOON), 1, uuid4(), CALL), *answered]:
         totals.add(one, projections.read(one, topics))
     assert totals.as_json()["workflows"] == 2

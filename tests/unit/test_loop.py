@@ -10,18 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.gateway import (
-    AttemptReturned,
-    AttemptStarted,
-    CallAccepted,
-    CallCancelled,
-    CallModel,
-    CancelCall,
-    ChatMessage,
-    ReplyDiscarded,
-)
+from contracts.gateway import AttemptStarted, CallAccepted, CallCancelled, CallModel, CancelCall, ChatMessage, ReplyDiscarded
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from services.gateway.facts import AttemptReturned
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, StoredMessage, StoreRefused, StoreUnavailable, Stream, StreamAppend
@@ -44,7 +36,7 @@ class Publisher:
     messages: list[StoredMessage] = field(default_factory=list)
 
     async def publish(self, messages: Sequence[StoredMessage]) -> None:
-        on_record = await self.store.events([stored.id for stored in messages])
+        on_record = await self.store.find_messages([stored.id for stored in messages])
         assert all(stored.id in on_record for stored in messages), "published before it was stored"
         self.messages.extend(stored for stored in messages if stored.id not in {known.id for known in self.messages})
 
@@ -131,7 +123,7 @@ async def test_while_the_store_is_unavailable_the_loop_waits_and_loses_nothing(
 async def test_a_commit_of_unknown_outcome_is_not_decided_twice(loop: Loop, store: Unsteady) -> None:
     store.after = 1
     await loop.process(parsed(request("hello")))
-    assert len(await store.entries(STREAM)) == 1
+    assert len(await store.inbox_entries(STREAM)) == 1
 
 
 async def test_a_commit_of_unknown_outcome_is_still_published(loop: Loop, store: Unsteady, publisher: Publisher) -> None:
@@ -146,7 +138,7 @@ async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(
     await loop.process(parsed(request("a", id="1")))
     await Loop(processor, store, Publisher(store)).process(parsed(request("b", id="2")))
     await loop.process(parsed(request("c", id="3")))
-    assert reasonings((await store.workflow("default", "w1"))[STREAM].messages) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
+    assert reasonings((await store.load_workflow("default", "w1"))[STREAM].messages) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
 
 
 async def test_after_a_rebalance_during_a_batch_its_streams_are_loaded_again(
@@ -170,7 +162,7 @@ async def test_one_stale_stream_does_not_stop_the_others_of_its_batch(loop: Loop
     await loop.process(parsed(request("a", id="1")))
     await Loop(processor, store, Publisher(store)).process(parsed(request("b", id="2")))
     await loop.process(parsed(request("c", id="3"), request("x", id="4", workflow="w2")))
-    assert reasonings((await store.workflow("default", "w2"))[STREAM._replace(workflow="w2")].messages) == ["x 0 12:00"]
+    assert reasonings((await store.load_workflow("default", "w2"))[STREAM._replace(workflow="w2")].messages) == ["x 0 12:00"]
 
 
 async def test_only_what_the_store_can_never_hold_becomes_a_dead_letter(
@@ -198,7 +190,7 @@ async def test_an_entry_without_messages_makes_a_stale_append_fail_too(loop: Loo
     await loop.process(parsed(request("silence", id="1")))
     await Loop(processor, store, Publisher(store)).process(parsed(request("silence", id="2")))
     await loop.process(parsed(request("silence", id="3")))
-    assert [entry.sequence for entry in await store.entries(STREAM)] == [1, 2, 3]
+    assert [entry.sequence for entry in await store.inbox_entries(STREAM)] == [1, 2, 3]
 
 
 async def test_what_arrives_while_a_batch_is_processed_is_one_batch(
@@ -321,7 +313,7 @@ async def test_an_intent_is_stored_before_its_attempt_starts(store: Unsteady) ->
 async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) -> None:
     loop, _ = performing(store, None, limit=0)
     await loop.process(call_message())
-    claimed, _ = await store.claim("gateway", 10, 15)
+    claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     assert [claim.stream for claim in claimed] == [CALLS]
 
 
@@ -335,14 +327,14 @@ async def test_no_more_attempts_run_at_once_than_there_are_slots(store: Unsteady
     streams = [CALLS._replace(workflow=f"w{n}") for n in range(5)]
     await loop.process([replace(first, stream=stream, causation_id=uuid4()) for stream in streams])
     assert runner.free_slots == 0
-    assert len((await store.claim("gateway", 10, 15))[0]) == 3
+    assert len((await store.claim_wake_ups("gateway", 10, 15))[0]) == 3
 
 
 async def test_an_attempt_of_a_silent_process_is_taken_over_long_before_its_deadline() -> None:
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     for process in ("mine", "other"):
-        await store.began("gateway", process, process, True)
+        await store.process_started("gateway", process, process, True)
 
     async def silent(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         await asyncio.Event().wait()
@@ -351,10 +343,10 @@ async def test_an_attempt_of_a_silent_process_is_taken_over_long_before_its_dead
     loop, _ = performing(store, silent)
     await loop.process(call_message())
     at[0] += timedelta(seconds=6)
-    assert (await store.claim("gateway", 10, 15))[0] == []
-    await store.alive("gateway", "other", await store.alive("gateway", "other", {}))
+    assert (await store.claim_wake_ups("gateway", 10, 15))[0] == []
+    await store.heartbeat("gateway", "other", await store.heartbeat("gateway", "other", {}))
     other, _ = performing(store, silent)
-    claimed, _ = await store.claim("gateway", 10, 15)
+    claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.process_wake_ups(claimed)
     assert await kinds(store) == ["attempt-started", "attempt-started"]
 
@@ -368,9 +360,9 @@ async def test_a_stream_to_which_another_process_appended_is_woken_all_the_same(
     late = outcome_message(CALLS, AttemptReturned(call="t/1", attempt=7))
     loop, other = two_processes(store)
     await loop.process(call_message())
-    claimed = (await store.claim("gateway", 10, 15))[0] if after_claim else []
+    claimed = (await store.claim_wake_ups("gateway", 10, 15))[0] if after_claim else []
     await other.process([late] if with_message else cancel_message())
-    await loop.process_wake_ups(claimed or (await store.claim("gateway", 10, 15))[0])
+    await loop.process_wake_ups(claimed or (await store.claim_wake_ups("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * with_message, "attempt-started"]
 
 
@@ -380,9 +372,9 @@ async def test_a_stream_that_another_process_woke_is_woken_again_at_its_next_tim
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
     await loop.process(call_message())
-    await other.process_wake_ups((await store.claim("gateway", 10, 15))[0])
+    await other.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
-    await loop.process_wake_ups((await store.claim("gateway", 10, 15))[0])
+    await loop.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
@@ -391,9 +383,9 @@ async def test_a_stream_of_a_silent_process_is_woken_though_it_processed_a_messa
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
     await loop.process(call_message())
-    await loop.process_wake_ups((await store.claim("gateway", 10, 15))[0])
+    await loop.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
-    claimed, _ = await store.claim("gateway", 10, 15)
+    claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.process(cancel_message())
     await loop.process_wake_ups(claimed)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
@@ -403,7 +395,7 @@ async def test_a_stream_that_answers_its_wake_up_with_nothing_is_not_woken_again
     loop, _ = performing(store, None, limit=0)
     loop.attempt_runner = None
     await loop.process(call_message())
-    claimed, _ = await store.claim("gateway", 10, 15)
+    claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await loop.process_wake_ups(claimed)
     await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     async with asyncio.timeout(10):
@@ -414,7 +406,7 @@ async def test_a_stream_that_answers_its_wake_up_with_nothing_is_not_woken_again
 async def test_what_another_process_did_meanwhile_is_not_done_again(store: Unsteady) -> None:
     loop, other = two_processes(store)
     await loop.process(call_message())
-    claimed, _ = await store.claim("gateway", 10, 15)
+    claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.process_wake_ups(claimed)
     await loop.process_wake_ups(claimed)
     assert await kinds(store) == ["call-accepted", "attempt-started"]
@@ -428,7 +420,7 @@ async def test_an_outcome_of_an_older_attempt_is_recorded_and_never_wins() -> No
     await loop.process(call_message())
     for _ in range(2):
         at[0] += timedelta(minutes=1)
-        claimed, _ = await store.claim("gateway", 10, 15)
+        claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
         await loop.process_wake_ups(claimed)
     await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started", "reply-discarded"]

@@ -42,7 +42,7 @@ class Process:
         appended = await self.store.append([made])
         assert appended.accepted == {stream}
         self.outbox.marked_published(stream, made.published)
-        await self.outbox.publish([*appended.earlier, *made.messages])
+        await self.outbox.publish([*appended.unpublished, *made.messages])
 
     def acknowledge(self, stream: Stream, *versions: int) -> None:
         self.producer.acknowledged.extend((stream, version) for version in versions)

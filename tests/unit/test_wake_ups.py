@@ -78,7 +78,9 @@ class EventStore(InMemoryEventStore):
     @property
     def written(self) -> list[int | None]:
         """Of each append that changed the wake-up: the seconds after noon; None where it removed the wake-up."""
-        return [None if a.wake_at is None else int((a.wake_at - NOON).total_seconds()) for a in self.appends if not a.keep]
+        return [
+            None if a.wake_at is None else int((a.wake_at - NOON).total_seconds()) for a in self.appends if not a.keep_wake_up
+        ]
 
 
 @dataclass
@@ -95,7 +97,7 @@ class Process:
     async def at(self, seconds: int) -> int:
         """Sets the clock to so many seconds after noon; returns how many streams are woken."""
         self.store.time = NOON + timedelta(seconds=seconds)
-        claimed, _ = await self.store.claim("router", 100, 60)
+        claimed, _ = await self.store.claim_wake_ups("router", 100, 60)
         await self.loop.process_wake_ups(claimed)
         return len(claimed)
 
@@ -141,7 +143,7 @@ async def test_a_process_that_loads_the_stream_also_writes_it_only_where_its_tim
 async def test_a_wake_up_is_recorded_with_its_time(process: Process) -> None:
     await process.ask("set 5")
     await process.at(7)
-    entries = await process.store.entries(STREAM)
+    entries = await process.store.inbox_entries(STREAM)
     assert [(h.kind, h.at) for h in entries][1:] == [(WakeUp.kind, NOON + timedelta(seconds=7))]
 
 
@@ -149,7 +151,7 @@ async def test_a_stream_that_is_woken_too_early_is_woken_again_at_its_time(proce
     """Its wake-up may be older than the code that asks for the time, or the clock was put back since it was claimed."""
     await process.ask("set 5")
     process.store.time = NOON + timedelta(seconds=5)
-    claimed, _ = await process.store.claim("router", 10, 60)
+    claimed, _ = await process.store.claim_wake_ups("router", 10, 60)
     process.store.time = NOON + timedelta(seconds=3)
     await process.loop.process_wake_ups(claimed)
     assert await process.messages() == ["set 5"]
@@ -161,7 +163,7 @@ async def test_a_wake_up_that_would_come_for_ever_is_a_dead_letter_and_does_not_
     await process.ask("stuck 5")
     assert [await process.at(5), await process.at(50), await process.at(5000)] == [1, 0, 0]
     assert await process.messages() == ["stuck 5", "poison"]
-    assert [entry.dead for entry in await process.store.entries(STREAM)] == [False, True]
+    assert [entry.dead for entry in await process.store.inbox_entries(STREAM)] == [False, True]
 
 
 async def test_a_stream_whose_wake_up_was_dead_is_woken_at_another_time(process: Process) -> None:
@@ -209,7 +211,7 @@ async def test_an_attempt_whose_loss_nothing_would_notice_is_not_made(next_time:
     (inbound,) = [one for one in [InboundParser(careless, topics, 2000).parse(record._replace(topic="gateway.commands"))] if one]
     await loop.process([inbound])
     assert started == []
-    assert [h.dead for h in await store.entries(CALLS)] == [True]
+    assert [h.dead for h in await store.inbox_entries(CALLS)] == [True]
 
 
 # A stream that is not cached
