@@ -32,12 +32,12 @@ class CrashGuard:
     async def groups(self, records: Sequence[Record]) -> list[list[Record]]:
         """The records in order, in groups to be processed together."""
         counted = dict(self._counted)
-        suspects = [_place(record) for record in records if self._is_suspect(record, counted)]
-        counts = await self._count(self.service, suspects) if suspects else [0]
+        places = [_place(record) for record in records if self._is_counted(record, counted)]
+        counts = await self._count(self.service, places) if places else [0]
         self._counted = counted
         if max(counts) < 2:
             return [list(records)]
-        self._alone.update(suspects)
+        self._alone.update(places)
         return [[record] for record in records]
 
     async def crashes(self, group: Sequence[Record]) -> int:
@@ -52,7 +52,7 @@ class CrashGuard:
     async def _count(self, name: str, places: Sequence[Place]) -> list[int]:
         return await until_available(lambda: self.store.count_attempts(name, places))
 
-    def _is_suspect(self, record: Record, counted: dict[Partition, int]) -> bool:
+    def _is_counted(self, record: Record, counted: dict[Partition, int]) -> bool:
         partition = (record.topic, record.partition)
         before = counted.get(partition, 0)
         if before >= self.depth:

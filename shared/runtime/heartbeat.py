@@ -18,7 +18,7 @@ async def keep_heartbeat(store: InstanceStore, service: str, process: str, silen
     """Sends heartbeats, and frees the streams of processes that have sent none for `silence` seconds.
 
     Silence is measured by this process's own monotonic time, whatever the store's clock does. A process that was silent
-    itself begins anew: what kept it from sending may have kept the others from sending too.
+    itself starts over: what kept it from sending may have kept the others from sending too.
     """
     heartbeats = Heartbeats[datetime](silence)
     while True:

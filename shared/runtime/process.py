@@ -61,7 +61,7 @@ async def _open_store(settings: Settings) -> PostgresEventStore:
 
 
 async def _unless_stopped(stopping: asyncio.Event, work: Awaitable[Result]) -> Result | None:
-    """The result; None where the process is told to stop first."""
+    """The result; None where the process is stopped first."""
     task, stop = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
     await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()

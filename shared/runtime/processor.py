@@ -208,7 +208,7 @@ class Processor(Generic[State]):
         return answers, self.service.decider.fold([letter], pending.state)
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
-        """Raises ValueError where a stream would be woken for ever, or a lost attempt would never be noticed."""
+        """Raises ValueError where a stream would get wake-ups for ever, or a lost attempt would never be noticed."""
         has_intent = any(isinstance(message, Intent) for message in messages)
         if not has_intent and not isinstance(inbound, WakeUp):
             return

@@ -150,14 +150,14 @@ async def everything(it: House) -> list[Message]:
 
 
 def _message(record: Any, topic: str) -> Message:
-    head = {name: value.decode() for name, value in record.headers}
-    workflow = head.get("ce_correlationid") or record.key.decode()
+    headers = {name: value.decode() for name, value in record.headers}
+    workflow = headers.get("ce_correlationid") or record.key.decode()
     return Message(
-        id=head["ce_id"],
-        causation_id=head.get("ce_causationid", ""),
-        place=(workflow, head.get("ce_subject", ""), int(head.get("ce_sequence", "0"))),
-        service=head["ce_source"].rpartition("/")[2],
-        at=datetime.fromisoformat(head["ce_time"]).timestamp() if "ce_time" in head else record.timestamp / 1000,
+        id=headers["ce_id"],
+        causation_id=headers.get("ce_causationid", ""),
+        place=(workflow, headers.get("ce_subject", ""), int(headers.get("ce_sequence", "0"))),
+        service=headers["ce_source"].rpartition("/")[2],
+        at=datetime.fromisoformat(headers["ce_time"]).timestamp() if "ce_time" in headers else record.timestamp / 1000,
         result=topic == "results",
     )
 

@@ -47,7 +47,7 @@ class Publisher:
 
 
 class Unsteady(InMemoryEventStore):
-    """Is unavailable as often as it is told, before the commit or after it; refuses whatever contains `refuses`."""
+    """Is unavailable `before` times before the commit and `after` times after it; refuses whatever contains `refuses`."""
 
     before = after = 0
     refuses = ""

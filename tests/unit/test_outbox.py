@@ -14,7 +14,7 @@ STREAM, OTHER = (Stream("default", f"w{n}", "router") for n in (1, 2))
 
 @dataclass
 class Producer:
-    """Keeps what it is given; acknowledges what it is told to."""
+    """Keeps what it is given; acknowledges what is in `acknowledged`."""
 
     healthy: bool = True
     in_flight: int = 0

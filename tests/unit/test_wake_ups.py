@@ -95,7 +95,7 @@ class Process:
         await self.loop.process([inbound for inbound in inbounds if inbound is not None])
 
     async def at(self, seconds: int) -> int:
-        """Sets the clock to so many seconds after noon; returns how many streams are woken."""
+        """Sets the clock to so many seconds after noon; returns how many wake-ups come."""
         self.store.time = NOON + timedelta(seconds=seconds)
         claimed, _ = await self.store.claim_wake_ups("router", 100, 60)
         await self.loop.process_wake_ups(claimed)
