@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from typing import Any
 
-from contracts.specialists.topics import worker_topics
-from contracts.topic import EVERY_SERVICE, Kind, Topic
 from hansard.message import Message
+from hansard.service import Service
+from hansard.tasks import task_topics
+from hansard.topics import EVERY_SERVICE, Kind, Topic, extended
 
 SERVICES = ("router", "planner", "specialists", "verifier", "gateway")
 DOORS = ("requests", "control", "results", "dead_letters")
@@ -27,21 +29,34 @@ _TOPICS = tuple(topic for folder in FOLDERS for topic in _rows(folder))
 
 @dataclass(frozen=True)
 class Topics:
-    """The catalogue of a deployment. `workers` names services of the user's own that take tasks."""
+    """The catalogue of a deployment. `workers` names services of the user's own that take tasks, `outside` those of them that
+    do not store what they publish; `services` are the user's own as far as this process has loaded them."""
 
     workers: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    services: tuple[Service[Any], ...] = ()
+
+    @cached_property
+    def added(self) -> tuple[str, ...]:
+        """The names of all services of the user's own."""
+        return tuple(dict.fromkeys((*self.workers, *self.outside, *(service.name for service in self.services))))
 
     @cached_property
     def all(self) -> tuple[Topic, ...]:
-        of_workers = (topic for name in self.workers for topic in worker_topics(name))
-        return tuple(map(self._with_every_service, (*_TOPICS, *of_workers)))
+        own = (topic for name in self.added for topic in self._own(name))
+        return extended(map(self._with_every_service, _TOPICS), own)
+
+    def _own(self, name: str) -> tuple[Topic, ...]:
+        """What a service of the user's own brings: it says so itself, or has the two topics of a worker."""
+        loaded = next((service for service in self.services if service.name == name), None)
+        return loaded.topics if loaded and loaded.topics else task_topics(name, outside=name in self.outside)
 
     def _with_every_service(self, topic: Topic) -> Topic:
         return replace(topic, producers=tuple(self._named(topic.producers)), consumers=tuple(self._named(topic.consumers)))
 
     def _named(self, services: tuple[str, ...]) -> Iterator[str]:
         for name in services:
-            yield from (*SERVICES, *self.workers) if name == EVERY_SERVICE else (name,)
+            yield from (*SERVICES, *self.added) if name == EVERY_SERVICE else (name,)
 
     @cached_property
     def by_name(self) -> dict[str, Topic]:

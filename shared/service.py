@@ -1,47 +1,15 @@
-"""A service as data: its name, what it receives, how it decides, what it performs."""
+"""A service as data: see `hansard.service`. Here, what only a service of ours may ask of its process."""
 
-import hashlib
-import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Protocol
 
-from hansard.decider import Decider, State
-from hansard.message import Intent, Message, Outcome
-from shared.eventstore.model import StoredMessage, Stream
-from shared.eventstore.ports import EventStore
-from shared.policy import StoredPolicy, canonical_json, matches_version
-
-S = TypeVar("S", contravariant=True)
-Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
+from hansard.service import Perform, Performer, Service, Stream, mine
+from hansard.service import PerformerContext as PublicContext
+from shared.eventstore.model import StoredMessage
 
 
-class Perform(Protocol[S, Attempt]):
-    """Makes one attempt for a stream, until the intent's deadline at the latest. It must not raise: what fails outside is an
-    outcome too."""
-
-    async def __call__(self, state: S, intent: Attempt, stream: Stream, /) -> Outcome: ...
-
-
-class PerformerContext(Protocol):
-    """What a performer may use. A method raises StoreUnavailable where the store is unavailable, unless it waits for it."""
-
-    def now(self) -> datetime:
-        """The event store's clock, as this process knows it: the only clock that counts."""
-        ...
-
-    async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
-        """Has a stream of this service process a fact, once under this name. Returns its state; waits for the store."""
-        ...
-
-    async def load(self, streams: Sequence[Stream]) -> list[Any]:
-        """The states of streams of this service as they are stored now, whichever process wrote them."""
-        ...
+class PerformerContext(PublicContext, Protocol):
+    """The public one, and the index of answers."""
 
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         """See EventStore."""
@@ -50,72 +18,6 @@ class PerformerContext(Protocol):
     async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
         """See EventStore."""
         ...
-
-    def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
-        """Publishes a message of an ephemeral topic, or drops it. Never waits, never fails."""
-        ...
-
-
-@dataclass(frozen=True)
-class Performer(Generic[State, Attempt]):
-    """How a service reaches the outside. `open` is entered once a process, for clients and connections, and yields what makes
-    the attempts. `limit`: attempts at once in a process; a slow one delays no other."""
-
-    intent: type[Attempt]
-    open: Callable[[PerformerContext], AbstractAsyncContextManager[Perform[State, Attempt]]]
-    limit: int = 64
-
-
-@dataclass(frozen=True)
-class Service(Generic[State]):
-    """What the runtime needs to run a service.
-
-    `receives`: by kind, how the stream of a message is found: the part after the service's name. "" is the service's one
-    stream of that workflow; None: the message is not for this service.
-
-    `stored_policy`: the data of its policy, stored when it starts; None: code alone decides. `prepare`: makes the service
-    that a process runs out of what the store holds, before the first message. `observe`: is called with the messages that
-    were stored, after each append, for metrics of the service's own; it must not raise.
-
-    Raises ValueError where the policy's version is not made from its data.
-    """
-
-    name: str
-    decider: Decider[State]
-    receives: Mapping[type[Message], Callable[[Any], str | None]]
-    performer: Performer[State, Any] | None = None
-    stored_policy: StoredPolicy[State] | None = None
-    prepare: "Callable[[EventStore], Awaitable[Service[State]]] | None" = None
-    observe: Callable[[Sequence[Message]], None] | None = None
-
-    def __post_init__(self) -> None:
-        policy, version = self.stored_policy, self.decider.policy
-        if policy is not None and not matches_version(canonical_json(policy.data), version):
-            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
-
-    def stream(self, message: Message) -> str | None:
-        """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
-        find = self.receives.get(type(message))
-        part = find(message) if find else None
-        return None if part is None else f"{self.name}/{part}" if part else self.name
-
-    @cached_property
-    def code(self) -> str:
-        """The version of the code that decides: the hash of the sources beside its decider."""
-        folder = Path(inspect.getfile(self.decider.decide)).parent
-        sources = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".yaml"))
-        return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-
-
-def mine(prefix: str, path: str) -> str | None:
-    """The stream that made this id, without the service's name; None where another service made it.
-
-    `mine("specialists", "specialists/draft.1/2") == "draft.1"`
-    """
-    service, _, rest = path.partition("/")
-    if service != prefix:
-        return None
-    return rest.rpartition("/")[0]
 
 
 __all__ = ["Perform", "Performer", "PerformerContext", "Service", "mine"]

@@ -1,16 +1,20 @@
 """Settings, from the environment: `HANSARD_KAFKA=broker:9092 HANSARD_POSTGRES=postgresql://… hansard serve router`."""
 
+import json
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.catalog import Topics
+from hansard.service import Service
+from hansard.tasks import PerformTask
 
 
 class Settings(BaseSettings):
@@ -61,7 +65,18 @@ class Settings(BaseSettings):
     # Extensions
     roles: Path | None = Field(default=None, description="folder with more roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with more plans (YAML)")
-    workers: tuple[str, ...] = Field(default=(), description="names of your own services that take tasks, as a JSON list")
+    services: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="services of your own, started with ours: `worker.py:service`, `package.module:service`, …"
+    )
+    workers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="names of services of your own that take tasks and are started elsewhere"
+    )
+    outside_workers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="names of workers that are programs of their own, in FastStream or any language: they do not store what"
+        " they publish, so their answers come in at a door",
+    )
+    _loaded: tuple[Service[Any], ...] = PrivateAttr(default=())
 
     # A process
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
@@ -88,6 +103,16 @@ class Settings(BaseSettings):
         default=3, ge=1, description="a message is a dead letter after the process ended so often while processing it"
     )
 
+    @field_validator("services", "workers", "outside_workers", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """A JSON list, or names with commas between them."""
+        if not isinstance(given, str):
+            return given
+        return (
+            json.loads(given) if given.lstrip().startswith("[") else [part.strip() for part in given.split(",") if part.strip()]
+        )
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -103,6 +128,20 @@ class Settings(BaseSettings):
         """A name that is unique to this run of this process."""
         return f"{self.instance_id or socket.gethostname()}-{secrets.token_hex(6)}"
 
+    @property
+    def loaded(self) -> tuple[Service[Any], ...]:
+        """The services of your own that this process has loaded."""
+        return self._loaded
+
+    def with_services(self, loaded: Sequence[Service[Any]]) -> Self:
+        """The same settings, where the catalogue has the topics and kinds of these, and plans may name those that take tasks."""
+        takers = (service.name for service in loaded if PerformTask in service.receives)
+        there = {service.name: service for service in (*self._loaded, *loaded)}
+        copy = self.model_copy(update={"workers": tuple(dict.fromkeys((*self.workers, *takers)))})
+        copy._loaded = tuple(there.values())
+        copy.__dict__.pop("topics", None)
+        return copy
+
     @cached_property
     def topics(self) -> Topics:
-        return Topics(self.workers)
+        return Topics(self.workers, self.outside_workers, self._loaded)

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from contracts.values import RecordContent
 from hansard.message import Command
+from hansard.values import RecordContent
 
 
 class CancelWorkflow(Command):

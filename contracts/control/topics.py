@@ -1,5 +1,5 @@
 from contracts.control.messages import CancelWorkflow, RedriveDeadLetter
-from contracts.topic import EVERY_SERVICE, Topic
+from hansard.topics import EVERY_SERVICE, Topic
 
 TOPICS = (
     Topic(

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from contracts.values import RecordContent
 from hansard.message import DeadReason, Event
+from hansard.values import RecordContent
 
 
 class DeadLettered(Event, RecordContent):

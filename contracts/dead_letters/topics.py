@@ -1,5 +1,5 @@
 from contracts.dead_letters.messages import DeadLettered
-from contracts.topic import EVERY_SERVICE, Topic
+from hansard.topics import EVERY_SERVICE, Topic
 
 TOPICS = (
     Topic(

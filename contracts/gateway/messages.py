@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.values import Answer, Attribution, Cost, Estimated, Passage, Tokens, Usage
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
+from hansard.values import Answer, Attribution, Cost, Estimated, Passage, Tokens, Usage
 
 FallReason = Literal[
     "error",

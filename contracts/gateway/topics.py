@@ -16,7 +16,7 @@ from contracts.gateway.messages import (
     RetriesGranted,
     TokensStreamed,
 )
-from contracts.topic import Topic
+from hansard.topics import Topic
 
 TOPICS = (
     Topic(

@@ -5,8 +5,8 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from contracts.plans import Plan
-from contracts.values import Attribution, Cost, Usage, WorkerAnswer
 from hansard.message import Command, Confidence, Event, Money, Name, Value
+from hansard.values import Attribution, Cost, Usage, WorkerAnswer
 
 
 class Assignment(Value):

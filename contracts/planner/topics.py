@@ -11,7 +11,7 @@ from contracts.planner.messages import (
     StepRetried,
     StepSkipped,
 )
-from contracts.topic import Topic
+from hansard.topics import Topic
 
 TOPICS = (
     Topic(

@@ -1,4 +1,4 @@
 from contracts.requests.messages import SubmitRequest
-from contracts.topic import Topic
+from hansard.topics import Topic
 
 TOPICS = (Topic("requests", "Publish requests here.", (SubmitRequest,), consumers=("router",), door=True),)

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts.values import Answer, Attribution, Cost, Tokens
 from hansard.message import Confidence, Event
+from hansard.values import Answer, Attribution, Cost, Tokens
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
 

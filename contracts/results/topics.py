@@ -1,5 +1,5 @@
 from contracts.results.messages import WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
-from contracts.topic import Topic
+from hansard.topics import Topic
 
 TOPICS = (
     Topic(

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from contracts.catalog import Topics
-from contracts.topic import Kind, Topic
 from hansard.envelope import ATTRIBUTES
+from hansard.topics import Kind, Topic
 
 Document = dict[str, Any]
 

@@ -11,9 +11,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from contracts.catalog import Topics
 from contracts.samples import Samples
-from contracts.topic import Kind
 from hansard.codec import decode, encode
 from hansard.envelope import Envelope, headers
+from hansard.topics import Kind
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from pydantic import AwareDatetime, Field
 
-from contracts.values import Cost, Passage
 from hansard.message import Command, Confidence, Event, Json, Path
+from hansard.values import Cost, Passage
 
 
 class CheckClaim(Command):

@@ -1,5 +1,5 @@
-from contracts.topic import Topic
 from contracts.verifier.messages import CheckClaim, ClaimPassed, ClaimRejected
+from hansard.topics import Topic
 
 TOPICS = (
     Topic("verifier.commands", "Claims to check.", (CheckClaim,), ("planner",), ("verifier",)),

@@ -18,9 +18,9 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
-from shared.eventstore.columns import of_headers
 from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
 from shared.eventstore.ports import MessageReader
+from shared.eventstore.postgres.columns import to_headers
 from shared.kafka.record import Record
 
 REBUILT = "rebuilt"  # stands for a version of code and policy that Kafka does not tell
@@ -78,7 +78,7 @@ def _brought(record: Record, envelope: Envelope, causation_id: UUID) -> Row:
         "workflow": envelope.correlation_id,
         "topic": record.topic,
         "key": record.key,
-        "headers": of_headers(headers),
+        "headers": to_headers(headers),
         "body": record.value,
     }
 

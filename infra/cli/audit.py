@@ -337,7 +337,7 @@ async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
             count = 0
             async for stored in replaying.events(store, choice, passed):
                 envelope = replaying.envelope(stored, now)
-                waiting.append(await bus.hand_over(to, envelope.correlation_id.encode(), envelope.data, headers(envelope)))
+                waiting.append(await bus.send(to, envelope.correlation_id.encode(), envelope.data, headers(envelope)))
                 count += 1
                 if len(waiting) > UNACKNOWLEDGED:
                     await waiting.popleft()

@@ -41,39 +41,39 @@ Look = Callable[[Settings], Awaitable[list[Finding]]]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
-    """Reachable, and new enough to have what we ask of it."""
-    from infra.cli.bus import brokers
+    """Whether it answers and is new enough."""
+    from shared.kafka.brokers import describe_brokers
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
     try:
         began = time.monotonic()
-        count, speaks = await asyncio.wait_for(brokers(settings), 10)
+        count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
         took = (time.monotonic() - began) * 1000
-    except Exception as away:
-        fix = f"start it, or mend HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(away))})"
+    except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
+        fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
         return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
-    version, new_enough = kafka_version(speaks)
-    told = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
-    return [Finding("Kafka", told, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
+    version, new_enough = kafka_version(versions)
+    found = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
+    return [Finding("Kafka", found, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
 
 
 FETCH = 1  # its key in Kafka's protocol
 
 
-def kafka_version(speaks: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
-    """What a broker does not tell of its version its protocol does; and whether it is new enough for us.
+def kafka_version(versions: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
+    """The version of a broker, and whether it is new enough for us. A broker does not name it, but its APIs show it.
 
-    `speaks` has the oldest and newest version of each API: Fetch 17 came with 3.9, and 4.0 gave up Fetch 0 to 3.
+    `versions` has the oldest and newest version of each API: Fetch 17 came with 3.9, and 4.0 dropped Fetch 0 to 3.
     """
-    oldest, newest = speaks.get(FETCH, (0, 0))
+    oldest, newest = versions.get(FETCH, (0, 0))
     if newest < 17:
         return "before 3.9", False
     return ("4.0 or later" if oldest >= 4 else "3.9"), True
 
 
 async def topics(settings: Settings) -> list[Finding]:
-    """Every topic is there as the table wants it, and the doors have the broker's time."""
+    """Whether every topic exists as the catalogue wants it, and the doors stamp the broker's time."""
     from infra.topics import plan
     from shared.kafka.admin import check_doors
 
@@ -86,12 +86,12 @@ async def topics(settings: Settings) -> list[Finding]:
             found.append(Finding("topics", "; ".join(map(str, changes[:3])), "hansard topics"))
         else:
             found.append(Finding("topics", f"all {len(settings.topics.all)} are as they should be"))
-    except Exception as failed:
-        found.append(Finding("topics", f"cannot be looked at: {failed}", "give this user DESCRIBE on the topics"))
+    except Exception as failed:  # KafkaError, OSError: a finding, whatever it is
+        found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
         await asyncio.wait_for(check_doors(settings), 10)
         found.append(Finding("doors", "they have LogAppendTime: their time is the broker's"))
-    except Exception as failed:
+    except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
         found.append(Finding("doors", str(failed) or type(failed).__name__, fix))
     return found
@@ -197,21 +197,29 @@ def skew(what: str, before: datetime, there: datetime, after: datetime) -> Findi
 
 
 async def broker_clock(settings: Settings) -> list[Finding]:
-    """The brokers' clock, as far as it can be known: the stamp of the latest message at a door is not ahead of us."""
-    from infra.cli.bus import broker_time
-
+    """Whether the brokers' clock is ahead, as far as the latest message at a door tells."""
     if not settings.kafka:
         return []
     try:
-        stamp = await asyncio.wait_for(broker_time(settings), 15)
-    except Exception as failed:
+        stamp = await asyncio.wait_for(_latest_at_a_door(settings), 15)
+    except Exception as failed:  # Problem, KafkaError, TimeoutError: a finding, whatever it is
         return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
     if stamp is None:
-        return [Finding("clock of Kafka", "not known: nothing was said at a door yet")]
+        return [Finding("clock of Kafka", "not known: no door has received a message yet")]
     ahead = (stamp - datetime.now(UTC)).total_seconds()
     if ahead > SKEW:
         return [Finding("clock of Kafka", f"{ahead:.1f} s ahead of this machine's", "let both machines keep their time by NTP")]
     return [Finding("clock of Kafka", f"not ahead: it stamped a message {-ahead:.0f} s ago")]
+
+
+async def _latest_at_a_door(settings: Settings) -> datetime | None:
+    from infra.cli.bus import reached
+    from shared.kafka.reader import reading
+
+    doors = [topic.name for topic in settings.topics.all if topic.door]
+    with reached(settings):
+        async with reading(settings, doors, "last") as reader:
+            return max([record.at async for record in reader.to_the_end()], default=None)
 
 
 async def model(settings: Settings) -> list[Finding]:

@@ -21,7 +21,7 @@ from infra.audit import projections
 from infra.audit.words import dollars, one_line, short
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.bus import Bus, one, request
+from infra.cli.bus import Bus, record_at, request
 from infra.cli.bus import reached as bus_reached
 from shared.eventstore.model import DoorMessage, StoredMessage
 from shared.eventstore.ports import EventStore
@@ -221,7 +221,7 @@ async def _redrive(settings: Settings, one_: projections.Letter) -> None:
     letter = one_.letter
     key, headers, body = letter.key, letter.headers, letter.body
     if body is None and letter.topic:
-        record = await one(settings, letter.topic, letter.partition, letter.offset)
+        record = await record_at(settings, letter.topic, letter.partition, letter.offset)
         if record is None:
             raise Problem(f"Its bytes are gone: {letter.topic}/{letter.partition}/{letter.offset} is not in Kafka any more.")
         body = None if record.value is None else base64.b64encode(record.value).decode()

@@ -24,10 +24,10 @@ from contracts.planner import (
 from contracts.plans import Step
 from contracts.results import FailReason, Result, WorkflowCancelled, WorkflowFailed
 from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.values import Attribution, Usage, WorkerAnswer, carried
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from hansard.values import Attribution, Usage, WorkerAnswer, carried
 from services.planner import synthesis
 from services.planner.dead import ends_unheard, is_waited_for, request_of, task_of, told
 from services.planner.graph import problems

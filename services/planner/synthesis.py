@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from contracts.results import Contribution, FailReason, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
-from contracts.values import Attribution, carried
+from hansard.values import Attribution, carried
 from services.planner.state import Running, StepState
 from shared.shortening import fitted, shortened
 

@@ -6,9 +6,9 @@ from typing import assert_never
 
 from contracts.gateway import CallModel, CancelCall, ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.values import Answer, Attribution, Passage, Usage, carried
 from hansard.decider import Context, Decider
 from hansard.message import Message
+from hansard.values import Answer, Attribution, Passage, Usage, carried
 from services.specialists.prompts import call_for
 from services.specialists.role import Role
 from shared.citations import citations

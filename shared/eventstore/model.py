@@ -6,24 +6,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from hansard.service import Stream as Stream
+
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 STALE = 5.0  # seconds by which a proposed time may lag behind the store's clock
 NAMESPACE = UUID("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11")
-
-
-class Stream(NamedTuple):
-    """One aggregate of one service: `("default", "wf-1", "specialists/draft.1")`."""
-
-    tenant: str
-    workflow: str
-    name: str
-
-    @property
-    def service(self) -> str:
-        return self.name.partition("/")[0]
-
-    def __str__(self) -> str:
-        return f"{self.tenant}/{self.workflow}/{self.name}"
 
 
 def uuid5(causation_id: UUID, name: str) -> UUID:

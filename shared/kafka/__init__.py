@@ -1,1 +1,1 @@
-"""The Kafka room: the only one that imports aiokafka."""
+"""Kafka: the only place of contracts, shared, services and infra that imports aiokafka."""

@@ -8,7 +8,7 @@ import pytest
 from contracts.catalog import FOLDERS, SERVICES, Topics
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.tools.generate import HERE
-from contracts.values import Attribution, Tokens, carried
+from hansard.values import Attribution, Tokens, carried
 
 ROOT = HERE.parent
 

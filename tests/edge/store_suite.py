@@ -205,7 +205,7 @@ class StoreSuite:
 
     async def test_two_turns_of_one_stream_are_a_mistake(self, store: EventStore) -> None:
         stream = a_stream()
-        with pytest.raises(ValueError, match="two turns"):
+        with pytest.raises(ValueError, match="two appends"):
             await store.append([turn(stream, b"1"), turn(stream, b"2")])
 
     async def test_of_two_who_both_believe_to_be_current_one_is_heard(self, store: EventStore) -> None:

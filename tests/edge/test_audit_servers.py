@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from hansard.envelope import headers
 from infra.audit import rebuild, replay
 from infra.audit.verify import verify, verify_all, workflows
-from infra.cli.bus import Bus, ReceivedMessage, make_topic, one
+from infra.cli.bus import Bus, ReceivedMessage, make_topic, record_at
 from infra.migrations import migrate
 from infra.topics import apply
 from shared.eventstore.model import StoredMessage
@@ -231,9 +231,9 @@ async def test_a_record_is_read_at_its_place_and_nowhere_else(settings: Settings
         while not received:
             received = await listener.batch()
         place = received[0].record
-    found = await one(settings, "requests", place.partition, place.offset)
+    found = await record_at(settings, "requests", place.partition, place.offset)
     assert found is not None and (found.value, found.headers) == (b"here", (("a", b"\xff"),))
-    assert await one(settings, "requests", place.partition, place.offset + 1) is None
+    assert await record_at(settings, "requests", place.partition, place.offset + 1) is None
 
 
 async def test_a_topic_of_ones_own_is_made_once(settings: Settings) -> None:

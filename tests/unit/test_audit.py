@@ -174,9 +174,9 @@ async def test_a_policy_is_read_and_made_once_for_all_workflows() -> None:
     store, asked = await of_two_policies(), []
     policies, read_ = Policies(store), store.load_policies
 
-    async def counted(wanted: Any) -> Any:
-        asked.append(wanted)
-        return await read_(wanted)
+    async def counted(versions: Any) -> Any:
+        asked.append(versions)
+        return await read_(versions)
 
     store.load_policies = counted  # type: ignore[method-assign]
     for _ in range(3):
@@ -291,9 +291,9 @@ async def test_what_was_recorded_before_what_it_heard_is_found_from_stream_to_st
     (asked,) = history.messages
     entry = InboxEntry(asked.id, 1, 0, asked.kind, NOON, asked.hash, "code", "1")
     also = STREAM._replace(name="elsewhere")
-    store._heads[also], store._hearings[also] = (1, 0), [entry]
+    store._versions[also], store._entries[also] = (1, 0), [entry]
     assert await audited(store) == []
-    store._hearings[also] = [replace(entry, at=later(seconds=-1))]
+    store._entries[also] = [replace(entry, at=later(seconds=-1))]
     (difference,) = await audited(store)
     assert (difference.stream, difference.sequence) == (also, 1)
     assert "an earlier time than what was heard" in difference.what

@@ -157,10 +157,10 @@ def test_a_request_that_was_turned_away_ends_with_its_dead_letter() -> None:
     assert is_end(dead, put) and concerns(dead, put) and not is_end(other, put)
 
 
-EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples"
+CONTRACTS = Path(__file__).parents[2] / "contracts"
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(CONTRACTS.glob("*/examples/*.json")), ids=lambda file: file.stem)
 def test_every_kind_has_something_to_tell_in_short(file: Path) -> None:
     golden = json.loads(file.read_text())
     stored = gist(golden["kind"], json.loads(golden["body"]))
