@@ -44,13 +44,14 @@ class ServiceRunner:
     store: EventStore
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _is_noted: bool = False  # that this process runs, in the store
 
     async def start(self) -> None:
         name, settings, store = self.service.name, self.settings, self.store
         if (prepare := self.service.prepare) is not None:
             self.service = await until_available(lambda: prepare(store))
         await until_available(lambda: store_policy(store, self.service))
-        is_only = bool(settings.instance_id)
+        is_only, self._is_noted = bool(settings.instance_id), True
         unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
         self.producer = Producer(settings, failed=lambda: self.outbox.failed())
         self.outbox = Outbox(store, name, self.producer)
@@ -85,6 +86,17 @@ class ServiceRunner:
 
     async def stop(self, seconds: float) -> None:
         """Takes no new batch, waits so many seconds for attempts and acknowledgements, and notes the clean end."""
+        if self._tasks:  # else its start was cancelled
+            await self._drain(seconds)
+        await self._stack.aclose()
+        try:
+            if self._is_noted:
+                await self.store.process_ended(self.service.name, self.settings.process)
+        except StoreUnavailable:
+            log.warning("the clean end was not noted: the event store is unavailable", service=self.service.name)
+        log.info("service stopped", service=self.service.name)
+
+    async def _drain(self, seconds: float) -> None:
         await self.consumer.stop()
         if self.attempt_runner is not None:
             await self.attempt_runner.drain(seconds)
@@ -93,12 +105,6 @@ class ServiceRunner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.producer.stop(seconds)
         await self.outbox.mark_acknowledged()
-        await self._stack.aclose()
-        try:
-            await self.store.process_ended(self.service.name, self.settings.process)
-        except StoreUnavailable:
-            log.warning("the clean end was not noted: the event store is unavailable", service=self.service.name)
-        log.info("service stopped", service=self.service.name)
 
     @property
     def name(self) -> str:
