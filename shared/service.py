@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from hansard.service import Perform, Performer, Service, Stream, mine
+from hansard.identity import Stream
+from hansard.service import Perform, Performer, Service
 from hansard.service import PerformerContext as PublicContext
 from shared.eventstore.model import StoredMessage
 
@@ -20,4 +21,4 @@ class PerformerContext(PublicContext, Protocol):
         ...
 
 
-__all__ = ["Perform", "Performer", "PerformerContext", "Service", "mine"]
+__all__ = ["Perform", "Performer", "PerformerContext", "Service"]

@@ -13,6 +13,7 @@ from contracts.catalog import Topics
 from contracts.samples import Samples
 from hansard.codec import decode, encode
 from hansard.envelope import Envelope, headers
+from hansard.identity import source_of
 from hansard.topics import Kind
 
 
@@ -127,7 +128,7 @@ def _full_envelope(kind: Kind, topics: Topics, body: bytes) -> Envelope:
     producers = [service for topic in topics.all if kind in topic.kinds for service in topic.producers]
     return Envelope(
         id=str(uuid5(NAMESPACE_URL, kind.kind)),
-        source=f"/hansard/{producers[0]}" if producers else "/shop",
+        source=source_of(producers[0]) if producers else "/shop",
         type=kind.kind,
         data=body,
         correlation_id="order-77",

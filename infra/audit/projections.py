@@ -14,8 +14,9 @@ from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelR
 from contracts.results import Result, WorkflowCompleted
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
+from hansard.identity import outcome_causation_id
 from hansard.message import Intent, Message
-from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
+from shared.eventstore.model import StoredMessage, Stream
 
 
 def read(stored: StoredMessage, topics: Topics) -> Message | None:
@@ -128,11 +129,6 @@ class Totals:
         }
 
 
-def attempt_cause(stream: Stream, attempt: int) -> UUID:
-    """The cause under which a stream hears what this attempt brought back."""
-    return uuid5(NAMESPACE, f"{stream}/attempt/{attempt}")
-
-
 @dataclass(frozen=True)
 class Effect:
     """An intent on the record, and what is known of it."""
@@ -170,7 +166,7 @@ def effects(stored: Iterable[StoredMessage], topics: Topics, entry: Mapping[Stre
             one.kind,
             intent,
             one.at or intent.deadline,
-            (one.stream, attempt_cause(one.stream, intent.attempt)) in entries,
+            (one.stream, outcome_causation_id(one.stream, intent.attempt)) in entries,
             last[one.stream] > intent.attempt,
         )
         for one, intent in intents

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from contracts.catalog import Topics
 from hansard.envelope import Envelope, rfc3339
+from hansard.identity import source_of
 from infra.audit.words import short
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import MessageReader
@@ -44,7 +45,7 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
     """The event as it was published, marked as replayed."""
     return Envelope(
         id=str(stored.id),
-        source=f"/hansard/{stored.stream.service}",
+        source=source_of(stored.stream.service),
         type=stored.kind,
         data=stored.data,
         correlation_id=stored.stream.workflow,

@@ -15,6 +15,7 @@ from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable
 from hansard.envelope import read as read_envelope
+from hansard.identity import source_of
 from hansard.message import Intent, Message, Outcome
 from infra.audit.policies import Floors, Policies, floor_of
 from shared.eventstore.model import (
@@ -242,7 +243,7 @@ def _compared(differs: Any, recorded: Sequence[StoredMessage], today: Sequence[S
 def _message(stream: Stream, entry: InboxEntry, received: HeardMessages) -> Inbound | None:
     """What was heard, as the stream heard it then."""
     if entry.kind == WakeUp.kind:
-        source = f"/hansard/{stream.service}"
+        source = source_of(stream.service)
         return Inbound(stream, entry.causation_id, entry.kind, entry.hash, source, str(entry.causation_id), message=WakeUp())
     return received.get(entry.causation_id)
 
@@ -414,7 +415,7 @@ def _heard(
 
 def _as_said(stored: StoredMessage) -> tuple[bytes, str, str]:
     """Data, source and message id, here and below."""
-    return stored.data, f"/hansard/{stored.stream.service}", str(stored.id)
+    return stored.data, source_of(stored.stream.service), str(stored.id)
 
 
 def _as_at_the_door(door: DoorMessage | None) -> tuple[bytes, str, str]:

@@ -8,7 +8,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from shared.eventstore.model import NAMESPACE, Stream, uuid5
+from hansard.identity import outcome_causation_id, wake_up_causation_id
+from shared.eventstore.model import Stream
 
 Data = Mapping[str, Any]
 MANY = 1_000  # entries of one stream among which a wake-up is looked for
@@ -251,8 +252,8 @@ def _within(word: Word, entry: int) -> str:
     have heard by then."""
     stream = Stream(word.tenant, word.workflow, word.stream)
     for n in range(1, entry + 1):
-        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
+        if word.causation_id == str(outcome_causation_id(stream, n)):
             return f"try {n}"
-        if word.causation_id == str(uuid5(NAMESPACE, f"{stream}/wake-up/{n}")):
+        if word.causation_id == str(wake_up_causation_id(stream, n - 1)):
             return "wake-up"
     return ""

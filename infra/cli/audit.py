@@ -23,6 +23,7 @@ from infra.cli.base import Problem
 from infra.cli.bus import Bus, make_topic
 from infra.cli.progress import progress
 from infra.cli.running import services
+from shared.eventstore.model import NotEmpty
 from shared.settings import Settings
 
 app = typer.Typer(help="What the record tells, and whether it holds.", no_args_is_help=True)
@@ -220,16 +221,16 @@ def rebuild(
     dsn, schema = place(settings, to)
     made = base.run(_rebuild(settings, dsn, schema))
     for what, count, some in (
-        ("records that are no word of ours", made.strange, made.strangers),
-        ("streams that lack words", made.gapped, made.gaps),
+        ("records that are not ours", made.rejected, made.rejections),
+        ("streams that lack messages", made.gapped, made.gaps),
     ):
         for one in some:
             screen.out.print(one, style="yellow", markup=False)
         if count > len(some):
             screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     screen.out.print(
-        f"{made.records} records read, {made.repeats} repeats: {made.events} events of {made.streams} streams and "
-        f"{made.doors} messages from outside are in {schema}"
+        f"{made.records} records read, {made.repeats} repeats: {made.messages} messages of {made.streams} streams and "
+        f"{made.door_messages} messages from outside are in {schema}"
     )
     if made.gapped:
         raise typer.Exit(1)
@@ -261,7 +262,7 @@ async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebu
                     passed(len(some))
             screen.say(f"putting {into.rebuilt.staged:,} messages in order")
             return await into.insert()
-    except rebuilding.NotEmpty as refused:
+    except NotEmpty as refused:
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
 
 
@@ -292,7 +293,7 @@ def compare(
         screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
     verdict = f"{compared.differ} streams differ" if compared.differ else "the same, hash for hash"
-    screen.out.print(f"{compared.streams} streams, {compared.events} events: {verdict}")
+    screen.out.print(f"{compared.streams} streams, {compared.messages} messages: {verdict}")
     if compared.differ:
         raise typer.Exit(1)
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
+from hansard.identity import door_causation_id, source_of
 from infra.cli.base import Problem
-from shared.eventstore.model import NAMESPACE, uuid5
 from shared.kafka.admin import create_topic
 from shared.kafka.direct import DirectProducer
 from shared.kafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
@@ -20,7 +19,7 @@ from shared.kafka.reader import Reader, Start, read_record, reading
 from shared.kafka.record import Record
 from shared.settings import Settings
 
-SOURCE = "/hansard/console"
+SOURCE = source_of("console")
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,10 @@ class ReceivedMessage:
         """The causation id of the messages that answer this one."""
         if self.envelope is None:
             return ""
-        return self.envelope.id if not self.door else str(door_causation_id(self.record.topic, self.envelope))
+        envelope = self.envelope
+        if not self.door:
+            return envelope.id
+        return str(door_causation_id(envelope.tenant, self.record.topic, envelope.source, envelope.id))
 
     @property
     def order(self) -> tuple[datetime, str, int, int]:
@@ -63,11 +65,6 @@ class ReceivedMessage:
         """When it was stored; at a door, when the broker received it."""
         stored = self.envelope.time if self.envelope and not self.door else None
         return stored or self.record.at
-
-
-def door_causation_id(topic: str, envelope: Envelope) -> UUID:
-    """The causation id of the messages that answer what came in at a door."""
-    return uuid5(NAMESPACE, f"{envelope.tenant}/{topic}/{envelope.source}/{envelope.id}")
 
 
 class Bus:

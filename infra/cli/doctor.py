@@ -9,13 +9,16 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from infra.cli import base, screen
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.eventstore.postgres.admin import SchemaInspection
 
 OLDEST_KAFKA = "3.9"
 OLDEST_POSTGRES = 15
@@ -99,92 +102,53 @@ async def topics(settings: Settings) -> list[Finding]:
 
 async def postgres(settings: Settings) -> list[Finding]:
     """Reachable, new enough, migrated, append-only, with the rights that a service needs."""
-    import asyncpg
+    from shared.eventstore.postgres.admin import Unreachable, inspect
 
     dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        began = time.monotonic()
-        connection_ = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
-    except Exception as away:
-        fix = f"start it, or mend HANSARD_POSTGRES ({type(away).__name__}: {one_line(away)})"
-        return [Finding("Postgres", "does not answer", fix)]
-    try:
-        took = (time.monotonic() - began) * 1000
-        version = await connection_.fetchval("select current_setting('server_version_num')::int")
-        told = f"PostgreSQL {version // 10000}.{version % 100} answers in {took:.0f} ms"
-        fix = "" if version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
-        found = [Finding("Postgres", told, fix), *await _durable(connection_)]
-        if not await connection_.fetchval("select to_regclass($1) is not null", f'"{schema}".events'):
-            return [*found, Finding("schema", f"{schema} is not there", "hansard migrate")]
-        return [*found, *await _schema(connection_, dsn, schema), *await _clock(connection_)]
-    finally:
-        await connection_.close()
+        seen = await inspect(dsn, schema)
+    except Unreachable as error:
+        return [Finding("Postgres", "does not answer", f"start it, or correct HANSARD_POSTGRES ({error})")]
+    number = f"{seen.version // 10000}.{seen.version % 100}"
+    fix = "" if seen.version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
+    found = [
+        Finding("Postgres", f"PostgreSQL {number} answers in {seen.connected_in * 1000:.0f} ms", fix),
+        Finding("durability", f"{', '.join(seen.not_durable)} off", "turn it on: what is committed must survive a power cut")
+        if seen.not_durable
+        else Finding("durability", "fsync and synchronous_commit are on"),
+    ]
+    if seen.schema is None:
+        return [*found, Finding("schema", f"{schema} does not exist", "hansard migrate")]
+    return [*found, *await _schema(dsn, schema, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
 
 
-async def _durable(connection_: Any) -> list[Finding]:
-    off = [name for name in ("fsync", "synchronous_commit", "full_page_writes")
-           if await connection_.fetchval("select current_setting($1)", name) == "off"]  # fmt: skip
-    if off:
-        return [Finding("durability", f"{', '.join(off)} off", "turn it on: what is committed must survive a power cut")]
-    return [Finding("durability", "fsync and synchronous_commit are on")]
-
-
-async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
+async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Finding]:
     from infra.migrations import pending
+    from shared.eventstore.postgres.admin import APPEND_ONLY
 
     found: list[Finding] = []
     try:
         waiting = await pending(dsn, schema)
         found.append(
-            Finding("schema", f"{schema} waits for {', '.join(waiting)}", "hansard migrate")
+            Finding("schema", f"{schema} lacks {', '.join(waiting)}", "hansard migrate")
             if waiting
-            else Finding("schema", f"{schema} is as this version wants it")
+            else Finding("schema", f"{schema} is as this version needs it")
         )
-    except Exception as failed:
+    except Exception as failed:  # MigrationError, or whatever Postgres and the network raise
         found.append(Finding("schema", one_line(failed), "restore the migration's file"))
-    guarded = await connection_.fetchval(
-        "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
-        " where c.relnamespace = $1::regnamespace and c.relname in ('events', 'hearings', 'doors')"
-        " and not t.tgisinternal and t.tgenabled in ('A', 'O')",
-        f'"{schema}"',
-    )
     found.append(
-        Finding("append-only", "the trigger guards events, hearings and doors")
-        if guarded >= 3
+        Finding("append-only", f"a trigger guards {', '.join(APPEND_ONLY)}")
+        if seen.guarded >= len(APPEND_ONLY)
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
-    lacks = [
-        f"{right} on {table}"
-        for table, rights in NEEDED.items()
-        for right in rights
-        if not await connection_.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
-    ]
-    role = f"{schema}_writer"
     found.append(
-        Finding("grants", "this user may not " + ", ".join(lacks), f"grant {role} to this user")
-        if lacks
+        Finding("grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to this user")
+        if seen.lacking
         else Finding("grants", "this user may do what a service must")
     )
     return found
-
-
-NEEDED = {
-    "messages": ("select", "insert"),
-    "inbox": ("select", "insert"),
-    "door_messages": ("select", "insert"),
-    "streams": ("select", "insert", "update"),
-    "wake_ups": ("select", "insert", "update", "delete"),
-    "attempts": ("select", "insert", "update"),
-    "instances": ("select", "insert", "update", "delete"),
-}
-
-
-async def _clock(connection_: Any) -> list[Finding]:
-    before = datetime.now(UTC)
-    there = await connection_.fetchval("select clock_timestamp()")
-    return [skew("clock of Postgres", before, there, datetime.now(UTC))]
 
 
 def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:

@@ -16,6 +16,7 @@ from contracts.results import Result
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.envelope import Unreadable, read
+from hansard.identity import client_id
 from hansard.message import Message
 from infra.audit import projections
 from infra.audit.words import dollars, one_line, short
@@ -237,7 +238,7 @@ async def _redrive(settings: Settings, one_: projections.Letter) -> None:
     )
     stream = one_.stored.stream
     envelope = request(
-        f"redrive-{uuid.uuid4().hex[:12]}",
+        client_id("redrive", uuid.uuid4()),
         RedriveDeadLetter.kind,
         command.model_dump_json().encode(),
         workflow=stream.workflow,

@@ -19,6 +19,7 @@ from contracts.dead_letters import DeadLettered
 from contracts.gateway import TokensStreamed
 from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT, Envelope
+from hansard.identity import client_id
 from infra.audit.words import Minutes, Word, text_of
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -92,7 +93,7 @@ def asked(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", tenant:
             SubmitRequest.model_validate(body)
         except ValidationError as invalid:
             raise Problem(f"That is no request: {problems(invalid)}", code=2) from None
-    id_ = id_ or f"ask-{uuid.uuid4().hex[:12]}"
+    id_ = id_ or client_id("ask", uuid.uuid4())
     return Asked(id_, workflow or id_, tenant, body)
 
 
@@ -412,7 +413,7 @@ def cancel(
     data = CancelWorkflow(by=by, reason=reason).model_dump_json().encode()
     settings = base.running(kafka=True)
     try:
-        envelope = request(f"cancel-{uuid.uuid4().hex[:12]}", CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
+        envelope = request(client_id("cancel", uuid.uuid4()), CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
         base.run(say_once(settings, "control", envelope))
     except ValueError as bad:
         raise Problem(str(bad), code=2) from None

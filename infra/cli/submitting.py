@@ -13,12 +13,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hansard.envelope import TENANT
+from hansard.identity import line_id
 from infra.audit.words import Word
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Listener
 from infra.cli.requests import Answer, Asked, Json, Tenant, asked, is_end, print_result, until, word
-from shared.eventstore.model import NAMESPACE
 from shared.settings import Settings
 
 
@@ -43,7 +43,7 @@ def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[Asked]:
             owner = str(body.pop("tenant", "") or tenant)
             canonical = json.dumps([owner, workflow, body], sort_keys=True)
             seen[canonical] = seen.get(canonical, 0) + 1
-            id_ = id_ or (uuid.uuid4().hex if fresh else uuid.uuid5(NAMESPACE, f"{canonical}/{seen[canonical]}").hex)
+            id_ = id_ or (uuid.uuid4().hex if fresh else line_id(canonical, seen[canonical]))
             found.append(asked(body, id_=id_, workflow=workflow, tenant=owner))
         except (ValueError, Problem) as bad:
             wrong.append(f"line {number}: {bad}")

@@ -1,24 +1,14 @@
 """What the event store holds, and its errors. Pure data; the rules are in the design, section 6."""
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from hansard.service import Stream as Stream
+from hansard.identity import Stream as Stream
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 STALE = 5.0  # seconds by which a proposed time may lag behind the store's clock
-NAMESPACE = UUID("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11")
-
-
-def uuid5(causation_id: UUID, name: str) -> UUID:
-    """Returns the same as uuid.uuid5, in a third of the time."""
-    digest = bytearray(hashlib.sha1(causation_id.bytes + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +25,16 @@ class DoorMessage:
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class DoorCopy:
+    """A message from outside as Kafka has it. `reused_id`: its causation id where another body came first under its own."""
+
+    message: DoorMessage
+    kind: str
+    hash: bytes
+    reused_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +166,7 @@ class StoreUnavailable(Exception):
 
 class EpochChanged(Exception):
     """The cursor belongs to another epoch, since the store was restored. Read all again, from `cursor()`."""
+
+
+class NotEmpty(ValueError):
+    """A store is rebuilt into an empty schema, and this one holds messages already."""

@@ -20,6 +20,7 @@ waits for results, `hansard.outside` is for workers that are programs of their o
 """
 
 from hansard.decider import CannotProcess, Context, Decider, WakeUp
+from hansard.identity import Stream, mine
 from hansard.message import (
     Command,
     Confidence,
@@ -34,7 +35,7 @@ from hansard.message import (
     Value,
 )
 from hansard.policy import StoredPolicy, version_of
-from hansard.service import Perform, Performer, PerformerContext, Service, Stream, mine
+from hansard.service import Perform, Performer, PerformerContext, Service
 from hansard.tasks import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed, task_topics
 from hansard.topics import Topic
 from hansard.values import Passage

@@ -7,31 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from hansard.decider import Decider, State
+from hansard.identity import Stream, stream_name
 from hansard.message import Intent, Message, Outcome
 from hansard.policy import StoredPolicy, canonical_json, matches_version
 from hansard.topics import Topic
 
 S = TypeVar("S", contravariant=True)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
-
-
-class Stream(NamedTuple):
-    """One aggregate of one service: `("default", "wf-1", "specialists/draft.1")`."""
-
-    tenant: str
-    workflow: str
-    name: str
-
-    @property
-    def service(self) -> str:
-        return self.name.partition("/")[0]
-
-    def __str__(self) -> str:
-        return f"{self.tenant}/{self.workflow}/{self.name}"
 
 
 class Perform(Protocol[S, Attempt]):
@@ -104,7 +90,7 @@ class Service(Generic[State]):
         """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
         find = self.receives.get(type(message))
         part = find(message) if find else None
-        return None if part is None else f"{self.name}/{part}" if part else self.name
+        return None if part is None else stream_name(self.name, part)
 
     @cached_property
     def code(self) -> str:
@@ -115,13 +101,4 @@ class Service(Generic[State]):
         return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
-def mine(prefix: str, path: str) -> str | None:
-    """The stream that made this id, without the service's name; None where another service made it.
-
-    `mine("specialists", "specialists/draft.1/2") == "draft.1"`
-    """
-    service, _, rest = path.partition("/")
-    return None if service != prefix else rest.rpartition("/")[0]
-
-
-__all__ = ["Perform", "Performer", "PerformerContext", "Service", "Stream", "mine"]
+__all__ = ["Perform", "Performer", "PerformerContext", "Service"]

@@ -18,11 +18,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, group_name, topic_name
 from shared.kafka.groups import UnreadPartitions
+from shared.kafka.health import HealthCheck
 from shared.kafka.internals import leave_group_on_stop, stop_consumer, survive_any_record
 from shared.kafka.offsets import Committer, Offsets
 from shared.kafka.record import Record, record_from
@@ -33,8 +34,7 @@ log = logging.getLogger(__name__)
 SESSION = 10.0  # seconds without a heartbeat after which the group reassigns this process's partitions
 REBALANCE = 45.0  # seconds that the group waits for its members to join a rebalance
 PATIENCE = 20.0  # of these, seconds that a running `process` gets to end
-CHECK_EVERY = 1.0  # seconds between two checks whether the brokers answer
-SILENT = 3.0  # seconds without a fetch after which the brokers are asked
+EVICTIONS, WITHIN = 8, 20.0  # so many rebalances within so many seconds: another process has the same name
 
 Partition = tuple[str, int]
 
@@ -61,7 +61,6 @@ class Consumer:
         on_revoked: Callable[[set[Partition]], Awaitable[None]] = _nothing,
     ) -> None:
         survive_any_record()
-        self.healthy = False
         self.service, self.instance = service, instance
         self.client: AIOKafkaConsumer | None = None  # None while none is open
         self._topics = {topic_name(settings, topic): topic for topic in topics}  # by their names at the broker
@@ -74,9 +73,9 @@ class Consumer:
         self._idle, self._resumed, self._assigned = (asyncio.Event() for _ in range(3))
         self._idle.set()
         self._resumed.set()
+        self._health = HealthCheck(service, list(self._topics), self._offsets, self._unread, self._assigned, lambda: self.client)
         self._backoff = Backoff()
-        self._trouble = ""  # what was logged last
-        self._rebalances: deque[float] = deque(maxlen=8)  # when
+        self._rebalances: deque[float] = deque(maxlen=EVICTIONS)  # when
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = self._leaving = self._reopen = False
         self._options = _options(settings, service, instance)
@@ -85,7 +84,7 @@ class Consumer:
 
     async def start(self) -> None:
         """Returns at once; brokers that do not answer are waited for in the background."""
-        self._tasks = [asyncio.create_task(task()) for task in (self._run, self._committer.run, self._check_forever)]
+        self._tasks = [asyncio.create_task(task()) for task in (self._run, self._committer.run, self._health.run)]
 
     async def stop(self, *, leave: bool = False) -> None:
         """Waits for the running `process` and commits. `leave`: for good, so that other members take over at once."""
@@ -116,6 +115,11 @@ class Consumer:
 
     def resume(self) -> None:
         self._resumed.set()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the brokers answer."""
+        return self._health.healthy
 
     @property
     def owned(self) -> set[Partition]:
@@ -152,7 +156,7 @@ class Consumer:
                 await self.client.start()
                 await self._poll(self.client)
             except Exception as failed:  # KafkaError, OSError, ssl.SSLError, what a task of aiokafka's raised
-                self._mark_unhealthy(failed)
+                self._health.failed(failed)
             if self._offsets.assigned:
                 await self.on_partitions_revoked(set(self._offsets.assigned))
             await self._close()
@@ -168,7 +172,7 @@ class Consumer:
             try:
                 polled = await client.getmany(timeout_ms=1_000, max_records=self._max_records)
             except Exception as error:  # KafkaError, what a task of aiokafka's raised
-                self._mark_unhealthy(error)
+                self._health.failed(error)
                 if _is_fatal(error):
                     return
                 await asyncio.sleep(0.2)  # it concerns one topic, or this moment: the other topics go on
@@ -232,52 +236,11 @@ class Consumer:
     def _give_up_a_name_in_use(self) -> None:
         """Danger: two static members of one name evict each other for ever. So the one that notices joins without a name."""
         self._rebalances.append(time.monotonic())
-        if not self.instance or len(self._rebalances) < 8 or self._rebalances[-1] - self._rebalances[0] >= 20:
+        if not self.instance or len(self._rebalances) < EVICTIONS or self._rebalances[-1] - self._rebalances[0] >= WITHIN:
             return
         self._rebalances.clear()
         log.error("%s: another process is named %r too; this one goes on without a name", self.service, self.instance)
         self._options["group_instance_id"], self._reopen = None, True
-
-    # Health
-
-    async def _check_forever(self) -> None:
-        """Whether the brokers answer, every second."""
-        unassigned = 0.0
-        while True:
-            await asyncio.sleep(CHECK_EVERY)
-            unassigned = 0.0 if self._assigned.is_set() else unassigned + CHECK_EVERY
-            try:
-                if self._assigned.is_set() and self.client is not None:
-                    await self._check(self.client)
-                    self._mark_healthy()
-                elif unassigned > SESSION and self.healthy:
-                    raise TimeoutError("the group assigns no partitions")
-            except IllegalStateError:
-                continue  # a rebalance came in between
-            except (KafkaError, TimeoutError) as failed:
-                self._mark_unhealthy(failed)
-
-    async def _check(self, client: AIOKafkaConsumer) -> None:
-        """Raises KafkaError or TimeoutError where the brokers do not answer. A recent fetch is answer enough."""
-        assigned = self._offsets.assigned
-        for partition in assigned:
-            if self._offsets.is_idle(partition):
-                self._offsets.advance(partition, await asyncio.wait_for(client.position(partition), 3))
-        fetched = max((client.last_poll_timestamp(partition) or 0 for partition in assigned), default=0)
-        if time.time() * 1000 - fetched > SILENT * 1000:
-            await asyncio.wait_for(client.end_offsets([*assigned][:1]) if assigned else client.topics(), 3)
-        await self._unread.check(client, {name: len(client.partitions_for_topic(name) or ()) for name in self._topics})
-
-    def _mark_unhealthy(self, error: BaseException) -> None:
-        self.healthy = False
-        if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
-            log.warning("%s cannot consume from Kafka: %s", self.service, trouble)
-            self._trouble = trouble
-
-    def _mark_healthy(self) -> None:
-        if not self.healthy:
-            log.info("%s consumes from Kafka", self.service)
-        self.healthy, self._trouble = True, ""
 
 
 class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]

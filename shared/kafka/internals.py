@@ -35,7 +35,7 @@ def leave_group_on_stop(consumer: AIOKafkaConsumer) -> None:
     """`stop` will tell the group that this member leaves, also where it is a static member.
 
     Why: aiokafka sends no LeaveGroup for a static member, and its admin client cannot remove one.
-    Test: test_kafka_consumer.test_one_that_leaves_for_good_is_replaced_at_once.
+    Test: test_kafka_consumer.test_a_member_that_leaves_for_good_is_replaced_at_once.
     """
     if consumer._coordinator is not None:
         consumer._coordinator._group_instance_id = None

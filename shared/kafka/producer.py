@@ -10,13 +10,14 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from hansard.envelope import rfc3339
+from hansard.envelope import attribute_headers
+from hansard.identity import source_of
 from shared.backoff import Backoff
 from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka.connection import client_name, connection, topic_name
@@ -274,50 +275,18 @@ def _describe(messages: Sequence[StoredMessage]) -> str:
     return f"{len(messages)} from {messages[0].stream} {messages[0].version} {messages[0].kind}"
 
 
-_VERSION = ("ce_specversion", b"1.0")
-_JSON = ("content-type", b"application/json")
-
-
 def headers(stored: StoredMessage) -> list[tuple[str, bytes]]:
-    """As hansard.envelope.headers of the same message's Envelope, for a third of its time."""
     stream = stored.stream
-    found = [
-        _VERSION,
-        ("ce_id", str(stored.id).encode()),
-        _source(stream.service),
-        _type(stored.kind),
-        _JSON,
-        ("ce_correlationid", stream.workflow.encode()),
-        _tenant(stream.tenant),
-        ("ce_subject", stream.name.encode()),
-    ]
-    if stored.at is not None:
-        found.append(_time(stored.at))
-    found.append(("ce_causationid", str(stored.causation_id).encode()))
-    if stored.traceparent:
-        found.append(("ce_traceparent", stored.traceparent.encode()))
-    if stored.version:
-        found.append(("ce_sequence", b"%010d" % stored.version))
-    if stored.hash:
-        found.append(("ce_datahash", stored.hash.hex().encode()))
-    return found
-
-
-@lru_cache(1024)
-def _source(service: str) -> tuple[str, bytes]:
-    return "ce_source", f"/hansard/{service}".encode()
-
-
-@lru_cache(1024)
-def _type(kind: str) -> tuple[str, bytes]:
-    return "ce_type", kind.encode()
-
-
-@lru_cache(1024)
-def _tenant(tenant: str) -> tuple[str, bytes]:
-    return "ce_tenant", tenant.encode()
-
-
-@lru_cache(1024)
-def _time(at: Any) -> tuple[str, bytes]:
-    return "ce_time", rfc3339(at).encode()
+    return attribute_headers(
+        id=str(stored.id),
+        source=source_of(stream.service),
+        type=stored.kind,
+        correlation_id=stream.workflow,
+        tenant=stream.tenant,
+        subject=stream.name,
+        time=stored.at,
+        causation_id=str(stored.causation_id),
+        traceparent=stored.traceparent,
+        sequence=stored.version,
+        datahash=stored.hash.hex(),
+    )

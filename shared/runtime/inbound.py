@@ -14,8 +14,18 @@ from contracts.control import RedriveDeadLetter
 from hansard.codec import Invalid, decode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
+from hansard.identity import (
+    door_causation_id,
+    internal_causation_id,
+    outcome_name,
+    place_of,
+    reused_causation_id,
+    source_of,
+    unreadable_causation_id,
+    wake_up_name,
+)
 from hansard.message import DeadReason, Message, Outcome
-from shared.eventstore.model import NAMESPACE, DoorMessage, Stream, uuid5
+from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
 from shared.service import Service
@@ -134,8 +144,8 @@ class InboundParser:
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        stream, causation_id = Stream(TENANT, place, self.service.name), uuid5(NAMESPACE, place)
+        place = place_of(record.topic, record.partition, record.offset)
+        stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
@@ -192,36 +202,23 @@ class Intake:
 
 def wake_up(stream: Stream, processed: int) -> Inbound:
     """The wake-up of a stream that has so many inbox entries."""
-    return internal_message(stream, WakeUp(), _wake_up_name(processed))
-
-
-def wake_up_id(stream: Stream, processed: int) -> UUID:
-    """The causation id of that wake-up."""
-    return _internal_id(stream, _wake_up_name(processed))
-
-
-def _wake_up_name(processed: int) -> str:
-    return f"wake-up/{processed + 1}"
+    return internal_message(stream, WakeUp(), wake_up_name(processed))
 
 
 def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
     """What an attempt returned."""
-    return internal_message(stream, outcome, f"attempt/{outcome.attempt}")
+    return internal_message(stream, outcome, outcome_name(outcome.attempt))
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
     """A message to a stream from within its service. Of several under one name only the first is processed."""
-    causation_id, digest = _internal_id(stream, name), hashlib.sha256(name.encode()).digest()
-    return Inbound(stream, causation_id, fact.kind, digest, f"/hansard/{stream.service}", str(causation_id), message=fact)
-
-
-def _internal_id(stream: Stream, name: str) -> UUID:
-    return uuid5(NAMESPACE, f"{stream}/{name}")
+    causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
+    return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
     """The same id with another body: a dead letter under an id of its own."""
-    causation_id = uuid5(inbound.causation_id, inbound.hash.hex())
+    causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
@@ -240,7 +237,7 @@ def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
 
 def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
     if topic.door:
-        return uuid5(NAMESPACE, f"{envelope.tenant}/{topic.name}/{envelope.source}/{envelope.id}")
+        return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
     try:
         return UUID(envelope.id)
     except ValueError:

@@ -13,9 +13,10 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
+from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import Intent, Message
-from shared.eventstore.model import LONG_AGO, NAMESPACE, History, InboxEntry, StoredMessage, Stream, StreamAppend, uuid5
-from shared.runtime.inbound import DeadCause, Inbound, wake_up_id, with_reused_id
+from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
 from shared.service import Service
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
@@ -169,7 +170,7 @@ class Processor(Generic[State]):
     @staticmethod
     def _next_wake_up_id(pending: PendingAppend[State]) -> UUID:
         """A wake-up is made for a number of inbox entries: where another message came first, it is stale."""
-        return wake_up_id(pending.stream, pending.processed + len(pending.entries))
+        return wake_up_causation_id(pending.stream, pending.processed + len(pending.entries))
 
     @property
     def has_wake_ups(self) -> bool:
@@ -193,7 +194,7 @@ class Processor(Generic[State]):
             try:
                 context = inbound.context(pending.at, may_perform)
                 messages = list(self.service.decider.decide(pending.state, inbound.message, context))
-                answers = list(self._stored(pending, inbound, messages, traceparent, f"{pending.stream}"))
+                answers = list(self._stored(pending, inbound, messages, traceparent))
                 state = self.service.decider.fold(messages, pending.state)
                 self._check_wake_up(inbound.message, messages, state, pending.at)
                 return answers, state
@@ -204,7 +205,7 @@ class Processor(Generic[State]):
             except Exception as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = DeadCause("poison", f"{type(poison).__name__}: {poison}"[:2000])
         letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "there is no message to process"))
-        answers = list(self._stored(pending, inbound, [letter], traceparent, f"{pending.stream}/dead/{attempt}"))
+        answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
         return answers, self.service.decider.fold([letter], pending.state)
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
@@ -219,7 +220,12 @@ class Processor(Generic[State]):
             raise ValueError(f"at {at.isoformat()} wake_at gives {next_wake_up.isoformat()}, which is no later")
 
     def _stored(
-        self, pending: PendingAppend[State], inbound: Inbound, messages: Iterable[Message], traceparent: str, path: str
+        self,
+        pending: PendingAppend[State],
+        inbound: Inbound,
+        messages: Iterable[Message],
+        traceparent: str,
+        dead_attempt: int = 0,
     ) -> Iterator[tuple[Message, StoredMessage]]:
         causation_id = inbound.causation_id
         version = pending.version + len(pending.messages)
@@ -232,7 +238,7 @@ class Processor(Generic[State]):
                 StoredMessage(
                     stream=pending.stream,
                     version=version + n,
-                    id=identity(message, pending.stream, causation_id, path, n),
+                    id=stored_message_id(message, pending.stream, causation_id, n, dead_attempt),
                     kind=message.kind,
                     topic=self.topics.for_message(self.service.name, message),
                     causation_id=causation_id,
@@ -252,15 +258,6 @@ def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
     """Whether this message is dead on the service's default stream: it could not be parsed, so its own stream was unknown."""
     entry = default_stream.entries.get(inbound.causation_id) if default_stream else None
     return entry is not None and entry.dead and entry.hash == inbound.hash
-
-
-def identity(message: Message, stream: Stream, causation_id: UUID, path: str, n: int) -> UUID:
-    """The id of a stored message: from its causation id; of a kind that exists once, from the stream or the workflow."""
-    if not message.once:
-        return uuid5(causation_id, f"{path}/{n}")
-    if message.once == "workflow":
-        return uuid5(NAMESPACE, f"{stream.tenant}/{stream.workflow}/once")
-    return uuid5(NAMESPACE, f"{stream}/once")
 
 
 def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered:

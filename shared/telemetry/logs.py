@@ -2,21 +2,21 @@
 
 import logging
 import sys
-from typing import Any
 
 import structlog
+from structlog.typing import FilteringBoundLogger, Processor
 
-log: Any = structlog.get_logger("hansard")
+log: FilteringBoundLogger = structlog.get_logger("hansard")
 
 
 def configure(level: str, form: str) -> None:
     """`form`: `console` for people, `json` for machines."""
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: Any = (
+    last: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
         else structlog.dev.ConsoleRenderer(

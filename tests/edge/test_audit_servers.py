@@ -136,12 +136,12 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
         records = [received.record async for received in listener.to_the_end()]
     assert extent == len(records) == 21
     made = await rebuilt_into(empty, postgres_dsn, records[:3], records[3:])
-    assert (made.records, made.repeats, made.events, made.doors, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
+    assert (made.records, made.repeats, made.messages, made.door_messages, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
     doors = [await one_.door_messages("default", "w0") for one_ in (store, rebuilt)]
     await rebuilt.close()
-    assert (compared.unlike, compared.streams, compared.events) == ([], 3, 7)
+    assert (compared.unlike, compared.streams, compared.messages) == ([], 3, 7)
     assert doors[0].keys() == doors[1].keys()
     with pytest.raises(ValueError, match="empty"):
         await rebuilt_into(empty, postgres_dsn, records)
@@ -153,7 +153,7 @@ async def test_what_kafka_has_gives_back_every_stream_in_order_once(
     await record(store, *REQUESTS)
     events = [published(one_) for one_ in await said_in(store)]
     made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
-    assert (made.events, made.repeats, made.gaps) == (7, 7, [])
+    assert (made.messages, made.repeats, made.gaps) == (7, 7, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.load_workflow("default", "w0")
     await rebuilt.close()
@@ -197,7 +197,7 @@ async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn
         received[0].causation_id: 0,
         with_reused_id(received[1]).causation_id: 1,
     }
-    assert (made.doors, made.repeats) == (2, 1)
+    assert (made.door_messages, made.repeats) == (2, 1)
 
 
 async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgres_dsn: str, empty: str) -> None:
@@ -210,7 +210,7 @@ async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgr
 async def test_a_rebuilding_says_what_is_not_ours_and_goes_on(postgres_dsn: str, empty: str) -> None:
     forged = request("a")._replace(topic="router.events")
     made = await rebuilt_into(empty, postgres_dsn, [forged._replace(offset=n) for n in range(30)], [request("a")])
-    assert (made.records, made.strange, len(made.strangers), made.doors) == (31, 30, 20, 1)
+    assert (made.records, made.rejected, len(made.rejections), made.door_messages) == (31, 30, 20, 1)
 
 
 async def test_a_listener_hears_what_is_published_once_it_listens_and_not_what_was_before(settings: Settings) -> None:

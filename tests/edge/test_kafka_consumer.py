@@ -21,9 +21,9 @@ async def test_only_what_is_done_is_committed_each_partition_its_own(kafka: str)
     await make(settings, T)
     await put(settings, T, FIVE, 0)
     await put(settings, T, FIVE, 1)
-    async with RecordingConsumer(settings, [T], mark_done=False) as one:
-        await until(lambda: len(one.processed) == 10)
-        one.consumer.done({(T, 0): 3})
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 10)
+        member.consumer.done({(T, 0): 3})
     assert await committed(settings, "router", T) == {0: 3, 1: None}
 
     async with RecordingConsumer(settings, [T]) as again:
@@ -37,8 +37,8 @@ async def test_offsets_are_committed_in_the_background(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with RecordingConsumer(settings, [T]) as one:
-        await until(lambda: len(one.processed) == 5)
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 5)
 
         found: dict[int, int | None] = {}
 
@@ -53,12 +53,12 @@ async def test_an_offset_that_was_not_read_here_is_not_committed(kafka: str) -> 
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with RecordingConsumer(settings, [T], mark_done=False) as one:
-        await until(lambda: len(one.processed) == 5)
-        one.consumer.done({(T, 0): 6})
-        one.consumer.done({(T, 1): 1})
-        one.consumer.done({(T, 0): 2})
-        one.consumer.done({(T, 0): 1})  # never backwards
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 5)
+        member.consumer.done({(T, 0): 6})
+        member.consumer.done({(T, 1): 1})
+        member.consumer.done({(T, 0): 2})
+        member.consumer.done({(T, 0): 1})  # never backwards
     assert await committed(settings, "router", T) == {0: 2}
 
 
@@ -72,11 +72,11 @@ async def test_a_batch_that_could_not_be_processed_is_read_again(kafka: str) -> 
         if next(fails, False):
             raise RuntimeError("no")
 
-    one = RecordingConsumer(settings, [T])
-    one.before = fail
-    async with one:
-        await until(lambda: len(one.processed) >= 5)
-        assert one.values == FIVE
+    member = RecordingConsumer(settings, [T])
+    member.before = fail
+    async with member:
+        await until(lambda: len(member.processed) >= 5)
+        assert member.values == FIVE
     assert await committed(settings, "router", T) == {0: 5}
 
 
@@ -84,10 +84,10 @@ async def test_a_batch_is_not_larger_than_the_setting(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1, batch=2)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with RecordingConsumer(settings, [T]) as one:
-        await until(lambda: len(one.processed) == 5)
-    assert one.values == FIVE
-    assert max(one.batches) <= 2
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 5)
+    assert member.values == FIVE
+    assert max(member.batches) <= 2
 
 
 async def test_a_header_that_is_not_utf8_blocks_nobody(kafka: str) -> None:
@@ -97,10 +97,10 @@ async def test_a_header_that_is_not_utf8_blocks_nobody(kafka: str) -> None:
     await put_raw(settings, "requests", b"\xff\xfe\x00bad", b"odd")
     await put(settings, "requests", [b"after"])
     await put(settings, T, FIVE, 1)
-    async with RecordingConsumer(settings, ["requests", T]) as one:
-        await until(lambda: len(one.processed) == 8)
-        assert [record.value for record in one.processed if record.topic == "requests"] == [b"before", b"odd", b"after"]
-        odd = next(record for record in one.processed if record.value == b"odd")
+    async with RecordingConsumer(settings, ["requests", T]) as member:
+        await until(lambda: len(member.processed) == 8)
+        assert [record.value for record in member.processed if record.topic == "requests"] == [b"before", b"odd", b"after"]
+        odd = next(record for record in member.processed if record.value == b"odd")
         assert odd.headers == ((b"\xff\xfe\x00bad", b"x"),)
         assert odd.key == b"wf"
         assert not odd.fault
@@ -115,10 +115,10 @@ async def test_tombstones_and_records_without_a_key_are_received(kafka: str) -> 
         await producer.send_and_wait(name, None, key=b"k")
         await producer.send_and_wait(name, b"v")
         await producer.send_and_wait(name, b"h", headers=[("empty", b""), ("none", None)])
-    async with RecordingConsumer(settings, ["requests"]) as one:
-        await until(lambda: len(one.processed) == 3)
-        assert [(record.key, record.value) for record in one.processed] == [(b"k", None), (None, b"v"), (None, b"h")]
-        assert one.processed[2].headers == (("empty", b""), ("none", None))
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 3)
+        assert [(record.key, record.value) for record in member.processed] == [(b"k", None), (None, b"v"), (None, b"h")]
+        assert member.processed[2].headers == (("empty", b""), ("none", None))
 
 
 async def test_what_senders_compress_is_received(kafka: str) -> None:
@@ -127,9 +127,9 @@ async def test_what_senders_compress_is_received(kafka: str) -> None:
     async with sender(settings, compression_type="gzip") as producer:
         for value in FIVE:
             await producer.send(topic_name(settings, "requests"), value * 1000)
-    async with RecordingConsumer(settings, ["requests"]) as one:
-        await until(lambda: len(one.processed) == 5)
-        assert one.values == [value * 1000 for value in FIVE]
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 5)
+        assert member.values == [value * 1000 for value in FIVE]
 
 
 async def test_a_door_refuses_what_would_inflate_in_our_memory(kafka: str) -> None:
@@ -147,9 +147,9 @@ async def test_a_message_of_the_greatest_size_is_received(kafka: str) -> None:
     async with sender(settings, max_request_size=2 << 20) as producer:
         for _ in range(3):
             await producer.send_and_wait(topic_name(settings, T), large)
-    async with RecordingConsumer(settings, [T]) as one:
-        await until(lambda: len(one.processed) == 3)
-        assert one.values == [large] * 3
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 3)
+        assert member.values == [large] * 3
 
 
 async def test_messages_of_an_aborted_transaction_are_not_received(kafka: str) -> None:
@@ -164,40 +164,42 @@ async def test_messages_of_an_aborted_transaction_are_not_received(kafka: str) -
         await producer.abort_transaction()
         async with producer.transaction():
             await producer.send(name, b"kept too", partition=0)
-    async with RecordingConsumer(settings, ["requests"]) as one:
-        await until(lambda: len(one.processed) == 2)
-        assert one.values == [b"kept", b"kept too"]
-        await until(lambda: one.consumer.lag() == {("requests", 0): 0})  # the markers of transactions are no messages
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 2)
+        assert member.values == [b"kept", b"kept too"]
+        await until(lambda: member.consumer.lag() == {("requests", 0): 0})  # the markers of transactions are no messages
 
 
 async def test_lag_counts_what_is_not_done(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with RecordingConsumer(settings, [T], mark_done=False) as one:
-        await until(lambda: len(one.processed) == 5)
-        one.consumer.done({(T, 0): 2})
-        assert one.consumer.lag() == {(T, 0): 3}
-        assert await one.consumer.ends() == {(T, 0): 5}
-        one.consumer.done({(T, 0): 5})
-        assert one.consumer.lag() == {(T, 0): 0}
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 5)
+        member.consumer.done({(T, 0): 2})
+        assert member.consumer.lag() == {(T, 0): 3}
+        assert await member.consumer.ends() == {(T, 0): 5}
+        member.consumer.done({(T, 0): 5})
+        assert member.consumer.lag() == {(T, 0): 0}
 
 
 async def test_a_paused_consumer_receives_nothing_and_stays_in_its_group(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
-    async with RecordingConsumer(settings, [T]) as one:
-        one.consumer.pause()
+    async with RecordingConsumer(settings, [T]) as member:
+        member.consumer.pause()
         await put(settings, T, FIVE)
-        async with RecordingConsumer(settings, [T], instance="2") as other:  # joins: the paused one takes part in the rebalance
-            await until(lambda: len(one.assigned) == 2)
-            owner, while_paused = (one if one.consumer.owned else other), len(one.processed)
-            one.consumer.resume()
+        async with RecordingConsumer(
+            settings, [T], instance="2"
+        ) as other:  # joins: the paused member takes part in the rebalance
+            await until(lambda: len(member.assigned) == 2)
+            owner, while_paused = (member if member.consumer.owned else other), len(member.processed)
+            member.consumer.resume()
             await until(lambda: owner.values == FIVE)
         assert while_paused == 0
 
 
-async def test_two_instances_share_the_partitions_the_same_of_every_topic(kafka: str) -> None:
+async def test_two_members_share_the_partitions_with_the_same_numbers_of_every_topic(kafka: str) -> None:
     settings = settings_for(kafka, partitions=3)
     await make(settings, T, "control")
     both = {T, "control"}
@@ -271,8 +273,8 @@ async def test_two_static_members_of_one_name_do_not_evict_each_other_for_ever(k
 async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
-    async with RecordingConsumer(settings, [T]) as one:
-        await until(lambda: one.consumer.healthy)
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: member.consumer.healthy)
     async with RecordingConsumer(settings, [T]) as again:  # static, within its session: it leads its group and is not told so
         await until(lambda: again.consumer.healthy)
         more = settings.model_copy(update={"partitions": 2})
@@ -284,7 +286,7 @@ async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka:
         await until(lambda: again.values == FIVE)
 
 
-async def test_one_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:
+async def test_a_member_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:
     settings = settings_for(kafka, partitions=2)
     await make(settings, T)
     async with RecordingConsumer(settings, [T]) as one:
@@ -310,14 +312,14 @@ async def test_a_broker_that_goes_down_and_comes_back_is_waited_for(breakable: t
     servers, address = breakable
     settings = settings_for(address, partitions=1)
     await make(settings, T)
-    async with RecordingConsumer(settings, [T]) as one:
+    async with RecordingConsumer(settings, [T]) as member:
         await put(settings, T, [b"before"])
-        await until(lambda: one.values == [b"before"] and one.consumer.healthy)
+        await until(lambda: member.values == [b"before"] and member.consumer.healthy)
         await asyncio.to_thread(servers.stop_broker, 1)
-        await until(lambda: not one.consumer.healthy, 30)
+        await until(lambda: not member.consumer.healthy, 30)
         await asyncio.to_thread(servers.start_broker, 1)
         await put(settings, T, [b"after"])
-        await until(lambda: b"after" in one.values and one.consumer.healthy, 30)
+        await until(lambda: b"after" in member.values and member.consumer.healthy, 30)
     assert await committed(settings, "router", T) == {0: 2}
 
 
@@ -327,25 +329,25 @@ async def test_a_broker_that_is_down_at_the_start_is_waited_for(breakable: tuple
     await make(settings, T)
     await put(settings, T, FIVE)
     await asyncio.to_thread(servers.stop_broker, 1)
-    one = RecordingConsumer(settings, [T])
+    member = RecordingConsumer(settings, [T])
     try:
-        await asyncio.wait_for(one.consumer.start(), 1)
-        assert not one.consumer.healthy
+        await asyncio.wait_for(member.consumer.start(), 1)
+        assert not member.consumer.healthy
     finally:
         await asyncio.to_thread(servers.start_broker, 1)
-    await until(lambda: one.values == FIVE and one.consumer.healthy, 30)
-    await one.consumer.stop()
+    await until(lambda: member.values == FIVE and member.consumer.healthy, 30)
+    await member.consumer.stop()
 
 
 async def test_a_consumer_stops_although_the_broker_does_not_answer(breakable: tuple[Servers, str]) -> None:
     servers, address = breakable
     settings = settings_for(address, partitions=1)
     await make(settings, T)
-    one = RecordingConsumer(settings, [T])
-    await one.consumer.start()
-    await asyncio.wait_for(one.consumer.wait_until_assigned(), 60)
+    member = RecordingConsumer(settings, [T])
+    await member.consumer.start()
+    await asyncio.wait_for(member.consumer.wait_until_assigned(), 60)
     await asyncio.to_thread(servers.stop_broker, 1)
     try:
-        await asyncio.wait_for(one.consumer.stop(), 30)
+        await asyncio.wait_for(member.consumer.stop(), 30)
     finally:
         await asyncio.to_thread(servers.start_broker, 1)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
@@ -23,6 +23,8 @@ from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka import producer as room
 from shared.kafka.connection import connection, topic_name
 from shared.kafka.producer import Producer, headers
+from shared.kafka.reader import reading
+from shared.kafka.record import Record
 from shared.settings import Settings
 from tests.edge.kafka_kit import make, settings_for, until
 
@@ -106,29 +108,25 @@ async def outbox_of(settings: Settings) -> AsyncIterator[Outbox]:
         await outbox.producer.stop(5)
 
 
-async def published(settings: Settings, *topics: str) -> list[ConsumerRecord]:
+async def published(settings: Settings, *topics: str) -> list[Record]:
     """Everything in these topics, by partition in order."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic_name(settings, topic), n) for topic in topics for n in range(settings.partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found: list[ConsumerRecord] = []
-        while sum(ends.values()) > len(found):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += records
-        return found
-    finally:
-        await consumer.stop()
+    async with reading(settings, topics, "beginning") as reader:
+        return [record async for record in reader.to_the_end()]
 
 
-def first_versions(records: list[ConsumerRecord]) -> dict[tuple[str, str], list[int]]:
+def identity(record: Record) -> tuple[str, int]:
+    """Workflow and stream version."""
+    headers: dict[str | bytes, bytes | None] = dict(record.headers)
+    assert record.key is not None
+    return record.key.decode(), int(headers["ce_sequence"] or b"")
+
+
+def first_versions(records: list[Record]) -> dict[tuple[str, str], list[int]]:
     """By workflow and topic, the versions in the order in which each was first published."""
     found: dict[tuple[str, str], list[int]] = {}
     for record in records:
-        versions = found.setdefault((record.key.decode(), record.topic), [])
-        version = int(dict(record.headers)["ce_sequence"])
+        workflow, version = identity(record)
+        versions = found.setdefault((workflow, record.topic), [])
         if version not in versions:
             versions.append(version)
     return found
@@ -150,10 +148,10 @@ async def test_what_is_stored_is_published_verbatim_with_its_workflow_as_the_key
         await until(lambda: not outbox.left)
         assert outbox.producer.in_flight == 0
     found = await published(settings, A, B)
-    records = {(record.key.decode(), int(dict(record.headers)["ce_sequence"])): record for record in found}
+    records = {identity(record): record for record in found}
     for one in events:
         record = records[one.stream.workflow, one.version]
-        assert record.topic == topic_name(settings, one.topic)
+        assert record.topic == one.topic
         assert record.value == one.data
         assert list(record.headers) == envelope.headers(as_envelope(one))
         assert record.partition == DefaultPartitioner()(one.stream.workflow.encode(), [0, 1, 2], [0, 1, 2])
@@ -177,7 +175,7 @@ async def test_after_a_failed_send_nothing_later_of_its_stream_goes_out_first(
     settings = settings_for(kafka, partitions=2)
     await make(settings, A, B)
     await limit(settings, A, 50_000)
-    stuck = "wf-0", topic_name(settings, A)
+    stuck = "wf-0", A
     async with outbox_of(settings) as outbox:
         for version in range(1, 30):
             events = [stored(f"wf-{n}", version, (A, B)[n % 2]) for n in range(6)]
@@ -208,7 +206,7 @@ async def test_a_producer_that_lost_its_sequence_is_replaced(kafka: str) -> None
         await until(lambda: not outbox.left)
         assert outbox.failures > failures
         assert outbox.producer._client is not client
-    assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): list(range(1, 30))}
+    assert first_versions(await published(settings, A)) == {("wf", A): list(range(1, 30))}
 
 
 async def test_what_waited_during_a_failure_does_not_go_out_before_what_was_lost_in_it(kafka: str) -> None:
@@ -225,7 +223,7 @@ async def test_what_waited_during_a_failure_does_not_go_out_before_what_was_lost
         await late
         await outbox.append(stored("wf", 1))
         await until(lambda: not outbox.left)
-    assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): [1]}
+    assert first_versions(await published(settings, A)) == {("wf", A): [1]}
 
 
 async def test_it_waits_when_too_much_is_in_flight(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +237,7 @@ async def test_it_waits_when_too_much_is_in_flight(kafka: str, monkeypatch: pyte
             most = max(most, outbox.producer.in_flight)
         await until(lambda: outbox.producer.in_flight == 0)
     assert most <= 12
-    assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): list(range(1, 301))}
+    assert first_versions(await published(settings, A)) == {("wf", A): list(range(1, 301))}
 
 
 async def test_a_topic_that_is_missing_is_a_failure_until_it_is_there(kafka: str) -> None:
@@ -323,7 +321,7 @@ async def test_a_broker_that_is_down_at_the_start_is_waited_for_and_then_the_out
     await until(lambda: not outbox.left)
     keeping.cancel()
     await outbox.producer.stop(5)
-    assert first_versions(await published(settings, A)) == {("wf", topic_name(settings, A)): [1, 2]}
+    assert first_versions(await published(settings, A)) == {("wf", A): [1, 2]}
 
 
 async def test_it_stops_in_time_although_the_broker_does_not_answer(breakable: tuple[Servers, str]) -> None:
@@ -359,6 +357,6 @@ async def test_partitions_that_are_added_are_all_used_and_every_stream_keeps_its
         await until(lambda: outbox.producer.healthy and not outbox.left)
         await outbox.append(*[stored(f"wf-{n}", version + 1) for n in range(20)])
         await until(lambda: not outbox.left)
-    records = sorted(await published(settings.model_copy(update={"partitions": 3}), A), key=lambda record: record.timestamp)
+    records = sorted(await published(settings, A), key=lambda record: record.timestamp)
     assert {record.partition for record in records} == {0, 1, 2}
     assert {tuple(versions) for versions in first_versions(records).values()} == {tuple(range(1, version + 2))}

@@ -15,6 +15,8 @@ from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stre
 T = TypeVar("T")
 Array = list[Any]
 
+_RESERVED = {"offset"}  # words of SQL that are names of ours
+
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
@@ -23,6 +25,10 @@ class Column(Generic[T]):
     name: str
     type: str
     value: Callable[[T], Any] | None = None
+
+    @property
+    def quoted(self) -> str:
+        return f'"{self.name}"' if self.name in _RESERVED else self.name
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,13 @@ class Columns(Generic[T]):
         """Those whose values come from the object."""
         return Columns(tuple(column for column in self.all if column.value is not None))
 
+    @property
+    def sent_names(self) -> list[str]:
+        return [column.name for column in self.all if column.value is not None]
+
     def names(self, alias: str = "") -> str:
         """`a, b`, or with an alias `x.a, x.b`."""
-        return ", ".join(f"{alias}.{column.name}" if alias else column.name for column in self.all)
+        return ", ".join(f"{alias}.{column.quoted}" if alias else column.quoted for column in self.all)
 
     def types(self) -> list[str]:
         return [column.type for column in self.all]
@@ -133,7 +143,7 @@ DOOR: Columns[DoorMessage] = Columns(
         _of("causation_id", "uuid"),
         _of("topic", "text"),
         _of("partition", "int"),
-        _of('"offset"', "bigint", "offset"),
+        _of("offset", "bigint"),
         _of("broker_at", "timestamptz", "at"),
         _of("key", "bytea"),
         Column("headers", "json", lambda door: to_headers(door.headers)),
@@ -230,7 +240,7 @@ class Packed:
 
     def select(self, n: int, columns: Columns[Any], alias: str) -> str:
         """What to select for the rows of the list `n`."""
-        at = {place: f"{alias}.{column.name}" for place, column in zip(self.places[n], columns.all, strict=True)}
+        at = {place: f"{alias}.{column.quoted}" for place, column in zip(self.places[n], columns.all, strict=True)}
         return ", ".join(at.get(place, f"null::{type_}") for place, type_ in enumerate(self.types))
 
 

@@ -1,4 +1,4 @@
-"""The SQL statements, one a file in `sql/`; what they have in common with the code is put in here.
+"""The SQL statements, one a file in `sql/`; what they share with the code, such as lists of columns, is put in here.
 
 `:schema` is the schema; `:message(m)` are the columns of a message under the alias m; the other names are in `_parts`.
 """
@@ -41,9 +41,12 @@ def statements(schema: str) -> Mapping[str, str]:
 
 @cache
 def _files() -> dict[str, str]:
-    """The text of each file, by its name; without comments, but for the marks of blocks."""
+    """The text of each file, by its name (`append`, `rebuild/inbox`); without comments, but for the marks of blocks."""
     folder = Path(__file__).parent / "sql"
-    return {file.stem: _without_comments(file.read_text("utf-8")) for file in folder.glob("*.sql")}
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): _without_comments(file.read_text("utf-8"))
+        for file in folder.rglob("*.sql")
+    }
 
 
 def _without_comments(sql: str) -> str:
