@@ -317,7 +317,7 @@ class House:
                 consumer = AIOKafkaConsumer(*names, bootstrap_servers=self.settings.kafka, **options)
         try:
             async for record in consumer:
-                headers = {name: value.decode() for name, value in record.headers}
+                headers = {name: value.decode(errors="replace") for name, value in record.headers}
                 self.processed.append(
                     StoredMessage(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value)
                 )

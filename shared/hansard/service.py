@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -53,7 +54,7 @@ class Performer(Generic[State, Attempt]):
     the attempts. `limit`: attempts at once in a process; a slow one delays no other."""
 
     intent: type[Attempt]
-    open: Callable[[Any], Any]  # PerformerContext -> AbstractAsyncContextManager[Perform]
+    open: Callable[[Any], AbstractAsyncContextManager[Perform[State, Attempt]]]  # given a PerformerContext
     limit: int = 64
 
 
@@ -75,7 +76,7 @@ class Service(Generic[State]):
     name: str
     decider: Decider[State]
     receives: Mapping[type[Message], Callable[[Any], str | None]]
-    performer: Performer[State, Any] | None = None
+    performer: Performer[Any, Any] | None = None
     stored_policy: StoredPolicy[State] | None = None
     prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # given the event store, of which nothing is public
     observe: Callable[[Sequence[Message]], None] | None = None

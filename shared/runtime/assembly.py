@@ -143,7 +143,7 @@ class ServiceRunner:
         if performer is None:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
-        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral)
+        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store)
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process)
 

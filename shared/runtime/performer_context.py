@@ -10,7 +10,7 @@ from contracts.catalog import Topics
 from hansard.codec import encode
 from hansard.message import Message, Outcome
 from shared.eventstore.model import StoredMessage, Stream
-from shared.eventstore.ports import PerformerStore
+from shared.eventstore.ports import AnswerIndex, StreamStore
 from shared.runtime.inbound import internal_message
 from shared.runtime.loop import Loop
 
@@ -24,9 +24,10 @@ class EphemeralPublisher(Protocol):
 @dataclass(frozen=True)
 class RuntimePerformerContext:
     loop: Loop
-    store: PerformerStore
+    store: StreamStore
     topics: Topics
     publisher: EphemeralPublisher
+    answers: AnswerIndex
 
     def now(self) -> datetime:
         return self.store.now()
@@ -39,12 +40,6 @@ class RuntimePerformerContext:
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         histories = await self.store.load(streams)
         return [self.loop.processor.fold(histories[stream]).state for stream in streams]
-
-    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
-        await self.store.index_answers(answers, keep)
-
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        return await self.store.find_answer(tenant, key, kind, unless)
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)
