@@ -113,6 +113,10 @@ def test_the_key_of_a_model_call_changes_with_a_repair_only() -> None:
     assert identity.idempotency_key("acme", "order-77", "specialists/draft.1/1", 1) != key
 
 
+def test_a_task_that_is_delivered_twice_is_answered_under_one_id() -> None:
+    assert str(identity.answer_id(CAUSATION)) == "fc411385-5ed8-50be-af77-64e3a9e04af9"
+
+
 def test_an_id_that_a_client_makes_says_what_it_is_for() -> None:
     assert identity.client_id("ask", CAUSATION) == "ask-5f0c3a529d34"
 
