@@ -49,6 +49,13 @@ def test_a_call_names_the_stream_that_asks() -> None:
     assert identity.mine("specialists", "specialists") == ""
 
 
+def test_a_task_names_its_step_and_attempt() -> None:
+    assert identity.task_name("draft", 2) == "draft.2"
+    assert identity.step_and_attempt("draft.2") == ("draft", 2)
+    assert identity.step_and_attempt("a.b.12") == ("a.b", 12)
+    assert [identity.step_and_attempt(name)[1] for name in ("draft", "draft.", "draft.x", "draft.12345", "draft.²")] == [0] * 5
+
+
 def test_the_source_of_a_message_is_its_service() -> None:
     assert identity.source_of("router") == "/hansard/router"
 
