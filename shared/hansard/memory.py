@@ -11,13 +11,12 @@ from uuid import UUID
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
 from hansard.identity import (
-    NAMESPACE,
     Stream,
+    door_causation_id,
     internal_causation_id,
     outcome_name,
     source_of,
     stored_message_id,
-    uuid5,
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
@@ -74,7 +73,7 @@ class InMemory:
 
         The same `id` is the same message: it changes nothing. Without one it is a new message.
         """
-        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else uuid5(NAMESPACE, id)
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, "", "/test", id)
         return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
