@@ -86,7 +86,7 @@ class InMemory:
             wake_up = _Inbound(stream, wake_up_causation_id(stream, self._streams[stream].entries), WakeUp(), "")
             stored += self._run([wake_up])
             if (again := self.wake_at(stream)) is not None and again <= self.now:
-                raise AssertionError(f"{stream}, woken up at {self.now}, wants to be woken at {again}, which is no later")
+                raise AssertionError(f"{stream}, at its wake-up at {self.now}, asks for a wake-up at {again}, which is no later")
         self.now = max(self.now, until)
         return tuple(stored)
 
@@ -114,7 +114,7 @@ class InMemory:
         return self.services[stream.service].decider.fold(self.messages(name, workflow, tenant))
 
     def wake_at(self, stream: Stream) -> datetime | None:
-        """When a stream wants to be woken."""
+        """When a stream wants its next wake-up."""
         return self.services[stream.service].decider.wake_at(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
