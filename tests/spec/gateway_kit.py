@@ -130,7 +130,7 @@ def lost(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> AttemptFa
     return fell("lost", attempt, endpoint, detail, estimated=True, **more).model_copy(update={"latency_ms": 0})
 
 
-def woken_up(decider: Decider[Any], stored: list[Message], seconds: float) -> list[Message]:
+def after_wake_up(decider: Decider[Any], stored: list[Message], seconds: float) -> list[Message]:
     """What is stored after a wake-up. The next wake-up is later than that."""
     more = decided(decider, stored, WakeUp(), at(seconds))
     resume_at = decider.wake_at(decider.fold([*stored, *more]))

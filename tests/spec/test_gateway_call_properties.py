@@ -21,7 +21,21 @@ from hansard.message import Message
 from services.gateway.call import Settled, Waiting, call_decider
 from services.gateway.fallback import NOT_SENT
 from tests.decisions import decided
-from tests.spec.gateway_kit import CALL, FIRST, NOON, SECOND, asks, at, failure, fell, full, replied, success, tiers, woken_up
+from tests.spec.gateway_kit import (
+    CALL,
+    FIRST,
+    NOON,
+    SECOND,
+    after_wake_up,
+    asks,
+    at,
+    failure,
+    fell,
+    full,
+    replied,
+    success,
+    tiers,
+)
 from tests.spec.test_gateway_cache import not_found
 
 both = call_decider(tiers(FIRST, SECOND))
@@ -48,7 +62,7 @@ def test_every_call_is_answered_within_its_deadline_and_every_fall_has_a_reason(
             assert resume_at is not None
             assert resume_at < NOON + timedelta(seconds=60)
             now = max(now, (resume_at - NOON).total_seconds())
-            stored += woken_up(decider, stored, now)
+            stored += after_wake_up(decider, stored, now)
         else:
             attempts += 1
             out = stored[-1]
@@ -59,7 +73,7 @@ def test_every_call_is_answered_within_its_deadline_and_every_fall_has_a_reason(
             reason = data.draw(st.sampled_from(REASONS))
             retry = data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
             if reason == "lost":
-                stored += woken_up(decider, stored, now)
+                stored += after_wake_up(decider, stored, now)
                 continue
             failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST)
             if retry is not None:
@@ -121,7 +135,7 @@ def test_a_wake_up_time_is_never_in_the_past_except_while_a_call_waits_for_a_slo
     for received, seconds, free in history:
         now += seconds
         if isinstance(received, WakeUp):
-            stored += woken_up(decider, stored, now)
+            stored += after_wake_up(decider, stored, now)
             continue
         before, more = decider.fold(stored), decided(decider, stored, received, at(now) if free else full(now))
         stored += more
@@ -135,7 +149,7 @@ def test_a_wake_up_time_is_never_in_the_past_except_while_a_call_waits_for_a_slo
             resume_at = decider.wake_at(state)
             assert resume_at is not None, "the call would never go on"
             now = max(now, (resume_at - NOON).total_seconds())
-            more = woken_up(decider, stored, now)
+            more = after_wake_up(decider, stored, now)
             assert more
             stored += more
             assert len(stored) < 100
@@ -176,7 +190,7 @@ def test_a_call_is_answered_within_its_deadline_whatever_circuits_budgets_and_th
             resume_at = decider.wake_at(state)
             assert resume_at is not None and resume_at <= NOON + timedelta(seconds=span)
             now = max(now, (resume_at - NOON).total_seconds())
-            stored += woken_up(decider, stored, now)
+            stored += after_wake_up(decider, stored, now)
             continue
         attempts += 1
         assert out.deadline <= NOON + timedelta(seconds=span)
@@ -188,7 +202,7 @@ def test_a_call_is_answered_within_its_deadline_whatever_circuits_budgets_and_th
             continue
         reason = data.draw(st.sampled_from(WITH_CIRCUITS))
         if reason == "lost":
-            stored += woken_up(decider, stored, now)
+            stored += after_wake_up(decider, stored, now)
             continue
         retry = now + data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
         failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST, "why", retry_at=retry) if retry else None
