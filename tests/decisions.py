@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from hansard.testing import given
-
 from hansard.decider import Context, Decider
 from hansard.message import Message
+from hansard.testing import given
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
