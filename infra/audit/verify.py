@@ -221,7 +221,7 @@ def _one(
     intended = any(issubclass(not_before.topics.kinds.get(one.kind, Message), Intent) for one in stored)
     message.redrive = entry.attempt > 1
     not_before.process(work, message, may_perform=intended)  # that a slot was free is on record by what was said
-    yield from _compared(differs, stored, work.stream_append.messages)
+    yield from _compared(differs, stored, work.messages)
 
 
 def _compared(differs: Any, recorded: Sequence[StoredMessage], today: Sequence[StoredMessage]) -> Iterator[Difference]:

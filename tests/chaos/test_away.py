@@ -21,7 +21,7 @@ async def test_postgres_is_away_for_a_while(own: Servers, scripted: str) -> None
             during = await house.ask(*[QUESTION, RULE] * 10)
             router = house.processes["router"]
             await until(lambda: router.health()[0] == 503, "the router says that it is not ready")
-            assert "the event store is away" in json.loads(router.health()[1])["router"]["store"]
+            assert "the event store is unavailable" in json.loads(router.health()[1])["router"]["event_store"]
             assert router.health("health")[0] == 200, "it is alive all the same"
         finally:
             await asyncio.to_thread(own.start, "postgres")
@@ -39,7 +39,7 @@ async def test_kafka_is_away_for_a_while(own: Servers, scripted: str) -> None:
         os.kill(broker, signal.SIGSTOP)
         try:
             await until(lambda: router.health()[0] == 503, "the router says that it is not ready")
-            assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is away"
+            assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is unavailable"
             assert router.health("health")[0] == 200, "it is alive all the same"
         finally:
             os.kill(broker, signal.SIGCONT)

@@ -8,7 +8,7 @@ from tests.chaos.conftest import LARGE
 from tests.house import QUESTION, RULE, House, until
 
 ROUNDS = 5 if LARGE else 1
-HEARD = "hansard_hearings_total{"  # a line of the metrics, once something was heard
+HEARD = "hansard_messages_processed_total{"  # a line of the metrics, once something was heard
 RESULTS = "select kind, count(*) from messages where topic = 'results' group by kind"
 HEARD_TWICE = (
     "select workflow, stream, causation_id from inbox group by tenant, workflow, stream, causation_id having count(*) > 1"

@@ -55,7 +55,9 @@ async def test_a_planner_that_slept_through_its_session_comes_back_and_changes_n
         await house.at_rest()
         after = await house.rows(SAID + " and workflow = any($1) order by id", [*warm, *ids, *later])
         assert after == before
-        counted = re.findall(rf'hansard_hearings_total{{.*kind="{RunPlan.kind}".*}} (\S+)', sleeper.health("metrics")[1])
+        counted = re.findall(
+            rf'hansard_messages_processed_total{{.*kind="{RunPlan.kind}".*}} (\S+)', sleeper.health("metrics")[1]
+        )
         assert sum(map(float, counted)) == len(warm), "what it had decided before its sleep was refused"
         assert await house.rows(HEARD_TWICE) == []
         await house.is_whole()

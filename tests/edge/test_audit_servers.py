@@ -172,9 +172,9 @@ async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
     poison = parser.parse(request("poison"))
     assert poison is not None
     mended = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
-    work = mended.begin(stream, mended.recall((await store.load([stream]))[stream]), store.now())
+    work = mended.begin(stream, mended.fold((await store.load([stream]))[stream]), store.now())
     assert mended.process(work, replace(poison, redrive=True))
-    await store.append([work.stream_append])
+    await store.append([work])
     await rebuilt_into(empty, postgres_dsn, [published(one_) for one_ in await said_in(store)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     then, now = await store.inbox_entries(stream), await rebuilt.inbox_entries(stream)

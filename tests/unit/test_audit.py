@@ -24,8 +24,8 @@ from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
 from shared.eventstore.ports import EventStore
 from shared.kafka.record import Record
-from shared.policy import Basis, version_of
-from shared.runtime.assembly import keep_policy
+from shared.policy import StoredPolicy, version_of
+from shared.runtime.assembly import store_policy
 from shared.runtime.inbound import Inbound, wake_up
 from shared.runtime.processor import Processor
 from shared.service import Service
@@ -47,9 +47,9 @@ async def record(store: S, *records: Record) -> S:
         entry = parser.parse(record)
         assert entry is not None
         history = (await store.load([entry.stream]))[entry.stream]
-        work = processor.begin(entry.stream, processor.recall(history), store.now())
+        work = processor.begin(entry.stream, processor.fold(history), store.now())
         processor.process(work, entry)
-        assert entry.stream in (await store.append([work.stream_append])).accepted
+        assert entry.stream in (await store.append([work])).accepted
     return store
 
 
@@ -94,10 +94,10 @@ async def test_whether_a_slot_was_free_is_told_by_what_was_said(slot: bool, kind
     gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), InMemoryEventStore(lambda: NOON)
     call = CallModel(call="a/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON + timedelta(days=1))
     there, stream = Processor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
-    work = there.begin(stream, there.unheard(), NOON)
+    work = there.begin(stream, there.new_stream(), NOON)
     entry = Inbound(stream, uuid4(), CallModel.kind, b"\0" * 32, message=call)
     there.process(work, entry, may_perform=slot)
-    assert (await store.append([work.stream_append])).accepted
+    assert (await store.append([work])).accepted
     history = (await store.load([stream]))[stream]
     assert [one.kind for one in history.messages] == [kind]
     assert differences(gateway, history, await store.inbox_entries(stream), {entry.causation_id: entry}, topics) == []
@@ -114,7 +114,7 @@ def ending_with(mark: str) -> Service[Count]:
         return replace(service.decider, decide=decide, policy=version)
 
     data = {"mark": mark}
-    return replace(service, decider=made(version_of("1", {**data}), data), basis=Basis({**data}, made))
+    return replace(service, decider=made(version_of("1", {**data}), data), stored_policy=StoredPolicy({**data}, made))
 
 
 CALM, LOUD = ending_with("."), ending_with("!")
@@ -125,13 +125,13 @@ async def of_two_policies(*, keep: bool = True) -> InMemoryEventStore:
     store = InMemoryEventStore(lambda: NOON)
     for n, today in enumerate((CALM, LOUD, CALM)):
         if keep:
-            await keep_policy(store, today)
+            await store_policy(store, today)
         entry = parser.parse(request("hello", id=f"r{n}", offset=n))
         assert entry is not None
         there = Processor(today, topics, max_message_bytes=4000)
-        work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
+        work = there.begin(STREAM, there.fold((await store.load([STREAM]))[STREAM]), NOON)
         there.process(work, entry)
-        assert (await store.append([work.stream_append])).accepted
+        assert (await store.append([work])).accepted
     return store
 
 
@@ -164,9 +164,9 @@ async def test_a_policy_that_this_code_cannot_read_is_said_to_be_so() -> None:
     def unwilling(version: str, data: Any) -> Decider[Count]:
         raise KeyError("tone")
 
-    basis = ending_with("?").basis
+    basis = ending_with("?").stored_policy
     assert basis is not None
-    today = replace(ending_with("?"), basis=replace(basis, decider=unwilling))
+    today = replace(ending_with("?"), stored_policy=replace(basis, decider=unwilling))
     found = await audited(await of_two_policies(), today)
     assert len(found) == 3 and all("this code cannot decide by policy" in one.what and "tone" in one.what for one in found)
 
@@ -334,9 +334,9 @@ async def test_what_was_heard_again_after_a_redrive_holds() -> None:
     entry = parser.parse(request("poison"))
     assert entry is not None
     later = replace(processor, service=mended)
-    work = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]), NOON)
+    work = later.begin(STREAM, later.fold((await store.load([STREAM]))[STREAM]), NOON)
     assert later.process(work, replace(entry, redrive=True))
-    await store.append([work.stream_append])
+    await store.append([work])
     assert await audited(store, mended) == []
     (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, entry.context(NOON))]))
     assert difference.sequence == 2
@@ -382,9 +382,9 @@ async def test_a_story_begins_at_the_door_and_names_causes() -> None:
 async def test_what_was_said_at_a_wake_up_is_told_so_beside_what_its_stream_said_before() -> None:
     store = await recorded(request("hello"))
     there = replace(processor, service=with_decide(lambda *_: [routed("awake")]))
-    work = there.begin(STREAM, there.recall((await store.load([STREAM]))[STREAM]), NOON)
+    work = there.begin(STREAM, there.fold((await store.load([STREAM]))[STREAM]), NOON)
     assert there.process(work, wake_up(STREAM, 1))
-    await store.append([work.stream_append])
+    await store.append([work])
     story = await show.story(store, topics, "default", "w1")
     assert story is not None
     _, before, after = story.words
