@@ -24,14 +24,14 @@ def at(time: datetime) -> Context:
 
 @dataclass(frozen=True)
 class Machine(Generic[State]):
-    """A decider to draw.
+    """A decider to draw; several, where its policy decides which messages can come at all.
 
     `received`: what may come in a state, each message with the context of its decision. `parts`: what is drawn of a state, each
     part by its name with the state that it is in; a part may come and go. `key`: states with one key are explored once.
     """
 
     title: str
-    decider: Decider[State]
+    deciders: tuple[Decider[State], ...]
     received: Callable[[State], Iterable[tuple[Message, Context]]]
     parts: Callable[[State], Mapping[str, str]]
     key: Callable[[State], Hashable]
@@ -47,8 +47,14 @@ class Drawing:
 
 def draw(machine: Machine[State]) -> Drawing:
     """Every change of a part, breadth first from the initial state: the same for the same code."""
-    decider = machine.decider
-    drawing = Drawing(dict.fromkeys(machine.parts(decider.initial).values()), {})
+    drawing = Drawing({}, {})
+    for decider in machine.deciders:
+        _explore(machine, decider, drawing)
+    return drawing
+
+
+def _explore(machine: Machine[State], decider: Decider[State], drawing: Drawing) -> None:
+    drawing.starts.update(dict.fromkeys(machine.parts(decider.initial).values()))
     seen, waiting = {machine.key(decider.initial)}, deque([decider.initial])
     while waiting:
         state = waiting.popleft()
@@ -60,7 +66,6 @@ def draw(machine: Machine[State]) -> Drawing:
             if (key := machine.key(after)) not in seen:
                 seen.add(key)
                 waiting.append(after)
-    return drawing
 
 
 def _add(drawing: Drawing, before: Mapping[str, str], after: Mapping[str, str], decided: Message) -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.diagrams import Machine, page, planner
+from infra.diagrams import Machine, gateway, page, planner
 
 ROOT = Path(__file__).parents[2]
-DRAWN: Mapping[str, tuple[Machine[Any], ...]] = {"planner": planner.MACHINES}
+DRAWN: Mapping[str, tuple[Machine[Any], ...]] = {"planner": planner.MACHINES, "gateway": gateway.MACHINES}
 
 
 def pages() -> dict[str, str]:

@@ -103,8 +103,8 @@ def key(state: WorkflowState) -> Hashable:
     return state.started.plan.name, reached
 
 
-DECIDER = planner({WORKER: "specialists"}, "1")
+DECIDERS = (planner({WORKER: "specialists"}, "1"),)
 MACHINES = (
-    Machine("A workflow", DECIDER, received, workflow, key),
-    Machine("A step of a running plan", DECIDER, received, steps, key),
+    Machine("A workflow", DECIDERS, received, workflow, key),
+    Machine("A step of a running plan", DECIDERS, received, steps, key),
 )

@@ -8,7 +8,7 @@ from contracts.control import CancelWorkflow
 from contracts.planner import PlanCancelNoted, PlanRejected
 from hansard.decider import Context, Decider
 from hansard.message import Message
-from infra.diagrams import HERE, Machine, draw, mermaid, pages, planner
+from infra.diagrams import HERE, Machine, draw, gateway, mermaid, pages, planner
 from services.planner import state as planner_state
 
 
@@ -17,12 +17,12 @@ def test_no_diagram_is_stale() -> None:
 
 
 def test_a_page_that_is_missing_or_differs_from_the_code_is_stale(tmp_path: Path) -> None:
-    stale = ["services/planner/states.md is stale: python -m infra.diagrams"]
-    page = tmp_path / "services" / "planner" / "states.md"
+    stale = [f"{name} is stale: python -m infra.diagrams" for name in pages.pages()]
     assert list(pages.stale(tmp_path)) == stale
-    page.parent.mkdir(parents=True)
-    page.write_text((pages.ROOT / "services" / "planner" / "states.md").read_text().replace("waiting", "ready"))
-    assert list(pages.stale(tmp_path)) == stale
+    for name, text in pages.pages().items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text.replace("Settled", "Done"))
+    assert list(pages.stale(tmp_path)) == ["services/gateway/states.md is stale: python -m infra.diagrams"]
 
 
 def test_the_planners_diagrams_show_every_state_and_every_message_that_changes_one() -> None:
@@ -33,6 +33,25 @@ def test_the_planners_diagrams_show_every_state_and_every_message_that_changes_o
     assert {*step.starts, *(name for edge in step.edges for name in edge)} == phases
     shown = {sent for drawing in (workflow, step) for messages in drawing.edges.values() for sent in messages}
     assert shown >= {message.__name__ for message in planner_state.CHANGES}
+
+
+def test_the_gateways_diagrams_are_those_that_its_modules_describe() -> None:
+    call, circuit = gateway.MACHINES
+    assert draw(call).edges == {
+        ("NoCall", "Waiting"): {"CallAccepted"},
+        ("NoCall", "Attempting"): {"AttemptStarted"},
+        ("NoCall", "Settled"): {"ModelReplied", "ModelFailed", "CallCancelled"},
+        ("Waiting", "Attempting"): {"AttemptStarted"},
+        ("Waiting", "Settled"): {"ModelReplied", "ModelFailed", "CallCancelled"},
+        ("Attempting", "Waiting"): {"AttemptFailed"},
+        ("Attempting", "Settled"): {"ModelReplied", "CallCancelled"},
+    }
+    assert draw(circuit).edges == {
+        ("closed", "open"): {"CircuitOpened"},
+        ("open", "probing"): {"ProbeGranted"},
+        ("probing", "closed"): {"CircuitClosed"},
+        ("probing", "open"): {"CircuitOpened"},
+    }
 
 
 def test_no_step_leaves_a_phase_in_which_it_is_settled() -> None:
@@ -56,7 +75,7 @@ def door() -> Machine[str]:
     def parts(state: str) -> Mapping[str, str]:
         return {"door": "open" if state == "open" else "half-open" if state else "shut"}
 
-    return Machine("A door", Decider("", decide, evolve), received, parts, key=lambda state: state)
+    return Machine("A door", (Decider("", decide, evolve),), received, parts, key=lambda state: state)
 
 
 def test_a_diagram_is_what_the_decider_does() -> None:
