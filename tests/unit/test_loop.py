@@ -23,7 +23,7 @@ from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
 from shared.service import Service
-from tests.unit.toy import NOON, parser, processor, request, topics
+from tests.unit.toy import NOON, parser, processor, request, service, topics
 
 STREAM = Stream("default", "w1", "router")
 
@@ -207,6 +207,15 @@ async def test_what_arrives_while_a_batch_is_processed_is_one_batch(
     monkeypatch.setattr(store, "append", counted)
     await asyncio.gather(*(loop.process(parsed(request(workflow=f"w{n}"))) for n in range(10)))
     assert sizes == [1, 9]
+
+
+async def test_a_service_observes_the_messages_that_were_stored(store: Unsteady, publisher: Publisher) -> None:
+    observed: list[Message] = []
+    observing = Processor(replace(service, observe=observed.extend), topics, max_message_bytes=4000)
+    store.refuses = "hateful"
+    await Loop(observing, store, publisher).process(parsed(request("hello", id="1"), request("hateful", id="2")))
+    assert [message.kind for message in observed] == [stored.kind for stored in publisher.messages]
+    assert len(observed) == 2, "the answer to one, the dead letter of the other"
 
 
 # A small performer's stream
