@@ -332,9 +332,9 @@ def _shown(value: Any) -> str:
 
 def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[str, Any]:
     """What the router's own statistics say of these decisions."""
-    from services.router.statistics import cases, summary
+    from services.router.statistics import routed_workflows, summary
 
-    told = summary(cases(known))
+    told = summary(routed_workflows(known))
     return {
         "requests": told.total_requests,
         "by rule": told.deterministic,

@@ -149,9 +149,9 @@ def _marked(bad: yaml.MarkedYAMLError) -> str:
 
 def misspelled(data: Mapping[Any, Any]) -> Iterator[str]:
     """Fields that no plan has, which a message would pass over."""
-    from services.router.plans import strange
+    from services.router.plans import unknown_fields
 
-    for place, name, shape in strange(data):
+    for place, name, shape in unknown_fields(data):
         near = get_close_matches(name, shape.model_fields, 1)
         yield f"{place}{name}: no such field{f', perhaps {near[0]}' if near else ''}"
 

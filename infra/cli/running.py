@@ -324,6 +324,11 @@ def load(name: str, settings: Settings) -> Service[Any]:
     return known or load_own(name, settings)
 
 
+def summaries() -> dict[str, str]:
+    """What each service of ours does, in one line: the first of its package's docstring."""
+    return {name: (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0] for name in SERVICES}
+
+
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
     return {name: load(name, settings) for name in SERVICES} | {service.name: service for service in settings.loaded}

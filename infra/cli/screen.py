@@ -15,24 +15,20 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from contracts.catalog import SERVICES
 from infra.audit.words import Minutes, Word, dollars, money, one_line, percent
 from infra.terminal import holds_everything
 
-COLOURS = {
-    "": "bold white",
-    "console": "bold white",
-    "router": "cyan",
-    "planner": "green",
-    "specialists": "magenta",
-    "verifier": "yellow",
-    "gateway": "blue",
-}
-OTHERS = ("bright_cyan", "bright_magenta", "bright_green", "bright_yellow")
+CLIENTS = ("", "console")  # whoever stands outside of the services
+COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
 
 
 def colour(service: str) -> str:
-    """The same for the same service in every run."""
-    return COLOURS.get(service) or OTHERS[sum(service.encode()) % len(OTHERS)]
+    """The same for the same service in every run: ours by their place in the list, others by their name."""
+    if service in CLIENTS:
+        return "bold white"
+    place = SERVICES.index(service) if service in SERVICES else len(SERVICES) + sum(service.encode())
+    return COLOURS[place % len(COLOURS)]
 
 
 def _console(*, stderr: bool = False) -> Console:
