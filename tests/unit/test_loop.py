@@ -362,7 +362,7 @@ async def test_an_attempt_of_a_silent_process_is_taken_over_long_before_its_dead
 
 @pytest.mark.parametrize("with_message", [False, True], ids=["entry alone", "entry and message"])
 @pytest.mark.parametrize("after_claim", [False, True], ids=["before the claim", "after it"])
-async def test_a_stream_to_which_another_process_appended_is_woken_all_the_same(
+async def test_a_stream_to_which_another_process_appended_gets_its_wake_up_all_the_same(
     store: Unsteady, with_message: bool, after_claim: bool
 ) -> None:
     """What is claimed is leased: were its wake-up dropped, no process would claim it until the lease ends."""
@@ -375,7 +375,7 @@ async def test_a_stream_to_which_another_process_appended_is_woken_all_the_same(
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * with_message, "attempt-started"]
 
 
-async def test_a_stream_that_another_process_woke_is_woken_again_at_its_next_time() -> None:
+async def test_a_stream_that_another_process_woke_gets_its_next_wake_up() -> None:
     """The other process's wake-up had the number that this one, by its stale cache, would give to its own."""
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
@@ -387,7 +387,7 @@ async def test_a_stream_that_another_process_woke_is_woken_again_at_its_next_tim
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
-async def test_a_stream_of_a_silent_process_is_woken_though_it_processed_a_message_meanwhile() -> None:
+async def test_a_stream_of_a_silent_process_gets_its_wake_up_though_it_processed_a_message_meanwhile() -> None:
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
@@ -400,7 +400,7 @@ async def test_a_stream_of_a_silent_process_is_woken_though_it_processed_a_messa
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
-async def test_a_stream_that_answers_its_wake_up_with_nothing_is_not_woken_again(store: Unsteady) -> None:
+async def test_a_stream_that_answers_its_wake_up_with_nothing_gets_no_other(store: Unsteady) -> None:
     loop, _ = performing(store, None, limit=0)
     loop.attempt_runner = None
     await loop.process(call_message())
