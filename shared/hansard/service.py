@@ -83,8 +83,10 @@ class Service(Generic[State]):
     topics: tuple[Topic, ...] = ()
 
     def __post_init__(self) -> None:
-        policy, version = self.stored_policy, self.decider.policy
-        if policy is not None and not matches_version(canonical_json(policy.data), version):
+        if self.stored_policy is None:
+            return
+        version = self.decider.policy
+        if not matches_version(canonical_json(self.stored_policy.data), version):
             raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
 
     def stream(self, message: Message) -> str | None:

@@ -45,7 +45,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
     decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
-    was_woken: bool = False
+    has_wake_up: bool = False
     wake_up_is_dead: bool = False  # its last wake-up is a dead letter: the same time must not wake it again
 
     def entry(self, causation_id: UUID) -> InboxEntry | None:
@@ -161,7 +161,7 @@ class Processor(Generic[State]):
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
         if isinstance(inbound.message, WakeUp):
-            pending.was_woken, pending.wake_up_is_dead = True, entry.dead
+            pending.has_wake_up, pending.wake_up_is_dead = True, entry.dead
         pending.decided.extend(message for message, _ in answers)
         pending.intents.extend(message for message, _ in answers if isinstance(message, Intent))
         if answers:
@@ -181,7 +181,7 @@ class Processor(Generic[State]):
         it."""
         wake_at = self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        pending.keep_wake_up = after == before and not pending.was_woken and not pending.intents
+        pending.keep_wake_up = after == before and not pending.has_wake_up and not pending.intents
         pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
         pending.holder = process if pending.intents else ""
 

@@ -23,7 +23,7 @@ from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
 from shared.service import Service
-from tests.unit.toy import NOON, parser, processor, request, topics
+from tests.unit.toy import NOON, parser, processor, request, service, topics
 
 STREAM = Stream("default", "w1", "router")
 
@@ -209,6 +209,15 @@ async def test_what_arrives_while_a_batch_is_processed_is_one_batch(
     assert sizes == [1, 9]
 
 
+async def test_a_service_observes_the_messages_that_were_stored(store: Unsteady, publisher: Publisher) -> None:
+    observed: list[Message] = []
+    observing = Processor(replace(service, observe=observed.extend), topics, max_message_bytes=4000)
+    store.refuses = "hateful"
+    await Loop(observing, store, publisher).process(parsed(request("hello", id="1"), request("hateful", id="2")))
+    assert [message.kind for message in observed] == [stored.kind for stored in publisher.messages]
+    assert len(observed) == 2, "the answer to one, the dead letter of the other"
+
+
 # A small performer's stream
 
 
@@ -353,7 +362,7 @@ async def test_an_attempt_of_a_silent_process_is_taken_over_long_before_its_dead
 
 @pytest.mark.parametrize("with_message", [False, True], ids=["entry alone", "entry and message"])
 @pytest.mark.parametrize("after_claim", [False, True], ids=["before the claim", "after it"])
-async def test_a_stream_to_which_another_process_appended_is_woken_all_the_same(
+async def test_a_stream_to_which_another_process_appended_gets_its_wake_up_all_the_same(
     store: Unsteady, with_message: bool, after_claim: bool
 ) -> None:
     """What is claimed is leased: were its wake-up dropped, no process would claim it until the lease ends."""
@@ -366,7 +375,7 @@ async def test_a_stream_to_which_another_process_appended_is_woken_all_the_same(
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * with_message, "attempt-started"]
 
 
-async def test_a_stream_that_another_process_woke_is_woken_again_at_its_next_time() -> None:
+async def test_a_stream_that_another_process_woke_gets_its_next_wake_up() -> None:
     """The other process's wake-up had the number that this one, by its stale cache, would give to its own."""
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
@@ -378,7 +387,7 @@ async def test_a_stream_that_another_process_woke_is_woken_again_at_its_next_tim
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
-async def test_a_stream_of_a_silent_process_is_woken_though_it_processed_a_message_meanwhile() -> None:
+async def test_a_stream_of_a_silent_process_gets_its_wake_up_though_it_processed_a_message_meanwhile() -> None:
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
@@ -391,7 +400,7 @@ async def test_a_stream_of_a_silent_process_is_woken_though_it_processed_a_messa
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
-async def test_a_stream_that_answers_its_wake_up_with_nothing_is_not_woken_again(store: Unsteady) -> None:
+async def test_a_stream_that_answers_its_wake_up_with_nothing_gets_no_other(store: Unsteady) -> None:
     loop, _ = performing(store, None, limit=0)
     loop.attempt_runner = None
     await loop.process(call_message())

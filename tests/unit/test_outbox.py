@@ -35,7 +35,7 @@ class Process:
         self.outbox = Outbox(self.store, "router", self.producer)
 
     async def record(self, stream: Stream, events: int = 1) -> None:
-        """As the runtime does: append with the mark, note it, say what was left before and what is new."""
+        """As the loop does: append, mark what is published, publish what was left before and what is new."""
         made = replace(
             an_append(await current(self.store, stream), *[b"1"] * events), published=self.outbox.acknowledged_version(stream)
         )

@@ -113,7 +113,7 @@ def process() -> Process:
     return Process(store, Loop(Processor(service, topics, 4000), store, Publisher(store), backoff=Backoff(0.001, 0.001)))
 
 
-async def test_a_stream_is_woken_once_at_its_time(process: Process) -> None:
+async def test_a_stream_gets_its_wake_up_once_at_its_time(process: Process) -> None:
     await process.ask("set 5")
     assert await process.at(4) == 0
     assert [await process.at(5), await process.at(500)] == [1, 0]
@@ -147,7 +147,7 @@ async def test_a_wake_up_is_recorded_with_its_time(process: Process) -> None:
     assert [(h.kind, h.at) for h in entries][1:] == [(WakeUp.kind, NOON + timedelta(seconds=7))]
 
 
-async def test_a_stream_that_is_woken_too_early_is_woken_again_at_its_time(process: Process) -> None:
+async def test_a_stream_whose_wake_up_came_too_early_gets_another_at_its_time(process: Process) -> None:
     """Its wake-up may be older than the code that asks for the time, or the clock was put back since it was claimed."""
     await process.ask("set 5")
     process.store.time = NOON + timedelta(seconds=5)
@@ -166,7 +166,7 @@ async def test_a_wake_up_that_would_come_for_ever_is_a_dead_letter_and_does_not_
     assert [entry.dead for entry in await process.store.inbox_entries(STREAM)] == [False, True]
 
 
-async def test_a_stream_whose_wake_up_was_dead_is_woken_at_another_time(process: Process) -> None:
+async def test_a_stream_whose_wake_up_was_dead_gets_another_at_another_time(process: Process) -> None:
     await process.ask("stuck 5")
     await process.at(5)
     await process.ask("hello")
