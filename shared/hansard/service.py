@@ -83,9 +83,9 @@ class Service(Generic[State]):
     topics: tuple[Topic, ...] = ()
 
     def __post_init__(self) -> None:
-        policy, version = self.stored_policy, self.decider.policy
-        if policy is not None and not matches_version(canonical_json(policy.data), version):
-            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
+        policy = self.stored_policy
+        if policy is not None and not matches_version(canonical_json(policy.data), self.decider.policy):
+            raise ValueError(f"{self.name}: the policy {self.decider.policy!r} is not named after its data: see `version_of`")
 
     def stream(self, message: Message) -> str | None:
         """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
