@@ -1,6 +1,6 @@
-"""The services as processes of their own on this machine: started, looked after, brought back with backoff, stopped.
+"""The services as processes of their own on this machine: started, supervised, restarted with a backoff, stopped.
 
-One supervisor a home folder. It writes `services.json` there; whoever wants to know or stop it reads that.
+One supervisor a home folder. It writes `services.json` there, which `status` and `down` read.
 """
 
 import json
@@ -22,7 +22,7 @@ from infra.servers.process import Planned, Running, ServerError, Spec
 from infra.servers.reach import ENTERED, OWN, made
 
 BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
-STEADY = 30.0  # seconds up, after which a fall counts as a first one
+STEADY = 30.0  # seconds of running, after which an end counts as the first one
 DRAIN = 20.0  # seconds a service has to finish what it does
 LOOK = 0.1
 
@@ -52,19 +52,19 @@ class ServiceStatus:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def health(self, path: str = "ready") -> tuple[bool, str]:
-        """Whether it says that it is well, and its own words."""
+        """Whether it is ready, and what its health page answers."""
         try:
             with urllib.request.urlopen(f"http://{self.http}/{path}", timeout=2) as answer:
                 return answer.status == 200, answer.read(2000).decode(errors="replace")
-        except urllib.error.HTTPError as unwell:
-            return False, unwell.read(2000).decode(errors="replace")
-        except (OSError, urllib.error.URLError) as away:
-            return False, str(getattr(away, "reason", away))
+        except urllib.error.HTTPError as failed:
+            return False, failed.read(2000).decode(errors="replace")
+        except (OSError, urllib.error.URLError) as unreachable:
+            return False, str(getattr(unreachable, "reason", unreachable))
 
 
 @dataclass(frozen=True)
 class State:
-    """What a supervisor has written down."""
+    """What a supervisor wrote to `services.json`."""
 
     pid: int
     born: str
@@ -76,7 +76,7 @@ class State:
 
 
 def read(home: Path) -> State | None:
-    """What the supervisor of this home wrote last; None where there is none that runs. Raises ServerError for another user."""
+    """What the supervisor of this home wrote last; None where none runs. Raises ServerError for another user."""
     try:
         raw = json.loads((home / "services.json").read_text("utf-8"))
         state = State(raw["pid"], raw["born"], tuple(ServiceStatus(**one) for one in raw["services"]))
@@ -109,26 +109,26 @@ def served(name: str, http: str) -> list[str]:
 
 
 class Supervisor:
-    """Looks after one process for each name. Services end with the process that this lives in, however it ends."""
+    """Supervises one process for each name. The services end with the process that runs the supervisor, however it ends."""
 
     def __init__(
         self,
         home: Path,
         names: Sequence[str],
-        say: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         command: Callable[[str, str], list[str]] = served,
     ) -> None:
-        self.home, self.names, self.publish, self.command = home, tuple(names), say, command
+        self.home, self.names, self.report, self.command = home, tuple(names), report, command
         self._running: dict[str, Running] = {}
         self._http: dict[str, str] = {}
-        self._falls: dict[str, int] = dict.fromkeys(names, 0)
+        self._ends: dict[str, int] = dict.fromkeys(names, 0)
         self._restarts: dict[str, int] = dict.fromkeys(names, 0)
         self._since: dict[str, float] = {}
         self._again: dict[str, float] = {}
         self._stopping = False
 
     def start(self) -> None:
-        """Starts every service; they answer when `ready` says so."""
+        """Starts every service; `health` tells when one is ready."""
         made(made(self.home, ENTERED) / "logs", OWN)
         taken: set[int] = set()
         for name in self.names:
@@ -139,8 +139,8 @@ class Supervisor:
             self._start(name)
         self._write()
 
-    def load(self) -> None:
-        """Brings back what has died, when its time has come."""
+    def restart_ended(self) -> None:
+        """Restarts the services that ended, each after its backoff."""
         if self._stopping:
             return
         for name in self.names:
@@ -150,13 +150,13 @@ class Supervisor:
                     self._start(name)
                     self._write()
             elif not process.alive(self._running[name]):
-                self._fell(name)
+                self._ended(name)
 
     def watch(self, ended: Callable[[], bool]) -> None:
-        """Looks after them until `ended`, then stops them."""
+        """Supervises them until `ended`, then stops them."""
         try:
             while not ended():
-                self.load()
+                self.restart_ended()
                 time.sleep(LOOK)
         finally:
             self.stop()
@@ -169,11 +169,11 @@ class Supervisor:
         ]
 
     def waiting_for(self) -> list[str]:
-        """The services that do not say yet that they are ready."""
+        """The services that are not ready yet."""
         return [one.name for one in self.statuses() if not one.health()[0]]
 
     def stop(self) -> None:
-        """Every service finishes what it does and leaves; those that do not are made to."""
+        """Asks every service to finish and stop; kills those that do not."""
         self._stopping = True
         process.stop_all(self._running.values())
         (self.home / "services.json").unlink(missing_ok=True)
@@ -185,14 +185,14 @@ class Supervisor:
         self._running[name] = process.start(Planned(name, self._http[name], spec), keep=False)
         self._since[name] = time.monotonic()
 
-    def _fell(self, name: str) -> None:
+    def _ended(self, name: str) -> None:
         if time.monotonic() - self._since[name] > STEADY:
-            self._falls[name] = 0
-        wait = BACKOFF[min(self._falls[name], len(BACKOFF) - 1)]
-        self._falls[name] += 1
+            self._ends[name] = 0
+        wait = BACKOFF[min(self._ends[name], len(BACKOFF) - 1)]
+        self._ends[name] += 1
         self._restarts[name] += 1
         self._again[name] = time.monotonic() + wait
-        self.publish(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
+        self.report(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"

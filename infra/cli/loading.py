@@ -90,8 +90,6 @@ def _module(target: str, name: str) -> ModuleType:
         if str(HERE) not in sys.path:
             sys.path.append(str(HERE))
         return import_module(dotted)
-    except Problem:
-        raise
     except ModuleNotFoundError as missing:
         raise Problem(
             f"{name} cannot be loaded: {missing}. Give a file (worker.py:service) or a module that can be imported.", code=2

@@ -27,12 +27,12 @@ from infra.servers import process as server_process
 from shared.service import Service
 from shared.settings import Settings
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]  # shows a line to whoever typed the command
 READY = 60.0  # seconds the services may take to be ready
 
 
-def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = False) -> Settings:
-    """Servers that answer, the schema as this code wants it, every topic there. Raises ServerError, Problem."""
+def prepare(settings: Settings, report: Report, *, brokers: int = 1, keep: bool = False) -> Settings:
+    """Starts the servers that have no address, migrates the schema and makes the topics. Raises ServerError, Problem."""
     servers = Servers(settings.home)
     found = servers.up(
         brokers=brokers,
@@ -40,54 +40,54 @@ def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = Fals
         postgres=not settings.postgres.get_secret_value(),
         model=not (settings.model_url or settings.gateway),
         keep=keep,
-        progress=say,
+        progress=report,
     )
     ready = with_own(base.with_addresses(settings, found))
-    asyncio.run(provide(ready, say))
+    asyncio.run(provide(ready, report))
     return ready
 
 
-async def provide(settings: Settings, say: Say) -> None:
+async def provide(settings: Settings, report: Report) -> None:
     """Migrates and makes topics; both do nothing where nothing is to be done."""
     from infra.cli.operate import make_topics
     from infra.migrations import migrate
 
     applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
     if applied:
-        say(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
+        report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
     if made:
-        say(f"Kafka: made {made} topics")
+        report(f"Kafka: made {made} topics")
 
 
-def supervisor_of(settings: Settings, say: Say) -> processes.Supervisor:
-    """Looks after every service, ours and those of your own. Their processes have this one's environment from now on."""
+def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
+    """Supervises every service, ours and those of your own. Their processes get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     os.environ.update(base.for_children(settings))
 
     def command(name: str, http: str) -> list[str]:
         return processes.served(specs.get(name, name), http)
 
-    return processes.Supervisor(settings.home, (*SERVICES, *specs), say, command)
+    return processes.Supervisor(settings.home, (*SERVICES, *specs), report, command)
 
 
-def start_services(settings: Settings, say: Say) -> processes.Supervisor:
+def start_services(settings: Settings, report: Report) -> processes.Supervisor:
     """Every service as a process of its own, ready. Raises Problem, with the log of the one that is not."""
-    supervisor = supervisor_of(settings, say)
+    supervisor = supervisor_of(settings, report)
     names = supervisor.names
     began = time.monotonic()
     supervisor.start()
     try:
-        wait_ready(supervisor.statuses, supervisor.load)
+        wait_ready(supervisor.statuses, supervisor.restart_ended)
     except BaseException:
         supervisor.stop()
         raise
-    say(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
+    report(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
     return supervisor
 
 
 def wait_ready(statuses: Callable[[], Sequence[processes.ServiceStatus]], look: Callable[[], None] = lambda: None) -> None:
-    """Returns when every service says that it is ready."""
+    """Returns when every service is ready."""
     end = time.monotonic() + READY
     while True:
         look()
@@ -103,7 +103,7 @@ def wait_ready(statuses: Callable[[], Sequence[processes.ServiceStatus]], look: 
 
 def up(
     brokers: Annotated[int, typer.Option(help="Kafka brokers of our own: 1 or 3.")] = 1,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Come back when all is ready; `hansard down` stops it.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready; `hansard down` stops it.")] = False,
 ) -> None:
     """Start Kafka, Postgres, a model and every service.
 
@@ -115,7 +115,7 @@ def up(
         raise Problem("--brokers is 1 or 3.", code=2)
     settings = base.local()
     if (there := processes.read(settings.home)) is not None:
-        raise Problem(f"It is up already (supervisor {there.pid}): `hansard status`, or `hansard down` first.")
+        raise Problem(f"It is running already (supervisor {there.pid}): `hansard status`, or `hansard down` first.")
     if detach:
         _detached(settings, brokers)
     else:
@@ -174,7 +174,7 @@ def _detached(settings: Settings, brokers: int) -> None:
 
 
 def supervise() -> None:
-    """Look after the services until told to stop (what `up --detach` leaves behind)."""
+    """Supervise the services until SIGTERM (what `up --detach` leaves behind)."""
     settings = base.running(kafka=True, postgres=True)
     with ended_by_signal() as ended:
         supervisor = supervisor_of(settings, screen.say)
@@ -183,17 +183,17 @@ def supervise() -> None:
 
 
 class ended_by_signal:
-    """`with ended_by_signal() as ended:` — inside, Ctrl-C and SIGTERM only make `ended()` true; a second one insists."""
+    """`with ended_by_signal() as ended:` — inside, the first Ctrl-C or SIGTERM makes `ended()` true; the second interrupts."""
 
     def __enter__(self) -> Callable[[], bool]:
-        self._told = False
-        self._before = {number: signal.signal(number, self._process) for number in (signal.SIGINT, signal.SIGTERM)}
-        return lambda: self._told
+        self._signalled = False
+        self._before = {number: signal.signal(number, self._signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        return lambda: self._signalled
 
-    def _process(self, *_: object) -> None:
-        if self._told:
+    def _signal(self, *_: object) -> None:
+        if self._signalled:
             raise KeyboardInterrupt
-        self._told = True
+        self._signalled = True
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
@@ -208,8 +208,8 @@ def hints() -> Any:
         [
             (f'{me} ask "Why do parliaments keep a verbatim record?"', "ask, and watch it being answered"),
             (f"""{me} ask --type calculate_tax --data '{{"amount": "120.50"}}'""", "a typed request"),
-            (f"{me} watch", "who says what, as it is said"),
-            (f"{me} audit show ID", "the whole story of one workflow"),
+            (f"{me} watch", "every message, as it is published"),
+            (f"{me} audit show ID", "everything about one workflow"),
             (f"{me} audit verify", "decide everything on the record again"),
             (f"{me} status", "processes, health, lag"),
             (f"{me} down", "stop everything"),
@@ -262,8 +262,8 @@ def status(
     ]
     if json_:
         for server in servers:
-            told = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
-            print(screen.as_json(told))
+            row = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
+            print(screen.as_json(row))
         for row in rows:
             print(screen.as_json(row))
     else:
@@ -301,7 +301,7 @@ def _show(servers: Sequence[Any], rows: Sequence[dict[str, Any]], lags: dict[str
 
 
 async def _lags(settings: Settings) -> dict[str, int]:
-    """Messages not yet heard, by service; nothing where Kafka does not answer."""
+    """Messages not yet processed, by service; nothing where Kafka does not answer."""
     if not settings.kafka:
         return {}
     from shared.kafka.groups import lag
@@ -350,7 +350,7 @@ def serve(
     instance: Annotated[str, typer.Option(help="Name of this process: stable over a restart (HANSARD_INSTANCE).")] = "",
     http: Annotated[str, typer.Option(help="host:port of /health, /ready, /metrics (HANSARD_HTTP).")] = "",
 ) -> None:
-    """Run one service, or several in one process, until SIGTERM; then finish what is begun and leave.
+    """Run one service, or several in one process, until SIGTERM; then finish the work in hand and stop.
 
     A service of your own is a `hansard.Service` in a file or a package. The planner has to know it too: name it in
     HANSARD_SERVICES (`hansard up` then starts it), or in HANSARD_WORKERS where it is started elsewhere.

@@ -12,10 +12,11 @@ from contracts.plans import Plan, Step
 from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import Context, WakeUp
+from hansard.identity import task_name
 from hansard.message import Message
 from infra.diagrams import HERE, NOON, Machine, at
 from services.planner.decider import planner
-from services.planner.state import AwaitingPlan, CancelledBeforePlan, Ended, Running, WorkflowState, task_name
+from services.planner.state import AwaitingPlan, CancelledBeforePlan, Ended, Running, WorkflowState
 
 WORKER = "writer"
 DEADLINE = NOON + timedelta(hours=1)

@@ -75,8 +75,8 @@ create table door_messages (
     primary key (tenant, workflow, causation_id)
 );
 
--- Streams that want to be woken. `at`: when any process may claim the wake-up, moved on by a claim; `wanted`: the time that
--- the stream asked for; `holder`: the process that works on the stream, or ''.
+-- The next wake-up of each stream that asked for one. `at`: when any process may claim it, moved on by a claim; `wanted`: the
+-- time that the stream asked for; `holder`: the process that works on the stream, or ''.
 create table wake_ups (
     at        timestamptz not null,
     wanted    timestamptz not null,

@@ -31,6 +31,7 @@ from contracts.gateway import (
 from hansard.decider import Context, Decider, WakeUp
 from hansard.identity import idempotency_key
 from hansard.message import Message
+from hansard.values import Attribution, Estimated, Usage, carried
 from services.gateway.config import Chain, Endpoint
 from services.gateway.facts import AttemptReturned
 from services.gateway.fallback import (
@@ -319,36 +320,20 @@ def _lost(intent: AttemptStarted) -> AttemptFailed:
     detail = "whoever made this attempt fell silent; what became of it, and what it cost, is not known"
     return AttemptFailed(
         call=intent.call,
-        fall=Fall(tier=intent.tier, provider=intent.provider, model=intent.model, reason="lost", detail=detail),
+        fall=Fall(reason="lost", detail=detail, **carried(intent, Attribution)),
         latency_ms=0,
         estimated=True,
     )
 
 
 def _failure_of(intent: AttemptStarted, reply: ModelReplied, fall: Fall) -> AttemptFailed:
-    return AttemptFailed(
-        call=intent.call,
-        fall=fall,
-        latency_ms=reply.latency_ms,
-        cost=reply.cost,
-        input_tokens=reply.input_tokens,
-        output_tokens=reply.output_tokens,
-        estimated=reply.estimated,
-    )
+    return AttemptFailed(call=intent.call, fall=fall, latency_ms=reply.latency_ms, **carried(reply, Usage, Estimated))
 
 
 def _discarded(message: AttemptReturned, because: str) -> ReplyDiscarded:
     paid = message.reply or message.failure
-    return ReplyDiscarded.model_validate(
-        {
-            "call": message.call,
-            "attempt": message.attempt,
-            "because": because,
-            "cost": paid.cost if paid else Decimal(0),
-            "input_tokens": paid.input_tokens if paid else 0,
-            "output_tokens": paid.output_tokens if paid else 0,
-        }
-    )
+    usage = carried(paid, Usage) if paid else {"cost": Decimal(0)}
+    return ReplyDiscarded.model_validate({"call": message.call, "attempt": message.attempt, "because": because, **usage})
 
 
 def _failed(state: Waiting, falls: tuple[Fall, ...], reason: str) -> ModelFailed:

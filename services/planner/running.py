@@ -13,11 +13,12 @@ from contracts.results import FailReason, Result
 from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import WakeUp
+from hansard.identity import step_and_attempt, task_name
 from hansard.message import Message
 from hansard.values import Attribution, Usage, WorkerAnswer, carried
 from services.planner import synthesis
 from services.planner.dead import explanation, may_be_awaited, task_of
-from services.planner.state import ACTIVE, Phase, Running, StepState, evolve, step_and_attempt, task_name
+from services.planner.state import ACTIVE, Phase, Running, StepState, evolve
 from services.planner.tasks import claim, task
 from shared.shortening import shortened
 

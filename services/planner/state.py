@@ -29,6 +29,7 @@ from contracts.planner import (
 from contracts.plans import Step
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import PerformTask
+from hansard.identity import step_and_attempt
 from hansard.message import Message
 from services.planner.graph import Graph, graph_of
 from services.planner.heap import Heap, StepTime, pop, push
@@ -96,17 +97,6 @@ class Ended: ...
 
 
 WorkflowState = AwaitingPlan | CancelledBeforePlan | Running | Ended
-
-
-def task_name(step: str, attempt: int) -> str:
-    """The name of the attempt's task, and of its check."""
-    return f"{step}.{attempt}"
-
-
-def step_and_attempt(task: str) -> tuple[str, int]:
-    """Attempt 0, which no step has, where the planner did not make this name."""
-    step, _, attempt = task.rpartition(".")
-    return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
 def evolve(state: WorkflowState, message: Message) -> WorkflowState:

@@ -10,7 +10,8 @@ from contracts.planner import StepAnswered
 from contracts.plans import Step
 from contracts.specialists import Given, PerformTask
 from contracts.verifier import CheckClaim, Passage
-from services.planner.state import Running, task_name
+from hansard.identity import task_name
+from services.planner.state import Running
 from shared.shortening import fitted, shortened
 
 CONTEXT = 120_000  # characters of earlier answers in one task

@@ -102,7 +102,9 @@ class InstanceStore(Protocol):
     async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
         """Notes that this process is alive; returns the last heartbeats of the others of its service that have not ended.
 
-        The `silent` have ended, if these are still their last heartbeats. A process that sends one again has not ended.
+        Each heartbeat has a value of its own. The `silent` have ended, if these are still their last heartbeats; the
+        wake-ups that they hold, or that any process holds which has ended, may be claimed at once. A process that sends a
+        heartbeat again has not ended.
         """
         ...
 

@@ -358,10 +358,7 @@ def ask(text: str | None = None, *, brokers: str = "", timeout: float = 600, **r
 
 
 def _no_result(id: str, timeout: float) -> str:
-    return (
-        f"No result of {id} within {timeout:g} s. It may still come: ask for it again, or look with `hansard status` and"
-        f" `hansard audit show {id}`."
-    )
+    return f"No result of {id} within {timeout:g} s. It may still come: ask again, or look with `hansard audit show {id}`."
 
 
 def _field(message: Received, name: str) -> Any:

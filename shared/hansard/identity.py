@@ -56,6 +56,17 @@ def mine(service: str, call: str) -> str | None:
     return rest.rpartition("/")[0] if maker == service else None
 
 
+def task_name(step: str, attempt: int) -> str:
+    """The name of the attempt's task, and of its check."""
+    return f"{step}.{attempt}"
+
+
+def step_and_attempt(task: str) -> tuple[str, int]:
+    """Attempt 0, which no step has, where this is not a name of that form."""
+    step, _, attempt = task.rpartition(".")
+    return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
+
+
 def source_of(service: str) -> str:
     """`ce_source` of what a service publishes."""
     return f"/hansard/{service}"

@@ -11,13 +11,12 @@ from uuid import UUID
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
 from hansard.identity import (
-    NAMESPACE,
     Stream,
+    door_causation_id,
     internal_causation_id,
     outcome_name,
     source_of,
     stored_message_id,
-    uuid5,
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
@@ -74,7 +73,7 @@ class InMemory:
 
         The same `id` is the same message: it changes nothing. Without one it is a new message.
         """
-        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else uuid5(NAMESPACE, id)
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, "", "/test", id)
         return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
@@ -87,7 +86,7 @@ class InMemory:
             wake_up = _Inbound(stream, wake_up_causation_id(stream, self._streams[stream].entries), WakeUp(), "")
             stored += self._run([wake_up])
             if (again := self.wake_at(stream)) is not None and again <= self.now:
-                raise AssertionError(f"{stream}, woken up at {self.now}, wants to be woken at {again}, which is no later")
+                raise AssertionError(f"{stream}, at its wake-up at {self.now}, asks for a wake-up at {again}, which is no later")
         self.now = max(self.now, until)
         return tuple(stored)
 
@@ -115,7 +114,7 @@ class InMemory:
         return self.services[stream.service].decider.fold(self.messages(name, workflow, tenant))
 
     def wake_at(self, stream: Stream) -> datetime | None:
-        """When a stream wants to be woken."""
+        """When a stream wants its next wake-up."""
         return self.services[stream.service].decider.wake_at(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:

@@ -63,7 +63,7 @@ class Given(Generic[State]):
         result = Decided(self, context, decided)
         wake_at = self.decider.wake_at(result.state)
         if isinstance(message, WakeUp) and wake_at is not None and wake_at <= context.at:
-            raise AssertionError(f"woken up at {context.at}, the stream wants to be woken at {wake_at}, which is no later")
+            raise AssertionError(f"at its wake-up at {context.at}, the stream asks for a wake-up at {wake_at}, which is no later")
         return result
 
     def _time(self, message: Message, at: datetime | timedelta | None) -> datetime:
@@ -91,7 +91,7 @@ class Decided(Generic[State]):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the stream wants to be woken now."""
+        """When the stream wants its next wake-up now."""
         return self.before.decider.wake_at(self.state)
 
     def then(self, *expected: Message | type[Message]) -> Given[State]:

@@ -85,8 +85,8 @@ def test_a_worker_that_was_just_written_is_served_answers_and_is_audited(shell: 
     assert answer["type"] == "hansard.results.completed.v1"
     assert answer["data"]["text"] == "4 words: Count these four words"
 
-    story = shell.hansard("audit", "show", answer["workflow"])
-    assert "words-counted" in story and "tasting/count.1" in story
+    shown = shell.hansard("audit", "show", answer["workflow"])
+    assert "words-counted" in shown and "tasting/count.1" in shown
     audited = json.loads(shell.hansard("audit", "verify", "--json"))
     assert audited["differences"] == 0 and audited["strangers"] == [] and audited["streams"] == 3
 

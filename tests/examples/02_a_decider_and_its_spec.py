@@ -1,7 +1,7 @@
 """A decider is two pure functions; its spec says: given what is stored, when this is received, then that is published.
 
 This one approves orders up to a limit and lets a larger one wait a day for a person. Nothing in it reads a clock: the time is
-that of the message (`context.at`), and a stream says itself when it wants to be woken (`wake_at`).
+that of the message (`context.at`), and a stream asks itself for its next wake-up (`wake_at`).
 """
 
 from collections.abc import Iterable

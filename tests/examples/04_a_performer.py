@@ -117,7 +117,7 @@ def test_the_outcome_becomes_the_answer() -> None:
     given(tides, FIRST).when(TideLookedUp(attempt=1, metres=6.2)).then(TASK.answer("6.2 m", data={"metres": 6.2}))
 
 
-def test_an_attempt_of_which_nothing_is_heard_is_made_again_once() -> None:
+def test_an_attempt_without_an_outcome_is_made_again_once() -> None:
     second = given(tides, FIRST).when(WakeUp()).then(TideMissed(), LookUpTide)
     second.when(WakeUp(), at=PATIENCE).then(TideMissed(), TaskFailed)
 

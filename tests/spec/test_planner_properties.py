@@ -31,10 +31,11 @@ from contracts.results import Result, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from hansard.decider import WakeUp
+from hansard.identity import step_and_attempt
 from hansard.message import Message
 from services.planner.decider import planner
 from services.planner.graph import problems
-from services.planner.state import WorkflowState, step_and_attempt
+from services.planner.state import WorkflowState
 from tests.decisions import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}

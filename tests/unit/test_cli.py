@@ -323,7 +323,7 @@ def test_a_service_that_dies_is_started_again_and_the_others_are_let_be(supervis
     os.kill(a, signal.SIGKILL)
 
     def back() -> bool:
-        supervisor.load()
+        supervisor.restart_ended()
         return pid(supervisor, "a") != a
 
     assert process.wait_for(back, seconds=10) and pid(supervisor, "b") == b
@@ -335,7 +335,7 @@ def test_one_that_dies_again_and_again_is_waited_for(supervisor: processes.Super
     os.kill(pid(supervisor, "a"), signal.SIGKILL)
 
     def fell(times: int) -> bool:
-        supervisor.load()
+        supervisor.restart_ended()
         return next(one.restarts for one in supervisor.statuses() if one.name == "a") >= times
 
     assert process.wait_for(lambda: fell(3), seconds=20)

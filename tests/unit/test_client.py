@@ -49,7 +49,7 @@ async def test_a_request_is_what_the_router_receives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "says"),
+    ("request_", "sentence"),
     [
         ({}, "either `text`"),
         ({"text": "a", "type": "b"}, "either `text`"),
@@ -58,8 +58,8 @@ async def test_a_request_is_what_the_router_receives() -> None:
         ({"text": "a", "deadline": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
     ],
 )
-async def test_a_request_that_is_none_is_refused_before_it_is_sent(request_: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+async def test_a_request_that_is_none_is_refused_before_it_is_sent(request_: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
         await submitted(**request_)
 
 

@@ -49,6 +49,13 @@ def test_a_call_names_the_stream_that_asks() -> None:
     assert identity.mine("specialists", "specialists") == ""
 
 
+def test_a_task_names_its_step_and_attempt() -> None:
+    assert identity.task_name("draft", 2) == "draft.2"
+    assert identity.step_and_attempt("draft.2") == ("draft", 2)
+    assert identity.step_and_attempt("a.b.12") == ("a.b", 12)
+    assert [identity.step_and_attempt(name)[1] for name in ("draft", "draft.", "draft.x", "draft.12345", "draft.²")] == [0] * 5
+
+
 def test_the_source_of_a_message_is_its_service() -> None:
     assert identity.source_of("router") == "/hansard/router"
 
@@ -111,6 +118,10 @@ def test_the_key_of_a_model_call_changes_with_a_repair_only() -> None:
     key = identity.idempotency_key("acme", "order-77", "specialists/draft.1/1", 0)
     assert key == "4d5cabb7-d23b-5302-a947-a631acb6231b"
     assert identity.idempotency_key("acme", "order-77", "specialists/draft.1/1", 1) != key
+
+
+def test_a_task_that_is_delivered_twice_is_answered_under_one_id() -> None:
+    assert str(identity.answer_id(CAUSATION)) == "fc411385-5ed8-50be-af77-64e3a9e04af9"
 
 
 def test_an_id_that_a_client_makes_says_what_it_is_for() -> None:

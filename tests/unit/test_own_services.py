@@ -10,7 +10,7 @@ import pytest
 
 import hansard.__main__
 from contracts.catalog import Topics
-from hansard import PerformTask, Service, Topic, task_topics
+from hansard import Decider, PerformTask, Service, Topic, task_topics
 from infra import processes
 from infra.cli import doctor, worker
 from infra.cli.base import Problem, for_children
@@ -135,7 +135,9 @@ def test_an_outside_worker_answers_at_a_door(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_service_may_receive_a_topic_of_ours_and_adds_no_kind_to_it() -> None:
     def own(*topics: Topic) -> Topics:
-        return Topics(services=(Service("own", None, {PerformTask: lambda _: ""}, topics=topics),))  # type: ignore[arg-type]
+        return Topics(
+            services=(Service("own", Decider(None, lambda *_: (), lambda *_: None), {PerformTask: lambda _: ""}, topics=topics),)
+        )
 
     there = Topics().by_name["results"]
     assert own(Topic("results", "", (), consumers=("own",))).by_name["results"].consumers == (*there.consumers, "own")
@@ -146,7 +148,7 @@ def test_a_service_may_receive_a_topic_of_ours_and_adds_no_kind_to_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "sentence"),
     [
         ("absent.py:service", "There is no file absent.py"),
         ("worker.py:nothing", "has no `nothing`"),
@@ -155,9 +157,9 @@ def test_a_service_may_receive_a_topic_of_ours_and_adds_no_kind_to_it() -> None:
         ("no_such_package.module:service", "No module named 'no_such_package'"),
     ],
 )
-def test_what_cannot_be_loaded_is_told_in_a_sentence(folder: Path, spec: str, says: str) -> None:
+def test_what_cannot_be_loaded_is_told_in_a_sentence(folder: Path, spec: str, sentence: str) -> None:
     (folder / "broken.py").write_text("1 / 0\n")
-    with pytest.raises(Problem, match=says):
+    with pytest.raises(Problem, match=sentence):
         load(spec, Settings())
 
 

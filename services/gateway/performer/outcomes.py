@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from contracts.gateway import AttemptFailed, AttemptStarted, Fall, FallReason
+from hansard.values import Attribution, carried
 from services.gateway.facts import AttemptReturned
 from services.gateway.openai_wire.answer import clean
 
@@ -44,12 +45,10 @@ def failed(
 ) -> AttemptReturned:
     """`tokens`: input and output. `estimated`: the cost is not known exactly."""
     fall = Fall(
-        tier=intent.tier,
         attempt=intent.attempt,
-        provider=intent.provider,
-        model=intent.model,
         reason=reason,
         detail=clean(detail)[:DETAIL],
+        **carried(intent, Attribution),
     )
     failure = AttemptFailed(
         call=intent.call,

@@ -7,7 +7,7 @@ from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session
 
 
-class Answers:
+class PostgresAnswers:
     """`AnswerIndex` in Postgres."""
 
     session: Session

@@ -7,7 +7,7 @@ from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session
 
 
-class Outbox:
+class PostgresOutbox:
     """`OutboxStore` in Postgres."""
 
     session: Session

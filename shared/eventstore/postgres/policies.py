@@ -6,7 +6,7 @@ from shared.eventstore.model import StoreRefused
 from shared.eventstore.postgres.session import Session
 
 
-class Policies:
+class PostgresPolicies:
     """`PolicyStore` in Postgres."""
 
     session: Session

@@ -9,7 +9,7 @@ from shared.eventstore.model import DueWakeUp, Stream
 from shared.eventstore.postgres.session import Session
 
 
-class Processes:
+class PostgresProcesses:
     """`WakeUpStore` (without its clock), `InstanceStore` and `AttemptCounter` in Postgres."""
 
     session: Session

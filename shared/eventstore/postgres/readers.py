@@ -22,7 +22,7 @@ from shared.eventstore.postgres.session import Session
 _WORKFLOW = ("workflow_streams", "workflow_messages", "workflow_entries", "workflow_door_messages")
 
 
-class Messages:
+class PostgresMessages:
     """`MessageReader` in Postgres."""
 
     session: Session
@@ -63,7 +63,7 @@ class Messages:
         return float((await self.session.ask("reader_lag"))[0][0])
 
 
-class Workflows:
+class PostgresWorkflows:
     """`WorkflowReader` in Postgres, without `load_workflow`."""
 
     session: Session

@@ -1,15 +1,23 @@
 """The whole event store in PostgreSQL 15 or later."""
 
-from shared.eventstore.postgres.answers import Answers
-from shared.eventstore.postgres.outbox import Outbox
-from shared.eventstore.postgres.policies import Policies
-from shared.eventstore.postgres.processes import Processes
-from shared.eventstore.postgres.readers import Messages, Workflows
+from shared.eventstore.postgres.answers import PostgresAnswers
+from shared.eventstore.postgres.outbox import PostgresOutbox
+from shared.eventstore.postgres.policies import PostgresPolicies
+from shared.eventstore.postgres.processes import PostgresProcesses
+from shared.eventstore.postgres.readers import PostgresMessages, PostgresWorkflows
 from shared.eventstore.postgres.session import Session
-from shared.eventstore.postgres.streams import Streams
+from shared.eventstore.postgres.streams import PostgresStreams
 
 
-class PostgresEventStore(Streams, Outbox, Processes, Messages, Workflows, Policies, Answers):
+class PostgresEventStore(
+    PostgresStreams,
+    PostgresOutbox,
+    PostgresProcesses,
+    PostgresMessages,
+    PostgresWorkflows,
+    PostgresPolicies,
+    PostgresAnswers,
+):
     """`EventStore` in PostgreSQL. Made by `open`; safe for many tasks of one event loop."""
 
     @classmethod

@@ -21,7 +21,7 @@ _ENTRY = itemgetter(*(_FIRST + place for place in LOADED.places[1]))
 _STATE = itemgetter(*(_FIRST + place for place in LOADED.places[2]))
 
 
-class Streams:
+class PostgresStreams:
     """`StreamStore` in Postgres."""
 
     def __init__(self, session: Session) -> None:
