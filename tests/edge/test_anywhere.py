@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.servers import MODEL_NAME, process
-from tests.house import LONG
+from tests.processes import LONG
 
 ROOT = Path(__file__).parents[2]
 OURS = ("contracts", "shared", "services", "infra")

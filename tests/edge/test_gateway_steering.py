@@ -462,7 +462,7 @@ async def test_an_audit_finds_every_decision_as_it_was(server: Scripted) -> None
         # the calls themselves were heard from this test, which is not on the record
         found = [d for d in report.differences if "it was heard, and it is not on the record" not in d.what]
         assert found == []
-        assert report.strangers == []
+        assert report.forged == []
 
 
 # Streaming
