@@ -12,7 +12,7 @@ from aiokafka.admin import NewTopic
 
 from infra.servers import process
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, House, Ours, Run, Side, house, kafka_admin, rounds
+from tests.benchmarks.kit import Bench, Caller, Deployment, Ours, Run, Side, deployed, kafka_admin, rounds
 from tests.benchmarks.tables import Cell, Section, compared, ratios
 
 REQUEST = {"type": "calculate_tax", "data": {"amount": "99.99"}}
@@ -27,7 +27,7 @@ async def measure(bench: Bench, run: Run) -> Section:
     async with AsyncExitStack() as opened:
         sides: list[Side] = []
         for tree in run.trees:
-            it = await opened.enter_async_context(house(bench, tree, "router"))
+            it = await opened.enter_async_context(deployed(bench, tree, "router"))
             caller = await opened.enter_async_context(Caller(it))
             sides.append(Ours(tree.name, caller, {"hop": REQUEST}))
             await sides[-1].loop(FIRST, FIRST.at_once, FIRST.count)
@@ -53,7 +53,7 @@ class Echo:
     name = "a bare Kafka hop"
     shares = ("kafka", "load")
 
-    def __init__(self, it: House, partitions: int) -> None:
+    def __init__(self, it: Deployment, partitions: int) -> None:
         self._house, self._partitions = it, partitions
         self.caller = Caller(it, "echo.in", "echo.out")
 

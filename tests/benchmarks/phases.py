@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.benchmarks.clocked import POINTS
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, House, Run
+from tests.benchmarks.kit import Bench, Caller, Deployment, Run
 from tests.benchmarks.tables import Section, Table, figure
 from tests.benchmarks.trees import TODAY
 from tests.benchmarks.workflows import BODIES, stack
@@ -101,7 +101,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             times[name] = began, time.time()
         size = (await _size(it) - before) / COUNT
         topics = await everything(it)
-        it.end()  # what each process noted is written when it leaves
+        it.stop()  # what each process noted is written when it leaves
     spans = [Span(file.stem, *span) for file in folder.glob("*.json") for span in json.loads(file.read_text())]
     messages: dict[str, list[Message]] = {name: [] for name in times}
     for one in topics:
@@ -136,8 +136,8 @@ def _told(
     yield Table(["phase", "ms on the path", "share", "calls a workflow"], rows)
 
 
-async def everything(it: House) -> list[Message]:
-    """What is on the house's topics by now."""
+async def everything(it: Deployment) -> list[Message]:
+    """What is on the deployment's topics by now."""
     at = {"bootstrap_servers": it.bench.addresses.kafka}
     async with AIOKafkaConsumer(*await it.topics(), **at, auto_offset_reset="earliest") as consumer:
         partitions = consumer.assignment()
@@ -162,8 +162,8 @@ def _message(record: Any, topic: str) -> Message:
     )
 
 
-async def _size(it: House) -> int:
-    """Bytes of the house's tables and indexes."""
+async def _size(it: Deployment) -> int:
+    """Bytes of the deployment's tables and indexes."""
     connection = await asyncpg.connect(it.bench.addresses.postgres)
     try:
         size = await connection.fetchval(

@@ -127,7 +127,7 @@ async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> reb
         return await into.insert()
 
 
-async def test_a_store_rebuilt_from_kafka_aloneis_the_same_hash_for_hash(
+async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
     store: PostgresEventStore, settings: Settings, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, *REQUESTS)
