@@ -2,7 +2,6 @@
 
 import base64
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 
 def short(kind: str) -> str:
@@ -32,7 +31,7 @@ def one_line(text: object, width: int = 160) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
-def percent(value: Any) -> str:
+def percent(value: object) -> str:
     """`85%` for 0.85; empty for what is not a number."""
     return f"{float(value):.0%}" if isinstance(value, int | float) else ""
 

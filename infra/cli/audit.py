@@ -228,7 +228,7 @@ def rebuild(
     dsn, schema = place(settings, to)
     made = base.run(_rebuild(settings, dsn, schema))
     for what, count, some in (
-        ("records that are no messages of ours", made.strange, made.strangers),
+        ("foreign records", made.strange, made.strangers),
         ("streams that lack messages", made.gapped, made.gaps),
     ):
         for one in some:

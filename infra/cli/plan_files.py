@@ -14,7 +14,7 @@ from infra.cli.base import Problem
 HOW = "A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one to start from"
 
 
-def read_plan(text: str) -> Any:
+def read_plan(text: str) -> dict[Any, Any] | str:
     """The data of a plan file; `text` itself where it is no file, and so the name of a plan. Raises Problem."""
     path = Path(text)
     if path.is_dir():

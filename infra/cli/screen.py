@@ -43,7 +43,7 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 class _Output:
-    """A console made anew at every use: tests and pipes replace the standard streams."""
+    """A console created at every use: tests and pipes replace the standard streams."""
 
     def __init__(self, *, stderr: bool) -> None:
         self._stderr = stderr

@@ -104,7 +104,7 @@ def stats(json_: Json = False) -> None:
     screen.out.print(screen.table(("handler", "requests"), totals.handlers.most_common(15)))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return one_line(", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
 
 

@@ -14,7 +14,6 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackagePath
 from pathlib import Path
-from typing import Any
 
 from infra.servers.process import ServerError
 
@@ -41,7 +40,7 @@ class User:
     uid: int | None = None
     gid: int | None = None
 
-    def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, command: list[str], *, cwd: Path | str) -> subprocess.CompletedProcess[str]:
         """Run a command as this user. Raises OSError when the command cannot be run or the user not be taken."""
         return subprocess.run(
             command,
@@ -52,7 +51,7 @@ class User:
             user=self.uid,
             group=self.gid,
             extra_groups=None if self.uid is None else [],
-            **options,
+            cwd=cwd,
         )
 
     def can(self, *command: str) -> bool:

@@ -79,10 +79,11 @@ class Bench:
         """Model calls so far."""
         return sum(self.model_counts()["calls"].values())
 
-    def model_counts(self) -> Any:
+    def model_counts(self) -> dict[str, Any]:
         """What the scripted model counts: `calls` by script, `connections`, `now`, `peak`."""
         with urllib.request.urlopen(self.model.removesuffix("/v1") + "/calls", timeout=10) as answer:
-            return json.load(answer)
+            counts: dict[str, Any] = json.load(answer)
+            return counts
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ KILLED = {"gateway": ModelReplied.kind, "planner": WorkflowCompleted.kind, "spec
 ENDS = [kind.kind for kind in (AttemptFailed, ModelReplied, ModelFailed, CallCancelled)]
 
 
+Noted = tuple[set[str], int]  # of `at_the_kill`
+
+
 @dataclass(frozen=True)
 class Break:
     """What was measured around a kill. Times in seconds of this process's clock."""
@@ -37,7 +40,7 @@ class Break:
     back: float  # the restart
     before: float  # results a second until the kill
     after: list[tuple[float, str]]  # results since the restart: their time and workflow
-    noted: Any  # what `note` returned
+    noted: Noted | None
 
     def recovered(self) -> float:
         """Seconds from the restart until results arrive at nine tenths of the rate before the kill."""
@@ -89,6 +92,7 @@ async def one(
         lambda: bench.model_counts()["now"] >= OUT,
         lambda: at_the_kill(deployment, KILLED[service]),
     )
+    assert seen.noted
     over, out = seen.noted
     mine = set(caller.results) - known
     ended = [row for row in await results(deployment) if row[0] in mine]
@@ -105,7 +109,7 @@ async def broken(
     count: int,
     body: Callable[[], Mapping[str, Any]],
     now: Callable[[], bool] = lambda: True,
-    note: Callable[[], Any] | None = None,
+    note: Callable[[], Awaitable[Noted]] | None = None,
 ) -> Break:
     """`count` requests in a closed loop. Half way, once `now` is true, the service is killed and restarted; `note` is run."""
     slots, known = asyncio.Semaphore(AT_ONCE), len(caller.results)
@@ -136,7 +140,7 @@ def _restarted(deployment: Deployment, service: str) -> float:
     return back
 
 
-async def at_the_kill(deployment: Deployment, over: str) -> tuple[set[str], int]:
+async def at_the_kill(deployment: Deployment, over: str) -> Noted:
     """The workflows in which the service's part was over (it had stored `over`), and the number of running attempts."""
     schema = deployment.schema
     ended = await rows(deployment, f"select distinct workflow from {schema}.messages where kind = $1", over)
