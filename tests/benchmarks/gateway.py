@@ -17,7 +17,8 @@ from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
 from hansard.codec import encode
 from hansard.envelope import Envelope, headers
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, Ours, Run, Side, deployed, rounds
+from tests.benchmarks.deployments import Caller, Ours, deployed
+from tests.benchmarks.kit import Bench, Run, Side, rounds
 from tests.benchmarks.tables import Cell, Section, compared
 from tests.benchmarks.trees import TODAY
 

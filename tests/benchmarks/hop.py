@@ -12,7 +12,8 @@ from aiokafka.admin import NewTopic
 
 from infra.servers import process
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, Deployment, Ours, Run, Side, deployed, kafka_admin, rounds
+from tests.benchmarks.deployments import Caller, Deployment, Ours, deployed, kafka_admin
+from tests.benchmarks.kit import Bench, Run, Side, rounds
 from tests.benchmarks.tables import Cell, Section, compared, ratios
 
 REQUEST = {"type": "calculate_tax", "data": {"amount": "99.99"}}

@@ -20,7 +20,8 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.benchmarks.clocked import POINTS
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, Deployment, Run
+from tests.benchmarks.deployments import Caller, Deployment
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure
 from tests.benchmarks.trees import TODAY
 from tests.benchmarks.workflows import BODIES, stack

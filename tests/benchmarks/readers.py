@@ -11,7 +11,8 @@ import time
 import asyncpg
 
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, Deployment, Run
+from tests.benchmarks.deployments import Caller, Deployment
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Row, Section, Table, figure
 from tests.benchmarks.trees import TODAY, Failed
 from tests.benchmarks.workflows import BODIES, stack

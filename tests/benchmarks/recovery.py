@@ -16,8 +16,9 @@ from contracts.results import WorkflowCompleted
 from contracts.specialists import TaskAnswered
 from infra.servers import process
 from tests.benchmarks.closed import closed
+from tests.benchmarks.deployments import Caller, Deployment, deployed
 from tests.benchmarks.hop import REQUEST
-from tests.benchmarks.kit import Bench, Caller, Deployment, Run, deployed
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure
 from tests.benchmarks.trees import TODAY
 from tests.benchmarks.workflows import stack

@@ -14,7 +14,8 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from contracts.requests import SubmitRequest
-from tests.benchmarks.kit import Bench, Deployment, Run, deployed
+from tests.benchmarks.deployments import Deployment, deployed
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure, percentiles
 from tests.benchmarks.trees import TODAY
 

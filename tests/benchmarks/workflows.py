@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.kit import Bench, Caller, Deployment, Open, Ours, Run, apart, deployed, rounds
+from tests.benchmarks.deployments import Caller, Deployment, Ours, deployed
+from tests.benchmarks.kit import Bench, Open, Run, apart, rounds
 from tests.benchmarks.tables import Cell, Section, Table, by_process, compared
 from tests.benchmarks.trees import Failed, Tree
 
