@@ -38,8 +38,8 @@ fix: setup ## let ruff put right what it can
 bench: setup .venv/.warm ## measure, write tests/benchmarks/RESULTS.md; BASE=commit or PEERS=1: beside those; PARTS=, ROUNDS=, AT_ONCE= choose
 	@$(BIN)/python -m tests.benchmarks --write
 
-contracts: setup ## write schemas and AsyncAPI anew from the tables
-	@$(BIN)/python -m contracts.generate
+contracts: setup ## write schemas and AsyncAPI anew from the messages and topics
+	@$(BIN)/python -m contracts.tools.generate
 
 up: setup .venv/.warm ## start the servers and leave them running
 	@$(BIN)/hansard up --detach

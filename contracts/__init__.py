@@ -1,1 +1,1 @@
-"""The language: every message, its envelope, its topic and its golden example. Imports nothing of ours."""
+"""The language of the services: every message, its topic, its schema and its golden examples, in one folder a service."""

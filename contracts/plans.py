@@ -8,12 +8,12 @@ from hansard.message import Json, Name, Value
 
 
 class Step(Value):
-    """One piece of work for one worker."""
+    """One task for one worker."""
 
     id: Name
     worker: Name = Field(description="who does it: a role of the specialists (research, analyst, writer, coder, …) or a service")
     instructions: str = Field(default="", description="what to do; empty: the goal of the workflow itself")
-    needs: tuple[Name, ...] = Field(default=(), description="steps whose answers this one is given, and must wait for")
+    needs: tuple[Name, ...] = Field(default=(), description="steps that this one waits for; it is given their answers")
     input: Json = Field(
         default=None,
         description="data for the worker. In an object, `facts` must not be contradicted, `passages` (source and text) are to"

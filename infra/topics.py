@@ -1,4 +1,4 @@
-"""What `hansard topics` does: the topics of the table, made and kept as the table wants them, and who may use them."""
+"""What `hansard topics` does: creates the topics of the catalogue, keeps them as it wants them, says who may use them."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ ADD = 'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config "$ADMIN" --a
 
 
 def acls(settings: Settings) -> Iterator[str]:
-    """The table as access rules: each service says only what is its to say. Who may use the doors is yours to say.
+    """The catalogue as access rules: each service may write only what it produces. Who may use the doors is yours to decide.
 
     One shell line a rule, for Kafka's own kafka-acls.sh. A service is the principal `User:hansard-NAME`; only the console
     reads everything.

@@ -1,42 +1,5 @@
-"""What a service decides by, besides its code: data, kept on the record under a version that is drawn from it."""
+"""What a service decides by, besides its code: see `hansard.policy`."""
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic
+from hansard.policy import Basis, canonical, is_behind, version_of
 
-from pydantic import JsonValue
-
-from hansard.decider import Decider, State
-
-
-@dataclass(frozen=True)
-class Basis(Generic[State]):
-    """The data behind a policy, and how a decider is made of such data: today's, or those of then.
-
-    `data` goes on the record: never a secret. `decider` is given a version and its data, and may raise ValueError or
-    LookupError for what this code cannot decide by.
-    """
-
-    data: JsonValue
-    decider: Callable[[str, Any], Decider[State]]
-
-
-def canonical(data: JsonValue) -> bytes:
-    """The one way to write it down. Raises ValueError for NaN and infinities."""
-    return json.dumps(data, sort_keys=True, allow_nan=False).encode()
-
-
-def version_of(code: str, data: JsonValue) -> str:
-    """A policy's name: the version of the code's own rules, and a hash of the data."""
-    return f"{code}-{_digest(canonical(data))}"
-
-
-def is_behind(data: bytes, version: str) -> bool:
-    """Whether these are the data that the version was drawn from."""
-    return version.rpartition("-")[2] == _digest(data)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:12]
+__all__ = ["Basis", "canonical", "is_behind", "version_of"]

@@ -1,16 +1,20 @@
 """Settings, from the environment: `HANSARD_KAFKA=broker:9092 HANSARD_POSTGRES=postgresql://… hansard serve router`."""
 
+import json
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PrivateAttr, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.catalog import Topics
+from hansard.service import Service
+from hansard.tasks import PerformTask
 
 
 class Settings(BaseSettings):
@@ -59,7 +63,18 @@ class Settings(BaseSettings):
     # What users add
     roles: Path | None = Field(default=None, description="folder with further roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with further plans (YAML)")
-    workers: tuple[str, ...] = Field(default=(), description="services of your own that take tasks, as a JSON list")
+    services: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="services of your own, started with ours: `worker.py:service`, `package.module:service`, …"
+    )
+    workers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="names of services of your own that take tasks and are started elsewhere"
+    )
+    outside_workers: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="names of workers that are programs of their own, in FastStream or any language: they do not store what"
+        " they publish, so their answers come in at a door",
+    )
+    _loaded: tuple[Service[Any], ...] = PrivateAttr(default=())
 
     # A process
     home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
@@ -83,6 +98,16 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=5, gt=0, description="a performer that falls silent for so long is taken over")
     crash_attempts: int = Field(default=3, ge=1, description="a message during which the process ended so often is a dead letter")
 
+    @field_validator("services", "workers", "outside_workers", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """A JSON list, or names with commas between them."""
+        if not isinstance(given, str):
+            return given
+        return (
+            json.loads(given) if given.lstrip().startswith("[") else [part.strip() for part in given.split(",") if part.strip()]
+        )
+
     @field_validator("home")
     @classmethod
     def _whole(cls, home: Path) -> Path:
@@ -98,6 +123,20 @@ class Settings(BaseSettings):
         """The name of this run of this process, unlike any other's."""
         return f"{self.member or socket.gethostname()}-{secrets.token_hex(6)}"
 
+    @property
+    def loaded(self) -> tuple[Service[Any], ...]:
+        """The services of your own that this process has loaded."""
+        return self._loaded
+
+    def with_services(self, loaded: Sequence[Service[Any]]) -> Self:
+        """The same settings, where the catalogue has the topics and kinds of these, and plans may name those that take tasks."""
+        takers = (service.name for service in loaded if PerformTask in service.receives)
+        there = {service.name: service for service in (*self._loaded, *loaded)}
+        copy = self.model_copy(update={"workers": tuple(dict.fromkeys((*self.workers, *takers)))})
+        copy._loaded = tuple(there.values())
+        copy.__dict__.pop("topics", None)
+        return copy
+
     @cached_property
     def topics(self) -> Topics:
-        return Topics(self.workers)
+        return Topics(self.workers, self.outside_workers, self._loaded)

@@ -24,13 +24,13 @@ from aiokafka.errors import KafkaError
 from contracts.catalog import SERVICES
 from contracts.requests import SubmitRequest
 from infra.audit.verify import Report, verify, workflows
-from infra.cli.bus import lag
 from infra.cli.running import services
 from infra.migrations import migrate
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
 from infra.topics import apply
 from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.groups import lag
 from shared.settings import Settings
 from tests import published
 from tests.processes import LONG, ROOT, Process, given_environment, until

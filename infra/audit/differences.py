@@ -12,6 +12,7 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
+from hansard.identity import source_of
 from hansard.message import Intent, Message, Outcome
 from infra.audit.policies import Processors, processor_of
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream
@@ -221,7 +222,7 @@ def _compared(
 def _inbound(stream: Stream, entry: InboxEntry, received: Mapping[UUID, Inbound]) -> Inbound | None:
     """The message of this entry, as the stream received it then."""
     if entry.kind == WakeUp.kind:
-        source = f"/hansard/{stream.service}"
+        source = source_of(stream.service)
         return Inbound(stream, entry.causation_id, entry.kind, entry.hash, source, str(entry.causation_id), message=WakeUp())
     return received.get(entry.causation_id)
 

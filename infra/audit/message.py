@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from hansard.identity import outcome_causation_id, wake_up_causation_id
 from infra.audit.summaries import summary
 from infra.audit.text import money, short
-from shared.eventstore.model import NAMESPACE, Stream, uuid5
+from shared.eventstore.model import Stream
 
 MANY = 1_000  # inbox entries of one stream among which a wake-up is looked for
 
@@ -69,8 +70,8 @@ def _within(message: ShownMessage, entries: int) -> str:
     """A performer's outcome and a wake-up are no stored messages: only their id tells. Tries the ids of the first `entries`."""
     stream = Stream(message.tenant, message.workflow, message.stream)
     for n in range(1, entries + 1):
-        if message.causation_id == str(uuid5(NAMESPACE, f"{stream}/attempt/{n}")):
+        if message.causation_id == str(outcome_causation_id(stream, n)):
             return f"try {n}"
-        if message.causation_id == str(uuid5(NAMESPACE, f"{stream}/woken/{n}")):
+        if message.causation_id == str(wake_up_causation_id(stream, n - 1)):
             return "wake-up"
     return ""

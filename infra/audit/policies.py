@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.catalog import Topics
 from hansard.decider import Decider
-from shared.eventstore.model import EventStore
+from shared.eventstore.ports import PolicyStore
 from shared.policy import is_behind
 from shared.runtime.processor import Processor
 from shared.service import Service
@@ -19,7 +19,7 @@ _ANY_SIZE = 1 << 62
 class Policies:
     """The processors of a store's policies. Each is read and made once, however many workflows need it."""
 
-    def __init__(self, store: EventStore, topics: Topics | None = None) -> None:
+    def __init__(self, store: PolicyStore, topics: Topics | None = None) -> None:
         self._store = store
         self._topics = topics or Topics()
         self._made: dict[tuple[str, str], Processor[Any] | str] = {}
@@ -28,7 +28,7 @@ class Policies:
         """The processors of this service by these policy versions."""
         wanted = {version: (service.name, version) for version in versions}
         unmade = sorted(one for one in wanted.values() if one not in self._made)
-        kept = await self._store.policies(unmade) if unmade and service.basis else {}
+        kept = await self._store.load_policies(unmade) if unmade and service.basis else {}
         for one in unmade:
             self._made[one] = processor_of(service, one[1], kept.get(one), self._topics)
         return {version: self._made[one] for version, one in wanted.items()}

@@ -14,8 +14,9 @@ from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelR
 from contracts.results import Result, WorkflowCompleted
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
+from hansard.identity import outcome_causation_id
 from hansard.message import Intent, Message
-from shared.eventstore.model import NAMESPACE, StoredMessage, Stream, uuid5
+from shared.eventstore.model import StoredMessage, Stream
 
 
 def read(stored: StoredMessage, topics: Topics) -> Message | None:
@@ -128,11 +129,6 @@ class Totals:
         }
 
 
-def outcome_id(stream: Stream, attempt: int) -> UUID:
-    """The causation id under which a stream processes the outcome of this attempt."""
-    return uuid5(NAMESPACE, f"{stream}/attempt/{attempt}")
-
-
 @dataclass(frozen=True)
 class Effect:
     """An intent on the record, and whether its outcome is known."""
@@ -173,7 +169,7 @@ def effects(
             stored.kind,
             intent,
             stored.at or intent.deadline,
-            (stored.stream, outcome_id(stored.stream, intent.attempt)) in causation_ids,
+            (stored.stream, outcome_causation_id(stored.stream, intent.attempt)) in causation_ids,
             last[stored.stream] > intent.attempt,
         )
         for stored, intent in intents

@@ -1,47 +1,42 @@
 """The store rebuilt from Kafka's topics alone, and two stores compared, stream by stream, hash for hash.
 
-What Kafka does not carry cannot come back: hearings that said nothing, and those parts of a hearing that no message
-tells (versions of code and policy, and what stood behind them). Everything that was said comes back, byte for byte.
-Neither holds more than a batch: what is rebuilt is put in order by Postgres, what is compared comes in one order.
+What Kafka does not carry cannot come back: inbox entries that stored no message, and the versions of code and policy with
+the data behind them. Every message comes back, byte for byte. Neither holds more than a batch in memory: what is rebuilt
+is put in order by Postgres, what is compared comes in one order.
 """
 
 import hashlib
-import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
-from shared.eventstore.columns import of_headers
-from shared.eventstore.model import NAMESPACE, EventStore, StoredMessage, Stream, uuid5
+from hansard.identity import door_causation_id, place_of, reused_causation_id, source_of, unreadable_causation_id
+from shared.eventstore.model import DoorCopy, DoorMessage, StoredMessage, Stream
+from shared.eventstore.ports import MessageReader
 from shared.kafka.record import Record
 
-REBUILT = "rebuilt"  # stands for a version of code and policy that Kafka does not tell
-KEPT = 20  # findings of each sort that are kept to be shown; the rest is counted
+if TYPE_CHECKING:
+    from shared.eventstore.postgres.rebuild import Rebuild
 
-Row = Mapping[str, Any]
-
-
-class NotEmpty(ValueError):
-    """The schema holds events already."""
+SHOWN = 20  # findings of each sort that are kept to be shown; the rest is counted
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one record tells: a row of `said` or of `brought` in rebuild.sql, or that it is no word of ours, and why."""
+class Parsed:
+    """What one record holds: a stored message, a message from outside, or neither, and then why it is not ours."""
 
-    messages: Row | None = None
-    brought: Row | None = None
-    stranger: str = ""
+    message: StoredMessage | None = None
+    door: DoorCopy | None = None
+    rejected: str = ""
 
 
-def told(record: Record, topics: Topics) -> Told | None:
+def parse(record: Record, topics: Topics) -> Parsed | None:
     """None for a record of a topic that is not on the record."""
     topic = topics.by_name[record.topic]
     if not topic.recorded:
@@ -49,159 +44,130 @@ def told(record: Record, topics: Topics) -> Told | None:
     try:
         envelope = read(record.value, record.headers)
     except Unreadable:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        causation_id = uuid5(NAMESPACE, place)
+        place = place_of(record.topic, record.partition, record.offset)
+        causation_id = unreadable_causation_id(place)
         nameless = Envelope(id=str(causation_id), source="", type="", data=record.value or b"", correlation_id=place)
-        return Told(brought=_brought(record, nameless, causation_id))
+        return Parsed(door=_door(record, nameless, causation_id))
     if topic.door:
-        causation_id = uuid5(NAMESPACE, f"{envelope.tenant}/{record.topic}/{envelope.source}/{envelope.id}")
-        return Told(brought=_brought(record, envelope, causation_id))
-    return _word(record, envelope)
+        causation_id = door_causation_id(envelope.tenant, record.topic, envelope.source, envelope.id)
+        return Parsed(door=_door(record, envelope, causation_id))
+    return _stored(record, envelope)
 
 
-def _brought(record: Record, envelope: Envelope, causation_id: UUID) -> Row:
+def _door(record: Record, envelope: Envelope, causation_id: UUID) -> DoorCopy:
     digest = hashlib.sha256(envelope.data).digest()
-    headers = (
+    headers = tuple(
         (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
         for name, value in record.headers
     )
-    return {
-        "causation_id": causation_id,
-        "another": uuid5(causation_id, digest.hex()),
-        "hash": digest,
-        "kind": envelope.type,
-        "broker_at": record.at,
-        "offset": record.offset,
-        "partition": record.partition,
-        "tenant": envelope.tenant,
-        "workflow": envelope.correlation_id,
-        "topic": record.topic,
-        "key": record.key,
-        "headers": of_headers(headers),
-        "body": record.value,
-    }
+    message = DoorMessage(
+        envelope.tenant,
+        envelope.correlation_id,
+        causation_id,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.at,
+        record.key,
+        headers,
+        record.value,
+    )
+    return DoorCopy(message, envelope.type, digest, reused_causation_id(causation_id, digest))
 
 
-def _word(record: Record, envelope: Envelope) -> Told:
+def _stored(record: Record, envelope: Envelope) -> Parsed:
     place = f"{record.topic}/{record.partition}/{record.offset}"
     stream = Stream(envelope.tenant, envelope.correlation_id, envelope.subject)
     digest = hashlib.sha256(envelope.data)
     try:
         id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
-        return Told(stranger=f"{place}: its ids are not ours")
-    ours = envelope.source == f"/hansard/{stream.service}" and envelope.sequence and envelope.time and not envelope.replayed
+        return Parsed(rejected=f"{place}: its ids are not ours")
+    ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
-        return Told(stranger=f"{place}: it does not say which stream it stands in")
+        return Parsed(rejected=f"{place}: it does not say which stream it stands in")
     if envelope.datahash != digest.hexdigest():
-        return Told(stranger=f"{place}: its bytes are not those of its hash")
-    return Told(
-        messages={
-            "version": envelope.sequence,
-            "id": id_,
-            "causation_id": causation_id,
-            "hash": digest.digest(),
-            "at": envelope.time,
-            "tenant": stream.tenant,
-            "workflow": stream.workflow,
-            "stream": stream.name,
-            "kind": envelope.type,
-            "topic": record.topic,
-            "traceparent": envelope.traceparent,
-            "data": envelope.data,
-        }
+        return Parsed(rejected=f"{place}: its bytes are not those of its hash")
+    return Parsed(
+        StoredMessage(
+            stream,
+            envelope.sequence,
+            id_,
+            envelope.type,
+            record.topic,
+            causation_id,
+            envelope.data,
+            digest.digest(),
+            envelope.traceparent,
+            envelope.time,
+        )
     )
 
 
 @dataclass
 class Rebuilt:
-    """What a rebuilding read and made. Of strangers and gaps the first are kept to be shown; gaps are streams that lack words."""
+    """What was read and what was made of it. `rejections` and `gaps` (streams that lack messages) are the first ones, to be
+    shown; `rejected` and `gapped` count all."""
 
     records: int = 0
     staged: int = 0
-    events: int = 0
-    doors: int = 0
+    messages: int = 0
+    door_messages: int = 0
     streams: int = 0
-    strange: int = 0
-    strangers: list[str] = field(default_factory=list)
+    rejected: int = 0
+    rejections: list[str] = field(default_factory=list)
     gapped: int = 0
     gaps: list[str] = field(default_factory=list)
 
     @property
     def repeats(self) -> int:
-        return self.staged - self.events - self.doors
+        return self.staged - self.messages - self.door_messages
 
 
 @dataclass
 class Rebuilding:
-    """Records go into tables of this connection's own, and from there, in order and once, into an empty schema."""
+    """Takes records from Kafka, and fills an empty schema with what they hold."""
 
-    connection: Any
-    schema: str
+    into: "Rebuild"
     topics: Topics
     rebuilt: Rebuilt = field(default_factory=Rebuilt)
 
     async def add(self, records: Iterable[Record]) -> None:
         """Some records, in the order of their partitions."""
         rebuilt = self.rebuilt
-        rows: dict[str, list[Row]] = {"said": [], "brought": []}
+        messages: list[tuple[int, StoredMessage]] = []
+        doors: list[tuple[int, DoorCopy]] = []
         for record in records:
             rebuilt.records += 1
-            known = told(record, self.topics)
-            if known is None:
+            parsed = parse(record, self.topics)
+            if parsed is None:
                 continue
-            if known.stranger:
-                rebuilt.strange += 1
-                rebuilt.strangers += [known.stranger] if rebuilt.strange <= KEPT else []
-            for table, row in (("said", known.messages), ("brought", known.brought)):
-                if row is not None:
-                    rows[table].append({"n": rebuilt.records, **row})
-        for table, some in rows.items():
-            if some:
-                rebuilt.staged += len(some)
-                values = [tuple(row.values()) for row in some]
-                await self.connection.copy_records_to_table(table, columns=list(some[0]), records=values)
+            if parsed.rejected:
+                rebuilt.rejected += 1
+                rebuilt.rejections += [parsed.rejected] if rebuilt.rejected <= SHOWN else []
+            if parsed.message is not None:
+                messages.append((rebuilt.records, parsed.message))
+            if parsed.door is not None:
+                doors.append((rebuilt.records, parsed.door))
+        rebuilt.staged += len(messages) + len(doors)
+        await self.into.stage(messages, doors)
 
     async def insert(self) -> Rebuilt:
         """Puts it all into the schema, in one transaction. Raises NotEmpty."""
-        await refuse_what_is_not_empty(self.connection, self.schema)
-        sql, ask, rebuilt = _statements(self.schema), self.connection, self.rebuilt
-        async with ask.transaction():
-            await ask.execute(sql["settle"])
-            for part in ("events", "received", "doors"):
-                await ask.execute(sql[part])
-            await ask.execute(sql["hearings"], DeadLettered.kind, REBUILT)
-            await ask.execute(sql["heads"])
-        rebuilt.events, rebuilt.doors, rebuilt.streams = await ask.fetchrow(sql["counts"])
-        gaps = [f"{Stream(*row[:3])}: {row[3]} of {row[4]} are there" for row in await ask.fetch(sql["gaps"])]
-        rebuilt.gaps, rebuilt.gapped = gaps[:KEPT], len(gaps)
+        rebuilt, filled = self.rebuilt, await self.into.fill(DeadLettered.kind)
+        rebuilt.messages, rebuilt.door_messages, rebuilt.streams = filled.messages, filled.door_messages, filled.streams
+        gaps = [f"{stream}: {there} of {wanted} are there" for stream, there, wanted in filled.gaps]
+        rebuilt.gaps, rebuilt.gapped = gaps[:SHOWN], len(gaps)
         return rebuilt
 
 
 @asynccontextmanager
 async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Rebuilding]:
-    """Into a migrated schema. Raises NotEmpty for one that holds events: a store is rebuilt into an empty one."""
-    import asyncpg
+    """Into a migrated schema. Raises NotEmpty for one that holds messages: a store is rebuilt into an empty one."""
+    from shared.eventstore.postgres.rebuild import rebuild
 
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
-        await refuse_what_is_not_empty(connection, schema)
-        await connection.execute(_statements(schema)["stage"])
-        yield Rebuilding(connection, schema, topics)
-    finally:
-        await connection.close()
-
-
-async def refuse_what_is_not_empty(connection: Any, schema: str) -> None:
-    if await connection.fetchval(f'select exists (select from "{schema}".messages)'):
-        raise NotEmpty(f"the schema {schema} holds events already: a store is rebuilt into an empty one")
-
-
-def _statements(schema: str) -> dict[str, str]:
-    text = Path(__file__).with_name("rebuild.sql").read_text("utf-8").replace(":schema", f'"{schema}"')
-    named = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return dict(zip(named[::2], named[1::2], strict=True))
+    async with rebuild(dsn, schema) as into:
+        yield Rebuilding(into, topics)
 
 
 @dataclass(frozen=True)
@@ -216,17 +182,17 @@ class Unlike:
 
 @dataclass
 class Compared:
-    """Two stores, side by side: how much there is in the one, and where the other is unlike. The first of these are kept."""
+    """How much the first of two stores holds, and in how many streams they differ. `unlike` are the first of these."""
 
     streams: int = 0
-    events: int = 0
+    messages: int = 0
     differ: int = 0
     unlike: list[Unlike] = field(default_factory=list)
 
 
 @dataclass
 class _Stream:
-    """A stream of both stores, event by event, and the first version at which they part."""
+    """A stream of both stores, message by message, and the first version at which they differ."""
 
     stream: Stream
     here: int = 0
@@ -249,17 +215,18 @@ class _Stream:
         return Unlike(self.stream, what, _summary(mine), _summary(theirs))
 
 
-async def compare(one: EventStore, other: EventStore, passed: Callable[[int], object] = lambda events: None) -> Compared:
-    """Every stream of both: the same versions, ids, kinds, causes, times and bytes. `passed` is told of events of the one."""
+async def compare(one: MessageReader, other: MessageReader, passed: Callable[[int], object] = lambda messages: None) -> Compared:
+    """Every stream of both: the same versions, ids, kinds, causation ids, times and bytes. `passed` is called with the number of
+    messages of the first store that were compared since its last call."""
     compared, current = Compared(), _Stream(Stream("", "", ""))
 
     def close() -> None:
         compared.streams += current.here > 0
-        compared.events += current.here
+        compared.messages += current.here
         passed(current.here)
         if (unlike := current.unlike()) is not None:
             compared.differ += 1
-            if len(compared.unlike) < KEPT:
+            if len(compared.unlike) < SHOWN:
                 compared.unlike.append(unlike)
 
     async for mine, theirs in side_by_side(_all(one), _all(other)):
@@ -275,7 +242,7 @@ async def compare(one: EventStore, other: EventStore, passed: Callable[[int], ob
 async def side_by_side(
     one: AsyncIterator[StoredMessage], other: AsyncIterator[StoredMessage]
 ) -> AsyncIterator[tuple[StoredMessage | None, StoredMessage | None]]:
-    """Of two that come in order of stream and version: each event of either, with that of the same place in the other."""
+    """Of two that come in order of stream and version: each message of either, with that of the same place in the other."""
     mine, theirs = await anext(one, None), await anext(other, None)
     while mine is not None or theirs is not None:
         if theirs is None or (mine is not None and _place(mine) < _place(theirs)):
@@ -294,11 +261,11 @@ def _place(stored: StoredMessage) -> tuple[Stream, int]:
 
 
 def same(mine: StoredMessage | None, theirs: StoredMessage | None) -> bool:
-    """Whether both are there and are the same event, byte for byte."""
-    return mine is not None and theirs is not None and _told(mine) == _told(theirs)
+    """Whether both are there and are the same message, byte for byte."""
+    return mine is not None and theirs is not None and _content(mine) == _content(theirs)
 
 
-def _told(stored: StoredMessage) -> tuple[Any, ...]:
+def _content(stored: StoredMessage) -> tuple[Any, ...]:
     return stored.id, stored.kind, stored.causation_id, stored.topic, stored.at, stored.hash, stored.data
 
 
@@ -310,7 +277,7 @@ def _summary(stored: StoredMessage | None) -> str:
     return f"{stored.kind} {stored.id} because {stored.causation_id} on {stored.topic} at {at}: {stored.hash.hex()} {actual}"
 
 
-async def _all(store: EventStore) -> AsyncIterator[StoredMessage]:
-    async for batch in store.by_stream():
+async def _all(store: MessageReader) -> AsyncIterator[StoredMessage]:
+    async for batch in store.read_streams():
         for stored in batch:
             yield stored

@@ -7,8 +7,10 @@ from fnmatch import fnmatchcase
 
 from contracts.catalog import Topics
 from hansard.envelope import Envelope, rfc3339
+from hansard.identity import source_of
 from infra.audit.text import short
-from shared.eventstore.model import EventStore, StoredMessage
+from shared.eventstore.model import StoredMessage
+from shared.eventstore.ports import MessageReader
 
 
 class Forbidden(ValueError):
@@ -43,7 +45,7 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
     """The envelope as it was published, marked as replayed."""
     return Envelope(
         id=str(stored.id),
-        source=f"/hansard/{stored.stream.service}",
+        source=source_of(stored.stream.service),
         type=stored.kind,
         data=stored.data,
         correlation_id=stored.stream.workflow,
@@ -59,10 +61,10 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
 
 
 async def messages(
-    store: EventStore, choice: Choice, passed: Callable[[int], object] = lambda count: None
+    store: MessageReader, choice: Choice, passed: Callable[[int], object] = lambda count: None
 ) -> AsyncIterator[StoredMessage]:
     """The chosen messages, in the order of the record. `passed` is called with how many were read, chosen or not."""
-    async for batch in store.everything():
+    async for batch in store.read_all():
         for stored in _taken(batch, choice):
             yield stored
         passed(len(batch))

@@ -12,7 +12,8 @@ from hansard.decider import WakeUp
 from hansard.envelope import Unreadable, read
 from infra.audit.message import ShownMessage
 from infra.audit.verify import entries_of
-from shared.eventstore.model import DoorMessage, EventStore, History, InboxEntry, StoredMessage, Stream
+from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
+from shared.eventstore.ports import AuditReader
 
 _PAID = ("hansard.gateway.model-replied.v1", "hansard.gateway.model-failed.v1", "hansard.gateway.reply-discarded.v1")
 
@@ -54,10 +55,10 @@ def billed(message: ShownMessage) -> Decimal:
     return message.cost if message.kind in _PAID else Decimal(0)
 
 
-async def timeline(store: EventStore, tenant: str, workflow: str) -> Timeline | None:
+async def timeline(store: AuditReader, tenant: str, workflow: str) -> Timeline | None:
     """The timeline of one workflow; None where nothing is on record of it."""
-    histories = await store.workflow(tenant, workflow)
-    doors = await store.doors(tenant, workflow)
+    histories = await store.load_workflow(tenant, workflow)
+    doors = await store.door_messages(tenant, workflow)
     if not histories and not doors:
         return None
     entries = {stream: await entries_of(store, history) for stream, history in histories.items()}

@@ -13,9 +13,11 @@ from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable
 from hansard.envelope import read as read_envelope
+from hansard.identity import source_of
 from infra.audit.differences import Decode, Difference, differences, outcomes
 from infra.audit.policies import Policies
-from shared.eventstore.model import DoorMessage, EventStore, History, InboxEntry, ListedWorkflow, StoredMessage, Stream, Workflow
+from shared.eventstore.model import DoorMessage, History, InboxEntry, ListedWorkflow, StoredMessage, Stream, WorkflowHistory
+from shared.eventstore.ports import AuditReader
 from shared.runtime.inbound import Inbound
 from shared.service import Service
 
@@ -35,20 +37,20 @@ class Report:
     forged: list[str] = field(default_factory=list)
 
 
-async def workflows(store: EventStore, since: datetime | None = None) -> dict[tuple[str, str], None]:
+async def workflows(store: AuditReader, since: datetime | None = None) -> dict[tuple[str, str], None]:
     """Every (tenant, workflow) that stored a message since then, in order."""
-    return {(one.tenant, one.workflow): None async for page in store.workflows(since) for one in page if one.wanted}
+    return {(one.tenant, one.workflow): None async for page in store.list_workflows(since) for one in page if one.active}
 
 
-async def entries_of(store: EventStore, history: History) -> list[InboxEntry]:
+async def entries_of(store: AuditReader, history: History) -> list[InboxEntry]:
     """All inbox entries of a stream, in order. After a redrive a history lacks earlier attempts: only then the store is read."""
     if len(history.entries) == history.processed and all(entry.attempt == 1 for entry in history.entries.values()):
         return sorted(history.entries.values(), key=lambda entry: entry.sequence)
-    return await store.entries(history.stream)
+    return await store.inbox_entries(history.stream)
 
 
 async def verify(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     tenant: str,
@@ -65,7 +67,7 @@ async def verify(
 
 
 async def verify_all(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     since: datetime | None = None,
@@ -76,13 +78,13 @@ async def verify_all(
     Holds some thousand rows at a time, or those of the largest workflow. `passed` is called with how many messages are done.
     """
     policies = Policies(store, topics)
-    async for page in store.workflows(since):
+    async for page in store.list_workflows(since):
         for part in in_parts(page):
-            wanted = [(one.tenant, one.workflow) for one in part if one.wanted]
+            wanted = [(one.tenant, one.workflow) for one in part if one.active]
             if wanted:
                 async for report in _reports(store, services, topics, policies, wanted):
                     yield report
-            passed(sum(one.events for one in part))
+            passed(sum(one.messages for one in part))
 
 
 def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[ListedWorkflow]]:
@@ -90,7 +92,7 @@ def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[
     part: list[ListedWorkflow] = []
     size = 0
     for one in page:
-        more = one.events + one.entries if one.wanted else 0
+        more = one.messages + one.entries if one.active else 0
         if part and size + more > rows:
             yield part
             part, size = [], 0
@@ -101,28 +103,32 @@ def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[
 
 
 async def _reports(
-    store: EventStore,
+    store: AuditReader,
     services: Mapping[str, Service[Any]],
     topics: Topics,
     policies: Policies,
     names: Sequence[tuple[str, str]],
 ) -> AsyncIterator[Report]:
-    wholes = await store.whole(names)
+    wholes = await store.load_workflows(names)
     foreign = [_foreign(whole) for whole in wholes]
     wanted = set().union(*foreign)
-    elsewhere = await store.events(sorted(wanted)) if wanted else {}
+    elsewhere = await store.find_messages(sorted(wanted)) if wanted else {}
     for whole, ids in zip(wholes, foreign, strict=True):
         yield await _report(whole, {id_: elsewhere[id_] for id_ in ids if id_ in elsewhere}, services, topics, policies)
 
 
-def _foreign(whole: Workflow) -> set[UUID]:
+def _foreign(whole: WorkflowHistory) -> set[UUID]:
     """Ids of messages that were processed here and neither stored in this workflow nor received at a door."""
     processed = {entry.causation_id for mine in whole.entries.values() for entry in mine}
-    return processed - whole.doors.keys() - {stored.id for history in whole.histories.values() for stored in history.messages}
+    return (
+        processed
+        - whole.door_messages.keys()
+        - {stored.id for history in whole.histories.values() for stored in history.messages}
+    )
 
 
 async def _report(
-    whole: Workflow,
+    whole: WorkflowHistory,
     elsewhere: Mapping[UUID, StoredMessage],
     services: Mapping[str, Service[Any]],
     topics: Topics,
@@ -131,7 +137,7 @@ async def _report(
     report, read = Report(whole.tenant, whole.workflow), cache(decode)  # what one stream stores another processes
     messages = {stored.id: stored for history in whole.histories.values() for stored in history.messages} | dict(elsewhere)
     recorded_at = {id_: stored.at for id_, stored in messages.items()}  # of a door's message only the broker's time is known
-    processed = _Processed(messages, whole.doors, topics, read, report)
+    processed = _Processed(messages, whole.door_messages, topics, read, report)
     for stream, history in sorted(whole.histories.items()):
         entries, service = whole.entries[stream], services.get(stream.service)
         received = dict(processed.by(stream, entries)) if service else {}
@@ -144,7 +150,7 @@ async def _report(
         report.decided += len(entries) - trusted
     report.forged.extend(
         f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
-        for door in whole.doors.values()
+        for door in whole.door_messages.values()
         if (topic := topics.by_name.get(door.topic)) is None or not topic.door
     )
     return report
@@ -200,7 +206,7 @@ class _Sent(NamedTuple):
 def _sent(stored: StoredMessage | None, door: DoorMessage | None) -> _Sent | None:
     """The message as its sender sent it. Raises Unreadable."""
     if stored is not None:
-        return _Sent(stored.data, f"/hansard/{stored.stream.service}", str(stored.id))
+        return _Sent(stored.data, source_of(stored.stream.service), str(stored.id))
     if door is None:
         return None
     envelope = read_envelope(door.body, door.headers)

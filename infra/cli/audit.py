@@ -26,7 +26,7 @@ from infra.cli.bus import Bus, make_topic
 from infra.cli.options import Json, Tenant
 from infra.cli.progress import progress
 from infra.cli.running import services
-from shared.eventstore.model import Stream
+from shared.eventstore.model import NotEmpty, Stream
 from shared.settings import Settings
 
 app = typer.Typer(help="Look at the record, verify it, rebuild it from Kafka.", no_args_is_help=True)
@@ -206,7 +206,7 @@ async def _verify(settings: Settings, since: datetime | None, only: tuple[str, s
         if only:
             found.add(await verifying.verify(store, known, settings.topics, *only))
             return found
-        with progress("verifying", await store.size()) as passed:
+        with progress("verifying", await store.estimate_size()) as passed:
             async for report in verifying.verify_all(store, known, settings.topics, since, passed):
                 if report.differences or report.forged:
                     with passed.aside():
@@ -228,7 +228,7 @@ def rebuild(
     dsn, schema = place(settings, to)
     made = base.run(_rebuild(settings, dsn, schema))
     for what, count, some in (
-        ("foreign records", made.strange, made.strangers),
+        ("foreign records", made.rejected, made.rejections),
         ("streams that lack messages", made.gapped, made.gaps),
     ):
         for one in some:
@@ -236,8 +236,8 @@ def rebuild(
         if count > len(some):
             screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     screen.out.print(
-        f"{made.records} records read, {made.repeats} of them repeats: {made.events} messages of {made.streams} streams and "
-        f"{made.doors} messages from outside are in {schema}"
+        f"{made.records} records read, {made.repeats} of them repeats: {made.messages} messages of {made.streams} streams and "
+        f"{made.door_messages} messages from outside are in {schema}"
     )
     if made.gapped:
         raise typer.Exit(1)
@@ -269,7 +269,7 @@ async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebu
                     passed(len(some))
             screen.say(f"ordering {into.rebuilt.staged:,} messages")
             return await into.insert()
-    except rebuilding.NotEmpty as refused:
+    except NotEmpty as refused:
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
 
 
@@ -300,7 +300,7 @@ def compare(
         screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
     verdict = f"{compared.differ} streams differ" if compared.differ else "both stores are the same, hash for hash"
-    screen.out.print(f"{compared.streams} streams, {compared.events} messages: {verdict}")
+    screen.out.print(f"{compared.streams} streams, {compared.messages} messages: {verdict}")
     if compared.differ:
         raise typer.Exit(1)
 
@@ -310,7 +310,7 @@ async def _compare(settings: Settings, dsn: str, schema: str) -> rebuilding.Comp
 
     other = settings.model_copy(update={"postgres": SecretStr(dsn), "postgres_schema": schema})
     async with base.record(settings) as here, base.record(other) as there:
-        with progress("comparing", await here.size()) as passed:
+        with progress("comparing", await here.estimate_size()) as passed:
             return await rebuilding.compare(here, there, passed)
 
 
@@ -341,11 +341,11 @@ async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:
     now = datetime.now(UTC)
     waiting: deque[asyncio.Future[Any]] = deque()
     async with base.record(settings) as store, Bus(plain) as bus:
-        with progress("replaying", await store.size()) as passed:
+        with progress("replaying", await store.estimate_size()) as passed:
             count = 0
             async for stored in replaying.messages(store, choice, passed):
                 envelope = replaying.envelope(stored, now)
-                waiting.append(await bus.hand_over(to, envelope.correlation_id.encode(), envelope.data, headers(envelope)))
+                waiting.append(await bus.send(to, envelope.correlation_id.encode(), envelope.data, headers(envelope)))
                 count += 1
                 if len(waiting) > UNACKNOWLEDGED:
                     await waiting.popleft()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from infra.servers import MODEL_NAME, Addresses, Servers
-from shared.eventstore.model import EventStore
+from shared.eventstore.ports import EventStore
 from shared.settings import Settings
 
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from contracts.control import RedriveDeadLetter
+from hansard.identity import client_id
 from infra.audit.projections import StoredDeadLetter, dead_letters
 from infra.audit.text import one_line, short
 from infra.cli import base, screen
 from infra.cli.base import Problem
-from infra.cli.bus import Bus, request
-from infra.cli.bus import one as record_at
+from infra.cli.bus import Bus, record_at, request
 from infra.cli.options import Json
 from shared.eventstore.model import InboxEntry
 from shared.settings import Settings
@@ -24,7 +24,7 @@ app = typer.Typer(help="Messages that could not be processed: list them, show on
 async def all_dead_letters(settings: Settings) -> list[tuple[StoredDeadLetter, bool]]:
     """Every dead letter, and whether its inbox entry is still dead."""
     async with base.record(settings) as store:
-        messages = [stored async for batch in store.everything() for stored in batch]
+        messages = [stored async for batch in store.read_all() for stored in batch]
         found = dead_letters(messages, settings.topics)
         histories = await store.load(list({one.stored.stream for one in found}))
         return [(one, _is_dead(histories[one.stored.stream].entries.get(one.stored.causation_id))) for one in found]
@@ -154,7 +154,7 @@ async def _redrive(settings: Settings, chosen: StoredDeadLetter) -> None:
         body=body,
     )
     envelope = request(
-        f"redrive-{uuid.uuid4().hex[:12]}",
+        client_id("redrive", uuid.uuid4()),
         RedriveDeadLetter.kind,
         command.model_dump_json().encode(),
         workflow=stream.workflow,

@@ -9,13 +9,16 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from infra.cli import base, screen
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.eventstore.postgres.admin import SchemaInspection
 
 OLDEST_KAFKA = "3.9"
 OLDEST_POSTGRES = 15
@@ -41,39 +44,39 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
-    """Reachable, and new enough to have what we ask of it."""
-    from infra.cli.bus import brokers
+    """Whether it answers and is new enough."""
+    from shared.kafka.brokers import describe_brokers
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
     try:
         began = time.monotonic()
-        count, speaks = await asyncio.wait_for(brokers(settings), 10)
+        count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
         took = (time.monotonic() - began) * 1000
-    except Exception as away:
-        fix = f"start it, or mend HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(away))})"
+    except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
+        fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
         return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
-    version, new_enough = kafka_version(speaks)
-    told = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
-    return [Finding("Kafka", told, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
+    version, new_enough = kafka_version(versions)
+    found = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
+    return [Finding("Kafka", found, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
 
 
 FETCH = 1  # its key in Kafka's protocol
 
 
-def kafka_version(speaks: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
-    """What a broker does not tell of its version its protocol does; and whether it is new enough for us.
+def kafka_version(versions: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
+    """The version of a broker, and whether it is new enough for us. A broker does not name it, but its APIs show it.
 
-    `speaks` has the oldest and newest version of each API: Fetch 17 came with 3.9, and 4.0 gave up Fetch 0 to 3.
+    `versions` has the oldest and newest version of each API: Fetch 17 came with 3.9, and 4.0 dropped Fetch 0 to 3.
     """
-    oldest, newest = speaks.get(FETCH, (0, 0))
+    oldest, newest = versions.get(FETCH, (0, 0))
     if newest < 17:
         return "before 3.9", False
     return ("4.0 or later" if oldest >= 4 else "3.9"), True
 
 
 async def topics(settings: Settings) -> list[Finding]:
-    """Every topic is there as the table wants it, and the doors have the broker's time."""
+    """Whether every topic exists as the catalogue wants it, and the doors stamp the broker's time."""
     from infra.topics import plan
     from shared.kafka.admin import check_doors
 
@@ -86,12 +89,12 @@ async def topics(settings: Settings) -> list[Finding]:
             found.append(Finding("topics", "; ".join(map(str, changes[:3])), "hansard topics"))
         else:
             found.append(Finding("topics", f"all {len(settings.topics.all)} are as they should be"))
-    except Exception as failed:
-        found.append(Finding("topics", f"cannot be looked at: {failed}", "give this user DESCRIBE on the topics"))
+    except Exception as failed:  # KafkaError, OSError: a finding, whatever it is
+        found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
         await asyncio.wait_for(check_doors(settings), 10)
         found.append(Finding("doors", "they have LogAppendTime: their time is the broker's"))
-    except Exception as failed:
+    except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
         found.append(Finding("doors", str(failed) or type(failed).__name__, fix))
     return found
@@ -99,92 +102,53 @@ async def topics(settings: Settings) -> list[Finding]:
 
 async def postgres(settings: Settings) -> list[Finding]:
     """Reachable, new enough, migrated, append-only, with the rights that a service needs."""
-    import asyncpg
+    from shared.eventstore.postgres.admin import Unreachable, inspect
 
     dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        began = time.monotonic()
-        connection_ = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
-    except Exception as away:
-        fix = f"start it, or mend HANSARD_POSTGRES ({type(away).__name__}: {one_line(away)})"
-        return [Finding("Postgres", "does not answer", fix)]
-    try:
-        took = (time.monotonic() - began) * 1000
-        version = await connection_.fetchval("select current_setting('server_version_num')::int")
-        told = f"PostgreSQL {version // 10000}.{version % 100} answers in {took:.0f} ms"
-        fix = "" if version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
-        found = [Finding("Postgres", told, fix), *await _durable(connection_)]
-        if not await connection_.fetchval("select to_regclass($1) is not null", f'"{schema}".events'):
-            return [*found, Finding("schema", f"{schema} is not there", "hansard migrate")]
-        return [*found, *await _schema(connection_, dsn, schema), *await _clock(connection_)]
-    finally:
-        await connection_.close()
+        seen = await inspect(dsn, schema)
+    except Unreachable as error:
+        return [Finding("Postgres", "does not answer", f"start it, or correct HANSARD_POSTGRES ({error})")]
+    number = f"{seen.version // 10000}.{seen.version % 100}"
+    fix = "" if seen.version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
+    found = [
+        Finding("Postgres", f"PostgreSQL {number} answers in {seen.connected_in * 1000:.0f} ms", fix),
+        Finding("durability", f"{', '.join(seen.not_durable)} off", "turn it on: what is committed must survive a power cut")
+        if seen.not_durable
+        else Finding("durability", "fsync and synchronous_commit are on"),
+    ]
+    if seen.schema is None:
+        return [*found, Finding("schema", f"{schema} does not exist", "hansard migrate")]
+    return [*found, *await _schema(dsn, schema, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
 
 
-async def _durable(connection_: Any) -> list[Finding]:
-    off = [name for name in ("fsync", "synchronous_commit", "full_page_writes")
-           if await connection_.fetchval("select current_setting($1)", name) == "off"]  # fmt: skip
-    if off:
-        return [Finding("durability", f"{', '.join(off)} off", "turn it on: what is committed must survive a power cut")]
-    return [Finding("durability", "fsync and synchronous_commit are on")]
-
-
-async def _schema(connection_: Any, dsn: str, schema: str) -> list[Finding]:
+async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Finding]:
     from infra.migrations import pending
+    from shared.eventstore.postgres.admin import APPEND_ONLY
 
     found: list[Finding] = []
     try:
         waiting = await pending(dsn, schema)
         found.append(
-            Finding("schema", f"{schema} waits for {', '.join(waiting)}", "hansard migrate")
+            Finding("schema", f"{schema} lacks {', '.join(waiting)}", "hansard migrate")
             if waiting
-            else Finding("schema", f"{schema} is as this version wants it")
+            else Finding("schema", f"{schema} is as this version needs it")
         )
-    except Exception as failed:
+    except Exception as failed:  # MigrationError, or whatever Postgres and the network raise
         found.append(Finding("schema", one_line(failed), "restore the migration's file"))
-    guarded = await connection_.fetchval(
-        "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
-        " where c.relnamespace = $1::regnamespace and c.relname in ('events', 'hearings', 'doors')"
-        " and not t.tgisinternal and t.tgenabled in ('A', 'O')",
-        f'"{schema}"',
-    )
     found.append(
-        Finding("append-only", "the trigger guards events, hearings and doors")
-        if guarded >= 3
+        Finding("append-only", f"a trigger guards {', '.join(APPEND_ONLY)}")
+        if seen.guarded >= len(APPEND_ONLY)
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
-    lacks = [
-        f"{right} on {table}"
-        for table, rights in NEEDED.items()
-        for right in rights
-        if not await connection_.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
-    ]
-    role = f"{schema}_writer"
     found.append(
-        Finding("grants", "this user may not " + ", ".join(lacks), f"grant {role} to this user")
-        if lacks
+        Finding("grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to this user")
+        if seen.lacking
         else Finding("grants", "this user may do what a service must")
     )
     return found
-
-
-NEEDED = {
-    "messages": ("select", "insert"),
-    "inbox": ("select", "insert"),
-    "door_messages": ("select", "insert"),
-    "streams": ("select", "insert", "update"),
-    "wake_ups": ("select", "insert", "update", "delete"),
-    "attempts": ("select", "insert", "update"),
-    "instances": ("select", "insert", "update", "delete"),
-}
-
-
-async def _clock(connection_: Any) -> list[Finding]:
-    before = datetime.now(UTC)
-    there = await connection_.fetchval("select clock_timestamp()")
-    return [skew("clock of Postgres", before, there, datetime.now(UTC))]
 
 
 def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
@@ -198,21 +162,29 @@ def skew(what: str, before: datetime, there: datetime, after: datetime) -> Findi
 
 
 async def broker_clock(settings: Settings) -> list[Finding]:
-    """The brokers' clock, as far as it can be known: the stamp of the latest message at a door is not ahead of us."""
-    from infra.cli.bus import broker_time
-
+    """Whether the brokers' clock is ahead, as far as the latest message at a door tells."""
     if not settings.kafka:
         return []
     try:
-        stamp = await asyncio.wait_for(broker_time(settings), 15)
-    except Exception as failed:
+        stamp = await asyncio.wait_for(_latest_at_a_door(settings), 15)
+    except Exception as failed:  # Problem, KafkaError, TimeoutError: a finding, whatever it is
         return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
     if stamp is None:
-        return [Finding("clock of Kafka", "not known: nothing was said at a door yet")]
+        return [Finding("clock of Kafka", "not known: no door has received a message yet")]
     ahead = (stamp - datetime.now(UTC)).total_seconds()
     if ahead > SKEW:
         return [Finding("clock of Kafka", f"{ahead:.1f} s ahead of this machine's", "let both machines keep their time by NTP")]
     return [Finding("clock of Kafka", f"not ahead: it stamped a message {-ahead:.0f} s ago")]
+
+
+async def _latest_at_a_door(settings: Settings) -> datetime | None:
+    from infra.cli.bus import reached
+    from shared.kafka.reader import reading
+
+    doors = [topic.name for topic in settings.topics.all if topic.door]
+    with reached(settings):
+        async with reading(settings, doors, "last") as reader:
+            return max([record.at async for record in reader.to_the_end()], default=None)
 
 
 async def model(settings: Settings) -> list[Finding]:

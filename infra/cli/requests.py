@@ -15,6 +15,7 @@ from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT, Envelope
+from hansard.identity import client_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -64,7 +65,7 @@ def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", t
         SubmitRequest.model_validate(body)
     except ValidationError as invalid:
         raise Problem(f"The request is not valid: {problems(invalid)}", code=2) from None
-    id_ = id_ or f"ask-{uuid.uuid4().hex[:12]}"
+    id_ = id_ or client_id("ask", uuid.uuid4())
     return NewRequest(id_, workflow or id_, tenant, body)
 
 
@@ -209,7 +210,7 @@ def cancel(
     data = CancelWorkflow(by=by, reason=reason).model_dump_json().encode()
     settings = base.running(kafka=True)
     try:
-        envelope = request(f"cancel-{uuid.uuid4().hex[:12]}", CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
+        envelope = request(client_id("cancel", uuid.uuid4()), CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
         base.run(_publish(settings, "control", envelope))
     except ValueError as bad:
         raise Problem(str(bad), code=2) from None

@@ -291,7 +291,7 @@ async def _lags(settings: Settings) -> dict[str, int]:
     """Messages not yet heard, by service; nothing where Kafka does not answer."""
     if not settings.kafka:
         return {}
-    from infra.cli.bus import lag
+    from shared.kafka.groups import lag
 
     with suppress(Exception):
         return {name: await lag(settings, name) for name in (*SERVICES, *settings.workers)}

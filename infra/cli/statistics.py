@@ -64,7 +64,7 @@ def effects(
 
 async def _effects(settings: Settings) -> list[projections.Effect]:
     async with base.record(settings) as store:
-        messages = [stored async for batch in store.everything() for stored in batch]
+        messages = [stored async for batch in store.read_all() for stored in batch]
         first = projections.effects(messages, settings.topics)
         streams = list({effect.stream for effect in first if not effect.has_outcome})
         histories = await store.load(streams) if streams else {}
@@ -131,7 +131,7 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
     totals, calls = projections.Totals(), Statistics()
     decisions: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
-        async for batch in store.everything():
+        async for batch in store.read_all():
             for stored in batch:
                 message = projections.read(stored, settings.topics)
                 totals.add(stored, message)
@@ -140,7 +140,7 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
                 if isinstance(message, RequestRouted | Result):
                     decisions.append(((stored.stream.tenant, stored.stream.workflow), message))
         for workflow in list(dict.fromkeys(key for key, _ in decisions))[-JUDGED:]:
-            decisions.extend((workflow, submitted) for submitted in _requests((await store.doors(*workflow)).values()))
+            decisions.extend((workflow, submitted) for submitted in _requests((await store.door_messages(*workflow)).values()))
     return totals, {"router": router_statistics(decisions), "gateway": calls.as_json()}
 
 

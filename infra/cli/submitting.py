@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hansard.envelope import TENANT
+from hansard.identity import line_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -20,7 +21,6 @@ from infra.cli.bus import Bus, Listener
 from infra.cli.options import Json, Tenant
 from infra.cli.requests import Answer, NewRequest, is_end, new_request, until
 from infra.cli.watching import print_result, shown_message
-from shared.eventstore.model import NAMESPACE
 from shared.settings import Settings
 
 
@@ -45,7 +45,7 @@ def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[NewRequest
             owner = str(body.pop("tenant", "") or tenant)
             canonical = json.dumps([owner, workflow, body], sort_keys=True)
             seen[canonical] = seen.get(canonical, 0) + 1
-            id_ = id_ or (uuid.uuid4().hex if fresh else uuid.uuid5(NAMESPACE, f"{canonical}/{seen[canonical]}").hex)
+            id_ = id_ or (uuid.uuid4().hex if fresh else line_id(canonical, seen[canonical]))
             found.append(new_request(body, id_=id_, workflow=workflow, tenant=owner))
         except (ValueError, Problem) as bad:
             wrong.append(f"line {number}: {bad}")

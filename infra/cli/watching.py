@@ -11,9 +11,10 @@ from infra.audit.message import Numbering, ShownMessage
 from infra.audit.text import text_of
 from infra.audit.timeline import message_as_json
 from infra.cli import base, screen
-from infra.cli.bus import Bus, Listener, ReceivedMessage, Start
+from infra.cli.bus import Bus, Listener, ReceivedMessage
 from infra.cli.options import Json
 from infra.cli.writing import Drafts
+from shared.kafka.reader import Start
 from shared.settings import Settings
 
 RESULTS = "hansard.results."

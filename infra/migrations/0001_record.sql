@@ -1,10 +1,10 @@
--- The record. The schema comes from the search path, which the migrator sets.
--- Names are compared byte by byte (collate "C"): the order of streams is the same everywhere. Every unique key holds
+-- The event store. The schema comes from the search path, which the migrator sets.
+-- Names are compared byte by byte (collate "C"), so the order of streams is the same everywhere. Every unique key holds
 -- tenant and workflow, so each table can be partitioned or sharded by them without a redesign.
 
--- One row a stream. `heard` counts its hearings, silent ones too, and is what an append is checked against.
--- The two `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
--- It is the outbox, too: all up to `published` was acknowledged by a broker, what was said after that waits.
+-- One row a stream. `processed` counts its inbox entries, also those that stored no message; an append is checked against
+-- it. The two columns `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
+-- This is also the outbox: a broker has acknowledged every message up to `published`, the later ones wait.
 create table streams (
     at                timestamptz not null,
     processed         int not null,
@@ -19,7 +19,8 @@ create table streams (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 create index streams_unpublished on streams (split_part(stream, '/', 1), at) where published < version;
 
--- That a stream heard something; `at` is the one recorded time, that of all that was said to it. A redrive is heard as the next attempt of the same cause.
+-- That a stream has processed a message, once. `at` is the recorded time, shared with the messages that the entry stored.
+-- A redrive of a dead entry is the next attempt under the same causation id.
 create table inbox (
     at              timestamptz not null,
     causation_id    uuid not null,
@@ -37,7 +38,7 @@ create table inbox (
     primary key (tenant, workflow, stream, causation_id, attempt)
 );
 
--- All that was said. `json`, not `jsonb`: the bytes stored are the bytes published.
+-- All stored messages. `json`, not `jsonb`: the bytes stored are the bytes published.
 create table messages (
     position      bigint generated always as identity,
     xact          xid8 not null default pg_current_xact_id(),
@@ -58,7 +59,7 @@ create table messages (
 );
 create index messages_settled on messages (xact, position);
 
--- What came from outside, as it was heard.
+-- Messages from outside, exactly as they were received. `at` is the recorded time, `broker_at` the broker's.
 create table door_messages (
     at            timestamptz not null,
     broker_at     timestamptz not null,
@@ -74,8 +75,8 @@ create table door_messages (
     primary key (tenant, workflow, causation_id)
 );
 
--- Streams that want to be woken. `at`: when anyone may claim it, moved on by a claim; `wanted`: what the stream asked for;
--- `holder`: the process that works on it, or ''.
+-- Streams that want to be woken. `at`: when any process may claim the wake-up, moved on by a claim; `wanted`: the time that
+-- the stream asked for; `holder`: the process that works on the stream, or ''.
 create table wake_ups (
     at        timestamptz not null,
     wanted    timestamptz not null,
@@ -89,7 +90,7 @@ create table wake_ups (
 create index wake_ups_next on wake_ups (service, at);
 create index wake_ups_held on wake_ups (service, holder) where holder <> '';
 
--- How often a message was tried, counted after an unclean end.
+-- How often a Kafka record was tried, counted after an unclean end.
 create table attempts (
     "offset"   bigint not null,
     partition  int not null,
@@ -100,7 +101,8 @@ create table attempts (
     primary key (service, topic, partition, "offset")
 );
 
--- Processes. One that has no `ended` runs, or ended uncleanly; one that holds streams is `seen` every second or so.
+-- Processes of services. Without `ended` a process runs, or ended uncleanly; while it holds wake-ups, `seen` moves on every
+-- second or so.
 create table instances (
     began     timestamptz not null,
     seen      timestamptz not null,
@@ -111,7 +113,7 @@ create table instances (
     primary key (service, process)
 ) with (fillfactor = 50);
 
--- A cursor over everything is good within one epoch. After a restore a new one begins.
+-- The cursor of a reader of all messages is good within one epoch. A restore begins a new one.
 create table epochs (
     number  int generated always as identity primary key,
     epoch   text not null unique,
@@ -119,8 +121,8 @@ create table epochs (
 );
 insert into epochs (epoch) values (gen_random_uuid()::text);
 
--- Where the last good answer to a question stands on the record. An index for the cache, no part of the record: it may be
--- lost, and what is found by it is read from the events. Of a tenant's own, by a hash of what was asked.
+-- The gateway's answer index: which stream holds the last good answer to a question, by a hash of the question, for each
+-- tenant. Not part of the record: it may be lost, and the answer itself is read from the messages.
 create table answers (
     at        timestamptz not null,
     tenant    text collate "C" not null,
@@ -131,8 +133,8 @@ create table answers (
 ) with (fillfactor = 80);
 create index answers_oldest on answers (at);
 
--- What stood behind a policy's version, so that an audit can decide again by the policy of then. Once a version: which data
--- these are follows from its name. No key holds a workflow: there are few rows, and a shard would hold them all.
+-- The data behind each version of a policy, stored once, so that an audit can decide again by the policy of then. The
+-- version follows from the data. No key holds a workflow: there are few rows, and every shard would hold them all.
 create table policies (
     at       timestamptz not null default now(),
     service  text collate "C" not null,
@@ -141,7 +143,7 @@ create table policies (
     primary key (service, version)
 );
 
--- Append-only, by trigger: for the owner of the tables too.
+-- Append-only, by trigger: also for the owner of the tables.
 create function append_only() returns trigger language plpgsql as $$
 begin
     raise exception '% is append-only: % refused', tg_table_name, lower(tg_op) using errcode = 'insufficient_privilege';
@@ -171,7 +173,7 @@ begin
                 raise notice 'no right to create the role %: services connect as the owner of the tables', writer;
                 return;
             when duplicate_object or unique_violation then
-                null; -- somebody else was faster
+                null; -- another migrator has just created it
         end;
     end if;
     execute format('grant usage on schema %I to %I', current_schema(), writer);

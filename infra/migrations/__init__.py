@@ -1,20 +1,18 @@
 """Numbered SQL migrations. Each is applied once, in a transaction of its own, and recorded with its hash."""
 
 import hashlib
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+from shared.eventstore.postgres.admin import connected
+from shared.eventstore.postgres.session import SCHEMA
 
 
 class MigrationError(Exception):
-    """The schema cannot be brought to where it should be; the message says what to do."""
+    """The schema cannot be migrated; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +36,16 @@ def migrations() -> list[Migration]:
 async def pending(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
     """Names of the migrations that `migrate` would apply. Changes nothing.
 
-    Raises MigrationError where an applied one was changed since, OSError or asyncpg.PostgresError from the connection.
+    Raises MigrationError where an applied one was changed since, OSError or asyncpg.PostgresError from Postgres.
     """
     async with _connected(dsn, schema) as connection:
         return [migration.name for migration in await _pending(connection, schema, to)]
 
 
 async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
-    """Applies what is pending, up to and including `to`; the names of what was applied. Safe to run many at once.
+    """Applies what is pending, up to and including `to`; returns the names of what it applied. Many may run at once.
 
-    Needs the right to create the schema, unless it is there. Raises as `pending` does.
+    Needs the right to create the schema, unless it exists. Raises as `pending` does.
     """
     applied: list[str] = []
     async with _connected(dsn, schema) as connection:
@@ -64,9 +62,10 @@ async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None) -
 
 
 async def begin_epoch(dsn: str, schema: str = "hansard") -> str:
-    """After a restore: cursors from before are no longer good; the new epoch. Needs the rights of the tables' owner.
+    """Begins a new epoch after a restore, so that cursors from before it are refused; returns it. Needs the rights of the
+    tables' owner.
 
-    Events that were copied from another server bear its transactions, which mean nothing here: they get a new one.
+    Messages that were copied from another server bear its transactions, which mean nothing here: they get a new one.
     """
     async with _connected(dsn, schema) as connection, connection.transaction():
         await connection.execute(f'set local search_path to "{schema}"')
@@ -105,7 +104,7 @@ async def _pending(connection: Any, schema: str, to: str | None) -> list[Migrati
         if applied.get(migration.name, migration.hash) != migration.hash:
             raise MigrationError(
                 f"migration {migration.name} was changed after it was applied to {schema}: "
-                "restore the file and put the change in a new one; a schema of a version before 0.2.0 is begun anew "
+                "restore the file and put the change in a new one; a schema of a version before 0.2.0 must be made anew "
                 "(`make clean`, or another HANSARD_POSTGRES_SCHEMA)"
             )
     return [migration for migration in known if migration.name not in applied]
@@ -113,14 +112,7 @@ async def _pending(connection: Any, schema: str, to: str | None) -> list[Migrati
 
 @asynccontextmanager
 async def _connected(dsn: str, schema: str) -> AsyncIterator[Any]:
-    if not _SCHEMA.fullmatch(schema):
+    if not SCHEMA.fullmatch(schema):
         raise MigrationError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
-    connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=30)
-    try:
+    async with connected(dsn) as connection:
         yield connection
-    finally:
-        # A close that hangs must not hide what went wrong before.
-        try:
-            await connection.close(timeout=5)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()

@@ -5,7 +5,6 @@ KRaft, every broker also a controller, on 127.0.0.1 only. `kafka.sha256` names e
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -98,25 +97,15 @@ def plan(
 
 def ready(address: str) -> bool:
     """Whether this broker answers a client as a member of the cluster."""
-    return not is_free(int(address.rpartition(":")[2])) and in_own_loop(_ready(address))
+    from shared.kafka.brokers import is_member
 
-
-async def _ready(address: str) -> bool:
-    from aiokafka.client import AIOKafkaClient
-    from aiokafka.errors import KafkaError
-
-    client = AIOKafkaClient(bootstrap_servers=address, request_timeout_ms=3000)
-    try:
-        await client.bootstrap()
-        return any(f"{broker.host}:{broker.port}" == address for broker in client.cluster.brokers())
-    except (KafkaError, OSError):
-        return False
-    finally:
-        await client.close()
+    return not is_free(int(address.rpartition(":")[2])) and in_own_loop(is_member(address))
 
 
 def warm(progress: Callable[[str], None]) -> None:
     """Fetch the jars, and let Java record once how Kafka starts: from then on Kafka starts in half the time."""
+    from shared.kafka.brokers import exercise
+
     jars(progress)
     if not _is_wheel(java := _java()) or _cached_start(java):
         return
@@ -132,28 +121,11 @@ def warm(progress: Callable[[str], None]) -> None:
         try:
             if not wait_for(lambda: not alive(server) or ready(server.address), seconds=60) or not alive(server):
                 raise ServerError(f"Kafka did not start. {last_words(Path(server.spec.log))}")
-            in_own_loop(_use(server.address))
+            in_own_loop(exercise(server.address))
         finally:
             stop(server)
     if partial.exists():
         partial.replace(cache)
-
-
-async def _use(address: str) -> bool:
-    """Does what every client does, so that Java records it."""
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    await admin.create_topics([NewTopic("warm", 1, 1)])
-    await admin.close()
-    async with AIOKafkaProducer(bootstrap_servers=address) as producer:
-        await producer.send_and_wait("warm", b"warm")
-    async with AIOKafkaConsumer("warm", bootstrap_servers=address, group_id="w", auto_offset_reset="earliest") as consumer:
-        await asyncio.wait_for(consumer.getone(), 30)
-        await consumer.commit()
-    return True
 
 
 def _cached_start(java: Path) -> list[str]:

@@ -80,22 +80,14 @@ def ready(address: str) -> bool:
 
 
 async def _ready(url: str) -> bool:
-    import asyncpg
+    from shared.eventstore.postgres.admin import PasswordRefused, database_ready
 
     try:
-        connection = await asyncpg.connect(url, database="postgres", timeout=5)
-    except asyncpg.InvalidAuthorizationSpecificationError as refused:
+        return await database_ready(url, DATABASE)
+    except PasswordRefused as refused:
         raise ServerError(
             f"Postgres refuses the password of this home ({refused}): stop it, or set HANSARD_HOME to a different folder."
         ) from None
-    except (OSError, asyncpg.PostgresError, TimeoutError):
-        return False
-    try:
-        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
-            await connection.execute(f"CREATE DATABASE {DATABASE}")
-    finally:
-        await connection.close()
-    return True
 
 
 def must_wait(log: str) -> bool:

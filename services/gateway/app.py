@@ -4,19 +4,10 @@ import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from contracts.gateway import (
-    AttemptReturned,
-    AttemptStarted,
-    CallModel,
-    CancelCall,
-    EndpointFailed,
-    ProbeAsked,
-    ProbeReturned,
-    RejectReply,
-    RetriesAsked,
-)
+from contracts.gateway import AttemptStarted, CallModel, CancelCall, RejectReply
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import Call, gateway
+from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from shared.policy import Basis
 from shared.service import Performer, PerformerContext, Service
 from shared.settings import Settings

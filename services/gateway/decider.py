@@ -1,6 +1,5 @@
 """One stream a call: attempt after attempt, until one answer counts or none is left. One a circuit: see steering."""
 
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,13 +8,11 @@ from typing import assert_never
 
 from contracts.gateway import (
     AttemptFailed,
-    AttemptReturned,
     AttemptStarted,
     CallAccepted,
     CallCancelled,
     CallModel,
     CancelCall,
-    EndpointFact,
     Fall,
     ModelFailed,
     ModelReplied,
@@ -24,14 +21,15 @@ from contracts.gateway import (
     ReplyRejected,
 )
 from hansard.decider import Context, Decider, WakeUp
+from hansard.identity import idempotency_key
 from hansard.message import Message
 from services.gateway.chain import DOUBTFUL, STAYED, Receipts, ahead, before, endpoint_at, local, resume_at, seeks
 from services.gateway.config import Chain, Endpoint
+from services.gateway.facts import AttemptReturned, EndpointFact
 from services.gateway.steering import Budget, Circuit, Steering, steer, steered
 
 LOOKUP = timedelta(seconds=2)  # for what was learned
 NET = timedelta(seconds=15)  # after its deadline an attempt is lost, whoever still holds its stream
-KEYS = uuid.UUID("1f6b0c1e-8f0e-5c38-9a55-0b7a6b6d9f52")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +261,7 @@ def attempt(state: Ready, endpoint: Endpoint, context: Context) -> AttemptStarte
         attempt=state.attempts + 1,
         safety=endpoint.safety,
         # the same for a repeated request; a repair asks something else
-        key=str(uuid.uuid5(KEYS, f"{context.tenant}/{context.workflow}/{call.call}/{repairs}")),
+        key=idempotency_key(context.tenant, context.workflow, call.call, repairs),
         deadline=min(call.deadline, context.at + timedelta(seconds=endpoint.timeout)),
         call=call.call,
         tier=endpoint.name,

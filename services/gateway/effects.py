@@ -19,17 +19,10 @@ import openai
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
-from contracts.gateway import (
-    AttemptFailed,
-    AttemptReturned,
-    AttemptStarted,
-    CallModel,
-    Fall,
-    FallReason,
-    ModelReplied,
-)
+from contracts.gateway import AttemptFailed, AttemptStarted, CallModel, Fall, FallReason, ModelReplied
 from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import Flying
+from services.gateway.facts import AttemptReturned
 from services.gateway.streaming import Pieces, streaming
 from services.gateway.wire import PATHS, Answer, Api, Json, Unusable, body, clean, confidence, read
 

@@ -10,25 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from contracts.gateway import (
-    AttemptFailed,
-    AttemptReturned,
-    AttemptStarted,
-    EndpointFact,
-    EndpointFailed,
-    Fall,
-    FallReason,
-    ModelReplied,
-    ProbeAsked,
-    ProbeReturned,
-    ReplyRejected,
-    RetriesAsked,
-    TokensStreamed,
-)
+from contracts.gateway import AttemptFailed, AttemptStarted, Fall, FallReason, ModelReplied, ReplyRejected, TokensStreamed
 from services.gateway.chain import missed
 from services.gateway.config import Chain, Circuits, Endpoint
 from services.gateway.decider import Flying
 from services.gateway.effects import NO_SLOT, endpoints
+from services.gateway.facts import AttemptReturned, EndpointFact, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from services.gateway.learning import key, used_again, worth_learning
 from services.gateway.steering import Budget, Circuit, budget_stream, circuit_stream
 from services.gateway.wire import Unusable

@@ -8,21 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from contracts.gateway import (
-    CircuitClosed,
-    CircuitOpened,
-    EndpointFact,
-    EndpointFailed,
-    ProbeAsked,
-    ProbeGranted,
-    ProbeReturned,
-    RetriesAsked,
-    RetriesGranted,
-)
+from contracts.gateway import CircuitClosed, CircuitOpened, ProbeGranted, RetriesGranted
 from hansard.decider import Context
 from hansard.envelope import TENANT
 from hansard.message import Message
 from services.gateway.config import Chain
+from services.gateway.facts import EndpointFact, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from shared.eventstore.model import Stream
 
 Steering = CircuitOpened | CircuitClosed | ProbeGranted | RetriesGranted

@@ -54,7 +54,7 @@ def workers_of(settings: Settings) -> dict[str, str]:
     """Who takes tasks, and in which service: roles (ours, and a file each in the user's folder), and services of the user's."""
     added = sorted(file.stem for file in settings.roles.iterdir() if file.suffix in (".yaml", ".yml")) if settings.roles else []
     workers = dict.fromkeys((*ROLES, *added), "specialists")
-    for name in settings.workers:
+    for name in (*settings.workers, *settings.outside_workers):
         if name in workers or name in SERVICES:
             raise BadWorker(f"HANSARD_WORKERS: {name!r} is the name of a {'role' if name in workers else 'service of ours'}")
         workers[name] = name

@@ -8,6 +8,7 @@ from typing import Literal, assert_never
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.planner import (
+    Assignment,
     ExpireWorkflow,
     PlanCancelNoted,
     PlanRejected,
@@ -26,6 +27,7 @@ from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskF
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from hansard.values import Attribution, Usage, WorkerAnswer, carried
 from services.planner import synthesis
 from services.planner.dead import ends_unheard, is_waited_for, request_of, task_of, told
 from services.planner.graph import problems
@@ -100,14 +102,7 @@ def run(message: RunPlan, workers: Mapping[str, str], policy: str, context: Cont
         yield PlanRejected(problems=found)
         yield WorkflowFailed(request=message.request, reason="plan-rejected", detail="; ".join(found))
         return
-    first = PlanStarted(
-        request=message.request,
-        goal=message.goal,
-        plan=message.plan,
-        deadline=message.deadline,
-        budget=message.budget,
-        policy=policy,
-    )
+    first = PlanStarted(**carried(message, Assignment), policy=policy)
     state = evolve(Unasked(), first)
     assert isinstance(state, Running)
     decision = Decision(workers, state, context.at, [first])
@@ -189,17 +184,8 @@ class Decision:
         answer = StepAnswered(
             step=step.id,
             attempt=step_state.attempt,
-            text=message.text,
-            data=message.data,
-            confidence=message.confidence,
-            sources=message.sources,
-            passages=message.passages,
-            tier=message.tier,
-            model=message.model,
-            cost=message.cost,
-            input_tokens=message.input_tokens,
-            output_tokens=message.output_tokens,
             passed=step.verify == "none",
+            **carried(message, WorkerAnswer, Attribution, Usage),
         )
         if answer.passed:
             self.passed(step, answer)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from contracts.results import Contribution, FailReason, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
+from hansard.values import Attribution, carried
 from services.planner.state import Running, StepState
 from shared.shortening import fitted, shortened
 
@@ -84,6 +85,5 @@ def _contributions(state: Running) -> Iterator[Contribution]:
                 worker=step.worker,
                 confidence=step_state.confidence,
                 sources=answer.sources[:share],
-                tier=answer.tier,
-                model=answer.model,
+                **carried(answer, Attribution),
             )

@@ -20,7 +20,8 @@ from services.router.kinds import MODEL_KINDS
 from services.router.policy import Policy, Prices, policy_of_then
 from services.router.rules import RULES, Rule
 from services.router.statistics import cases, prices
-from shared.eventstore.model import EventStore, StoredMessage
+from shared.eventstore.model import StoredMessage
+from shared.eventstore.ports import MessageReader
 from shared.policy import Basis
 from shared.service import Service
 from shared.settings import Settings
@@ -46,7 +47,7 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
 
 
 def serving(policy: Policy) -> Service[RequestState]:
-    async def informed(store: EventStore) -> Service[RequestState]:
+    async def informed(store: MessageReader) -> Service[RequestState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
@@ -62,9 +63,9 @@ def serving(policy: Policy) -> Service[RequestState]:
     )
 
 
-async def measured_in(store: EventStore, events: int = MEASURED) -> dict[str, Decimal]:
+async def measured_in(store: MessageReader, events: int = MEASURED) -> dict[str, Decimal]:
     """US dollars for a request, by handler, from the last events of the record."""
-    emitted = await store.last([kind.kind for kind in PRICED], events)
+    emitted = await store.read_last([kind.kind for kind in PRICED], events)
     return prices(cases((one.stream[:2], message) for one in emitted if (message := _read(one)) is not None))
 
 

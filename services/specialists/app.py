@@ -4,10 +4,11 @@ from typing import Any
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask
+from hansard.identity import mine
 from services.specialists.decider import TaskState, specialists
 from services.specialists.role import LARGE, SHIPPED, SMALL, load, of_data, to_data
 from shared.policy import Basis, version_of
-from shared.service import Service, mine
+from shared.service import Service
 from shared.settings import Settings
 
 VERSION = "2"  # of what the code decides: raise it with any change of what is said

@@ -6,13 +6,13 @@ from typing import assert_never
 
 from contracts.gateway import CallModel, CancelCall, ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
-from contracts.verifier import Passage
 from hansard.decider import Context, Decider
+from hansard.identity import call_id, mine
 from hansard.message import Message
+from hansard.values import Answer, Attribution, Passage, Usage, carried
 from services.specialists.prompts import call_for
 from services.specialists.role import Role
 from shared.citations import citations
-from shared.service import mine
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
             case Unasked():
                 match message:
                     case PerformTask(task=task, role=name) if name in roles:
-                        yield call_for(message, roles[name], f"specialists/{task}/1")
+                        yield call_for(message, roles[name], call_id("specialists", task, 1))
                     case PerformTask(task=task, role=name):
                         there = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
                         yield TaskFailed(task=task, role=name, reason="unknown-role", detail=there)
@@ -89,17 +89,9 @@ def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
     return TaskAnswered(
         task=state.task,
         role=state.role,
-        text=reply.text.strip(),
-        data=reply.data,
-        confidence=reply.confidence,
-        sources=reply.sources or citations(reply.text, state.passages).given,
-        tier=reply.tier,
-        provider=reply.provider,
-        model=reply.model,
-        cost=reply.cost,
-        input_tokens=reply.input_tokens,
-        output_tokens=reply.output_tokens,
         call=reply.call,
+        **carried(reply, Answer, Attribution, Usage)
+        | {"text": reply.text.strip(), "sources": reply.sources or citations(reply.text, state.passages).given},
     )
 
 

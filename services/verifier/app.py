@@ -4,8 +4,9 @@ from typing import Any
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.verifier import CheckClaim
+from hansard.identity import mine
 from services.verifier.decider import ClaimState, verifier
-from shared.service import Service, mine
+from shared.service import Service
 from shared.settings import Settings
 
 

@@ -7,10 +7,10 @@ from typing import assert_never
 from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
 from hansard.decider import Context, Decider
+from hansard.identity import call_id, mine
 from hansard.message import Message
 from services.verifier import judge
 from services.verifier.checks import applying
-from shared.service import mine
 
 VERSION = "1"  # of the checks and the judge's prompt: raise it with any change of either
 BY_CODE = "code"
@@ -84,7 +84,7 @@ def checked(asked: CheckClaim, context: Context) -> Iterator[Message]:
     elif asked.tier == "rules":
         yield ClaimPassed(check=asked.check, by=(*checks, "no-model"), policy=VERSION)
     elif asked.judge:
-        yield judge.call(asked, f"verifier/{asked.check}/1", claimed, context.at)
+        yield judge.call(asked, call_id("verifier", asked.check, 1), claimed, context.at)
     else:
         yield ClaimPassed(check=asked.check, by=tuple(checks), policy=VERSION)
 

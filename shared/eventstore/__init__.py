@@ -1,1 +1,2 @@
-"""The event store: nothing counts until it is here. `record` says what is kept, `postgres` and `memory` keep it."""
+"""The event store: nothing counts until it is stored. `model` is what is stored, `ports` what a store must do, `postgres` and
+`memory` are stores."""

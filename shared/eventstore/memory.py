@@ -1,4 +1,4 @@
-"""The record in memory, for tests: the same behaviour as in Postgres, gone with the process."""
+"""The event store in memory, for tests: it behaves as the one in Postgres, and is gone with the process."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
-from shared.eventstore import columns
+from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
     Appended,
@@ -24,7 +24,7 @@ from shared.eventstore.model import (
     StoreRefused,
     Stream,
     StreamAppend,
-    Workflow,
+    WorkflowHistory,
 )
 
 
@@ -33,32 +33,34 @@ def _utc() -> datetime:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Process:
     instance: str
     seen: datetime
     ended: bool = False
 
 
 class InMemoryEventStore:
-    """`Store` in plain Python. `clock` gives the store's time; it never awaits anything, so every call is one step."""
+    """`EventStore` in plain Python. `clock` gives the store's time. It never awaits anything, so every call is one step."""
 
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
         self._epoch = str(uuid4())
         self._transactions = count(1)
-        self._heads: dict[Stream, tuple[int, int]] = {}  # heard, version
-        self._hearings: dict[Stream, list[InboxEntry]] = {}
-        self._said: dict[Stream, list[StoredMessage]] = {}
+        self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
+        self._entries: dict[Stream, list[InboxEntry]] = {}
+        self._messages: dict[Stream, list[StoredMessage]] = {}
         self._log: list[StoredMessage] = []
         self._ids: dict[tuple[str, str, UUID], StoredMessage] = {}
         self._published: dict[Stream, int] = {}
         self._doors: dict[tuple[str, str, UUID], DoorMessage] = {}
-        self._due: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, wanted at
-        self._attempts: dict[tuple[str, str, int, int], int] = {}
+        self._wake_ups: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, asked for
         self._holders: dict[Stream, str] = {}
-        self._instances: dict[tuple[str, str], _Run] = {}  # by service and process
+        self._processes: dict[tuple[str, str], _Process] = {}  # by service and process
+        self._attempts: dict[tuple[str, str, int, int], int] = {}
         self._answers: dict[tuple[str, bytes], tuple[datetime, Stream]] = {}
         self._policies: dict[tuple[str, str], bytes] = {}
+
+    # streams
 
     def now(self) -> datetime:
         return self._clock()
@@ -67,23 +69,14 @@ class InMemoryEventStore:
     def ahead(self) -> float:
         return 0.0
 
-    # writing
-
     async def append(self, appends: Sequence[StreamAppend]) -> Appended:
-        ordered = sorted(appends, key=lambda append: append.stream)
-        if len({append.stream for append in ordered}) != len(ordered):
-            raise ValueError("two turns of one stream in one append")
-        columns.of_turns(ordered)
-        alone = len(ordered) == 1
-        ordered = columns.without_contradictions(ordered)
-        if alone and not ordered:
-            raise StoreRefused("two bodies under one id")
+        alone = len(appends) == 1
         now, transaction = self._clock(), next(self._transactions)
         oldest = now - timedelta(seconds=STALE)
         accepted: list[Stream] = []
-        earlier: list[StoredMessage] = []
-        for append in ordered:
-            if self._heads.get(append.stream, (0, 0)) != (append.processed, append.version):
+        unpublished: list[StoredMessage] = []
+        for append in checked(appends):
+            if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
                 continue
@@ -93,100 +86,49 @@ class InMemoryEventStore:
                 if alone:
                     raise
                 continue
-            await self.published({append.stream: append.published})
-            earlier += self._history(append.stream).unpublished
-            self._take(append, transaction)
+            await self.mark_published({append.stream: append.published})
+            unpublished += self._history(append.stream).unpublished
+            self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(earlier))
+        return Appended(frozenset(accepted), tuple(unpublished))
 
-    def _take(self, append: StreamAppend, transaction: int) -> None:
+    def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
-        self._heads[stream] = append.processed + len(append.entries), append.version + len(append.messages)
-        self._hearings.setdefault(stream, []).extend(replace(entry, at=append.at) for entry in append.entries)
-        for stored in append.messages:
-            kept = replace(stored, stream=stream, at=append.at, position=len(self._log) + 1, transaction=transaction)
-            self._log.append(kept)
-            self._said.setdefault(stream, []).append(kept)
-            self._ids[stream.tenant, stream.workflow, stored.id] = kept
-        for door in append.doors:
+        self._versions[stream] = append.processed + len(append.entries), append.version + len(append.messages)
+        self._entries.setdefault(stream, []).extend(replace(entry, at=append.at) for entry in append.entries)
+        for message in append.messages:
+            stored = replace(message, stream=stream, at=append.at, position=len(self._log) + 1, transaction=transaction)
+            self._log.append(stored)
+            self._messages.setdefault(stream, []).append(stored)
+            self._ids[stream.tenant, stream.workflow, stored.id] = stored
+        for door in append.door_messages:
             self._doors.setdefault((door.tenant, door.workflow, door.causation_id), door)
-        if append.keep:
+        if append.keep_wake_up:
             return
-        self._due.pop(stream, None)
+        self._wake_ups.pop(stream, None)
         self._holders.pop(stream, None)
         if append.wake_at is not None:
-            self._due[stream] = append.wake_at, append.wake_at
+            self._wake_ups[stream] = append.wake_at, append.wake_at
             if append.holder:
                 self._holders[stream] = append.holder
 
     def _refuse_what_postgres_refuses(self, append: StreamAppend) -> None:
         texts = [*append.stream]
         texts += [text for entry in append.entries for text in (entry.kind, entry.code, entry.policy)]
-        texts += [text for stored in append.messages for text in (stored.kind, stored.topic, stored.traceparent)]
-        texts += [text for door in append.doors for text in (door.tenant, door.workflow, door.topic)]
+        texts += [text for message in append.messages for text in (message.kind, message.topic, message.traceparent)]
+        texts += [text for door in append.door_messages for text in (door.tenant, door.workflow, door.topic)]
         for text in texts:
             _refuse_text(text)
-        for stored in append.messages:
-            _refuse_json(stored.data)
-        heard_before = {(entry.causation_id, entry.attempt) for entry in self._hearings.get(append.stream, ())}
-        ids = [(append.stream.tenant, append.stream.workflow, stored.id) for stored in append.messages]
-        _refuse_twice("this was heard before", heard_before, [(h.causation_id, h.attempt) for h in append.entries])
-        _refuse_twice("this id was said before", self._ids, ids)
-        for door in append.doors:
+        for message in append.messages:
+            _refuse_json(message.data)
+        processed = {(entry.causation_id, entry.attempt) for entry in self._entries.get(append.stream, ())}
+        ids = [(append.stream.tenant, append.stream.workflow, message.id) for message in append.messages]
+        _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
+        _refuse_twice("this id was stored before", self._ids, ids)
+        for door in append.door_messages:
             known = self._doors.get((door.tenant, door.workflow, door.causation_id), door)
             if (known.topic, known.body) != (door.topic, door.body):
-                raise StoreRefused("something else came from outside under this id before")
-
-    async def published(self, marks: Mapping[Stream, int]) -> None:
-        for stream, version in marks.items():
-            self._published[stream] = max(version, self._published.get(stream, 0))
-
-    async def claim(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
-        now = self._clock()
-        ready = sorted((at, stream) for stream, (at, _) in self._due.items() if stream.service == service and at <= now)
-        due = [DueWakeUp(stream, self._due[stream][1], self._heads[stream][0]) for _, stream in ready[:limit]]
-        for stream, wanted, *_ in due:
-            self._due[stream] = now + timedelta(seconds=lease), wanted
-            self._holders.pop(stream, None)
-        following = [at for stream, (at, _) in self._due.items() if stream.service == service]
-        return due, max(0.0, (min(following) - now).total_seconds()) if following else inf
-
-    async def alive(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
-        mine = self._instances.get((service, process), _Run(process, self._clock()))
-        self._instances[service, process] = replace(mine, seen=self._clock(), ended=False)
-        for one, sign in silent.items():
-            run = self._instances[service, one]
-            self._instances[service, one] = replace(run, ended=run.ended or run.seen == sign)
-        live = {p: run.seen for (s, p), run in self._instances.items() if s == service and not run.ended}
-        self._free(service, {holder for holder in self._holders.values() if holder not in live})
-        return {other: seen for other, seen in live.items() if other != process}
-
-    def _free(self, service: str, processes: Set[str]) -> None:
-        for stream in [s for s, holder in self._holders.items() if s.service == service and holder in processes]:
-            del self._holders[stream]
-            self._due[stream] = self._clock(), self._due[stream][1]
-
-    async def attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
-        for record in dict.fromkeys(records):
-            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
-        return [self._attempts[service, *record] for record in records]
-
-    async def began(self, service: str, instance: str, process: str, alone: bool) -> bool:
-        now = self._clock()
-        earlier = {p for (s, p), run in self._instances.items() if (s, run.instance) == (service, instance) and not run.ended}
-        over = {p for p in earlier if alone or now - self._instances[service, p].seen > timedelta(minutes=1)}
-        for one in over:
-            self._instances[service, one] = replace(self._instances[service, one], ended=True)
-        if alone:
-            self._free(service, over)
-        self._instances[service, process] = _Run(instance, now)
-        return bool(earlier)
-
-    async def ended(self, service: str, process: str) -> None:
-        self._instances[service, process] = replace(self._instances[service, process], ended=True)
-        self._free(service, {process})
-
-    # reading
+                raise StoreRefused("another message from outside was stored under this id before")
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         return {stream: self._history(stream) for stream in streams}
@@ -194,111 +136,180 @@ class InMemoryEventStore:
     def _history(self, stream: Stream) -> History:
         return History(
             stream,
-            *self._heads.get(stream, (0, 0)),
+            *self._versions.get(stream, (0, 0)),
             self._published.get(stream, 0),
-            messages=list(self._said.get(stream, ())),
-            entries={entry.causation_id: entry for entry in self._hearings.get(stream, ())},
+            messages=list(self._messages.get(stream, ())),
+            entries={entry.causation_id: entry for entry in self._entries.get(stream, ())},
         )
 
-    async def workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
-        return {stream: self._history(stream) for stream in sorted(self._heads) if stream[:2] == (tenant, workflow)}
+    # outbox
+
+    async def mark_published(self, versions: Mapping[Stream, int]) -> None:
+        for stream, version in versions.items():
+            self._published[stream] = max(version, self._published.get(stream, 0))
 
     async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[StoredMessage]:
         before = self._clock() - timedelta(seconds=older_than)
-        waiting = [
-            history for stream in self._said if stream.service == service and (history := self._history(stream)).unpublished
-        ]
-        due = sorted((h for h in waiting if h.at <= before), key=lambda history: (history.at, history.stream))
-        found = [stored for history in due for stored in history.unpublished]
-        return sorted(found[:limit], key=lambda stored: (stored.stream, stored.version))
+        histories = [self._history(stream) for stream in self._messages if stream.service == service]
+        waiting = [history for history in histories if history.unpublished and history.at <= before]
+        waiting.sort(key=lambda history: (history.at, history.stream))
+        found = [message for history in waiting for message in history.unpublished]
+        return sorted(found[:limit], key=lambda message: (message.stream, message.version))
 
-    async def entries(self, stream: Stream) -> list[InboxEntry]:
-        return list(self._hearings.get(stream, ()))
+    async def outbox_age(self, service: str) -> float:
+        waiting = await self.unpublished(service, 0)
+        return max(((self._clock() - message.at).total_seconds() for message in waiting if message.at), default=0.0)
 
-    async def doors(self, tenant: str, workflow: str, entries: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
-        return {
-            key[2]: door
-            for key, door in self._doors.items()
-            if key[:2] == (tenant, workflow) and (not entries or key[2] in entries)
+    # processes
+
+    async def claim_wake_ups(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
+        now = self._clock()
+        due = sorted((at, stream) for stream, (at, _) in self._wake_ups.items() if stream.service == service and at <= now)
+        claimed = [DueWakeUp(stream, self._wake_ups[stream][1], self._versions[stream][0]) for _, stream in due[:limit]]
+        for wake_up in claimed:
+            self._wake_ups[wake_up.stream] = now + timedelta(seconds=lease), wake_up.at
+            self._holders.pop(wake_up.stream, None)
+        following = [at for stream, (at, _) in self._wake_ups.items() if stream.service == service]
+        return claimed, max(0.0, (min(following) - now).total_seconds()) if following else inf
+
+    async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
+        now = self._clock()
+        earlier = {
+            name
+            for (its_service, name), known in self._processes.items()
+            if (its_service, known.instance) == (service, instance) and not known.ended
         }
+        over = {name for name in earlier if alone or now - self._processes[service, name].seen > timedelta(minutes=1)}
+        for name in over:
+            self._processes[service, name] = replace(self._processes[service, name], ended=True)
+        if alone:
+            self._free(service, over)
+        self._processes[service, process] = _Process(instance, now)
+        return bool(earlier)
 
-    async def events(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
-        wanted = set(ids)
-        return {stored.id: stored for stored in self._log if stored.id in wanted}
+    async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+        mine = self._processes.get((service, process), _Process(process, self._clock()))
+        self._processes[service, process] = replace(mine, seen=self._clock(), ended=False)
+        for name, seen in silent.items():
+            known = self._processes[service, name]
+            self._processes[service, name] = replace(known, ended=known.ended or known.seen == seen)
+        running = {
+            name: known.seen
+            for (its_service, name), known in self._processes.items()
+            if its_service == service and not known.ended
+        }
+        self._free(service, {holder for holder in self._holders.values() if holder not in running})
+        return {name: seen for name, seen in running.items() if name != process}
+
+    async def process_ended(self, service: str, process: str) -> None:
+        self._processes[service, process] = replace(self._processes[service, process], ended=True)
+        self._free(service, {process})
+
+    def _free(self, service: str, processes: Set[str]) -> None:
+        """The wake-ups that these hold may be claimed at once."""
+        for stream in [s for s, holder in self._holders.items() if s.service == service and holder in processes]:
+            del self._holders[stream]
+            self._wake_ups[stream] = self._clock(), self._wake_ups[stream][1]
+
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+        for record in dict.fromkeys(records):
+            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
+        return [self._attempts[service, *record] for record in records]
+
+    # all messages
 
     async def cursor(self) -> Cursor:
         return Cursor(self._epoch)
 
-    async def everything(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+    async def read_all(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         if since is not None and since.epoch != self._epoch:
-            raise EpochChanged(f"the cursor is of epoch {since.epoch}, the store of {self._epoch}: it was restored")
+            raise EpochChanged(f"the cursor is of epoch {since.epoch}, the store of {self._epoch}: the store was restored")
         position, end = since.position if since else 0, len(self._log)
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
 
-    async def by_stream(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
-        ordered = sorted(self._log, key=lambda stored: (stored.stream, stored.version))
+    async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        ordered = sorted(self._log, key=lambda message: (message.stream, message.version))
         for first in range(0, len(ordered), batch):
             yield ordered[first : first + batch]
 
-    async def size(self) -> int:
+    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
+        return [message for message in self._log[max(0, len(self._log) - messages) :] if message.kind in kinds]
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+        wanted = set(ids)
+        return {message.id: message for message in self._log if message.id in wanted}
+
+    async def estimate_size(self) -> int:
         return len(self._log)
-
-    async def workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        names = sorted({stream[:2] for stream in self._said})
-        for first in range(0, len(names), batch):
-            yield [self._listed(*name, since) for name in names[first : first + batch]]
-
-    def _listed(self, tenant: str, workflow: str, since: datetime | None) -> ListedWorkflow:
-        streams = [head for stream, head in self._heads.items() if stream[:2] == (tenant, workflow)]
-        stored = [one.at for stream, mine in self._said.items() if stream[:2] == (tenant, workflow) for one in mine]
-        wanted = any(since is None or (at is not None and at >= since) for at in stored)
-        return ListedWorkflow(
-            tenant, workflow, sum(version for _, version in streams), sum(entry for entry, _ in streams), wanted
-        )
-
-    async def whole(self, workflows: Sequence[tuple[str, str]]) -> list[Workflow]:
-        return [
-            Workflow(
-                *one,
-                histories := dict(await self.workflow(*one)),
-                {stream: list(self._hearings[stream]) for stream in histories},
-                await self.doors(*one),
-            )
-            for one in workflows
-        ]
-
-    async def last(self, kinds: Sequence[str], events: int) -> list[StoredMessage]:
-        return [stored for stored in self._log[max(0, len(self._log) - events) :] if stored.kind in kinds]
-
-    async def keep_policy(self, service: str, version: str, data: bytes) -> None:
-        _refuse_text(service + version)
-        _refuse_json(data)
-        if self._policies.setdefault((service, version), data) != data:
-            raise StoreRefused(f"other data stand behind the policy {version} of {service}")
-
-    async def policies(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        return {one: self._policies[one] for one in wanted if one in self._policies}
 
     async def reader_lag(self) -> float:
         return 0.0
 
-    async def outbox_age(self, service: str) -> float:
-        waiting = await self.unpublished(service, 0)
-        return max(((self._clock() - stored.at).total_seconds() for stored in waiting if stored.at), default=0.0)
+    # workflows
 
-    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+    async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
+        names = sorted({stream[:2] for stream in self._messages})
+        for first in range(0, len(names), batch):
+            yield [self._listed(*name, since) for name in names[first : first + batch]]
+
+    def _listed(self, tenant: str, workflow: str, since: datetime | None) -> ListedWorkflow:
+        versions = [of_stream for stream, of_stream in self._versions.items() if stream[:2] == (tenant, workflow)]
+        times = [m.at for stream, mine in self._messages.items() if stream[:2] == (tenant, workflow) for m in mine]
+        active = any(since is None or (at is not None and at >= since) for at in times)
+        return ListedWorkflow(
+            tenant, workflow, sum(version for _, version in versions), sum(processed for processed, _ in versions), active
+        )
+
+    async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
+        return [
+            WorkflowHistory(
+                *names,
+                histories := dict(await self.load_workflow(*names)),
+                {stream: list(self._entries[stream]) for stream in histories},
+                await self.door_messages(*names),
+            )
+            for names in workflows
+        ]
+
+    async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        return {stream: self._history(stream) for stream in sorted(self._versions) if stream[:2] == (tenant, workflow)}
+
+    async def inbox_entries(self, stream: Stream) -> list[InboxEntry]:
+        return list(self._entries.get(stream, ()))
+
+    async def door_messages(self, tenant: str, workflow: str, causation_ids: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
+        return {
+            key[2]: door
+            for key, door in self._doors.items()
+            if key[:2] == (tenant, workflow) and (not causation_ids or key[2] in causation_ids)
+        }
+
+    # policies
+
+    async def store_policy(self, service: str, version: str, data: bytes) -> None:
+        _refuse_text(service + version)
+        _refuse_json(data)
+        if self._policies.setdefault((service, version), data) != data:
+            raise StoreRefused(f"the policy {version} of {service} has other data already")
+
+    async def load_policies(self, versions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        return {version: self._policies[version] for version in versions if version in self._policies}
+
+    # answers
+
+    async def index_answers(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         now = self._clock()
         oldest = now - timedelta(seconds=keep)
-        self._answers = {known: value for known, value in self._answers.items() if value[0] >= oldest}
+        self._answers = {key: known for key, known in self._answers.items() if known[0] >= oldest}
         self._answers |= {(stream.tenant, key): (now, stream) for key, stream in answers}
 
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
+    async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
         _, stream = self._answers.get((tenant, key), (None, None))
-        stored = self._said.get(stream, []) if stream else []
-        if any(one.kind == unless for one in stored):
+        messages = self._messages.get(stream, []) if stream else []
+        if any(message.kind == unless for message in messages):
             return None
-        return next((one for one in reversed(stored) if one.kind == kind), None)
+        return next((message for message in reversed(messages) if message.kind == kind), None)
 
     async def ping(self) -> None: ...
 
@@ -307,7 +318,7 @@ class InMemoryEventStore:
 
 def _refuse_text(text: str) -> None:
     if "\0" in text:
-        raise StoreRefused("a text with NUL")
+        raise StoreRefused("a text holds NUL")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -324,6 +335,6 @@ def _refuse_json(data: bytes) -> None:
         raise StoreRefused(str(error) or type(error).__name__) from error
 
 
-def _refuse_twice(words: str, before: Iterable[Any], now: Sequence[Any]) -> None:
+def _refuse_twice(reason: str, before: Iterable[Any], now: Sequence[Any]) -> None:
     if len(set(now)) != len(now) or not set(now).isdisjoint(before):
-        raise StoreRefused(words)
+        raise StoreRefused(reason)

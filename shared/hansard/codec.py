@@ -1,4 +1,4 @@
-"""Between a message and its bytes: compact JSON in UTF-8, Decimals as strings.
+"""A message as bytes and back: compact JSON in UTF-8, Decimals as strings.
 
 Where an object names a field twice, the last one counts, as in most JSON readers.
 """
@@ -17,11 +17,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Invalid(ValueError):
-    """The data is not of its kind's schema: where and why, in words for its sender."""
+    """The data does not match the schema of its kind: where and why, for its sender to read."""
 
 
 def encode(message: Message) -> bytes:
-    """Raises ValueError for what no JSON in UTF-8 can carry: a lone surrogate."""
+    """Raises ValueError for a string that UTF-8 cannot encode: one with a lone surrogate."""
     try:
         return message.__pydantic_serializer__.to_json(message)
     except ValueError as bad:
@@ -29,7 +29,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: type[Kind], data: bytes) -> Kind:
-    """Unknown fields are survived. Raises Invalid, and nothing else, for any bytes."""
+    """Unknown fields are ignored. Raises Invalid, and nothing else, for any bytes."""
     try:
         return kind.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
     except ValidationError as bad:
@@ -47,13 +47,13 @@ def _in_short(bad: ValidationError, data: bytes) -> str:
 
 
 def _one(error: Any) -> str:
-    words = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    text = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
     if error["type"] == "json_invalid":
-        return f"the body is not JSON: {words.removeprefix('Invalid JSON: ')}"
+        return f"the body is not JSON: {text.removeprefix('Invalid JSON: ')}"
     at = "".join(_step(part) for part in error["loc"]).lstrip(".")
     given = error["input"]
     what = f", not {shown(repr(given), 80)}" if isinstance(given, str | int | float | bool | None) else ""
-    return f"{at or 'the body'}: {shown(words, 300)}{what if error['type'] != 'missing' else ''}"
+    return f"{at or 'the body'}: {shown(text, 300)}{what if error['type'] != 'missing' else ''}"
 
 
 def _step(part: str | int) -> str:

@@ -3,8 +3,8 @@
 Source: CloudEvents 1.0.2 core, Kafka protocol binding, JSON format; extensions `sequence`, `traceparent` (distributed
 tracing), and ours: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`.
 
-In binary mode the data is the record's value, in structured mode the bytes of `data` as they stand in it: never parsed
-and written again.
+In binary mode the data is the record's value, in structured mode the bytes of `data` as the sender wrote them: they are never
+parsed and written again.
 """
 
 import base64
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 TENANT = "default"
@@ -30,15 +31,16 @@ _EVERY_MESSAGE = "every message needs ce_specversion, ce_id, ce_source and ce_ty
 
 
 def shown(text: str, limit: int) -> str:
-    """`text` fit for logs, records and people: no control characters, no lone surrogates, not longer than `limit`."""
+    """`text` in a form that is safe in logs, dead letters and terminals: no control characters, no lone surrogates, not longer
+    than `limit`."""
     short = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return short if short.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in short)
 
 
 class Unreadable(ValueError):
-    """What was heard is no CloudEvent of ours: the reason, and as much of its envelope as could be read.
+    """A Kafka record that is not a CloudEvent 1.0 with JSON data: the reason, and as much of its envelope as could be read.
 
-    `known` has the attributes as they would be called in headers (`ce_id`), shown safely and at most 512 characters each.
+    `known` has the attributes under their names as headers (`ce_id`), made printable, at most 512 characters each.
     """
 
     def __init__(self, reason: str, known: Mapping[str, str] | None = None) -> None:
@@ -71,30 +73,76 @@ _KNOWN = frozenset(("content-type", "ce_datacontenttype", *(f"ce_{name}" for nam
 
 def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
     """Binary mode: the attributes as Kafka headers, always in the same order."""
-    message = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", envelope.id.encode()),
-        ("ce_source", envelope.source.encode()),
-        ("ce_type", envelope.type.encode()),
-        ("content-type", b"application/json"),
-        ("ce_correlationid", envelope.correlation_id.encode()),
-        ("ce_tenant", envelope.tenant.encode()),
+    return attribute_headers(
+        id=envelope.id,
+        source=envelope.source,
+        type=envelope.type,
+        correlation_id=envelope.correlation_id,
+        tenant=envelope.tenant,
+        subject=envelope.subject,
+        time=envelope.time,
+        causation_id=envelope.causation_id,
+        traceparent=envelope.traceparent,
+        sequence=envelope.sequence,
+        datahash=envelope.datahash,
+        replayed=envelope.replayed,
+    )
+
+
+def attribute_headers(
+    *,
+    id: str,
+    source: str,
+    type: str,
+    correlation_id: str,
+    tenant: str,
+    subject: str = "",
+    time: datetime | None = None,
+    causation_id: str = "",
+    traceparent: str = "",
+    sequence: int = 0,
+    datahash: str = "",
+    replayed: str = "",
+) -> list[tuple[str, bytes]]:
+    """The same for attributes that are in no Envelope: to make one takes as long as to write it."""
+    written = [
+        _VERSION,
+        ("ce_id", id.encode()),
+        _recurring("ce_source", source),
+        _recurring("ce_type", type),
+        _JSON_TYPE,
+        ("ce_correlationid", correlation_id.encode()),
+        _recurring("ce_tenant", tenant),
     ]
-    if envelope.subject:
-        message.append(("ce_subject", envelope.subject.encode()))
-    if envelope.time is not None:
-        message.append(("ce_time", rfc3339(envelope.time).encode()))
-    if envelope.causation_id:
-        message.append(("ce_causationid", envelope.causation_id.encode()))
-    if envelope.traceparent:
-        message.append(("ce_traceparent", envelope.traceparent.encode()))
-    if envelope.sequence:
-        message.append(("ce_sequence", b"%010d" % envelope.sequence))
-    if envelope.datahash:
-        message.append(("ce_datahash", envelope.datahash.encode()))
-    if envelope.replayed:
-        message.append(("ce_replayed", envelope.replayed.encode()))
-    return message
+    if subject:
+        written.append(("ce_subject", subject.encode()))
+    if time is not None:
+        written.append(_time_header(time))
+    if causation_id:
+        written.append(("ce_causationid", causation_id.encode()))
+    if traceparent:
+        written.append(("ce_traceparent", traceparent.encode()))
+    if sequence:
+        written.append(("ce_sequence", b"%010d" % sequence))
+    if datahash:
+        written.append(("ce_datahash", datahash.encode()))
+    if replayed:
+        written.append(("ce_replayed", replayed.encode()))
+    return written
+
+
+_VERSION = ("ce_specversion", b"1.0")
+_JSON_TYPE = ("content-type", b"application/json")
+
+
+@lru_cache(1024)
+def _recurring(name: str, value: str) -> tuple[str, bytes]:
+    return name, value.encode()
+
+
+@lru_cache(1024)
+def _time_header(at: datetime) -> tuple[str, bytes]:
+    return "ce_time", rfc3339(at).encode()
 
 
 def rfc3339(at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""The base of every message that services say to each other."""
+"""The base of every message that services exchange."""
 
 from decimal import Decimal
 from math import isfinite
@@ -19,33 +19,33 @@ Once = Literal["", "stream", "workflow"]
 
 
 class Value(BaseModel):
-    """A part of a message. Unknown fields of a newer version are survived."""
+    """A part of a message. Unknown fields, of a newer version, are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Message(Value):
-    """One message. Its `kind` is its CloudEvents type: it outlives the class's name, and a change of meaning gets a new one."""
+    """One message. `kind` is its CloudEvents type: it stays when the class is renamed, and a change of meaning gets a new one."""
 
     kind: ClassVar[str]
-    once: ClassVar[Once] = ""  # "stream", "workflow": its id comes from there, so that a second one cannot be recorded
+    once: ClassVar[Once] = ""  # stored at most once a "stream" or a "workflow": see identity.stored_message_id
 
 
 class Command(Message):
-    """Asks for something and may be refused. Imperative."""
+    """Asks for something and may be refused. Its name is imperative."""
 
 
 class Event(Message):
-    """Says what is so. Past tense, never refused."""
+    """States what is so, and is never refused. Its name is in the past tense."""
 
 
 Safety = Literal["safe", "keyed", "never-repeat"]
 
 
 class Intent(Event):
-    """Recorded before an effect leaves the house. One attempt, under a fencing token."""
+    """Stored before an effect outside is attempted. One attempt, under a fencing token."""
 
-    attempt: int = Field(ge=1, description="the fencing token: a receipt of an older attempt never wins")
+    attempt: int = Field(ge=1, description="the fencing token: the outcome of an older attempt never wins")
     safety: Safety = Field(
         description="what may be done when it is in doubt: repeat it, repeat it under its key, or ask a person"
     )
@@ -54,7 +54,7 @@ class Intent(Event):
 
 
 class Outcome(Event):
-    """What a performer brings back from one attempt. Heard by the performer's own stream, never decided again by an audit."""
+    """What became of one attempt, as its performer reports it to its own stream. An audit never decides it again."""
 
     attempt: int = Field(ge=1)
 
@@ -67,9 +67,9 @@ DeadReason = Literal[
     "too-large",
     "id-reused",  # the same id with another body
     "correlation-in-use",
-    "not-expected",  # nothing that this could be an answer to, or not allowed on this topic
+    "not-expected",  # it answers nothing that was asked, or its kind is not allowed on this topic
     "poison",  # the decision itself failed
-    "crashed",  # the process ended more than once while hearing it
+    "crashed",  # the process ended more than once while processing it
     "refused-by-store",
 ]
 

@@ -1,6 +1,6 @@
-"""The topics as the table wants them: what is missing or different, and making it so. Doing it twice changes nothing.
+"""Topics as the catalogue wants them: what is missing or different, and how to change it. Doing it twice changes nothing.
 
-Auto-creation by a broker is never triggered here. Names in a Change are the broker's, with the prefix.
+Nothing here makes a broker create a topic by itself. Names in a Change are the broker's, with the prefix.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 LOG_APPEND_TIME = "LogAppendTime"
-_OF_THE_TOPIC = 1  # source of a value that was set on the topic itself
+_SET_ON_TOPIC = 1  # config_source of a value that was set on the topic itself
 
 
 class DoorError(Exception):
-    """A door does not stamp the broker's time, or cannot be asked whether it does: what comes in has no time to trust."""
+    """A door does not stamp the broker's time, or may not be asked whether it does: senders could choose their messages' time."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to do, and after `apply` whether it was done: `error` is empty or says what the brokers answered."""
+    """One thing to do. After `apply`, `error` is empty or says why the brokers refused it."""
 
     topic: str
     kind: Literal["create", "configure", "partitions", "ask"]
@@ -49,24 +49,24 @@ class Change:
 class _Found:
     partitions: int
     replication: int
-    values: Mapping[str, str] | None  # None: may not be asked
-    set_here: Mapping[str, str]
+    configs: Mapping[str, str] | None  # None: this principal may not ask for them
+    set_on_topic: Mapping[str, str]  # those of them that are not the broker's defaults
     refusal: str = ""
 
 
 async def plan(settings: Settings) -> list[Change]:
-    """What differs from the table, in its order; what this principal may not do has its `error` already.
+    """What differs from the catalogue, in its order. A change that this principal may not make has its `error` already.
 
-    Raises KafkaError or OSError when the brokers are away.
+    Raises KafkaError or OSError where the brokers do not answer.
     """
     async with _admin(settings) as admin:
         return await _plan(admin, settings)
 
 
 async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, dry_run: bool = False) -> list[Change]:
-    """Does these changes (None: what `plan` finds) and waits until new topics can be used; each says how it went.
+    """Makes these changes (None: what `plan` finds) and waits until new topics can be used. Returns each with its `error`.
 
-    What is refused has its `error` and stops nothing else. `dry_run` does nothing and returns them. Raises as `plan`.
+    A refused change stops no other. `dry_run` changes nothing and returns the plan. Raises what `plan` raises.
     """
     async with _admin(settings) as admin:
         planned = await _plan(admin, settings) if changes is None else list(changes)
@@ -74,53 +74,62 @@ async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, 
             return planned
         done = [change if change.error else await _do(admin, change) for change in planned]
         with suppress(TimeoutError):
-            await asyncio.wait_for(_seen(admin, settings, {change.topic for change in done if not change.error}), 30)
+            await asyncio.wait_for(_visible(admin, settings, {change.topic for change in done if not change.error}), 30)
         return done
 
 
-async def check_doors(settings: Settings) -> None:
-    """Returns when every door is there and stamps the broker's time. Waits for brokers and topics that are not there yet.
+async def create_topic(settings: Settings, name: str, partitions: int) -> bool:
+    """A topic of exactly this name (no prefix), outside of the catalogue. False where it exists. Raises KafkaError or OSError."""
+    async with _admin(settings) as admin:
+        if name in await admin.list_topics():
+            return False
+        await admin.create_topics([NewTopic(name, partitions, await _replication(admin, settings))])
+        return True
 
-    Raises DoorError, which says what to do, when a door does not or may not be asked.
+
+async def check_doors(settings: Settings) -> None:
+    """Returns when every door exists and stamps the broker's time. Waits for brokers and for topics that do not exist yet.
+
+    Raises DoorError, which says what to do, where a door does not, or may not be asked.
     """
     doors = [topic_name(settings, topic.name) for topic in settings.topics.all if topic.door]
-    backoff, told = Backoff(), ""
+    backoff, logged = Backoff(), ""
     while True:
         try:
             async with _admin(settings) as admin:
                 found = await _find(admin, doors)
             missing = [door for door in doors if door not in found]
             trouble = f"there is no topic {', '.join(missing)}: create it with `hansard topics`" if missing else ""
-        except (KafkaError, OSError, TimeoutError) as away:
-            trouble = f"Kafka is away: {away!r}"
+        except (KafkaError, OSError, TimeoutError) as failed:
+            trouble = f"Kafka does not answer: {failed!r}"
         if not trouble:
-            _refuse(found)
+            _refuse_other_clocks(found)
             return
-        if trouble != told:
+        if trouble != logged:
             log.warning("waiting: %s", trouble)
-            told = trouble
+            logged = trouble
         await backoff.wait()
 
 
-def _refuse(doors: Mapping[str, _Found]) -> None:
+def _refuse_other_clocks(doors: Mapping[str, _Found]) -> None:
     wrong = []
     for door, found in doors.items():
-        if found.values is None:
+        if found.configs is None:
             wrong.append(
-                f"Topic {door}: whether it stamps the broker's time cannot be asked ({found.refusal}). "
+                f"Topic {door}: this user may not ask whether it stamps the broker's time ({found.refusal}). "
                 "Grant DescribeConfigs on it."
             )
-        elif (kind := found.values.get("message.timestamp.type")) != LOG_APPEND_TIME:
+        elif (kind := found.configs.get("message.timestamp.type")) != LOG_APPEND_TIME:
             wrong.append(
-                f"Topic {door} has message.timestamp.type={kind}, and a door needs {LOG_APPEND_TIME}: senders could "
-                "choose the time on the record. Put it right with `hansard topics`."
+                f"Topic {door} has message.timestamp.type={kind}, and a door needs {LOG_APPEND_TIME}: otherwise senders "
+                "choose the recorded time. Correct it with `hansard topics`."
             )
     if wrong:
         raise DoorError("\n".join(wrong))
 
 
 def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str]:
-    """What is set on this topic."""
+    """The configs that this topic needs."""
     wanted = {
         "cleanup.policy": "delete",
         "retention.ms": str(topic.retention_ms),
@@ -130,10 +139,10 @@ def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str
     if topic.recorded:
         wanted["retention.bytes"] = "-1"
     else:
-        wanted["segment.ms"] = str(topic.retention_ms)  # only what is in a segment that is closed is ever deleted
+        wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes only what is in a closed segment
     if topic.door:
         wanted["message.timestamp.type"] = LOG_APPEND_TIME
-        # The broker unpacks what senders compress: no codec that we lack, no bomb that inflates in our memory
+        # The broker decompresses what senders compress: no codec that we lack, nothing that inflates in our memory
         wanted["compression.type"] = "uncompressed"
     return wanted
 
@@ -149,13 +158,12 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _plan(admin: AIOKafkaAdminClient, settings: Settings) -> list[Change]:
-    brokers = len((await admin.describe_cluster())["brokers"])
-    replication = settings.replication or min(3, brokers)
-    table = {topic_name(settings, topic.name): topic for topic in settings.topics.all}
-    found = await _find(admin, list(table))
+    replication = await _replication(admin, settings)
+    catalogue = {topic_name(settings, topic.name): topic for topic in settings.topics.all}
+    found = await _find(admin, list(catalogue))
     partitions = _partitions(settings, found.values())
     changes: list[Change] = []
-    for name, topic in table.items():
+    for name, topic in catalogue.items():
         if name in found:
             changes += _differences(name, found[name], settings, topic, partitions)
         else:
@@ -169,11 +177,15 @@ async def _plan(admin: AIOKafkaAdminClient, settings: Settings) -> list[Change]:
                     configs(topic, settings, replication),
                 )
             )
-    return await _allowed(admin, changes)
+    return await _validated(admin, changes)
+
+
+async def _replication(admin: AIOKafkaAdminClient, settings: Settings) -> int:
+    return settings.replication or min(3, len((await admin.describe_cluster())["brokers"]))
 
 
 def _partitions(settings: Settings, found: Iterable[_Found]) -> int:
-    """As many on each topic: what was asked for, else what the largest of those has that are there."""
+    """The same for all topics: the setting, else the number that the largest of the existing topics has."""
     if "partitions" in settings.model_fields_set:
         return settings.partitions
     return max((each.partitions for each in found), default=settings.partitions)
@@ -182,49 +194,46 @@ def _partitions(settings: Settings, found: Iterable[_Found]) -> int:
 def _differences(name: str, found: _Found, settings: Settings, topic: Topic, partitions: int) -> Iterable[Change]:
     if found.partitions < partitions:
         yield Change(name, "partitions", f"{found.partitions} → {partitions}", partitions)
-    if found.values is None:
+    if found.configs is None:
         yield Change(name, "ask", "for its configuration", error=found.refusal)
         return
-    values = found.values
     wanted = configs(topic, settings, found.replication)
-    if int(values.get("max.message.bytes") or 0) > int(wanted["max.message.bytes"]):
-        del wanted["max.message.bytes"]  # more is no harm, and may be another user's wish
-    other = {key: value for key, value in wanted.items() if values.get(key) != value}
-    if other:
-        detail = ", ".join(f"{key} {values.get(key)} → {value}" for key, value in other.items())
-        yield Change(name, "configure", detail, configs={**found.set_here, **wanted})
+    if int(found.configs.get("max.message.bytes") or 0) > int(wanted["max.message.bytes"]):
+        del wanted["max.message.bytes"]  # more does no harm, and another user may need it
+    different = {key: value for key, value in wanted.items() if found.configs.get(key) != value}
+    if different:
+        detail = ", ".join(f"{key} {found.configs.get(key)} → {value}" for key, value in different.items())
+        yield Change(name, "configure", detail, configs={**found.set_on_topic, **wanted})
 
 
 async def _find(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, _Found]:
-    # All topics are asked for: a request that names one that is missing may create it
+    # Asks for all topics: a request that names a missing topic may create it
     listed = {each["topic"]: each["partitions"] for each in await admin.describe_topics() if not each["error_code"]}
-    there = [name for name in names if name in listed]
-    if not there:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names if name in listed]
+    if not resources:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
     found = {}
-    for answer in await admin.describe_configs(asked):
+    for answer in await admin.describe_configs(resources):
         for code, message, _, name, entries in answer.resources:
-            parts = listed[name]
-            values = None if code else {entry[0]: entry[1] for entry in entries}
+            partitions = listed[name]
             found[name] = _Found(
-                len(parts),
-                min(len(part["replicas"]) for part in parts),
-                values,
-                {entry[0]: entry[1] for entry in entries if entry[3] == _OF_THE_TOPIC},
+                len(partitions),
+                min(len(partition["replicas"]) for partition in partitions),
+                None if code else {key: value for key, value, *_ in entries},
+                {key: value for key, value, _, source, *_ in entries if source == _SET_ON_TOPIC},
                 message or for_code(code).__name__,
             )
     return found
 
 
-async def _allowed(admin: AIOKafkaAdminClient, changes: Sequence[Change]) -> list[Change]:
-    """The same, with an error where the brokers say that a topic could not be created."""
+async def _validated(admin: AIOKafkaAdminClient, changes: Sequence[Change]) -> list[Change]:
+    """The same changes, with an error where the brokers say that they would not create the topic."""
     refused = await _create(admin, [change for change in changes if change.kind == "create"], validate_only=True)
     return [replace(change, error=refused.get(change.topic, change.error)) for change in changes]
 
 
 async def _create(admin: AIOKafkaAdminClient, changes: Sequence[Change], validate_only: bool) -> dict[str, str]:
-    """What was refused, by topic, and why."""
+    """Why a topic was refused, by topic."""
     if not changes:
         return {}
     answer = await admin.create_topics(
@@ -253,7 +262,7 @@ async def _do(admin: AIOKafkaAdminClient, change: Change) -> Change:
 
 
 async def _configure(admin: AIOKafkaAdminClient, change: Change) -> str:
-    # aiokafka has only the request that forgets what it does not name: so `configs` holds what was set before too
+    # Danger: aiokafka has only AlterConfigs, which resets what it does not name: so `configs` holds what was set before too
     resource = ConfigResource(ConfigResourceType.TOPIC, change.topic, configs=dict(change.configs or {}))
     for answer in await admin.alter_configs([resource]):
         for code, message, *_ in answer.resources:
@@ -262,8 +271,8 @@ async def _configure(admin: AIOKafkaAdminClient, change: Change) -> str:
     return ""
 
 
-async def _seen(admin: AIOKafkaAdminClient, settings: Settings, names: Set[str]) -> None:
-    """Until the brokers have all that was changed on these topics, and a leader for every partition."""
+async def _visible(admin: AIOKafkaAdminClient, settings: Settings, names: Set[str]) -> None:
+    """Waits until the brokers show all changes to these topics, and a leader for every partition."""
     while names:
         leaderless = {
             topic["topic"] for topic in await admin.describe_topics() if any(part["leader"] < 0 for part in topic["partitions"])

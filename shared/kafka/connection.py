@@ -1,4 +1,4 @@
-"""Settings as aiokafka wants them, and the names that things have in Kafka."""
+"""The settings as aiokafka's arguments, and the names of topics, groups and clients in Kafka."""
 
 import ssl
 from functools import lru_cache
@@ -10,7 +10,7 @@ from shared.settings import Settings
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """What every aiokafka client (consumer, producer, admin) is given to reach and trust the brokers.
+    """The arguments by which every client of aiokafka reaches and trusts the brokers.
 
     Raises OSError or ssl.SSLError where a certificate cannot be read.
     """
@@ -38,7 +38,7 @@ def _trust(settings: Settings) -> ssl.SSLContext:
 
 
 def topic_name(settings: Settings, topic: str) -> str:
-    """The topic as the broker knows it."""
+    """The topic's name at the brokers."""
     return settings.topic_prefix + topic
 
 
@@ -48,15 +48,15 @@ def group_name(settings: Settings, service: str) -> str:
 
 
 def client_name(settings: Settings, client: str, instance: str = "") -> str:
-    """How broker logs, quotas and tools name this client.
+    """The client id: brokers' logs, quotas and tools show it.
 
-    It begins with the process: groups share out partitions in the order of these names, so that a process has the same
-    partition numbers in each of its groups.
+    It begins with the process: the Range assignor goes by the order of these names, so a process has the same partition
+    numbers in each of its groups.
     """
     return f"{instance or settings.member or settings.process}.hansard.{client}"
 
 
 @lru_cache(1 << 16)
 def partition_of(workflow: str, partitions: int) -> int:
-    """Where a workflow lies on a topic: as Kafka's own clients choose it by the key."""
+    """The partition of a workflow: the one that Kafka's own clients choose by the key."""
     return int(murmur2(workflow.encode()) & 0x7FFFFFFF) % partitions

@@ -1,8 +1,8 @@
-"""What one service hears: a consumer that loses nothing, waits out a broker that is away, and is blocked by no record.
+"""What a service receives: a consumer that loses nothing, waits for brokers to come back, and is blocked by no record.
 
-- Offsets: only what `done` was told, each partition's own. There is no commit without offsets anywhere.
-- Eager rebalances: the running `hear` ends (or 20 s pass), what is done is committed, then the partitions are given up.
-- read_committed: what an outside transaction took back was never said. The price: an open transaction holds back what
+- Offsets: it commits only what `done` was told, each partition on its own. There is no commit without offsets anywhere.
+- Eager rebalances: the running `process` ends (or 20 s pass), what is done is committed, then the partitions are given up.
+- read_committed: messages of an aborted transaction are not received. The price: an open transaction holds back what
   follows it in its partition until it ends, at the latest after the brokers' `transaction.max.timeout.ms`.
 - Static membership where the process has a name: a restart within the session (10 s) moves no partition.
 """
@@ -17,31 +17,24 @@ from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import (
-    CorruptRecordException,
-    IllegalStateError,
-    KafkaError,
-    UnsupportedCodecError,
-    for_code,
-)
+from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
 from shared.backoff import Backoff
 from shared.kafka.connection import client_name, connection, group_name, topic_name
-from shared.kafka.record import Record
-from shared.kafka.record_batches import survive_any_record
+from shared.kafka.groups import UnreadPartitions
+from shared.kafka.health import HealthCheck
+from shared.kafka.internals import leave_group_on_stop, stop_consumer, survive_any_record
+from shared.kafka.offsets import Committer, Offsets
+from shared.kafka.record import Record, record_from
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-SESSION = 10.0  # seconds of silence after which the group goes on without this process
-REBALANCE = 45.0  # seconds that the group waits for its members to come to a rebalance
-PATIENCE = 20.0  # of these, seconds that a running `hear` gets to end
-COMMIT_EVERY = 0.5  # seconds between two commits beside the path
-PULSE = 1.0  # seconds between two looks at the broker
-SHARE_ANEW = 20.0  # seconds between two requests to share out anew: a leader may take a while to learn of new partitions
+SESSION = 10.0  # seconds without a heartbeat after which the group reassigns this process's partitions
+REBALANCE = 45.0  # seconds that the group waits for its members to join a rebalance
+PATIENCE = 20.0  # of these, seconds that a running `process` gets to end
+EVICTIONS, WITHIN = 8, 20.0  # so many rebalances within so many seconds: another process has the same name
 
 Partition = tuple[str, int]
 
@@ -51,9 +44,9 @@ async def _nothing(_: set[Partition]) -> None:
 
 
 class Consumer:
-    """The consumer of one service in one process. `hear` is called with one batch at a time, in order by partition.
+    """The consumer of one service in one process. `process` is called with one batch at a time, in order by partition.
 
-    Where `hear` raises, its batch is read again after a while.
+    Where `process` raises, its batch is read again after a while.
     """
 
     def __init__(
@@ -68,135 +61,136 @@ class Consumer:
         on_revoked: Callable[[set[Partition]], Awaitable[None]] = _nothing,
     ) -> None:
         survive_any_record()
-        self.healthy = False
         self.service, self.instance = service, instance
-        self._names = {topic_name(settings, topic): topic for topic in topics}
-        self._real = {topic: name for name, topic in self._names.items()}
+        self.client: AIOKafkaConsumer | None = None  # None while none is open
+        self._topics = {topic_name(settings, topic): topic for topic in topics}  # by their names at the broker
+        self._full_names = {topic: name for name, topic in self._topics.items()}
         self._process, self._on_assigned, self._on_revoked = process, on_assigned, on_revoked
-        self._batch = settings.batch
-        self.assignment = 0  # counts what the group gave to this process
-        self._owned: frozenset[TopicPartition] = frozenset()
-        self._begun: dict[TopicPartition, int] = {}  # all before it is done, marks of transactions too
-        self._read: dict[TopicPartition, int] = {}  # next after what `hear` was given
-        self._done: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
-        self._idle, self._open, self._dirty, self._assigned = (asyncio.Event() for _ in range(4))
+        self._max_records = settings.batch
+        self._offsets = Offsets()
+        self._committer = Committer(service, self._offsets, lambda: self.client)
+        self._unread = UnreadPartitions(connection(settings), group_name(settings, service), service)
+        self._idle, self._resumed, self._assigned = (asyncio.Event() for _ in range(3))
         self._idle.set()
-        self._open.set()
-        self._committing = asyncio.Lock()
-        self._trouble = ""
+        self._resumed.set()
+        self._health = HealthCheck(service, list(self._topics), self._offsets, self._unread, self._assigned, lambda: self.client)
         self._backoff = Backoff()
-        self._group = group_name(settings, service)
-        self._connection = connection(settings)
-        self._sizes: dict[str, int] = {}  # partitions by topic when the group was last looked at
-        self._joins: deque[float] = deque(maxlen=8)
-        self._shared_anew = float("-inf")
-        self.consumer: AIOKafkaConsumer | None = None
+        self._rebalances: deque[float] = deque(maxlen=EVICTIONS)  # when
         self._tasks: list[asyncio.Task[None]] = []
-        self._leave = self._stopping = self._anew = False
-        self._arguments = {
-            **self._connection,
-            "client_id": client_name(settings, service, instance),
-            "group_id": self._group,
-            "enable_auto_commit": False,
-            "group_instance_id": f"{service}-{instance}" if instance else None,
-            "partition_assignment_strategy": (RangePartitionAssignor,),
-            "auto_offset_reset": "earliest",
-            "isolation_level": "read_committed",
-            "session_timeout_ms": int(SESSION * 1000),
-            "heartbeat_interval_ms": 2_000,
-            "rebalance_timeout_ms": int(REBALANCE * 1000),
-            "max_poll_interval_ms": 3_600_000,
-            "fetch_max_wait_ms": 250,
-            "max_partition_fetch_bytes": max(1 << 20, settings.max_message_bytes + (1 << 17)),
-            "consumer_timeout_ms": 200,
-        }
+        self._stopping = self._leaving = self._reopen = False
+        self._options = _options(settings, service, instance)
 
-    # What the runtime does
+    # What the runtime calls
 
     async def start(self) -> None:
-        """Returns at once; a broker that is away is waited for beside the path."""
-        self._tasks = [asyncio.create_task(pending()) for pending in (self._keep_open, self.commit_forever, self.look_forever)]
+        """Returns at once; brokers that do not answer are waited for in the background."""
+        self._tasks = [asyncio.create_task(task()) for task in (self._run, self._committer.run, self._health.run)]
 
     async def stop(self, *, leave: bool = False) -> None:
-        """No new batch; waits for the running `hear`, commits. `leave`: for good, so that others take over at once."""
-        self._leave, self._stopping = leave, True
+        """Waits for the running `process` and commits. `leave`: for good, so that other members take over at once."""
+        self._leaving, self._stopping = leave, True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), PATIENCE)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.commit_within(5)
+        await self._committer.commit_within(5)
         await self._close()
 
-    async def assigned(self) -> None:
-        """Waits until the group has given this process its partitions."""
+    async def wait_until_assigned(self) -> None:
+        """Waits until the group has assigned this process its partitions."""
         await self._assigned.wait()
 
     def done(self, offsets: Mapping[Partition, int]) -> None:
         """Up to here everything is on the record: the next offset to read, by (topic, partition).
 
-        Committed beside the path. What is not this process's any more is ignored: its next owner hears it again.
+        Committed in the background. A partition that was revoked is ignored: its next owner processes it again.
         """
         for (topic, number), offset in offsets.items():
-            partition = TopicPartition(self._real[topic], number)
-            if self._done.get(partition, -1) < offset <= self._read.get(partition, -1):
-                self._done[partition] = offset
-                self._dirty.set()
+            self._offsets.done(TopicPartition(self._full_names[topic], number), offset)
 
     def pause(self) -> None:
         """No new batch until `resume`. The process stays in its group."""
-        self._open.clear()
+        self._resumed.clear()
 
     def resume(self) -> None:
-        self._open.set()
+        self._resumed.set()
 
     @property
-    def paused(self) -> bool:
-        return not self._open.is_set()
+    def healthy(self) -> bool:
+        """Whether the brokers answer."""
+        return self._health.healthy
 
     @property
     def owned(self) -> set[Partition]:
-        """(topic, partition) that the group has given to this process."""
-        return {self._ours(partition) for partition in self._owned}
+        """(topic, partition) that the group has assigned to this process."""
+        return self._without_prefix(self._offsets.assigned)
 
     def lag(self) -> dict[Partition, int]:
         """Messages in each partition that are not done, as of the last fetch; one that is not known yet is left out."""
-        consumer = self.consumer
-        found: dict[Partition, int] = {}
-        if consumer is None:
-            return found
-        for partition in self._owned:
-            end, begun = consumer.highwater(partition), self._begun.get(partition, -1)
-            position = max(begun, self._done.get(partition, -1))
-            if end is not None and position >= 0:
-                found[self._ours(partition)] = max(0, end - position)
-        return found
+        if self.client is None:
+            return {}
+        lag = self._offsets.lag(self.client.highwater)
+        return {(self._topics[name], number): messages for (name, number), messages in lag.items()}
 
     async def ends(self) -> dict[Partition, int]:
-        """The end of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
-        consumer = self.consumer
-        if not consumer or not self._owned:
+        """The end offset of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
+        if not self.client or not self._offsets.assigned:
             return {}
-        found = await asyncio.wait_for(consumer.end_offsets(list(self._owned)), 5)
-        return {self._ours(partition): offset for partition, offset in found.items()}
+        ends = await asyncio.wait_for(self.client.end_offsets(list(self._offsets.assigned)), 5)
+        return {(self._topics[name], number): offset for (name, number), offset in ends.items()}
 
-    # The path
+    def _without_prefix(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> set[Partition]:
+        return {(self._topics[name], number) for name, number in partitions}
 
-    async def batch(self, records: Sequence[ConsumerRecord]) -> None:
-        """Hear these; where that fails, have them read again."""
-        given = [self._record(record) for record in records]
-        first: dict[TopicPartition, int] = {}
-        for record in records:
-            partition = TopicPartition(record.topic, record.partition)
-            first.setdefault(partition, record.offset)
-            self._read[partition] = record.offset + 1
+    # Polling
+
+    async def _run(self) -> None:
+        """Waits for Kafka, and opens a new client whenever one fails."""
+        backoff = Backoff()
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                self.client = AIOKafkaConsumer(**self._options)
+                self.client.subscribe(sorted(self._topics), listener=_RebalanceListener(self))
+                await self.client.start()
+                await self._poll(self.client)
+            except Exception as failed:  # KafkaError, OSError, ssl.SSLError, what a task of aiokafka's raised
+                self._health.failed(failed)
+            if self._offsets.assigned:
+                await self.on_partitions_revoked(set(self._offsets.assigned))
+            await self._close()
+            if time.monotonic() - began > 60:
+                backoff.reset()
+            await backoff.wait()
+
+    async def _poll(self, client: AIOKafkaConsumer) -> None:
+        """Batch after batch, until this client has to be replaced."""
+        self._reopen = False
+        while not self._stopping and not self._reopen:
+            await self._resumed.wait()
+            try:
+                polled = await client.getmany(timeout_ms=1_000, max_records=self._max_records)
+            except Exception as error:  # KafkaError, what a task of aiokafka's raised
+                self._health.failed(error)
+                if _is_fatal(error):
+                    return
+                await asyncio.sleep(0.2)  # it concerns one topic, or this moment: the other topics go on
+                continue
+            assignments = self._offsets.assignments
+            await self._resumed.wait()
+            # A batch that was paused while its partitions were reassigned is read again by their owner
+            if polled and assignments == self._offsets.assignments and not self._stopping:
+                await self._process_batch(list(chain.from_iterable(polled.values())))
+
+    async def _process_batch(self, records: Sequence[ConsumerRecord]) -> None:
+        first = self._offsets.read(records)
         self._idle.clear()
         try:
-            await self._process(given)
-        except Exception:
-            log.exception("%s could not hear a batch of %d; it is read again", self.service, len(records))
-            self._again(first)
+            await self._process([record_from(record, self._topics[record.topic]) for record in records])
+        except Exception:  # whatever a service's code raises
+            log.exception("%s could not process a batch of %d messages; it is read again", self.service, len(records))
+            self._seek_back(first)
             self._idle.set()
             await self._backoff.wait()
         else:
@@ -204,228 +198,86 @@ class Consumer:
         finally:
             self._idle.set()
 
-    def _again(self, first: Mapping[TopicPartition, int]) -> None:
-        consumer = self.consumer
-        for partition, offset in first.items():
-            if consumer and partition in self._owned:
-                self._read[partition] = max(offset, self._done.get(partition, offset))
-                consumer.seek(partition, self._read[partition])
+    def _seek_back(self, first: Mapping[TopicPartition, int]) -> None:
+        if self.client is not None:
+            for partition, offset in self._offsets.rewind(first).items():
+                self.client.seek(partition, offset)
 
-    def _record(self, record: ConsumerRecord) -> Record:
-        return Record(
-            self._names[record.topic],
-            record.partition,
-            record.offset,
-            record.timestamp,
-            record.key,
-            record.value,
-            record.headers,
-            record.checksum if isinstance(record.checksum, str) else "",
-        )
+    async def _close(self) -> None:
+        client, self.client = self.client, None
+        if client is None:
+            return
+        if self._leaving:
+            leave_group_on_stop(client)
+        failed = await stop_consumer(client, 10)
+        if failed is not None:  # the brokers do not answer; the session ends by itself
+            log.warning("%s closed its consumer without leaving the group: %r", self.service, failed)
 
-    def _ours(self, partition: TopicPartition) -> Partition:
-        return self._names[partition.topic], partition.partition
+    # Rebalances
 
-    async def commit(self) -> None:
-        """Commit what is done and not yet committed. A failure is logged: the worst of it is a repeat."""
-        consumer = self.consumer
-        async with self._committing:
-            offsets = {
-                partition: offset
-                for partition, offset in self._done.items()
-                if partition in self._owned and self._committed.get(partition) != offset
-            }
-            if not offsets or consumer is None:
-                return
-            try:
-                await consumer.commit(offsets)
-            except KafkaError as failed:
-                log.warning("%s could not commit offsets, which is harmless: %s", self.service, failed)
-            else:
-                self._committed.update(offsets)
-
-    async def commit_within(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self.commit(), seconds)
-        except TimeoutError:
-            log.warning("%s could not commit offsets in time, which is harmless", self.service)
-
-    async def commit_forever(self) -> None:
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            await asyncio.shield(self.commit())
-            await asyncio.sleep(COMMIT_EVERY)
-
-    async def gained(self, partitions: set[TopicPartition]) -> None:
-        self.assignment += 1
-        self._sizes = {}
-        self._joins.append(time.monotonic())
-        if self.instance and len(self._joins) == self._joins.maxlen and self._joins[-1] - self._joins[0] < 20:
-            self._joins.clear()
-            log.error("%s: another process is named %r too; this one goes on without a name", self.service, self.instance)
-            self._arguments["group_instance_id"], self._anew = None, True
-        self._owned = frozenset(partitions)
-        self._begun, self._read, self._done, self._committed = {}, {}, {}, {}
-        await self._on_assigned({self._ours(partition) for partition in partitions})
+    async def on_partitions_assigned(self, partitions: set[TopicPartition]) -> None:
+        self._offsets.assign(partitions)
+        self._unread.reset()
+        self._give_up_a_name_in_use()
+        await self._on_assigned(self._without_prefix(partitions))
         self._assigned.set()
 
-    async def losing(self, partitions: set[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, partitions: set[TopicPartition]) -> None:
         try:
             await asyncio.wait_for(self._idle.wait(), PATIENCE)
         except TimeoutError:
-            log.warning("%s still hears a batch while its partitions are taken away", self.service)
-        await self.commit_within(5)
+            log.warning("%s still processes a batch while its partitions are revoked", self.service)
+        await self._committer.commit_within(5)
         self._assigned.clear()
-        self._owned = frozenset()
+        self._offsets.revoke()
         if partitions:
-            await self._on_revoked({self._ours(partition) for partition in partitions})
+            await self._on_revoked(self._without_prefix(partitions))
 
-    async def lost(self) -> None:
-        """The consumer is gone: nothing is this process's until the next one has joined."""
-        if self._owned:
-            await self.losing(set(self._owned))
-
-    def troubled(self, error: BaseException) -> None:
-        self.healthy = False
-        if (trouble := f"{type(error).__name__}: {error}") != self._trouble:
-            log.warning("%s cannot hear from Kafka: %s", self.service, trouble)
-            self._trouble = trouble
-
-    def fine(self) -> None:
-        if not self.healthy:
-            log.info("%s hears from Kafka", self.service)
-        self.healthy, self._trouble = True, ""
-
-    async def look_forever(self) -> None:
-        """Whether the brokers answer, every second; where fetches come in, that is answer enough."""
-        without = 0.0
-        while True:
-            await asyncio.sleep(PULSE)
-            without = 0.0 if self._assigned.is_set() else without + PULSE
-            try:
-                if self._assigned.is_set() and self.consumer is not None:
-                    await self._look(self.consumer)
-                    self.fine()
-                elif without > SESSION and self.healthy:
-                    raise TimeoutError("the group gives no partitions")
-            except IllegalStateError:
-                continue  # a rebalance came between
-            except (KafkaError, TimeoutError) as away:
-                self.troubled(away)
-
-    async def _look(self, consumer: AIOKafkaConsumer) -> None:
-        owned = self._owned
-        for partition in owned:
-            if self._read.get(partition) == self._done.get(partition):  # nothing is under way
-                self._begun[partition] = await asyncio.wait_for(consumer.position(partition), 3)
-        polled = max((consumer.last_poll_timestamp(partition) or 0 for partition in owned), default=0)
-        if time.time() * 1000 - polled > 3_000:
-            await asyncio.wait_for(consumer.end_offsets([*owned][:1]) if owned else consumer.topics(), 3)
-        sizes = {topic: len(consumer.partitions_for_topic(topic) or ()) for topic in self._names}
-        if sizes != self._sizes and await self._settled(sizes):
-            self._sizes = sizes
-
-    async def _settled(self, sizes: Mapping[str, int]) -> bool:
-        """Whether the group is at rest; where a partition has no reader then, the group shares out anew.
-
-        Danger: to a static member that leads its group and comes back, an older client like aiokafka appears to follow,
-        and then nobody watches for partitions that are added (KIP-814).
-        """
-        try:
-            state, read = await asyncio.wait_for(group_of(self._connection, self._group), 5)
-        except (KafkaError, TimeoutError):
-            return False
-        if state != "Stable":
-            return False
-        alone = {TopicPartition(topic, n) for topic, size in sizes.items() for n in range(size)} - read
-        consumer = self.consumer
-        if alone and consumer is not None:
-            if time.monotonic() - self._shared_anew < SHARE_ANEW:
-                return False
-            self._shared_anew = time.monotonic()
-            log.warning("%s: nobody reads %s, the group shares out anew", self.service, sorted(alone))
-            consumer._coordinator.request_rejoin()
-        return True
-
-    async def _keep_open(self) -> None:
-        """Kafka is waited for, and the consumer is opened again where it fails."""
-        backoff = Backoff()
-        while not self._stopping:
-            began = time.monotonic()
-            try:
-                self.consumer = AIOKafkaConsumer(**self._arguments)
-                self.consumer.subscribe(sorted(self._names), listener=_Listener(self))
-                await self.consumer.start()
-                await self._read_on(self.consumer)
-            except Exception as away:
-                self.troubled(away)
-            await self.lost()
-            await self._close()
-            if time.monotonic() - began > 60:
-                backoff.reset()
-            await backoff.wait()
-
-    async def _read_on(self, consumer: AIOKafkaConsumer) -> None:
-        """Batch after batch, until this consumer is of no more use."""
-        self._anew = False
-        while not self._stopping and not self._anew:
-            await self._open.wait()
-            try:
-                found = await consumer.getmany(timeout_ms=1_000, max_records=self._batch)
-            except Exception as error:
-                self.troubled(error)
-                if type(error) is KafkaError or not isinstance(error, KafkaError) or isinstance(error, _TORN):
-                    return
-                await asyncio.sleep(0.2)  # of one topic or of the moment: the others go on
-                continue
-            assignment = self.assignment
-            await self._open.wait()
-            # what waited at the gate while its partitions were given anew is read again
-            if found and assignment == self.assignment and not self._stopping:
-                await self.batch(list(chain.from_iterable(found.values())))
-
-    async def _close(self) -> None:
-        consumer, self.consumer = self.consumer, None
-        if consumer is None:
+    def _give_up_a_name_in_use(self) -> None:
+        """Danger: two static members of one name evict each other for ever. So the one that notices joins without a name."""
+        self._rebalances.append(time.monotonic())
+        if not self.instance or len(self._rebalances) < EVICTIONS or self._rebalances[-1] - self._rebalances[0] >= WITHIN:
             return
-        if self._leave and consumer._coordinator is not None:
-            consumer._coordinator._group_instance_id = None  # aiokafka lets no static member leave
-        try:  # gathered, for aiokafka may let out the cancellation of a fetch of its own
-            [failed] = await asyncio.wait_for(asyncio.gather(consumer.stop(), return_exceptions=True), 10)
-        except TimeoutError as late:
-            failed = late
-        if failed is not None:  # a broker that is away; the session ends by itself
-            log.warning("%s closed its consumer without a farewell: %r", self.service, failed)
-            await consumer._client.close()
+        self._rebalances.clear()
+        log.error("%s: another process is named %r too; this one goes on without a name", self.service, self.instance)
+        self._options["group_instance_id"], self._reopen = None, True
 
 
-async def group_of(connection: Mapping[str, Any], group: str) -> tuple[str, set[TopicPartition]]:
-    """The group's state ("Stable", "Empty", …) and which partitions its members have. Raises KafkaError."""
-    admin = AIOKafkaAdminClient(**connection)
-    try:
-        await admin.start()
-        (answer,) = await admin.describe_consumer_groups([group])
-    finally:
-        await admin.close()
-    ((code, _, state, _, _, members, *_),) = answer.groups
-    if code:
-        raise for_code(code)(group)
-    assignments = [ConsumerProtocolMemberAssignment.decode(member[-1]) for member in members if member[-1]]
-    return state, {partition for assignment in assignments for partition in assignment.partitions()}
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, feed: Consumer) -> None:
-        self._feed = feed
+class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        await self._feed.losing(revoked)
+        await self._consumer.on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        await self._feed.gained(assigned)
+        await self._consumer.on_partitions_assigned(assigned)
 
 
-# After these aiokafka has moved past records that it did not return: only a new consumer reads them again. A bare
-# KafkaError says that one of its tasks has died.
-_TORN = (CorruptRecordException, UnsupportedCodecError)
+def _is_fatal(error: Exception) -> bool:
+    """Whether only a new client reads on. After the last two, aiokafka has skipped records that it did not return."""
+    return (
+        not isinstance(error, KafkaError)
+        or type(error) is KafkaError  # says that one of aiokafka's tasks has ended
+        or isinstance(error, (CorruptRecordException, UnsupportedCodecError))
+    )
+
+
+def _options(settings: Settings, service: str, instance: str) -> dict[str, Any]:
+    return {
+        **connection(settings),
+        "client_id": client_name(settings, service, instance),
+        "group_id": group_name(settings, service),
+        "enable_auto_commit": False,
+        "group_instance_id": f"{service}-{instance}" if instance else None,
+        "partition_assignment_strategy": (RangePartitionAssignor,),
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": int(SESSION * 1000),
+        "heartbeat_interval_ms": 2_000,
+        "rebalance_timeout_ms": int(REBALANCE * 1000),
+        "max_poll_interval_ms": 3_600_000,
+        "fetch_max_wait_ms": 250,
+        "max_partition_fetch_bytes": max(1 << 20, settings.max_message_bytes + (1 << 17)),
+        "consumer_timeout_ms": 200,
+    }

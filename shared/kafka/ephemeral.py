@@ -1,4 +1,4 @@
-"""A voice beside the record: what is published here may be lost, and nobody waits for it."""
+"""Publishes what is not stored: a message may be lost, and nobody waits for it."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WAITING = 2_000  # messages; what comes then is dropped
+WAITING = 2_000  # messages; more are dropped
 
 
 class EphemeralProducer:
-    """A producer of its own, so that nothing that goes wrong here touches the record's. Opened when it is first used."""
+    """A producer of its own, so that no failure here touches that of stored messages. Opened when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -37,7 +37,7 @@ class EphemeralProducer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
-        """Hands it over, or drops it."""
+        """Queues it, or drops it where too many wait."""
         self._task = self._task or asyncio.create_task(self._run())
         try:
             self._queue.put_nowait((topic_name(self._settings, topic), stored))
@@ -46,7 +46,7 @@ class EphemeralProducer:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        name = client_name(self._settings, "whisperer")
+        name = client_name(self._settings, "ephemeral")
         while True:
             producer = AIOKafkaProducer(**connection(self._settings), client_id=name, acks=1, linger_ms=0)
             try:
@@ -55,16 +55,16 @@ class EphemeralProducer:
                     topic, stored = await self._queue.get()
                     key = stored.stream.workflow.encode()
                     sent: Any = await producer.send(topic, stored.data, key=key, headers=headers(stored))
-                    sent.add_done_callback(_seen)
-            except Exception as away:
-                log.info("what is beside the record is not published: %r", away)
+                    sent.add_done_callback(_log_failure)
+            except Exception as failed:  # KafkaError, OSError, what a task of aiokafka's raised
+                log.info("ephemeral messages are not published: %r", failed)
             finally:
-                with suppress(Exception):  # aiokafka waits for ever for what it cannot deliver
+                with suppress(Exception):  # aiokafka waits for ever for what it cannot deliver; nobody waits here
                     await asyncio.wait_for(producer.stop(), 2)
                 await producer.client.close()
             await backoff.wait()
 
 
-def _seen(sent: "asyncio.Future[Any]") -> None:
+def _log_failure(sent: "asyncio.Future[Any]") -> None:
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        log.debug("a piece beside the record was lost: %r", error)
+        log.debug("an ephemeral message was lost: %r", error)

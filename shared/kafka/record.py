@@ -1,7 +1,10 @@
-"""A Kafka record as it was heard: bytes, undecoded."""
+"""A Kafka record as it was consumed: bytes, undecoded."""
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from aiokafka import ConsumerRecord
 
 LAST = 253_402_300_799_999  # milliseconds at the end of the calendar; a client may write any number
 
@@ -10,7 +13,7 @@ class Record(NamedTuple):
     """`topic` is without the prefix; `timestamp` is in milliseconds since the epoch, as the broker has it.
 
     A header's name is bytes where it is not UTF-8. `fault` says why a record could not be decoded at all (key, value and
-    headers are empty then): only its place is known, and it is a dead letter.
+    headers are empty then): only its topic, partition and offset are known, and it becomes a dead letter.
     """
 
     topic: str
@@ -24,5 +27,19 @@ class Record(NamedTuple):
 
     @property
     def at(self) -> datetime:
-        """The timestamp as a time; one that is on no calendar is the nearest that is."""
+        """The timestamp as a time; one that is on no calendar becomes the nearest that is."""
         return datetime.fromtimestamp(min(max(self.timestamp, 0), LAST) / 1000, UTC)
+
+
+def record_from(consumed: "ConsumerRecord", topic: str) -> Record:
+    """What aiokafka returned, under the topic's name without the prefix."""
+    return Record(
+        topic,
+        consumed.partition,
+        consumed.offset,
+        consumed.timestamp,
+        consumed.key,
+        consumed.value,
+        tuple(consumed.headers),
+        consumed.checksum if isinstance(consumed.checksum, str) else "",  # see record_batches.Decoded
+    )

@@ -1,10 +1,10 @@
 """Record batches that no outside client can make unreadable.
 
 aiokafka decodes a record inside `getmany`: where one header's name is not UTF-8, or a codec is not installed, it raises,
-has moved past what it had already taken from other partitions, and raises again for ever. `survive_any_record` puts
-`Records` where its fetcher looks for `MemoryRecords`: batches go through aiokafka's C parser as before, and one at which
-it raises is read again here, with such a name kept as bytes. What cannot be read even so is handed over as a fault, one
-an offset, so that it can be a dead letter and the partition goes on.
+skips what it had already taken from other partitions, and raises again for ever. `internals.survive_any_record` puts
+`Records` in the place of aiokafka's `MemoryRecords`: batches go through aiokafka's C parser as before, and a batch at
+which it raises is parsed again here, with such a name kept as bytes. For each record that still cannot be read there is
+a fault instead, so that it becomes a dead letter and the partition goes on.
 
 A record batch is Kafka's message format 2, https://kafka.apache.org/documentation/#recordbatch.
 """
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import aiokafka.consumer.fetcher
 from aiokafka import codec
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -28,7 +27,7 @@ _CODECS = {1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record as aiokafka's own. `checksum`, which format 2 has no use for, carries the fault: why it is unreadable."""
+    """The same fields as aiokafka's record. `checksum`, unused in format 2, carries the fault: why it cannot be read."""
 
     offset: int
     timestamp: int
@@ -40,7 +39,7 @@ class Decoded:
 
 
 class Records:
-    """Stands in for aiokafka's MemoryRecords: an iterator of the batches in one fetched buffer."""
+    """Replaces aiokafka's MemoryRecords: iterates over the batches in one fetched buffer."""
 
     __slots__ = ("_batches", "_buffer", "_position")
 
@@ -63,7 +62,7 @@ class Records:
 
 
 class _Batch:
-    """One batch: aiokafka's in all but that going through it never raises."""
+    """One batch of aiokafka's, except that iterating over it never raises."""
 
     __slots__ = ("_batch", "_buffer", "_end", "_start")
 
@@ -79,12 +78,12 @@ class _Batch:
             for record in self._batch:
                 yield record
                 after = record.offset
-        except Exception as unreadable:  # whatever it is, it must not stand in the way of what follows
+        except Exception as unreadable:  # UnicodeDecodeError, a codec's errors: none may block the records that follow
             yield from decode(self._buffer[self._start : self._end], after, unreadable)
 
 
 def decode(batch: bytes, after: int, because: Exception) -> Iterator[Decoded]:
-    """The records of a batch of format 2 with an offset above `after`; the unreadable ones as faults. Never raises."""
+    """The records of a batch of format 2 with an offset above `after`; an unreadable one as a fault. Never raises."""
     (base,) = struct.unpack_from(">q", batch)
     (attributes,) = struct.unpack_from(">h", batch, _ATTRIBUTES)
     last = base + struct.unpack_from(">i", batch, _LAST_DELTA)[0]
@@ -100,7 +99,7 @@ def decode(batch: bytes, after: int, because: Exception) -> Iterator[Decoded]:
             if after < base + delta <= last:
                 after = base + delta
                 yield Decoded(after, max_time if kind else first_time + time, kind, key, value, headers)
-    except Exception as bad:
+    except Exception as bad:  # KeyError, struct.error, ValueError, a codec's errors: the bytes are an outside client's
         reason = bad if isinstance(because, UnicodeDecodeError) else because
         fault = f"{type(reason).__name__}: {reason}"
         for offset in range(after + 1, last + 1):
@@ -141,7 +140,7 @@ def _bytes(body: bytes, position: int) -> tuple[bytes | None, int]:
     if length < 0:
         return None, position
     if position + length > len(body):
-        raise ValueError(f"{length} bytes are announced where {len(body) - position} are left")
+        raise ValueError(f"a field of {length} bytes, where {len(body) - position} are left")
     return body[position : position + length], position + length
 
 
@@ -156,9 +155,3 @@ def _varint(body: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number is too long")
-
-
-def survive_any_record() -> None:
-    """From now on aiokafka's consumers in this process read through `Records`."""
-    # Danger: a name inside aiokafka, which has no public place for this. A test sends such a record through a broker.
-    aiokafka.consumer.fetcher.MemoryRecords = Records

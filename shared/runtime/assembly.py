@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.backoff import Backoff
-from shared.eventstore.model import EventStore, StoreUnavailable
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import EventStore
 from shared.kafka.consumer import Consumer
 from shared.kafka.ephemeral import EphemeralProducer
 from shared.kafka.producer import Producer
@@ -49,7 +50,9 @@ class ServiceRunner:
             self.service = await patiently(lambda: informed(store), "the event store")
         await patiently(lambda: keep_policy(store, self.service), "the event store")
         alone = bool(settings.member)
-        unclean = await patiently(lambda: store.began(name, self._instance, self.settings.process, alone), "the event store")
+        unclean = await patiently(
+            lambda: store.process_started(name, self._instance, self.settings.process, alone), "the event store"
+        )
         self.crash_guard = (
             CrashGuard(store, name, settings.batch, settings.crash_attempts) if unclean else CrashGuard.none(store, name)
         )
@@ -93,7 +96,7 @@ class ServiceRunner:
         await self.outbox.clear()
         await self._stack.aclose()
         try:
-            await self.store.ended(self.service.name, self.settings.process)
+            await self.store.process_ended(self.service.name, self.settings.process)
         except StoreUnavailable:
             log.warning("the clean end could not be noted: the event store is away", service=self.service.name)
         log.info("left", service=self.service.name)
@@ -182,7 +185,7 @@ class ServiceRunner:
 async def keep_policy(store: EventStore, service: Service[Any]) -> None:
     """Before a hearing names a policy, what stands behind it is on the record."""
     if service.basis is not None:
-        await store.keep_policy(service.name, service.decider.policy, canonical(service.basis.data))
+        await store.store_policy(service.name, service.decider.policy, canonical(service.basis.data))
 
 
 async def patiently(pending: Any, what: str) -> Any:

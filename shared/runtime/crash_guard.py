@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.eventstore.model import EventStore
+from shared.eventstore.ports import AttemptCounter
 from shared.kafka.record import Record
 
 Partition = tuple[str, int]
@@ -17,7 +17,7 @@ class CrashGuard:
     right before, so that nothing is held against its neighbours; one that was tried alone `attempts` times is dead.
     """
 
-    store: EventStore
+    store: AttemptCounter
     service: str
     depth: int
     attempts: int
@@ -25,14 +25,14 @@ class CrashGuard:
     _alone: set[tuple[str, int, int]] = field(default_factory=set)
 
     @classmethod
-    def none(cls, store: EventStore, service: str) -> "CrashGuard":
+    def none(cls, store: AttemptCounter, service: str) -> "CrashGuard":
         return cls(store, service, 0, 0)
 
     async def sort(self, records: Sequence[Record]) -> list[list[Record]]:
         """The records in order, in groups to be heard together."""
         counted = dict(self._counted)
         suspected = [_place(record) for record in records if self._suspect(record, counted)]
-        counts = await self.store.attempts(self.service, suspected) if suspected else [0]
+        counts = await self.store.count_attempts(self.service, suspected) if suspected else [0]
         self._counted = counted
         if max(counts) < 2:
             return [list(records)]
@@ -44,7 +44,7 @@ class CrashGuard:
         place = _place(group[0]) if len(group) == 1 else None
         if place not in self._alone or place is None:
             return 0
-        [count] = await self.store.attempts(f"{self.service}/alone", [place])
+        [count] = await self.store.count_attempts(f"{self.service}/alone", [place])
         self._alone.discard(place)
         return count - 1
 

@@ -14,8 +14,18 @@ from contracts.control import RedriveDeadLetter
 from hansard.codec import Invalid, decode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
+from hansard.identity import (
+    door_causation_id,
+    internal_causation_id,
+    outcome_name,
+    place_of,
+    reused_causation_id,
+    source_of,
+    unreadable_causation_id,
+    wake_up_name,
+)
 from hansard.message import DeadReason, Message, Outcome
-from shared.eventstore.model import NAMESPACE, DoorMessage, Stream, uuid5
+from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.service import Service
 
@@ -131,8 +141,8 @@ class InboundParser:
         return _dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _nameless(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
-        place = f"{record.topic}.{record.partition}.{record.offset}"
-        stream, causation_id = Stream(TENANT, place, self.service.name), uuid5(NAMESPACE, place)
+        place = place_of(record.topic, record.partition, record.offset)
+        stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
@@ -165,36 +175,23 @@ class InboundParser:
 
 def wake_up(stream: Stream, inbound: int) -> Inbound:
     """The stream's waking, as its hearing number `heard` + 1."""
-    return internal_message(stream, WakeUp(), _wake_up_name(inbound))
-
-
-def wake_up_id(stream: Stream, inbound: int) -> UUID:
-    """The cause id of that waking."""
-    return _cause_within(stream, _wake_up_name(inbound))
-
-
-def _wake_up_name(inbound: int) -> str:
-    return f"woken/{inbound + 1}"
+    return internal_message(stream, WakeUp(), wake_up_name(inbound))
 
 
 def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
     """What an attempt brought back."""
-    return internal_message(stream, outcome, f"attempt/{outcome.attempt}")
+    return internal_message(stream, outcome, outcome_name(outcome.attempt))
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
     """What comes to a stream from within its service. Once under one name: the first is heard."""
-    causation_id, digest = _cause_within(stream, name), hashlib.sha256(name.encode()).digest()
-    return Inbound(stream, causation_id, fact.kind, digest, f"/hansard/{stream.service}", str(causation_id), message=fact)
-
-
-def _cause_within(stream: Stream, name: str) -> UUID:
-    return uuid5(NAMESPACE, f"{stream}/{name}")
+    causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
+    return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
     """The same id with another body: a hearing of its own, dead from the start."""
-    causation_id = uuid5(inbound.causation_id, inbound.hash.hex())
+    causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
     dead = DeadCause("id-reused", f"{inbound.message_id} was heard before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
@@ -207,7 +204,7 @@ def _dead(inbound: Inbound, dead: DeadCause) -> Inbound:
 
 def _cause(topic: Topic, envelope: Envelope) -> UUID | None:
     if topic.door:
-        return uuid5(NAMESPACE, f"{envelope.tenant}/{topic.name}/{envelope.source}/{envelope.id}")
+        return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
     try:
         return UUID(envelope.id)
     except ValueError:

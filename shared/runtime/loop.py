@@ -11,7 +11,8 @@ from uuid import UUID
 from hansard.decider import WakeUp
 from hansard.message import Command, Intent, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, DueWakeUp, EventStore, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.ports import StreamStore
 from shared.runtime.inbound import DeadCause, Inbound, wake_up
 from shared.runtime.processor import PendingAppend, Processor, StreamState, as_dead, without_content
 from shared.telemetry import metrics
@@ -48,7 +49,7 @@ class Loop:
     """Hears batches. One batch at a time: whoever brings one waits for the one before, which is what makes batches."""
 
     processor: Processor[Any]
-    store: EventStore
+    store: StreamStore
     publisher: Publisher
     attempts: RunsAttempts | None = None
     holder: str = ""  # whose attempts are out, where one is
@@ -208,7 +209,7 @@ class Loop:
 
     async def _settle(self, pendings: Mapping[Stream, PendingAppend[Any]], appended: Appended) -> list[Inbound]:
         left: list[Inbound] = []
-        stored: list[StoredMessage] = list(appended.earlier)
+        stored: list[StoredMessage] = list(appended.unpublished)
         for stream, pending in pendings.items():
             if not pending.stream_append.entries:
                 continue

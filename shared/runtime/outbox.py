@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.backoff import Backoff
-from shared.eventstore.model import EventStore, StoredMessage, StoreUnavailable, Stream
+from shared.eventstore.model import StoredMessage, StoreUnavailable, Stream
+from shared.eventstore.ports import OutboxStore
 
 PAGE = 1000
 LOOK = 0.1  # seconds between looks at whether the speaker is well
@@ -35,7 +36,7 @@ class _Spoken:
 class Outbox:
     """Between the record and the speaker. While it catches up it drops what is new: the catching up will find it."""
 
-    store: EventStore
+    store: OutboxStore
     service: str
     producer: PublishesInOrder
     _produced: dict[Stream, _Spoken] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class Outbox:
         marks = {stream: spoken.last for stream, spoken in self._produced.items() if not spoken.out}
         if marks:
             try:
-                await self.store.published(marks)
+                await self.store.mark_published(marks)
             except StoreUnavailable:
                 return
             for stream, mark in marks.items():

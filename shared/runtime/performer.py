@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hansard.message import Intent, Outcome
-from shared.eventstore.model import EventStore, StoreUnavailable, Stream
+from shared.eventstore.model import StoreUnavailable, Stream
+from shared.eventstore.ports import InstanceStore
 from shared.runtime.inbound import Inbound, outcome_message
 from shared.telemetry.logs import log
 from shared.telemetry.traces import under
@@ -60,7 +61,7 @@ class AttemptRunner:
             task.cancel()
 
 
-async def keep_heartbeat(store: EventStore, service: str, process: str, silence: float) -> None:
+async def keep_heartbeat(store: InstanceStore, service: str, process: str, silence: float) -> None:
     """Gives signs of life, and takes what they hold from those that gave none for `silence` seconds.
 
     Silence is measured by this process's own monotonic time, whatever the store's clock does; and whoever comes back from
@@ -69,7 +70,7 @@ async def keep_heartbeat(store: EventStore, service: str, process: str, silence:
     signs = Heartbeats(silence)
     while True:
         try:
-            signs.processed(await store.alive(service, process, signs.silent(time.monotonic())), time.monotonic())
+            signs.processed(await store.heartbeat(service, process, signs.silent(time.monotonic())), time.monotonic())
         except StoreUnavailable:
             log.warning("no sign of life: the event store is away", service=service)
         await asyncio.sleep(silence / 5)

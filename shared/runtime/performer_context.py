@@ -9,7 +9,8 @@ from uuid import UUID
 from contracts.catalog import Topics
 from hansard.codec import encode
 from hansard.message import Message, Outcome
-from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.eventstore.model import StoredMessage, Stream
+from shared.eventstore.ports import PerformerStore
 from shared.runtime.inbound import internal_message
 from shared.runtime.loop import Loop
 
@@ -25,7 +26,7 @@ class PerformerContext:
     """`shared.service.Desk` in this process."""
 
     loop: Loop
-    store: EventStore
+    store: PerformerStore
     topics: Topics
     publisher: PublishesEphemeral
 
@@ -42,10 +43,10 @@ class PerformerContext:
         return [self.loop.processor.recall(histories[stream]).state for stream in streams]
 
     async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
-        await self.store.remember(answers, keep)
+        await self.store.index_answers(answers, keep)
 
     async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        return await self.store.remembered(tenant, key, kind, unless)
+        return await self.store.find_answer(tenant, key, kind, unless)
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)

@@ -12,9 +12,10 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
+from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import Intent, Message
-from shared.eventstore.model import LONG_AGO, NAMESPACE, History, InboxEntry, StoredMessage, Stream, StreamAppend, uuid5
-from shared.runtime.inbound import DeadCause, Inbound, wake_up_id, with_reused_id
+from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
 from shared.service import Service
 
 CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; larger ones are read at their origin
@@ -127,7 +128,7 @@ class Processor(Generic[State]):
         append.entries.append(entry)
         append.messages.extend(event for _, event in stored)
         if inbound.door is not None:
-            append.doors.append(inbound.door)
+            append.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
         pending.entries[entry.causation_id] = entry
         if isinstance(inbound.message, WakeUp):
@@ -143,7 +144,7 @@ class Processor(Generic[State]):
     def _waking(pending: PendingAppend[State]) -> UUID:
         """A waking belongs to the count of hearings for which it was made: another came first, and this one is stale."""
         append = pending.stream_append
-        return wake_up_id(append.stream, append.processed + len(append.entries))
+        return wake_up_causation_id(append.stream, append.processed + len(append.entries))
 
     @property
     def wakes(self) -> bool:
@@ -153,7 +154,7 @@ class Processor(Generic[State]):
         """Says in the turn when the stream is woken next, where that has changed; while an attempt is out, whose it is."""
         append, wake_at = pending.stream_append, self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        append.keep = after == before and not pending.woke_up and not pending.intents
+        append.keep_wake_up = after == before and not pending.woke_up and not pending.intents
         append.wake_at = None if pending.stuck and after is not None and after <= append.at else after
         append.holder = process if pending.intents else ""
 
@@ -166,7 +167,7 @@ class Processor(Generic[State]):
             try:
                 context = inbound.context(pending.stream_append.at, may_perform)
                 messages = list(self.service.decider.decide(pending.state, inbound.message, context))
-                stored = list(self._said(pending, inbound, messages, trace, f"{pending.stream_append.stream}"))
+                stored = list(self._said(pending, inbound, messages, trace))
                 state = self.service.decider.fold(messages, pending.state)
                 self._check_waiting(inbound.message, messages, state, pending.stream_append.at)
                 return stored, state
@@ -177,7 +178,7 @@ class Processor(Generic[State]):
             except Exception as poison:  # a decision that fails would fail for ever: it is dead, with its cause
                 dead = DeadCause("poison", f"{type(poison).__name__}: {poison}"[:2000])
         letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "nothing to hear"))
-        stored = list(self._said(pending, inbound, [letter], trace, f"{pending.stream_append.stream}/dead/{attempt}"))
+        stored = list(self._said(pending, inbound, [letter], trace, dead_attempt=attempt))
         return stored, self.service.decider.fold([letter], pending.state)
 
     def _check_waiting(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
@@ -192,7 +193,7 @@ class Processor(Generic[State]):
             raise ValueError(f"woken at {at.isoformat()} it wants to be woken at {again.isoformat()}, which is no later")
 
     def _said(
-        self, pending: PendingAppend[State], inbound: Inbound, messages: Iterable[Message], trace: str, path: str
+        self, pending: PendingAppend[State], inbound: Inbound, messages: Iterable[Message], trace: str, dead_attempt: int = 0
     ) -> Iterator[tuple[Message, StoredMessage]]:
         append, causation_id = pending.stream_append, inbound.causation_id
         version = append.version + len(append.messages)
@@ -205,7 +206,7 @@ class Processor(Generic[State]):
                 StoredMessage(
                     stream=append.stream,
                     version=version + n,
-                    id=identity(message, append.stream, causation_id, path, n),
+                    id=stored_message_id(message, append.stream, causation_id, n, dead_attempt),
                     kind=message.kind,
                     topic=self.topics.for_message(self.service.name, message),
                     causation_id=causation_id,
@@ -225,15 +226,6 @@ def _died_on(arrival: StreamState[Any] | None, inbound: Inbound) -> bool:
     """Whether this is dead on the service's own stream: it could not be understood then, and its stream not be found."""
     known = arrival.entries.get(inbound.causation_id) if arrival else None
     return known is not None and known.dead and known.hash == inbound.hash
-
-
-def identity(message: Message, stream: Stream, causation_id: UUID, path: str, n: int) -> UUID:
-    """The id of what is said: from its cause, or, where it can be said only once, from the stream or the workflow."""
-    if not message.once:
-        return uuid5(causation_id, f"{path}/{n}")
-    if message.once == "workflow":
-        return uuid5(NAMESPACE, f"{stream.tenant}/{stream.workflow}/once")
-    return uuid5(NAMESPACE, f"{stream}/once")
 
 
 def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.backoff import Backoff
-from shared.eventstore.model import EventStore, StoreUnavailable
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import WakeUpStore
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 
@@ -16,7 +17,7 @@ LOOK = 1.0  # seconds between looks for what other instances recorded; our own i
 @dataclass
 class WakeUps:
     service: str
-    store: EventStore
+    store: WakeUpStore
     loop: Loop
     lease: float
     attempts: AttemptRunner | None = None
@@ -37,7 +38,7 @@ class WakeUps:
             self.attempts.freed.clear()
             await self.attempts.freed.wait()
             return
-        due_wake_ups, until_next = await self.store.claim(self.service, room, self.lease)
+        due_wake_ups, until_next = await self.store.claim_wake_ups(self.service, room, self.lease)
         await self.loop.wake([due_ for due_ in due_wake_ups if self.attempts is None or not self.attempts.holds(due_.stream)])
         if len(due_wake_ups) < room:
             await self._rest(min(until_next, LOOK))

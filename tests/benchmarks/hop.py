@@ -1,4 +1,4 @@
-"""The hop: published, heard, decided, on the record, published. Beside its two floors, in the same rounds."""
+"""The hop: consumed, decided, stored, published. Beside the two costs that it cannot go below, in the same rounds."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ ECHO = "tests.benchmarks.echo"
 
 
 async def measure(bench: Bench, run: Run) -> Section:
-    """A typed request through the router, one process; with its floors, or beside that of another tree."""
+    """A typed request through the router, one process; beside a bare hop and a bare insert, or beside another tree."""
     cells, us = run.cells(CELLS), run.trees[0].name
     async with AsyncExitStack() as opened:
         sides: list[Side] = []
@@ -38,7 +38,7 @@ async def measure(bench: Bench, run: Run) -> Section:
         sides += [await opened.enter_async_context(Echo(it, partitions)), Insert(bench.addresses.postgres)]
         samples = await rounds(bench, "hop", sides, cells, run.rounds)
     over = [
-        f"At {cell.at_once}, p50 of the hop over both floors together: "
+        f"At {cell.at_once}, p50 of the hop over the bare hop and the bare insert together: "
         + ratios(
             [one.p50_ms for one in samples[cell, us]],
             [a.p50_ms + b.p50_ms for a, b in zip(samples[cell, Echo.name], samples[cell, Insert.name], strict=True)],
@@ -49,7 +49,7 @@ async def measure(bench: Bench, run: Run) -> Section:
 
 
 class Echo:
-    """The same bodies through a process that only passes them on."""
+    """The same bodies through a process that only forwards them."""
 
     name = "a bare Kafka hop"
     shares = ("kafka", "load")
@@ -78,7 +78,7 @@ class Echo:
 
 @dataclass(frozen=True)
 class Insert:
-    """Two events for each of `concurrency` streams in one INSERT, one round trip, fsync on: what a batch of hops writes."""
+    """Two messages for each of `concurrency` streams in one INSERT, one round trip, fsync on: what a batch of hops writes."""
 
     postgres: str
     name: str = "a bare INSERT"
@@ -86,7 +86,7 @@ class Insert:
 
     async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
         connection = await asyncpg.connect(self.postgres)
-        table = f"floor_{uuid.uuid4().hex[:8]}"
+        table = f"bare_{uuid.uuid4().hex[:8]}"
         await connection.execute(
             f"create table {table} (position bigint generated always as identity, stream text, version int, id uuid, data json,"
             f" at timestamptz default now(), primary key (stream, version))"

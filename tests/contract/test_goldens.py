@@ -1,4 +1,4 @@
-"""What was written once is read for good: golden examples, frozen, against today's code."""
+"""Golden examples, frozen: today's code reads what was written once, and writes it the same."""
 
 import json
 import shutil
@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from contracts import generate
-from contracts.goldens import Golden, paths
 from contracts.requests import SubmitRequest
-from contracts.samples import COMPLETE
+from contracts.tools import generate
+from contracts.tools.goldens import Golden, complete, folder_of, paths
 from hansard.codec import decode, encode
 from hansard.envelope import Envelope, headers, read
 from hansard.message import Message
 
-GOLDENS = [golden for those in generate.goldens().values() for golden in those]
-KINDS = generate.TABLE.kinds
+GOLDENS = [golden for of_kind in generate.goldens().values() for golden in of_kind]
+KINDS = generate.CATALOGUE.kinds
 
 every_golden = pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.file)
 
@@ -27,7 +26,7 @@ def stored(golden: Golden) -> tuple[Envelope, Message]:
 
 
 def only(shape: Any, value: Any) -> Any:
-    """`value` without the fields that `shape` does not have: those that came to be after it was written."""
+    """`value` without the fields that `shape` does not have: those that were added after it was written."""
     if isinstance(shape, dict) and isinstance(value, dict):
         return {name: only(shape[name], inner) for name, inner in value.items() if name in shape}
     if isinstance(shape, list) and isinstance(value, list) and len(shape) == len(value):
@@ -40,13 +39,13 @@ def compact(value: Any) -> str:
 
 
 def test_every_kind_has_a_complete_and_a_minimal_example() -> None:
-    names = {kind: {golden.name for golden in those} for kind, those in generate.goldens().items()}
+    names = {kind: {golden.name for golden in of_kind} for kind, of_kind in generate.goldens().items()}
     assert {kind for kind in KINDS if not names.get(kind, set()) >= {"complete", "minimal"}} == set()
 
 
-@pytest.mark.parametrize("kind", COMPLETE, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_sample_names_every_field_of_its_kind(kind: type[Message]) -> None:
-    given = COMPLETE[kind]
+    given = complete(kind)
     forgotten = set(paths(json.loads(encode(decode(kind, json.dumps(given).encode()))))) - set(paths(given))
     assert forgotten - {".text"} == set() if kind is SubmitRequest else forgotten == set()  # free or typed, never both
 
@@ -65,7 +64,7 @@ def test_what_a_sender_gave_once_means_the_same_today(golden: Golden) -> None:
 
 
 @every_golden
-def test_an_envelope_of_then_is_read_and_written_the_same(golden: Golden) -> None:
+def test_an_old_envelope_is_read_and_written_the_same(golden: Golden) -> None:
     envelope, _ = stored(golden)
     assert envelope.type == golden.kind
     assert envelope.data == golden.body.encode()
@@ -105,9 +104,9 @@ def test_headers_of_a_newer_version_are_survived() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the contracts in which a test may do what nobody should."""
-    for name in ("examples", "schemas"):
-        shutil.copytree(generate.HERE / name, tmp_path / name)
+    """A copy of the schemas and examples that a test may spoil."""
+    for kept in (*generate.HERE.glob("*/examples"), *generate.HERE.glob("*/schemas")):
+        shutil.copytree(kept, tmp_path / kept.relative_to(generate.HERE))
     shutil.copy(generate.HERE / "asyncapi.json", tmp_path)
     return tmp_path
 
@@ -117,50 +116,51 @@ def test_what_is_generated_is_not_stale() -> None:
 
 
 def test_an_edited_example_is_seen(copy: Path) -> None:
-    example = copy / "examples" / GOLDENS[0].file
+    example = copy / GOLDENS[0].path
     example.write_text(example.read_text().replace("order-77", "order-78"))
     assert [f"{GOLDENS[0].file} was edited" in line for line in generate.stale(copy) if "examples" in line] == [True]
 
 
 def test_a_removed_example_is_seen(copy: Path) -> None:
-    (copy / "examples" / GOLDENS[0].file).unlink()
+    (copy / GOLDENS[0].path).unlink()
     assert any(f"{GOLDENS[0].file} was removed" in line for line in generate.stale(copy))
 
 
 def test_an_example_beside_the_manifest_is_seen(copy: Path) -> None:
-    shutil.copy(copy / "examples" / GOLDENS[0].file, copy / "examples" / "by-hand.json")
+    shutil.copy(copy / GOLDENS[0].path, (copy / GOLDENS[0].path).with_name("by-hand.json"))
     assert any("by-hand.json is not in MANIFEST.sha256" in line for line in generate.stale(copy))
 
 
 def test_an_edited_schema_and_an_edited_asyncapi_are_seen(copy: Path) -> None:
     (copy / "asyncapi.json").write_text("{}")
-    (copy / "schemas" / "hansard.requests.submit.v1.json").unlink()
+    (copy / "requests" / "schemas" / "hansard.requests.submit.v1.json").unlink()
     assert sum("is stale: make contracts" in line for line in generate.stale(copy)) == 2
 
 
-def test_the_schema_of_a_kind_that_was_taken_away_is_seen(copy: Path) -> None:
-    (copy / "schemas" / "hansard.requests.submit.v0.json").write_text("{}")
+def test_the_schema_of_a_kind_that_was_removed_is_seen(copy: Path) -> None:
+    (copy / "requests" / "schemas" / "hansard.requests.submit.v0.json").write_text("{}")
     assert any("a kind is never taken away" in line for line in generate.stale(copy))
 
 
 def test_new_examples_are_only_ever_added(copy: Path) -> None:
-    before = {path.name: path.read_bytes() for path in (copy / "examples").glob("*.json")}
+    before = {path: path.read_bytes() for path in copy.glob("*/examples/*.json")}
     assert list(generate.add_examples(copy)) == []
-    removed = f"{GOLDENS[0].kind}.minimal.json"
-    manifest = copy / "examples" / "MANIFEST.sha256"
-    manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if removed not in line))
-    (copy / "examples" / removed).unlink()
-    assert list(generate.add_examples(copy)) == [removed]
-    assert {path.name: path.read_bytes() for path in (copy / "examples").glob("*.json")} == before
+    removed = (copy / GOLDENS[0].path).with_name(f"{GOLDENS[0].kind}.minimal.json")
+    manifest = removed.with_name("MANIFEST.sha256")
+    manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if removed.name not in line))
+    removed.unlink()
+    assert list(generate.add_examples(copy)) == [str(removed.relative_to(copy))]
+    assert {path: path.read_bytes() for path in copy.glob("*/examples/*.json")} == before
     assert list(generate.stale(copy)) == []
 
 
 def test_a_field_that_no_example_shows_asks_for_one_more(copy: Path) -> None:
     """As when a field is added: the old example stays, another shows the field."""
     kind = "hansard.results.failed.v1"
-    example = copy / "examples" / f"{kind}.complete.json"
+    examples = copy / folder_of(KINDS[kind]) / "examples"
+    example = examples / f"{kind}.complete.json"
     old = json.loads(example.read_text())
     body = json.loads(old["body"])
     del body["partial"][0]["tier"]
     example.write_text(json.dumps(old | {"body": compact(body)}))
-    assert list(generate.add_examples(copy)) == [f"{kind}.complete-2.json"]
+    assert list(generate.add_examples(copy)) == [f"results/examples/{kind}.complete-2.json"]

@@ -1,4 +1,4 @@
-"""What the tests of the Kafka room share: topics of their own, senders, and ears that remember."""
+"""What the tests of shared/kafka have in common: topics of their own, outside clients, and a consumer that remembers."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ def settings_for(kafka: str, **others: Any) -> Settings:
 
 
 async def make(settings: Settings, *names: str) -> None:
-    """These topics of the table, as the table wants them."""
+    """Creates these topics of the catalogue."""
     wanted = {topic_name(settings, name) for name in names}
     changes = await apply(settings, [change for change in await plan(settings) if change.topic in wanted])
     assert not [change for change in changes if change.error]
@@ -36,7 +36,7 @@ async def make(settings: Settings, *names: str) -> None:
 async def until(there: Callable[[], object], seconds: float = LONG) -> None:
     end = time.monotonic() + seconds
     while not there():
-        assert time.monotonic() < end, "it did not come about"
+        assert time.monotonic() < end, "it did not happen in time"
         await asyncio.sleep(0.01)
 
 
@@ -58,7 +58,7 @@ async def put(settings: Settings, topic: str, values: Sequence[bytes], partition
 
 
 async def put_raw(settings: Settings, topic: str, header: bytes, value: bytes, partition: int = 0) -> None:
-    """One record with a header's name in any bytes, as a client may send it that is not Python's."""
+    """One record whose header's name is any bytes, as a client in another language may send it."""
     stand_in = b"?" * len(header)
     async with sender(settings) as producer:
         batch = producer.create_batch()
@@ -88,18 +88,18 @@ async def committed(settings: Settings, service: str, topic: str) -> dict[int, i
 
 
 @dataclass
-class Ears:
-    """Hears, and remembers in what order; `done` of itself unless told otherwise."""
+class RecordingConsumer:
+    """Remembers what it processed, in order. Marks each batch done, unless `mark_done` is false."""
 
     settings: Settings
     topics: Sequence[str]
     instance: str = "1"
     service: str = "router"
-    finish: bool = True
+    mark_done: bool = True
     processed: list[Record] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
-    given: list[set[tuple[str, int]]] = field(default_factory=list)
-    taken: list[set[tuple[str, int]]] = field(default_factory=list)
+    assigned: list[set[tuple[str, int]]] = field(default_factory=list)
+    revoked: list[set[tuple[str, int]]] = field(default_factory=list)
     before: Callable[[list[Record]], Any] | None = None  # may wait, may raise
 
     def __post_init__(self) -> None:
@@ -109,8 +109,8 @@ class Ears:
             self.topics,
             process=self._process,
             instance=self.instance,
-            on_assigned=self._given,
-            on_revoked=self._taken,
+            on_assigned=self._on_assigned,
+            on_revoked=self._on_revoked,
         )
 
     @property
@@ -122,21 +122,21 @@ class Ears:
             await self.before(records)
         self.processed += records
         self.batches.append(len(records))
-        if self.finish:
+        if self.mark_done:
             self.done(records)
 
     def done(self, records: Sequence[Record]) -> None:
         self.consumer.done({(record.topic, record.partition): record.offset + 1 for record in records})
 
-    async def _given(self, partitions: set[tuple[str, int]]) -> None:
-        self.given.append(partitions)
+    async def _on_assigned(self, partitions: set[tuple[str, int]]) -> None:
+        self.assigned.append(partitions)
 
-    async def _taken(self, partitions: set[tuple[str, int]]) -> None:
-        self.taken.append(partitions)
+    async def _on_revoked(self, partitions: set[tuple[str, int]]) -> None:
+        self.revoked.append(partitions)
 
-    async def __aenter__(self) -> "Ears":
+    async def __aenter__(self) -> "RecordingConsumer":
         await self.consumer.start()
-        await asyncio.wait_for(self.consumer.assigned(), LONG)
+        await asyncio.wait_for(self.consumer.wait_until_assigned(), LONG)
         return self
 
     async def __aexit__(self, *_: object) -> None:

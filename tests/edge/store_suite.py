@@ -19,7 +19,6 @@ from shared.eventstore.model import (
     Cursor,
     DoorMessage,
     EpochChanged,
-    EventStore,
     History,
     InboxEntry,
     StoredMessage,
@@ -27,6 +26,7 @@ from shared.eventstore.model import (
     Stream,
     StreamAppend,
 )
+from shared.eventstore.ports import EventStore
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ async def current(store: EventStore, stream: Stream) -> History:
 
 
 async def said_in(store: EventStore, since: Cursor | None = None, *, batch: int = 1000) -> list[StoredMessage]:
-    return [stored async for part in store.everything(since, batch=batch) for stored in part]
+    return [stored async for part in store.read_all(since, batch=batch) for stored in part]
 
 
 async def until(ask: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
@@ -105,16 +105,16 @@ class StoreSuite:
         stream = a_stream()
         assert await store.load([stream]) == {stream: History(stream)}
         assert await store.load([]) == {}
-        assert await store.workflow("default", "nothing") == {}
-        assert await store.entries(stream) == []
-        assert await store.doors("default", "nothing") == {}
-        assert await store.events([uuid4()]) == {}
+        assert await store.load_workflow("default", "nothing") == {}
+        assert await store.inbox_entries(stream) == []
+        assert await store.door_messages("default", "nothing") == {}
+        assert await store.find_messages([uuid4()]) == {}
 
     async def test_what_was_appended_is_read_back_as_it_was(self, store: EventStore) -> None:
         stream = a_stream("specialists/draft.1")
         spoken = turn(stream, b'{"n": 1}', b'{"n": 2}')
         appended = await store.append([spoken])
-        assert appended.accepted == {stream} and appended.earlier == ()
+        assert appended.accepted == {stream} and appended.unpublished == ()
         history = await current(store, stream)
         assert (history.processed, history.version) == (1, 2)
         assert [
@@ -125,7 +125,7 @@ class StoreSuite:
         assert {str(s.at) for s in history.messages} == {str(spoken.at)}, "in UTC"
         assert history.messages[0].position < history.messages[1].position
         [entry] = history.entries.values()
-        assert entry == await only(store.entries(stream))
+        assert entry == await only(store.inbox_entries(stream))
         assert (entry.causation_id, entry.sequence, entry.version_before, entry.kind) == (
             spoken.entries[0].causation_id,
             1,
@@ -134,7 +134,7 @@ class StoreSuite:
         )
         assert (entry.hash, entry.code, entry.policy) == (sha256(b"heard").digest(), "c0de", "1")
         assert (entry.dead, entry.attempt, entry.at, history.at) == (False, 1, spoken.at, spoken.at)
-        assert await store.events([spoken.messages[1].id, uuid4()]) == {spoken.messages[1].id: history.messages[1]}
+        assert await store.find_messages([spoken.messages[1].id, uuid4()]) == {spoken.messages[1].id: history.messages[1]}
 
     async def test_many_streams_are_loaded_together_each_with_its_own(self, store: EventStore) -> None:
         streams = [a_stream(f"specialists/{n}", workflow="shared") for n in range(40)]
@@ -150,7 +150,7 @@ class StoreSuite:
         also = a_stream("gateway/specialists/draft.1/1", workflow=here.workflow)
         foreign = a_stream("router", workflow=here.workflow, tenant="another")
         await store.append([turn(here, b"1"), turn(also), turn(foreign, b"3"), turn(a_stream())])
-        found = await store.workflow(here.tenant, here.workflow)
+        found = await store.load_workflow(here.tenant, here.workflow)
         assert set(found) == {here, also}
         assert found == await store.load([here, also])
 
@@ -205,7 +205,7 @@ class StoreSuite:
 
     async def test_two_turns_of_one_stream_are_a_mistake(self, store: EventStore) -> None:
         stream = a_stream()
-        with pytest.raises(ValueError, match="two turns"):
+        with pytest.raises(ValueError, match="two appends"):
             await store.append([turn(stream, b"1"), turn(stream, b"2")])
 
     async def test_of_two_who_both_believe_to_be_current_one_is_heard(self, store: EventStore) -> None:
@@ -282,23 +282,23 @@ class StoreSuite:
         assert (await store.append([again])).accepted == {stream}
         history = await current(store, stream)
         assert (history.entries[causation_id].dead, history.entries[causation_id].attempt) == (False, 2)
-        assert [(h.sequence, h.dead) for h in await store.entries(stream)] == [(1, True), (2, False)]
+        assert [(h.sequence, h.dead) for h in await store.inbox_entries(stream)] == [(1, True), (2, False)]
 
     async def test_what_is_not_acknowledged_stays_in_the_outbox(self, store: EventStore) -> None:
         stream = a_stream("router")
         await store.append([turn(stream, b"1", b"2", b"3")])
-        await store.published({})
+        await store.mark_published({})
         assert [s.version for s in await store.unpublished("router", 0)] == [1, 2, 3]
-        await store.published({stream: 2, a_stream(): 1})
+        await store.mark_published({stream: 2, a_stream(): 1})
         assert [s.version for s in await store.unpublished("router", 0)] == [3]
         history = await current(store, stream)
         assert history.unpublished == history.messages[2:]
         assert await store.unpublished("planner", 0) == []
         assert await store.unpublished("router", 3600) == []
         assert await store.outbox_age("planner") == 0 < await store.outbox_age("router") < 60
-        await store.published({stream: 1})
+        await store.mark_published({stream: 1})
         assert [s.version for s in await store.unpublished("router", 0)] == [3], "a mark never goes back"
-        await store.published({stream: 3})
+        await store.mark_published({stream: 3})
         assert await store.unpublished("router", 0) == []
         assert len((await current(store, stream)).messages) == 3, "leaving the outbox is not leaving the record"
 
@@ -318,21 +318,21 @@ class StoreSuite:
         stream, other = a_stream(), a_stream()
         await store.append([turn(stream, b"1", b"2"), turn(other, b'"x"')])
         appended = await store.append([replace(turn(await current(store, stream), b"3"), published=1)])
-        assert [(s.stream, s.version, s.data) for s in appended.earlier] == [(stream, 2, b"2")]
-        assert appended.earlier[0] == (await current(store, stream)).messages[1]
+        assert [(s.stream, s.version, s.data) for s in appended.unpublished] == [(stream, 2, b"2")]
+        assert appended.unpublished[0] == (await current(store, stream)).messages[1]
         refused = await store.append([turn(stream, b"4"), turn(await current(store, other), b'"y"', b'"z"')])
-        assert [(s.stream, s.version) for s in refused.earlier] == [(other, 1)]
+        assert [(s.stream, s.version) for s in refused.unpublished] == [(other, 1)]
 
     async def test_what_comes_from_outside_is_kept_as_it_was_heard(self, store: EventStore) -> None:
         stream, causation_id = a_stream("router"), uuid4()
         entry = door(stream, causation_id, b"\x00\xff not JSON")
         await store.append([turn(stream, b"1", causation_id=causation_id, doors=[entry])])
-        assert await store.doors(stream.tenant, stream.workflow) == {causation_id: entry}
-        assert await store.doors(stream.tenant, stream.workflow, [uuid4()]) == {}
-        assert await store.doors("another", stream.workflow, [causation_id]) == {}
+        assert await store.door_messages(stream.tenant, stream.workflow) == {causation_id: entry}
+        assert await store.door_messages(stream.tenant, stream.workflow, [uuid4()]) == {}
+        assert await store.door_messages("another", stream.workflow, [causation_id]) == {}
         nothing = a_stream("router")
         await store.append([turn(nothing, causation_id=causation_id, doors=[door(nothing, causation_id, None)])])
-        assert (await store.doors(nothing.tenant, nothing.workflow, [causation_id]))[causation_id].body is None
+        assert (await store.door_messages(nothing.tenant, nothing.workflow, [causation_id]))[causation_id].body is None
 
     async def test_what_comes_from_outside_is_kept_once_however_many_hear_it(self, store: EventStore) -> None:
         first, causation_id = a_stream("router"), uuid4()
@@ -342,7 +342,7 @@ class StoreSuite:
             len((await store.append([turn(s, causation_id=causation_id, doors=[entry]) for s in (first, second)])).accepted) == 2
         )
         await store.append([turn(third, causation_id=causation_id, doors=[entry])])
-        assert await store.doors(first.tenant, first.workflow) == {causation_id: entry}
+        assert await store.door_messages(first.tenant, first.workflow) == {causation_id: entry}
 
     async def test_the_same_id_with_another_body_is_refused(self, store: EventStore) -> None:
         first, causation_id = a_stream("router"), uuid4()
@@ -352,7 +352,7 @@ class StoreSuite:
         assert (await store.append([bad, turn(third, b'"y"')])).accepted == {third}
         with pytest.raises(StoreRefused):
             await store.append([bad])
-        assert (await store.doors(first.tenant, first.workflow))[causation_id].body == b"1"
+        assert (await store.door_messages(first.tenant, first.workflow))[causation_id].body == b"1"
         assert (await current(store, second)) == History(second)
 
     async def test_two_bodies_under_one_id_in_one_append_are_not_both_taken(self, store: EventStore) -> None:
@@ -371,39 +371,39 @@ class StoreSuite:
         stream, causation_id = a_stream("router"), uuid4()
         await store.append([turn(stream)])
         await store.append([turn(stream, causation_id=causation_id, doors=[door(stream, causation_id)])])
-        assert await store.doors(stream.tenant, stream.workflow) == {}
+        assert await store.door_messages(stream.tenant, stream.workflow) == {}
 
     async def test_a_stream_is_woken_when_it_is_due_and_not_before(self, store: EventStore) -> None:
         ready, later = a_stream("planner/a"), a_stream("planner/b")
         await store.append([turn(ready, wake_at=EARLIER), turn(later, wake_at=EARLIER + FAR)])
-        [due], seconds = await store.claim("planner", 10, 30)
+        [due], seconds = await store.claim_wake_ups("planner", 10, 30)
         assert (due.stream, due.at) == (ready, EARLIER)
         assert 0 < seconds <= 30, "its lease may end before the next is due"
-        assert await store.claim("gateway", 10, 30) == ([], inf)
+        assert await store.claim_wake_ups("gateway", 10, 30) == ([], inf)
 
     async def test_claim_says_how_long_nothing_will_be_due(self, store: EventStore) -> None:
-        assert await store.claim("planner", 10, 30) == ([], inf)
+        assert await store.claim_wake_ups("planner", 10, 30) == ([], inf)
         stream = a_stream("planner/a")
         await store.append([turn(stream)])
         await store.append([turn(await current(store, stream), wake_at=store.now() + timedelta(seconds=500))])
-        due, seconds = await store.claim("planner", 10, 30)
+        due, seconds = await store.claim_wake_ups("planner", 10, 30)
         assert due == [] and 400 < seconds <= 500
 
     async def test_more_due_than_asked_for_is_due_at_once(self, store: EventStore) -> None:
         await store.append([turn(a_stream(f"planner/{n}"), wake_at=EARLIER + timedelta(seconds=n)) for n in range(5)])
-        first, seconds = await store.claim("planner", 3, 60)
+        first, seconds = await store.claim_wake_ups("planner", 3, 60)
         assert [due.stream.name for due in first] == ["planner/0", "planner/1", "planner/2"] and seconds == 0
-        rest, _ = await store.claim("planner", 3, 60)
+        rest, _ = await store.claim_wake_ups("planner", 3, 60)
         assert [due.stream.name for due in rest] == ["planner/3", "planner/4"]
 
     async def test_a_claim_is_for_one_until_its_lease_ends(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
         await store.append([turn(stream, wake_at=EARLIER)])
-        assert len((await store.claim("gateway", 10, 0.2))[0]) == 1
-        assert (await store.claim("gateway", 10, 0.2))[0] == []
+        assert len((await store.claim_wake_ups("gateway", 10, 0.2))[0]) == 1
+        assert (await store.claim_wake_ups("gateway", 10, 0.2))[0] == []
 
         async def again() -> Sequence[object]:
-            return (await store.claim("gateway", 10, 30))[0]
+            return (await store.claim_wake_ups("gateway", 10, 30))[0]
 
         [due] = await until(again)
         assert due == (stream, EARLIER, 1)
@@ -411,85 +411,85 @@ class StoreSuite:
     async def test_what_a_process_holds_is_due_when_another_finds_it_silent_and_not_before(self, store: EventStore) -> None:
         lost, kept = a_stream("gateway/x/1"), a_stream("gateway/x/1")
         for process in ("silent", "loud", "mine"):
-            await store.began("gateway", process, process, True)
+            await store.process_started("gateway", process, process, True)
         far = EARLIER + FAR * 100
         await store.append([turn(lost, wake_at=far, holder="silent"), turn(kept, wake_at=far, holder="loud")])
-        signs = await store.alive("gateway", "mine", {})
+        signs = await store.heartbeat("gateway", "mine", {})
         assert signs.keys() == {"silent", "loud"}
-        assert (await store.claim("gateway", 10, 60))[0] == []
-        assert (await store.alive("gateway", "mine", {"silent": signs["silent"]})).keys() == {"loud"}
-        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [lost]
-        assert await store.began("gateway", "silent", "again", True) is False, "it is known to have ended"
+        assert (await store.claim_wake_ups("gateway", 10, 60))[0] == []
+        assert (await store.heartbeat("gateway", "mine", {"silent": signs["silent"]})).keys() == {"loud"}
+        assert [due.stream for due in (await store.claim_wake_ups("gateway", 10, 60))[0]] == [lost]
+        assert await store.process_started("gateway", "silent", "again", True) is False, "it is known to have ended"
 
     async def test_one_that_gives_a_sign_at_the_last_moment_or_later_has_not_ended(self, store: EventStore) -> None:
         for process in ("other", "mine"):
-            await store.began("gateway", process, process, True)
-        before = await store.alive("gateway", "mine", {})
+            await store.process_started("gateway", process, process, True)
+        before = await store.heartbeat("gateway", "mine", {})
 
         async def another_sign() -> bool:
-            await store.alive("gateway", "other", {})
-            return await store.alive("gateway", "mine", {}) != before
+            await store.heartbeat("gateway", "other", {})
+            return await store.heartbeat("gateway", "mine", {}) != before
 
         await until(another_sign)
-        late = await store.alive("gateway", "mine", before)
+        late = await store.heartbeat("gateway", "mine", before)
         assert late.keys() == {"other"}, "it spoke before it was found silent"
-        assert (await store.alive("gateway", "mine", late)).keys() == set()
-        await store.alive("gateway", "other", {})
+        assert (await store.heartbeat("gateway", "mine", late)).keys() == set()
+        await store.heartbeat("gateway", "other", {})
         stream = a_stream("gateway/x/1")
         await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="other")])
-        assert (await store.alive("gateway", "mine", {})).keys() == {"other"}
-        assert (await store.claim("gateway", 10, 60))[0] == [], "what it began after its silence is its own"
-        assert await store.began("gateway", "other", "next", True) is True, "and its end was not clean"
+        assert (await store.heartbeat("gateway", "mine", {})).keys() == {"other"}
+        assert (await store.claim_wake_ups("gateway", 10, 60))[0] == [], "what it began after its silence is its own"
+        assert await store.process_started("gateway", "other", "next", True) is True, "and its end was not clean"
 
     async def test_a_sign_of_life_is_another_each_time_and_for_its_service_alone(self, store: EventStore) -> None:
         for service, process in (("gateway", "mine"), ("gateway", "other"), ("planner", "third")):
-            await store.began(service, process, process, True)
-        first = await store.alive("gateway", "mine", {})
-        await until(lambda: store.alive("gateway", "other", {}))
-        second = await store.alive("gateway", "mine", {})
+            await store.process_started(service, process, process, True)
+        first = await store.heartbeat("gateway", "mine", {})
+        await until(lambda: store.heartbeat("gateway", "other", {}))
+        second = await store.heartbeat("gateway", "mine", {})
         assert set(first) == set(second) == {"other"}
-        assert first != second == await store.alive("gateway", "mine", {})
+        assert first != second == await store.heartbeat("gateway", "mine", {})
 
     async def test_what_nobody_holds_any_more_is_due_at_the_next_sign_of_life(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
-        await store.began("gateway", "mine", "mine", True)
+        await store.process_started("gateway", "mine", "mine", True)
         await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="never began")])
-        await store.alive("gateway", "mine", {})
-        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
+        await store.heartbeat("gateway", "mine", {})
+        assert [due.stream for due in (await store.claim_wake_ups("gateway", 10, 60))[0]] == [stream]
 
     @pytest.mark.parametrize(("name", "alone", "free"), [("a", True, True), ("b", True, False), ("a", False, False)])
     async def test_who_begins_under_a_name_of_its_own_takes_back_what_it_held(
         self, store: EventStore, name: str, alone: bool, free: bool
     ) -> None:
         stream = a_stream("gateway/x/1")
-        await store.began("gateway", "a", "first", True)
+        await store.process_started("gateway", "a", "first", True)
         await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first")])
-        await store.began("gateway", name, "second", alone)
-        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream] * free
+        await store.process_started("gateway", name, "second", alone)
+        assert [due.stream for due in (await store.claim_wake_ups("gateway", 10, 60))[0]] == [stream] * free
 
     async def test_who_leaves_hands_over_what_it_holds_at_once(self, store: EventStore) -> None:
         stream, other = a_stream("gateway/x/1"), a_stream("verifier/x/1")
-        await store.began("gateway", "a", "first", True)
+        await store.process_started("gateway", "a", "first", True)
         await store.append([turn(s, wake_at=EARLIER + FAR * 100, holder="first") for s in (stream, other)])
-        await store.ended("gateway", "first")
-        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
-        assert (await store.claim("verifier", 10, 60))[0] == []
+        await store.process_ended("gateway", "first")
+        assert [due.stream for due in (await store.claim_wake_ups("gateway", 10, 60))[0]] == [stream]
+        assert (await store.claim_wake_ups("verifier", 10, 60))[0] == []
 
     async def test_the_next_append_lets_go_of_what_was_held(self, store: EventStore) -> None:
         stream = a_stream("gateway/x/1")
-        await store.began("gateway", "a", "first", True)
+        await store.process_started("gateway", "a", "first", True)
         await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first")])
         await store.append([turn(await current(store, stream), wake_at=EARLIER + FAR * 100)])
-        await store.ended("gateway", "first")
-        assert (await store.claim("gateway", 10, 60))[0] == []
+        await store.process_ended("gateway", "first")
+        assert (await store.claim_wake_ups("gateway", 10, 60))[0] == []
 
     async def test_a_turn_that_changes_nothing_leaves_the_wake_and_its_holder(self, store: EventStore) -> None:
         stream, never = a_stream("gateway/x/1"), a_stream("gateway/x/2")
-        await store.began("gateway", "a", "first", True)
+        await store.process_started("gateway", "a", "first", True)
         await store.append([turn(stream, wake_at=EARLIER + FAR * 100, holder="first"), turn(never)])
-        await store.append([replace(turn(await current(store, s), b"1"), keep=True) for s in (stream, never)])
-        await store.ended("gateway", "first")
-        assert [due.stream for due in (await store.claim("gateway", 10, 60))[0]] == [stream]
+        await store.append([replace(turn(await current(store, s), b"1"), keep_wake_up=True) for s in (stream, never)])
+        await store.process_ended("gateway", "first")
+        assert [due.stream for due in (await store.claim_wake_ups("gateway", 10, 60))[0]] == [stream]
 
     # Rule 8: one clock
 
@@ -522,13 +522,13 @@ class StoreSuite:
         await store.append([turn(stream, wake_at=EARLIER)])
         await store.append([turn(stream, b'"late"', wake_at=EARLIER)])
         await store.append([turn(await current(store, stream))])
-        assert await store.claim("planner", 10, 60) == ([], inf)
+        assert await store.claim_wake_ups("planner", 10, 60) == ([], inf)
 
     async def test_a_refused_turn_does_not_move_the_wake(self, store: EventStore) -> None:
         stream = a_stream("planner/a")
         await store.append([turn(stream, wake_at=EARLIER)])
         await store.append([turn(stream)])
-        assert [due.stream for due in (await store.claim("planner", 10, 60))[0]] == [stream]
+        assert [due.stream for due in (await store.claim_wake_ups("planner", 10, 60))[0]] == [stream]
 
     async def test_everything_comes_once_and_in_order(self, store: EventStore) -> None:
         streams = [a_stream() for _ in range(5)]
@@ -553,44 +553,44 @@ class StoreSuite:
 
     async def test_attempts_are_counted(self, store: EventStore) -> None:
         records = [("requests", 0, 17), ("requests", 1, 17)]
-        assert await store.attempts("router", records) == [1, 1]
-        assert await store.attempts("router", [records[1], ("control", 0, 17), records[1]]) == [2, 1, 2]
-        assert await store.attempts("planner", records) == [1, 1]
-        assert await store.attempts("planner", []) == []
+        assert await store.count_attempts("router", records) == [1, 1]
+        assert await store.count_attempts("router", [records[1], ("control", 0, 17), records[1]]) == [2, 1, 2]
+        assert await store.count_attempts("planner", records) == [1, 1]
+        assert await store.count_attempts("planner", []) == []
 
     async def test_an_unclean_end_is_known_at_the_next_beginning(self, store: EventStore) -> None:
-        assert await store.began("router", "a", "1", True) is False
-        assert await store.began("router", "a", "2", True) is True
-        assert await store.began("router", "b", "3", True) is False
-        assert await store.began("planner", "a", "4", True) is False
-        await store.ended("router", "2")
-        assert await store.began("router", "a", "5", True) is False
-        assert await store.began("router", "b", "6", False) is True
-        assert await store.began("router", "b", "7", False) is True, "the one before may still run"
+        assert await store.process_started("router", "a", "1", True) is False
+        assert await store.process_started("router", "a", "2", True) is True
+        assert await store.process_started("router", "b", "3", True) is False
+        assert await store.process_started("planner", "a", "4", True) is False
+        await store.process_ended("router", "2")
+        assert await store.process_started("router", "a", "5", True) is False
+        assert await store.process_started("router", "b", "6", False) is True
+        assert await store.process_started("router", "b", "7", False) is True, "the one before may still run"
 
     async def test_it_answers(self, store: EventStore) -> None:
         await store.ping()
 
     async def test_what_stands_behind_a_policy_is_kept_once_byte_for_byte(self, store: EventStore) -> None:
         service, data = f"router-{uuid4().hex[:8]}", '{"b": [1.50, "ä"],  "a": null}'.encode()
-        await store.keep_policy(service, "1-abc", data)
-        await store.keep_policy(service, "1-abc", data)
-        await store.keep_policy(service, "2-abc", b"{}")
+        await store.store_policy(service, "1-abc", data)
+        await store.store_policy(service, "1-abc", data)
+        await store.store_policy(service, "2-abc", b"{}")
         other = f"{service}-other"
-        await store.keep_policy(other, "1-abc", b"[]")
+        await store.store_policy(other, "1-abc", b"[]")
         wanted = [(service, "1-abc"), (other, "1-abc"), (service, "nobody"), ("nobody", "2-abc")]
-        assert await store.policies(wanted) == {(service, "1-abc"): data, (other, "1-abc"): b"[]"}
-        assert await store.policies([]) == {}
+        assert await store.load_policies(wanted) == {(service, "1-abc"): data, (other, "1-abc"): b"[]"}
+        assert await store.load_policies([]) == {}
 
     async def test_other_data_behind_a_version_are_refused_and_the_first_stand(self, store: EventStore) -> None:
         one = (f"router-{uuid4().hex[:8]}", "1-abc")
-        await store.keep_policy(*one, b'{"price": 1}')
+        await store.store_policy(*one, b'{"price": 1}')
         for other in (b'{"price": 2}', b'{"price":1}'):
             with pytest.raises(StoreRefused, match="other data"):
-                await store.keep_policy(*one, other)
+                await store.store_policy(*one, other)
         with pytest.raises(StoreRefused):
-            await store.keep_policy(one[0], "2-abc", b"no JSON")
-        assert await store.policies([one, (one[0], "2-abc")]) == {one: b'{"price": 1}'}
+            await store.store_policy(one[0], "2-abc", b"no JSON")
+        assert await store.load_policies([one, (one[0], "2-abc")]) == {one: b'{"price": 1}'}
 
     async def test_the_last_of_some_kinds_are_read_and_nothing_before_them(self, store: EventStore) -> None:
         streams = [a_stream() for _ in range(3)]
@@ -599,54 +599,54 @@ class StoreSuite:
             await store.append(
                 [replace(spoken, messages=[replace(spoken.messages[0], kind="hansard.test.other.v1"), spoken.messages[1]])]
             )
-        found = await store.last(["hansard.test.other.v1"], 4)
+        found = await store.read_last(["hansard.test.other.v1"], 4)
         assert [stored.data for stored in found] == [b"1", b"2"]
         stored = await said_in(store)
         assert found == [stored[2], stored[4]]
-        assert await store.last(["hansard.test.other.v1", "hansard.test.said.v1"], 1000) == stored
-        assert await store.last(["hansard.test.nothing.v1"], 1000) == await store.last([], 1000) == []
+        assert await store.read_last(["hansard.test.other.v1", "hansard.test.said.v1"], 1000) == stored
+        assert await store.read_last(["hansard.test.nothing.v1"], 1000) == await store.read_last([], 1000) == []
 
     async def test_what_is_remembered_is_read_from_the_record_by_its_own_tenant_alone(self, store: EventStore) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b'{"n": 1}', b'{"n": 2}')])
-        await store.remember([(key, stream)], 60)
-        found = await store.remembered("default", key, "hansard.test.said.v1")
+        await store.index_answers([(key, stream)], 60)
+        found = await store.find_answer("default", key, "hansard.test.said.v1")
         assert found == (await current(store, stream)).messages[-1]
-        assert await store.remembered("acme", key, "hansard.test.said.v1") is None
-        assert await store.remembered("default", key, "hansard.test.other.v1") is None
-        assert await store.remembered("default", uuid4().bytes, "hansard.test.said.v1") is None
+        assert await store.find_answer("acme", key, "hansard.test.said.v1") is None
+        assert await store.find_answer("default", key, "hansard.test.other.v1") is None
+        assert await store.find_answer("default", uuid4().bytes, "hansard.test.said.v1") is None
 
     async def test_the_last_that_was_remembered_counts_and_what_is_not_on_the_record_does_not(self, store: EventStore) -> None:
         first, second, key = a_stream("gateway/a/1"), a_stream("gateway/b/1"), uuid4().bytes
         await store.append([turn(first, b"{}"), turn(second, b"{}")])
-        await store.remember([(key, second), (key, first)], 60)
-        await store.remember([(key, second)], 60)
-        found = await store.remembered("default", key, "hansard.test.said.v1")
+        await store.index_answers([(key, second), (key, first)], 60)
+        await store.index_answers([(key, second)], 60)
+        found = await store.find_answer("default", key, "hansard.test.said.v1")
         assert found is not None and found.stream == second
-        await store.remember([(key, a_stream("gateway/c/1"))], 60)
-        assert await store.remembered("default", key, "hansard.test.said.v1") is None
+        await store.index_answers([(key, a_stream("gateway/c/1"))], 60)
+        assert await store.find_answer("default", key, "hansard.test.said.v1") is None
 
     async def test_what_its_own_stream_took_back_is_not_remembered(self, store: EventStore) -> None:
         taken, key = a_stream("gateway/a/1"), uuid4().bytes
         beside, elsewhere = taken._replace(name="gateway/b/1"), taken._replace(tenant="acme")
         await store.append([turn(stream, b"{}") for stream in (taken, beside, elsewhere)])
-        await store.remember([(key, taken), (key[::-1], beside), (key, elsewhere)], 60)
+        await store.index_answers([(key, taken), (key[::-1], beside), (key, elsewhere)], 60)
         back = turn(await current(store, taken), b"{}")
         await store.append([replace(back, messages=[replace(one, kind="hansard.test.back.v1") for one in back.messages])])
         asked = ("hansard.test.said.v1", "hansard.test.back.v1")
-        assert await store.remembered("default", key, *asked) is None
-        others = await store.remembered("default", key[::-1], *asked), await store.remembered("acme", key, *asked)
+        assert await store.find_answer("default", key, *asked) is None
+        others = await store.find_answer("default", key[::-1], *asked), await store.find_answer("acme", key, *asked)
         assert [one and one.stream for one in others] == [beside, elsewhere]
-        assert await store.remembered("default", key, "hansard.test.said.v1") is not None
+        assert await store.find_answer("default", key, "hansard.test.said.v1") is not None
 
     async def test_what_is_older_than_it_is_kept_is_forgotten(self, store: EventStore) -> None:
         stream, key = a_stream("gateway/a/1"), uuid4().bytes
         await store.append([turn(stream, b"{}")])
-        await store.remember([(key, stream)], 60)
+        await store.index_answers([(key, stream)], 60)
 
         async def gone() -> bool:
-            await store.remember([(uuid4().bytes, stream)], 0)
-            return await store.remembered("default", key, "hansard.test.said.v1") is None
+            await store.index_answers([(uuid4().bytes, stream)], 0)
+            return await store.find_answer("default", key, "hansard.test.said.v1") is None
 
         await until(gone)
 

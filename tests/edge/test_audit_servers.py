@@ -12,8 +12,7 @@ from pydantic import SecretStr
 from hansard.envelope import headers
 from infra.audit import rebuild, replay
 from infra.audit.verify import verify, verify_all, workflows
-from infra.cli.bus import Bus, ReceivedMessage, make_topic
-from infra.cli.bus import one as record_at
+from infra.cli.bus import Bus, ReceivedMessage, make_topic, record_at
 from infra.migrations import migrate
 from infra.topics import apply
 from shared.eventstore.model import StoredMessage
@@ -29,7 +28,7 @@ REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text i
 
 
 async def stored_in(store: PostgresEventStore) -> list[StoredMessage]:
-    return [stored async for batch in store.everything() for stored in batch]
+    return [stored async for batch in store.read_all() for stored in batch]
 
 
 @pytest.fixture
@@ -62,30 +61,30 @@ async def test_a_missing_stream_row_is_found(store: PostgresEventStore, postgres
 
 async def test_workflows_are_listed_in_order_in_pages_and_read_in_one_snapshot(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [[one.workflow for one in page] async for page in store.workflows(batch=2)]
+    found = [[one.workflow for one in page] async for page in store.list_workflows(batch=2)]
     assert found == [["w0", "w1"], ["w2"]]
-    [(first, *_)] = [page async for page in store.workflows()]
+    [(first, *_)] = [page async for page in store.list_workflows()]
     assert first == ("default", "w0", 3, 3, True)
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert [one.wanted async for page in store.workflows(later) for one in page] == [False] * 3
-    wholes = await store.whole([("default", "w2"), ("default", "nobody"), ("default", "w0")])
-    assert [(one.workflow, len(one.histories), len(one.doors)) for one in wholes] == [
+    assert [one.active async for page in store.list_workflows(later) for one in page] == [False] * 3
+    wholes = await store.load_workflows([("default", "w2"), ("default", "nobody"), ("default", "w0")])
+    assert [(one.workflow, len(one.histories), len(one.door_messages)) for one in wholes] == [
         ("w2", 1, 2),
         ("nobody", 0, 0),
         ("w0", 1, 3),
     ]
     (stream,) = wholes[2].histories
     assert {stream: replace(one, published=0) for stream, one in (await store.load([stream])).items()} == wholes[2].histories
-    assert wholes[2].entries == {stream: await store.entries(stream)}
-    assert wholes[2].doors == await store.doors("default", "w0")
-    assert await store.whole([]) == []
+    assert wholes[2].entries == {stream: await store.inbox_entries(stream)}
+    assert wholes[2].door_messages == await store.door_messages("default", "w0")
+    assert await store.load_workflows([]) == []
 
 
 async def test_all_messages_are_read_in_the_order_of_streams(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [one async for batch in store.by_stream(batch=3) for one in batch]
+    found = [one async for batch in store.read_streams(batch=3) for one in batch]
     assert found == sorted(await stored_in(store), key=lambda one: (one.stream, one.version))
-    assert await store.size() >= 0
+    assert await store.estimate_size() >= 0
 
 
 async def test_a_message_changed_with_the_trigger_disabled_is_found(
@@ -137,12 +136,12 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
         records = [received.record async for received in listener.to_the_end()]
     assert extent == len(records) == 21
     made = await rebuilt_into(empty, postgres_dsn, records[:3], records[3:])
-    assert (made.records, made.repeats, made.events, made.doors, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
+    assert (made.records, made.repeats, made.messages, made.door_messages, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
-    doors = [await one.doors("default", "w0") for one in (store, rebuilt)]
+    doors = [await one.door_messages("default", "w0") for one in (store, rebuilt)]
     await rebuilt.close()
-    assert (compared.unlike, compared.streams, compared.events) == ([], 3, 7)
+    assert (compared.unlike, compared.streams, compared.messages) == ([], 3, 7)
     assert doors[0].keys() == doors[1].keys()
     with pytest.raises(ValueError, match="empty"):
         await rebuilt_into(empty, postgres_dsn, records)
@@ -154,9 +153,9 @@ async def test_a_rebuilt_store_has_every_stream_in_order_and_once(
     await record(store, *REQUESTS)
     events = [published(one) for one in await stored_in(store)]
     made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
-    assert (made.events, made.repeats, made.gaps) == (7, 7, [])
+    assert (made.messages, made.repeats, made.gaps) == (7, 7, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.workflow("default", "w0")
+    compared, histories = await rebuild.compare(store, rebuilt), await rebuilt.load_workflow("default", "w0")
     await rebuilt.close()
     assert compared.unlike == []
     (history,) = histories.values()
@@ -167,7 +166,7 @@ async def test_a_dead_inbox_entry_and_its_redrive_are_both_rebuilt(
     store: PostgresEventStore, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, request("poison"), request("a", id="a", offset=1))
-    (stream,) = (await store.workflow("default", "w1")).keys()
+    (stream,) = (await store.load_workflow("default", "w1")).keys()
     poison = parser.parse(request("poison"))
     assert poison is not None
     fixed = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
@@ -176,7 +175,7 @@ async def test_a_dead_inbox_entry_and_its_redrive_are_both_rebuilt(
     await store.append([pending.stream_append])
     await rebuilt_into(empty, postgres_dsn, [published(one) for one in await stored_in(store)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    then, now = await store.entries(stream), await rebuilt.entries(stream)
+    then, now = await store.inbox_entries(stream), await rebuilt.inbox_entries(stream)
     await rebuilt.close()
     assert [(one.causation_id, one.sequence, one.version_before, one.dead, one.attempt) for one in now] == [
         (one.causation_id, one.sequence, one.version_before, one.dead, one.attempt) for one in then
@@ -188,7 +187,7 @@ async def test_of_two_bodies_under_one_id_the_first_keeps_its_causation_id(postg
     first, second = request("a"), request("b", offset=1)
     made = await rebuilt_into(empty, postgres_dsn, [first, second, first._replace(offset=2)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
-    doors = await rebuilt.doors("default", "w1")
+    doors = await rebuilt.door_messages("default", "w1")
     await rebuilt.close()
     received = [parser.parse(first), parser.parse(second)]
     assert received[0] is not None and received[1] is not None
@@ -196,7 +195,7 @@ async def test_of_two_bodies_under_one_id_the_first_keeps_its_causation_id(postg
         received[0].causation_id: 0,
         with_reused_id(received[1]).causation_id: 1,
     }
-    assert (made.doors, made.repeats) == (2, 1)
+    assert (made.door_messages, made.repeats) == (2, 1)
 
 
 async def test_a_message_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgres_dsn: str, empty: str) -> None:
@@ -209,7 +208,7 @@ async def test_a_message_that_kafka_lost_is_a_gap(store: PostgresEventStore, pos
 async def test_a_rebuild_reports_foreign_messages_and_continues(postgres_dsn: str, empty: str) -> None:
     forged = request("a")._replace(topic="router.events")
     made = await rebuilt_into(empty, postgres_dsn, [forged._replace(offset=n) for n in range(30)], [request("a")])
-    assert (made.records, made.strange, len(made.strangers), made.doors) == (31, 30, 20, 1)
+    assert (made.records, made.rejected, len(made.rejections), made.door_messages) == (31, 30, 20, 1)
 
 
 async def test_a_listener_receives_what_is_published_after_it_began_and_nothing_before(settings: Settings) -> None:

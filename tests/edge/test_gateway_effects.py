@@ -18,16 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import services.gateway as gateway_package
-from contracts.gateway import (
-    AttemptFailed,
-    AttemptReturned,
-    AttemptStarted,
-    CallModel,
-    ChatMessage,
-    FallReason,
-    ModelReplied,
-    ToolCall,
-)
+from contracts.gateway import AttemptFailed, AttemptStarted, CallModel, ChatMessage, FallReason, ModelReplied, ToolCall
 from contracts.verifier import Passage
 from hansard.decider import Context, WakeUp
 from hansard.message import Message
@@ -35,6 +26,7 @@ from services.gateway import effects
 from services.gateway.app import build, keys
 from services.gateway.config import Chain, Endpoint, chain
 from services.gateway.decider import Flying, Settled, gateway
+from services.gateway.facts import AttemptReturned
 from shared.settings import Settings
 from tests.scripted import Scripted
 

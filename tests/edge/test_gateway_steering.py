@@ -38,7 +38,8 @@ from services.gateway.decider import gateway
 from services.gateway.performer import performer
 from services.gateway.steering import circuit_stream
 from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import EventStore, StoredMessage, Stream
+from shared.eventstore.model import StoredMessage, Stream
+from shared.eventstore.ports import EventStore
 from shared.runtime.inbound import Inbound
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
@@ -122,7 +123,7 @@ async def messages_of(store: EventStore, stream: Stream) -> list[Message]:
 
 
 async def all_said(store: EventStore) -> list[Message]:
-    return [decode(TOPICS.kinds[one.kind], one.data) async for batch in store.everything() for one in batch]
+    return [decode(TOPICS.kinds[one.kind], one.data) async for batch in store.read_all() for one in batch]
 
 
 async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
@@ -340,7 +341,7 @@ async def test_a_good_answer_is_used_again_when_no_endpoint_answers_and_says_who
         assert again.confidence == first.confidence
         assert [fall.reason for fall in again.falls] == ["error"]
         assert again.learned is not None
-        source = (await any_store.events([UUID(again.learned.event)]))[UUID(again.learned.event)]
+        source = (await any_store.find_messages([UUID(again.learned.event)]))[UUID(again.learned.event)]
         assert decode(ModelReplied, source.data) == first
         assert again.learned.at == source.at
         other_question = await other.call("What is a majority?")
@@ -455,7 +456,7 @@ async def test_an_audit_finds_every_decision_as_it_was(server: Scripted) -> None
             await asyncio.gather(one.call("first"), other.call("second"))
         await asyncio.sleep(0.3)
         await asyncio.gather(one.call("first"), other.call("second"), one.call("third", slot=False))
-    workflows = {one.stream[:2] for batch in [b async for b in store.everything()] for one in batch}
+    workflows = {one.stream[:2] for batch in [b async for b in store.read_all()] for one in batch}
     assert ("default", "endpoint.first") in workflows
     for tenant, workflow in workflows:
         report = await verify(store, {"gateway": service(table)}, TOPICS, tenant, workflow)

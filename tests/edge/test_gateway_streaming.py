@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from contracts.gateway import AttemptReturned, CallModel, ModelReplied, ToolCall
+from contracts.gateway import CallModel, ModelReplied, ToolCall
 from services.gateway import effects
 from services.gateway.config import Chain
+from services.gateway.facts import AttemptReturned
 from tests.edge.test_gateway_effects import (
     SCHEMA,
     TICK,

@@ -1,4 +1,4 @@
-"""A feed loses nothing, commits only what is done, and is blocked by no record and no absence."""
+"""A consumer loses nothing, commits only what is done, and is blocked by no record and no broker that is down."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from infra.servers import Servers
 from shared.kafka.connection import topic_name
 from shared.kafka.record import Record
-from tests.edge.kafka_kit import Ears, committed, make, put, put_raw, sender, settings_for, until
+from tests.edge.kafka_kit import RecordingConsumer, committed, make, put, put_raw, sender, settings_for, until
 
 T = "planner.events"
 FIVE = [b"0", b"1", b"2", b"3", b"4"]
@@ -21,24 +21,24 @@ async def test_only_what_is_done_is_committed_each_partition_its_own(kafka: str)
     await make(settings, T)
     await put(settings, T, FIVE, 0)
     await put(settings, T, FIVE, 1)
-    async with Ears(settings, [T], finish=False) as ears:
-        await until(lambda: len(ears.processed) == 10)
-        ears.consumer.done({(T, 0): 3})
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 10)
+        member.consumer.done({(T, 0): 3})
     assert await committed(settings, "router", T) == {0: 3, 1: None}
 
-    async with Ears(settings, [T]) as again:
+    async with RecordingConsumer(settings, [T]) as again:
         await until(lambda: len(again.processed) == 7)
     assert [record.value for record in again.processed if record.partition == 0] == [b"3", b"4"]
     assert [record.value for record in again.processed if record.partition == 1] == FIVE
     assert await committed(settings, "router", T) == {0: 5, 1: 5}
 
 
-async def test_offsets_are_committed_beside_the_path(kafka: str) -> None:
+async def test_offsets_are_committed_in_the_background(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with Ears(settings, [T]) as ears:
-        await until(lambda: len(ears.processed) == 5)
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 5)
 
         found: dict[int, int | None] = {}
 
@@ -49,20 +49,20 @@ async def test_offsets_are_committed_beside_the_path(kafka: str) -> None:
         await asyncio.wait_for(watch(), 30)
 
 
-async def test_nothing_is_done_that_was_not_heard_here(kafka: str) -> None:
+async def test_an_offset_that_was_not_read_here_is_not_committed(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with Ears(settings, [T], finish=False) as ears:
-        await until(lambda: len(ears.processed) == 5)
-        ears.consumer.done({(T, 0): 6})
-        ears.consumer.done({(T, 1): 1})
-        ears.consumer.done({(T, 0): 2})
-        ears.consumer.done({(T, 0): 1})  # never backwards
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 5)
+        member.consumer.done({(T, 0): 6})
+        member.consumer.done({(T, 1): 1})
+        member.consumer.done({(T, 0): 2})
+        member.consumer.done({(T, 0): 1})  # never backwards
     assert await committed(settings, "router", T) == {0: 2}
 
 
-async def test_what_could_not_be_heard_is_read_again(kafka: str) -> None:
+async def test_a_batch_that_could_not_be_processed_is_read_again(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
@@ -72,11 +72,11 @@ async def test_what_could_not_be_heard_is_read_again(kafka: str) -> None:
         if next(fails, False):
             raise RuntimeError("no")
 
-    ears = Ears(settings, [T])
-    ears.before = fail
-    async with ears:
-        await until(lambda: len(ears.processed) >= 5)
-        assert ears.values == FIVE
+    member = RecordingConsumer(settings, [T])
+    member.before = fail
+    async with member:
+        await until(lambda: len(member.processed) >= 5)
+        assert member.values == FIVE
     assert await committed(settings, "router", T) == {0: 5}
 
 
@@ -84,10 +84,10 @@ async def test_a_batch_is_not_larger_than_the_setting(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1, batch=2)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with Ears(settings, [T]) as ears:
-        await until(lambda: len(ears.processed) == 5)
-    assert ears.values == FIVE
-    assert max(ears.batches) <= 2
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 5)
+    assert member.values == FIVE
+    assert max(member.batches) <= 2
 
 
 async def test_a_header_that_is_not_utf8_blocks_nobody(kafka: str) -> None:
@@ -97,17 +97,17 @@ async def test_a_header_that_is_not_utf8_blocks_nobody(kafka: str) -> None:
     await put_raw(settings, "requests", b"\xff\xfe\x00bad", b"odd")
     await put(settings, "requests", [b"after"])
     await put(settings, T, FIVE, 1)
-    async with Ears(settings, ["requests", T]) as ears:
-        await until(lambda: len(ears.processed) == 8)
-        assert [record.value for record in ears.processed if record.topic == "requests"] == [b"before", b"odd", b"after"]
-        odd = next(record for record in ears.processed if record.value == b"odd")
+    async with RecordingConsumer(settings, ["requests", T]) as member:
+        await until(lambda: len(member.processed) == 8)
+        assert [record.value for record in member.processed if record.topic == "requests"] == [b"before", b"odd", b"after"]
+        odd = next(record for record in member.processed if record.value == b"odd")
         assert odd.headers == ((b"\xff\xfe\x00bad", b"x"),)
         assert odd.key == b"wf"
         assert not odd.fault
     assert (await committed(settings, "router", "requests"))[0] == 3
 
 
-async def test_tombstones_and_records_without_a_key_are_heard(kafka: str) -> None:
+async def test_tombstones_and_records_without_a_key_are_received(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, "requests")
     async with sender(settings) as producer:
@@ -115,24 +115,24 @@ async def test_tombstones_and_records_without_a_key_are_heard(kafka: str) -> Non
         await producer.send_and_wait(name, None, key=b"k")
         await producer.send_and_wait(name, b"v")
         await producer.send_and_wait(name, b"h", headers=[("empty", b""), ("none", None)])
-    async with Ears(settings, ["requests"]) as ears:
-        await until(lambda: len(ears.processed) == 3)
-        assert [(record.key, record.value) for record in ears.processed] == [(b"k", None), (None, b"v"), (None, b"h")]
-        assert ears.processed[2].headers == (("empty", b""), ("none", None))
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 3)
+        assert [(record.key, record.value) for record in member.processed] == [(b"k", None), (None, b"v"), (None, b"h")]
+        assert member.processed[2].headers == (("empty", b""), ("none", None))
 
 
-async def test_what_senders_compress_is_heard(kafka: str) -> None:
+async def test_what_senders_compress_is_received(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, "requests")
     async with sender(settings, compression_type="gzip") as producer:
         for value in FIVE:
             await producer.send(topic_name(settings, "requests"), value * 1000)
-    async with Ears(settings, ["requests"]) as ears:
-        await until(lambda: len(ears.processed) == 5)
-        assert ears.values == [value * 1000 for value in FIVE]
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 5)
+        assert member.values == [value * 1000 for value in FIVE]
 
 
-async def test_what_would_inflate_in_our_memory_does_not_come_through_the_door(kafka: str) -> None:
+async def test_a_door_refuses_what_would_inflate_in_our_memory(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, "requests")
     async with sender(settings, compression_type="gzip", max_request_size=64 << 20) as producer:
@@ -140,19 +140,19 @@ async def test_what_would_inflate_in_our_memory_does_not_come_through_the_door(k
             await producer.send_and_wait(topic_name(settings, "requests"), bytes(20 << 20))
 
 
-async def test_a_message_of_the_greatest_size_is_heard(kafka: str) -> None:
+async def test_a_message_of_the_greatest_size_is_received(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     large = b"x" * settings.max_message_bytes
     async with sender(settings, max_request_size=2 << 20) as producer:
         for _ in range(3):
             await producer.send_and_wait(topic_name(settings, T), large)
-    async with Ears(settings, [T]) as ears:
-        await until(lambda: len(ears.processed) == 3)
-        assert ears.values == [large] * 3
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: len(member.processed) == 3)
+        assert member.values == [large] * 3
 
 
-async def test_what_a_transaction_took_back_was_never_said(kafka: str) -> None:
+async def test_messages_of_an_aborted_transaction_are_not_received(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, "requests")
     name = topic_name(settings, "requests")
@@ -160,59 +160,61 @@ async def test_what_a_transaction_took_back_was_never_said(kafka: str) -> None:
         async with producer.transaction():
             await producer.send(name, b"kept", partition=0)
         await producer.begin_transaction()
-        await producer.send_and_wait(name, b"taken back", partition=0)
+        await producer.send_and_wait(name, b"aborted", partition=0)
         await producer.abort_transaction()
         async with producer.transaction():
             await producer.send(name, b"kept too", partition=0)
-    async with Ears(settings, ["requests"]) as ears:
-        await until(lambda: len(ears.processed) == 2)
-        assert ears.values == [b"kept", b"kept too"]
-        await until(lambda: ears.consumer.lag() == {("requests", 0): 0})  # the marks of transactions are no messages
+    async with RecordingConsumer(settings, ["requests"]) as member:
+        await until(lambda: len(member.processed) == 2)
+        assert member.values == [b"kept", b"kept too"]
+        await until(lambda: member.consumer.lag() == {("requests", 0): 0})  # the markers of transactions are no messages
 
 
 async def test_lag_counts_what_is_not_done(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
-    async with Ears(settings, [T], finish=False) as ears:
-        await until(lambda: len(ears.processed) == 5)
-        ears.consumer.done({(T, 0): 2})
-        assert ears.consumer.lag() == {(T, 0): 3}
-        assert await ears.consumer.ends() == {(T, 0): 5}
-        ears.consumer.done({(T, 0): 5})
-        assert ears.consumer.lag() == {(T, 0): 0}
+    async with RecordingConsumer(settings, [T], mark_done=False) as member:
+        await until(lambda: len(member.processed) == 5)
+        member.consumer.done({(T, 0): 2})
+        assert member.consumer.lag() == {(T, 0): 3}
+        assert await member.consumer.ends() == {(T, 0): 5}
+        member.consumer.done({(T, 0): 5})
+        assert member.consumer.lag() == {(T, 0): 0}
 
 
-async def test_a_paused_feed_hears_nothing_and_stays_in_its_group(kafka: str) -> None:
+async def test_a_paused_consumer_receives_nothing_and_stays_in_its_group(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
-    async with Ears(settings, [T]) as ears:
-        ears.consumer.pause()
+    async with RecordingConsumer(settings, [T]) as member:
+        member.consumer.pause()
         await put(settings, T, FIVE)
-        async with Ears(settings, [T], instance="2") as other:  # joins: the paused one takes part in the rebalance
-            await until(lambda: len(ears.given) == 2)
-            owner, heard_when_paused = (ears, len(ears.processed)) if ears.consumer.owned else (other, len(ears.processed))
-            ears.consumer.resume()
+        async with RecordingConsumer(
+            settings, [T], instance="2"
+        ) as other:  # joins: the paused member takes part in the rebalance
+            await until(lambda: len(member.assigned) == 2)
+            owner, while_paused = (member if member.consumer.owned else other), len(member.processed)
+            member.consumer.resume()
             await until(lambda: owner.values == FIVE)
-        assert heard_when_paused == 0
+        assert while_paused == 0
 
 
-async def test_two_instances_share_the_partitions_the_same_of_every_topic(kafka: str) -> None:
+async def test_two_members_share_the_partitions_with_the_same_numbers_of_every_topic(kafka: str) -> None:
     settings = settings_for(kafka, partitions=3)
     await make(settings, T, "control")
     both = {T, "control"}
-    async with Ears(settings, sorted(both)) as one, Ears(settings, sorted(both), instance="2") as two:
+    async with RecordingConsumer(settings, sorted(both)) as one, RecordingConsumer(settings, sorted(both), instance="2") as two:
         await until(lambda: len(one.consumer.owned | two.consumer.owned) == 6 and not one.consumer.owned & two.consumer.owned)
-        for ears in (one, two):
-            numbers = {n for _, n in ears.consumer.owned}
-            assert ears.consumer.owned == {(topic, n) for topic in both for n in numbers}
+        for each in (one, two):
+            numbers = {n for _, n in each.consumer.owned}
+            assert each.consumer.owned == {(topic, n) for topic in both for n in numbers}
         for n in range(3):
             await put(settings, T, FIVE, n)
         await until(lambda: len(one.processed) + len(two.processed) >= 15)
         assert sorted(one.values + two.values) == sorted(FIVE * 3)  # type: ignore[type-var]
 
 
-async def test_what_runs_is_done_and_committed_before_its_partition_goes_to_another(kafka: str) -> None:
+async def test_a_running_batch_is_done_and_committed_before_its_partition_is_assigned_to_another_member(kafka: str) -> None:
     settings = settings_for(kafka, partitions=2)
     await make(settings, T)
     await put(settings, T, FIVE, 0)
@@ -223,16 +225,16 @@ async def test_what_runs_is_done_and_committed_before_its_partition_goes_to_anot
         running.set()
         await go_on.wait()
 
-    one, two = Ears(settings, [T], before=slowly), Ears(settings, [T], instance="2")
+    one, two = RecordingConsumer(settings, [T], before=slowly), RecordingConsumer(settings, [T], instance="2")
     async with one:
         await running.wait()
         await two.consumer.start()
-        consumer = one.consumer.consumer
-        assert consumer is not None
-        await until(lambda: consumer._subscription.reassignment_in_progress)
-        assert one.taken == []
+        client = one.consumer.client
+        assert client is not None
+        await until(lambda: client._subscription.reassignment_in_progress)
+        assert one.revoked == []
         go_on.set()
-        await asyncio.wait_for(two.consumer.assigned(), 60)
+        await asyncio.wait_for(two.consumer.wait_until_assigned(), 60)
         await until(lambda: len(one.processed) + len(two.processed) >= 10)
         await put(settings, T, [b"last"], 0)
         await put(settings, T, [b"last"], 1)
@@ -244,22 +246,22 @@ async def test_what_runs_is_done_and_committed_before_its_partition_goes_to_anot
 async def test_a_restart_within_the_session_moves_no_partition(kafka: str) -> None:
     settings = settings_for(kafka, partitions=4)
     await make(settings, T)
-    async with Ears(settings, [T]) as one:
-        async with Ears(settings, [T], instance="2") as two:
+    async with RecordingConsumer(settings, [T]) as one:
+        async with RecordingConsumer(settings, [T], instance="2") as two:
             await until(lambda: len(one.consumer.owned) == 2 and len(two.consumer.owned) == 2)
-            had, moves = two.consumer.owned, len(one.taken)
-        async with Ears(settings, [T], instance="2") as again:
+            had, moves = two.consumer.owned, len(one.revoked)
+        async with RecordingConsumer(settings, [T], instance="2") as again:
             assert again.consumer.owned == had
             for n in range(4):
                 await put(settings, T, [b"x"], n)
             await until(lambda: len(one.processed) + len(again.processed) == 4)
-        assert len(one.taken) == moves
+        assert len(one.revoked) == moves
 
 
-async def test_two_of_one_name_do_not_throw_each_other_out_for_ever(kafka: str) -> None:
+async def test_two_static_members_of_one_name_do_not_evict_each_other_for_ever(kafka: str) -> None:
     settings = settings_for(kafka)
     await make(settings, T)
-    async with Ears(settings, [T]) as one, Ears(settings, [T]) as two:
+    async with RecordingConsumer(settings, [T]) as one, RecordingConsumer(settings, [T]) as two:
         await until(
             lambda: len(one.consumer.owned) == 1 and len(two.consumer.owned) == 1 and one.consumer.owned != two.consumer.owned
         )
@@ -271,34 +273,34 @@ async def test_two_of_one_name_do_not_throw_each_other_out_for_ever(kafka: str) 
 async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka: str) -> None:
     settings = settings_for(kafka, partitions=1)
     await make(settings, T)
-    async with Ears(settings, [T]) as ears:
-        await until(lambda: ears.consumer.healthy)
-    async with Ears(settings, [T]) as again:  # static, within its session: leads its group and is not told so
+    async with RecordingConsumer(settings, [T]) as member:
+        await until(lambda: member.consumer.healthy)
+    async with RecordingConsumer(settings, [T]) as again:  # static, within its session: it leads its group and is not told so
         await until(lambda: again.consumer.healthy)
         more = settings.model_copy(update={"partitions": 2})
         await make(more, T)
         await put(more, T, FIVE, 1)
-        consumer = again.consumer.consumer
-        assert consumer is not None
-        await consumer._client.force_metadata_update()  # else within a minute
+        client = again.consumer.client
+        assert client is not None
+        await client._client.force_metadata_update()  # else within a minute
         await until(lambda: again.values == FIVE)
 
 
-async def test_one_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:
+async def test_a_member_that_leaves_for_good_is_replaced_at_once(kafka: str) -> None:
     settings = settings_for(kafka, partitions=2)
     await make(settings, T)
-    async with Ears(settings, [T]) as one:
-        two = Ears(settings, [T], instance="2")
+    async with RecordingConsumer(settings, [T]) as one:
+        two = RecordingConsumer(settings, [T], instance="2")
         await two.consumer.start()
         await until(lambda: len(one.consumer.owned) == 1)
-        await asyncio.wait_for(two.consumer.assigned(), 30)
+        await asyncio.wait_for(two.consumer.wait_until_assigned(), 30)
         await two.consumer.stop(leave=True)
         await until(lambda: len(one.consumer.owned) == 2, 8)  # less than a session
 
 
 @pytest.fixture(scope="module")
 def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servers, str]]:
-    """A broker that a test may stop, whatever the environment gives the others."""
+    """A broker that a test may stop, also where the environment gives a Kafka for the other tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("HANSARD_KAFKA", raising=False)
         home: Path = tmp_path_factory.mktemp("kafka")
@@ -306,46 +308,46 @@ def breakable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
             yield servers, servers.up(postgres=False, model=False).kafka
 
 
-async def test_a_broker_that_goes_and_comes_back_is_waited_for(breakable: tuple[Servers, str]) -> None:
+async def test_a_broker_that_goes_down_and_comes_back_is_waited_for(breakable: tuple[Servers, str]) -> None:
     servers, address = breakable
     settings = settings_for(address, partitions=1)
     await make(settings, T)
-    async with Ears(settings, [T]) as ears:
+    async with RecordingConsumer(settings, [T]) as member:
         await put(settings, T, [b"before"])
-        await until(lambda: ears.values == [b"before"] and ears.consumer.healthy)
+        await until(lambda: member.values == [b"before"] and member.consumer.healthy)
         await asyncio.to_thread(servers.stop_broker, 1)
-        await until(lambda: not ears.consumer.healthy, 30)
+        await until(lambda: not member.consumer.healthy, 30)
         await asyncio.to_thread(servers.start_broker, 1)
         await put(settings, T, [b"after"])
-        await until(lambda: b"after" in ears.values and ears.consumer.healthy, 30)
+        await until(lambda: b"after" in member.values and member.consumer.healthy, 30)
     assert await committed(settings, "router", T) == {0: 2}
 
 
-async def test_a_broker_that_is_away_at_start_is_waited_for(breakable: tuple[Servers, str]) -> None:
+async def test_a_broker_that_is_down_at_the_start_is_waited_for(breakable: tuple[Servers, str]) -> None:
     servers, address = breakable
     settings = settings_for(address, partitions=1)
     await make(settings, T)
     await put(settings, T, FIVE)
     await asyncio.to_thread(servers.stop_broker, 1)
-    ears = Ears(settings, [T])
+    member = RecordingConsumer(settings, [T])
     try:
-        await asyncio.wait_for(ears.consumer.start(), 1)
-        assert not ears.consumer.healthy
+        await asyncio.wait_for(member.consumer.start(), 1)
+        assert not member.consumer.healthy
     finally:
         await asyncio.to_thread(servers.start_broker, 1)
-    await until(lambda: ears.values == FIVE and ears.consumer.healthy, 30)
-    await ears.consumer.stop()
+    await until(lambda: member.values == FIVE and member.consumer.healthy, 30)
+    await member.consumer.stop()
 
 
-async def test_a_feed_stops_though_the_broker_is_away(breakable: tuple[Servers, str]) -> None:
+async def test_a_consumer_stops_although_the_broker_does_not_answer(breakable: tuple[Servers, str]) -> None:
     servers, address = breakable
     settings = settings_for(address, partitions=1)
     await make(settings, T)
-    ears = Ears(settings, [T])
-    await ears.consumer.start()
-    await asyncio.wait_for(ears.consumer.assigned(), 60)
+    member = RecordingConsumer(settings, [T])
+    await member.consumer.start()
+    await asyncio.wait_for(member.consumer.wait_until_assigned(), 60)
     await asyncio.to_thread(servers.stop_broker, 1)
     try:
-        await asyncio.wait_for(ears.consumer.stop(), 30)
+        await asyncio.wait_for(member.consumer.stop(), 30)
     finally:
         await asyncio.to_thread(servers.start_broker, 1)

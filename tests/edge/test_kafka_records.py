@@ -1,4 +1,4 @@
-"""No record batch, whatever is in it, makes the reading of a partition raise."""
+"""Whatever is in a record batch, reading its partition does not raise."""
 
 import struct
 from typing import Any
@@ -29,14 +29,14 @@ def shown(records: Any) -> list[Any]:
 
 
 @given(st.lists(record, min_size=1, max_size=8), st.sampled_from([0, 1]))
-def test_it_reads_as_aiokafka_reads(records: list[Any], compression: int) -> None:
+def test_batches_are_read_as_aiokafka_reads_them(records: list[Any], compression: int) -> None:
     buffer = batch(records, compression)
     expected = shown(MemoryRecords(buffer).next_batch())
     assert shown(decode(buffer, -1, ValueError())) == expected
     assert shown(Records(buffer).next_batch()) == expected
 
 
-def test_only_the_name_that_is_not_utf8_stays_bytes() -> None:
+def test_only_a_header_name_that_is_not_utf8_stays_bytes() -> None:
     buffer = batch([(b"k", b"0", []), (b"k", b"1", [("??", b"x"), ("ok", None)]), (b"k", b"2", [])])
     odd = buffer.replace(b"??", b"\xff\xfe")
     with pytest.raises(UnicodeDecodeError):
@@ -48,7 +48,7 @@ def test_only_the_name_that_is_not_utf8_stays_bytes() -> None:
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4, 5, 6, 7])
-def test_what_cannot_be_unpacked_is_a_fault_at_every_offset(codec: int) -> None:
+def test_a_batch_that_cannot_be_decompressed_is_a_fault_at_every_offset(codec: int) -> None:
     buffer = bytearray(batch([(b"k", b"v", [])] * 3))
     struct.pack_into(">h", buffer, 21, codec)
     found = list(Records(bytes(buffer)).next_batch())
@@ -57,7 +57,9 @@ def test_what_cannot_be_unpacked_is_a_fault_at_every_offset(codec: int) -> None:
 
 
 @given(st.lists(record, min_size=1, max_size=4), st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=5))
-def test_damage_never_raises_nor_leads_outside_the_batch(records: list[Any], damage: list[tuple[float, int]]) -> None:
+def test_damage_never_raises_and_never_yields_an_offset_outside_the_batch(
+    records: list[Any], damage: list[tuple[float, int]]
+) -> None:
     buffer = bytearray(batch(records))
     for place, octet in damage:
         buffer[61 + int(place * (len(buffer) - 61))] = octet
@@ -67,7 +69,7 @@ def test_damage_never_raises_nor_leads_outside_the_batch(records: list[Any], dam
     list(Records(bytes(buffer)).next_batch())
 
 
-def test_the_batches_after_a_bad_one_are_read() -> None:
+def test_the_batches_after_an_unreadable_one_are_read() -> None:
     bad = bytearray(batch([(b"k", b"v", [])]))
     struct.pack_into(">h", bad, 21, 7)
     records = Records(bytes(bad) + batch([(b"k", b"good", [])]))
@@ -77,7 +79,7 @@ def test_the_batches_after_a_bad_one_are_read() -> None:
     assert values == [None, b"good"]
 
 
-def test_how_brokers_are_reached_is_a_matter_of_settings() -> None:
+def test_the_settings_say_how_brokers_are_reached() -> None:
     plain = connection(Settings(kafka="a:1, b:2"))
     assert plain["bootstrap_servers"] == ["a:1", "b:2"]
     assert "ssl_context" not in plain

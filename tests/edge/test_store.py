@@ -19,12 +19,10 @@ pytest.register_assert_rewrite("tests.edge.store_suite")
 
 from infra.migrations import begin_epoch, migrate  # noqa: E402
 from infra.servers import Servers  # noqa: E402
-from shared.eventstore import postgres  # noqa: E402
 from shared.eventstore.memory import InMemoryEventStore  # noqa: E402
 from shared.eventstore.model import (  # noqa: E402
     Cursor,
     EpochChanged,
-    EventStore,
     History,
     StoredMessage,
     StoreRefused,
@@ -32,7 +30,12 @@ from shared.eventstore.model import (  # noqa: E402
     Stream,
     StreamAppend,
 )
-from shared.eventstore.postgres import PostgresEventStore  # noqa: E402
+from shared.eventstore.ports import EventStore  # noqa: E402
+from shared.eventstore.postgres import (  # noqa: E402
+    PostgresEventStore,
+    session,
+    statements,
+)
 from tests.conftest import _drop  # noqa: E402
 from tests.edge.store_suite import (  # noqa: E402
     EARLIER,
@@ -72,7 +75,7 @@ class TestPostgresAsAServiceBehindAPooler(StoreSuite):
 def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a lock here may wait for long: its time must not become stale by how slow the machine is."""
     if request.cls is None:
-        monkeypatch.setattr(postgres, "STALE", 600.0)
+        monkeypatch.setattr(statements, "STALE", 600.0)
 
 
 @pytest.fixture
@@ -140,7 +143,7 @@ async def test_many_writers_of_one_stream_leave_neither_gap_nor_double(postgres_
     async with several(postgres_dsn, schema, 5) as stores:
         taken = sum(await asyncio.gather(*map(write, stores)))
         history = await current(stores[0], stream)
-        entry = await stores[0].entries(stream)
+        entry = await stores[0].inbox_entries(stream)
     assert history.processed == len(entry) == taken
     assert [h.sequence for h in entry] == list(range(1, taken + 1))
     assert [s.version for s in history.messages] == list(range(1, history.version + 1))
@@ -172,7 +175,9 @@ async def test_heads_are_taken_in_the_order_of_their_names(
 
     async def write(store: PostgresEventStore, appends: list[StreamAppend]) -> int:
         # straight to the statement, whatever the store does about the order before
-        stored = await store._again(lambda: store._with_appender(lambda at: store._say(at, appends, alone=False)))
+        stored = await store.session.again(
+            lambda: store.session.with_appender(lambda at: store.append_once(at, appends, alone=False))
+        )
         return len(stored.accepted)
 
     async with several(postgres_dsn, schema, 2) as (one, other):
@@ -207,7 +212,7 @@ async def test_a_deadlock_is_tried_again(
 def count_retries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """SQL states of what the stores of this process tried again."""
     seen: list[str | None] = []
-    ask = postgres._may_go_well_next_time
+    ask = session.may_succeed_next_time
 
     def spy(error: Exception) -> bool:
         again = ask(error)
@@ -215,7 +220,7 @@ def count_retries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
             seen.append(getattr(error, "sqlstate", None))
         return again
 
-    monkeypatch.setattr(postgres, "_may_go_well_next_time", spy)
+    monkeypatch.setattr(session, "may_succeed_next_time", spy)
     return seen
 
 
@@ -223,7 +228,7 @@ async def test_an_append_is_one_round_trip(store: PostgresEventStore, raw: async
     streams = [a_stream() for _ in range(20)]
     await store.append([turn(stream, b"1") for stream in streams])
     asked: list[str] = []
-    store._appender.add_query_logger(lambda record: asked.append(record.query))
+    store.session.appender.add_query_logger(lambda record: asked.append(record.query))
     loaded = await store.load(streams)
     await store.append([replace(turn(loaded[s], b"2", wake_at=EARLIER), published=1) for s in streams])
     await asyncio.sleep(0)  # the logger is called a step later
@@ -252,19 +257,25 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresEventStore, ra
     streams = [a_stream() for _ in range(30)]
     asked: list[str] = []
     await store.append([turn(stream, b"1") for stream in streams])
-    store._appender.add_query_logger(lambda record: asked.append(record.query))
+    store.session.appender.add_query_logger(lambda record: asked.append(record.query))
     for _ in range(2):
         loaded = await store.load(streams)
         await store.append([turn(loaded[s], b"2", doors=[door(s, uuid4())]) for s in streams])
         await store.append([turn(a_stream(), b"2")])
     assert len(set(asked)) == 2
-    for sql in {*asked, store._sql["load"], store._sql["claim"], store._sql["everything"], store._sql["unpublished"]}:
+    for sql in {
+        *asked,
+        store.session.sql["load"],
+        store.session.sql["claim_wake_ups"],
+        store.session.sql["read_all"],
+        store.session.sql["unpublished"],
+    }:
         kinds = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", sql))
         numbers = sorted({int(n) for n in re.findall(r"\$(\d+)", sql)})
         plain = {"service": "text", "limit": "bigint"}
         types = [kinds.get(str(n)) or plain["service" if f"service = ${n}" in sql else "limit"] for n in numbers]
         async with raw.transaction():
-            for setting, value in postgres._SESSION.items():
+            for setting, value in session.SETTINGS.items():
                 await raw.execute(f"set local {setting} = '{value}'")
             await raw.execute(f"prepare asked({', '.join(types)}) as {sql}")
             plan = await raw.fetch(f"explain execute asked({', '.join('null' for _ in types)})")
@@ -308,7 +319,7 @@ async def test_racing_hearers_bring_a_door_once(
             ]
             await until(lambda: waits(raw, 4))
         assert [(await one).accepted for one in all_hear] == [{stream} for stream in streams]
-        assert await stores[0].doors("default", workflow) == {causation_id: entry}
+        assert await stores[0].door_messages("default", workflow) == {causation_id: entry}
     assert set(races) == {"23505"}, "they did race"
 
 
@@ -355,10 +366,10 @@ async def test_what_is_recorded_is_never_changed(
 async def test_what_stood_behind_a_policy_is_never_changed(
     store: PostgresEventStore, raw: asyncpg.Connection, change: str
 ) -> None:
-    await store.keep_policy("router", "1-abc", b"[1]")
+    await store.store_policy("router", "1-abc", b"[1]")
     with pytest.raises(asyncpg.PostgresError, match="append-only"):
         await raw.execute(change)
-    assert await store.policies([("router", "1-abc")]) == {("router", "1-abc"): b"[1]"}
+    assert await store.load_policies([("router", "1-abc")]) == {("router", "1-abc"): b"[1]"}
 
 
 # Rule 12: readers of everything
@@ -425,9 +436,9 @@ async def test_a_late_commit_is_never_skipped_and_a_position_alone_skips(
 async def test_only_the_outbox_is_cleared_without_waiting_for_the_disk(postgres_dsn: str, schema: str) -> None:
     store = await PostgresEventStore.open(postgres_dsn, schema=schema, pool=1)
     asked = "select current_setting('synchronous_commit')"
-    [(before,)] = await store._fetch(asked)
-    await store.published({a_stream(): 1})
-    [(after,)] = await store._fetch(asked)
+    [(before,)] = await store.session.fetch(asked)
+    await store.mark_published({a_stream(): 1})
+    [(after,)] = await store.session.fetch(asked)
     await store.close()
     assert before == after != "off"
 
@@ -493,7 +504,7 @@ async def test_of_several_who_claim_each_row_goes_to_one(postgres_dsn: str, sche
     async def claim(one: PostgresEventStore) -> list[Stream]:
         claimed: list[Stream] = []
         while True:
-            due, seconds = await one.claim("planner", 7, 600)
+            due, seconds = await one.claim_wake_ups("planner", 7, 600)
             claimed += [d.stream for d in due]
             if not due and seconds > 1:
                 return claimed
@@ -509,7 +520,7 @@ async def test_who_claims_does_not_wait_for_another(store: PostgresEventStore, r
     await store.append([turn(first, wake_at=EARLIER), turn(second, wake_at=EARLIER)])
     async with raw.transaction():
         await raw.execute("select from wake_ups where stream = 'planner/1' for update")
-        due, seconds = await asyncio.wait_for(store.claim("planner", 10, 60), 10)
+        due, seconds = await asyncio.wait_for(store.claim_wake_ups("planner", 10, 60), 10)
         assert [d.stream for d in due] == [second] and seconds < 1, "what another holds may be free again soon"
 
 
@@ -522,9 +533,9 @@ async def test_what_pends_costs_nothing_at_rest(store: PostgresEventStore, raw: 
     await store.append([turn(a_stream("planner/now"), wake_at=EARLIER)])
     trial = raw.transaction()
     await trial.start()
-    for setting, value in postgres._SESSION.items():
+    for setting, value in session.SETTINGS.items():
         await raw.execute(f"set local {setting} = '{value}'")
-    await raw.execute(f"prepare claim(text, bigint, float8) as {store._sql['claim']}")
+    await raw.execute(f"prepare claim(text, bigint, float8) as {store.session.sql['claim_wake_ups']}")
     explained = "explain (analyze, buffers, costs off, timing off) execute claim('planner', 100, 30)"
     plans = ["\n".join(line for (line,) in await raw.fetch(explained)) for _ in range(2)]
     await trial.rollback()
@@ -532,7 +543,7 @@ async def test_what_pends_costs_nothing_at_rest(store: PostgresEventStore, raw: 
         assert "Seq Scan" not in plan and "wake_ups_next" in plan, plan
         touched = re.search(r"Buffers: shared hit=(\d+)(?: read=(\d+))?", plan)
         assert touched and sum(int(n or 0) for n in touched.groups()) < 60, plan
-    due, seconds = await store.claim("planner", 100, 30)
+    due, seconds = await store.claim_wake_ups("planner", 100, 30)
     assert len(due) == 1 and seconds <= 30
 
 
@@ -642,7 +653,7 @@ async def test_far_futures_and_pasts_are_kept(store: PostgresEventStore) -> None
     stream = a_stream("planner/x")
     far = EARLIER + FAR * 1000
     await store.append([turn(stream, wake_at=far)])
-    [due] = await store._fetch(f'select at from "{store._schema}".wake_ups')
+    [due] = await store.session.fetch(f'select at from "{store.session.schema}".wake_ups')
     assert due["at"] == far
     with pytest.raises(StoreRefused):
         await store.append([turn(a_stream(), wake_at=EARLIER.replace(tzinfo=None))])

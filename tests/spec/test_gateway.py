@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from contracts.gateway import (
     AttemptFailed,
-    AttemptReturned,
     AttemptStarted,
     CallAccepted,
     CallCancelled,
@@ -32,6 +31,7 @@ from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
 from services.gateway.config import Chain, Endpoint, Known
 from services.gateway.decider import Flying, Ready, Settled, gateway
+from services.gateway.facts import AttemptReturned
 from tests.told import told
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -10,20 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.gateway import (
-    AttemptReturned,
     AttemptStarted,
     ChatMessage,
     CircuitClosed,
     CircuitOpened,
-    EndpointFailed,
     FallReason,
     Learned,
     ModelFailed,
     ModelReplied,
-    ProbeAsked,
     ProbeGranted,
-    ProbeReturned,
-    RetriesAsked,
     RetriesGranted,
     ToolCall,
 )
@@ -33,6 +28,7 @@ from hansard.decider import WakeUp
 from hansard.message import Message
 from services.gateway.chain import STAYED
 from services.gateway.decider import Settled, gateway
+from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from services.gateway.learning import key, used_again, worth_learning
 from services.gateway.performer import trips
 from services.gateway.statistics import statistics

@@ -7,14 +7,13 @@ import pytest
 
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
-from hansard.message import DeadReason
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted, RequestRouted
 from hansard.decider import CannotProcess, WakeUp
-from hansard.message import Message
+from hansard.message import DeadReason, Message
 from services.router import plans
 from services.router.app import build
 from services.router.decider import router

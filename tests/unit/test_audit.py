@@ -13,6 +13,7 @@ from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessa
 from contracts.requests import SubmitRequest
 from hansard.decider import Context, Decider
 from hansard.envelope import Envelope, headers
+from hansard.identity import outcome_causation_id
 from hansard.message import Message
 from infra.audit import projections, rebuild, replay
 from infra.audit.differences import Difference, differences
@@ -22,7 +23,8 @@ from infra.audit.timeline import timeline
 from infra.audit.verify import in_parts, verify, verify_all, workflows
 from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import EventStore, History, InboxEntry, ListedWorkflow, StoredMessage, Stream
+from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
+from shared.eventstore.ports import EventStore
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
 from shared.runtime.assembly import keep_policy
@@ -100,7 +102,7 @@ async def test_the_stored_messages_show_whether_a_slot_was_free(slot: bool, kind
     assert (await store.append([pending.stream_append])).accepted
     history = (await store.load([stream]))[stream]
     assert [one.kind for one in history.messages] == [kind]
-    assert differences(gateway, history, await store.entries(stream), {inbound.causation_id: inbound}, topics) == []
+    assert differences(gateway, history, await store.inbox_entries(stream), {inbound.causation_id: inbound}, topics) == []
 
 
 def ending_with(mark: str) -> Service[Count]:
@@ -173,13 +175,13 @@ async def test_a_policy_that_this_code_cannot_read_is_reported() -> None:
 
 async def test_a_policy_is_read_and_made_once_for_all_workflows() -> None:
     store, reads = await of_two_policies(), []
-    policies, read_policies = Policies(store), store.policies
+    policies, read_policies = Policies(store), store.load_policies
 
-    async def counted(wanted: Any) -> Any:
-        reads.append(wanted)
-        return await read_policies(wanted)
+    async def counted(versions: Any) -> Any:
+        reads.append(versions)
+        return await read_policies(versions)
 
-    store.policies = counted  # type: ignore[method-assign]
+    store.load_policies = counted  # type: ignore[method-assign]
     for _ in range(3):
         assert not (await verify(store, {"router": LOUD}, topics, "default", "w1", policies)).differences
     assert len(reads) == 1
@@ -194,7 +196,7 @@ async def test_an_inbox_entry_is_decided_from_the_state_before_it() -> None:
 
 async def test_an_inbox_entry_is_decided_at_its_recorded_time() -> None:
     store = await recorded(request("hello"))
-    entries = await store.entries(STREAM)
+    entries = await store.inbox_entries(STREAM)
     late = [replace(entries[0], at=NOON + timedelta(hours=1))]
     history, received = await read(store)
     difference, second = differences(service, history, late, received)
@@ -206,7 +208,7 @@ async def read(store: InMemoryEventStore) -> tuple[History, dict[UUID, Inbound]]
     """The toy service's stream, and the messages that it received, by causation id."""
     history = (await store.load([STREAM]))[STREAM]
     received = {}
-    for door in (await store.doors("default", "w1")).values():
+    for door in (await store.door_messages("default", "w1")).values():
         place = (door.topic, door.partition, door.offset, int(door.at.timestamp() * 1000))
         again = parser.parse(Record(*place, door.key, door.body, door.headers))
         if again is not None and again.message is not None:
@@ -218,7 +220,7 @@ async def spoilt(change: Any) -> list[Difference]:
     """The differences in a record of three inbox entries after `change(messages, entries)`."""
     store = await recorded(*(request(text, id=text, offset=n) for n, text in enumerate("abc")))
     history, received = await read(store)
-    entries = await store.entries(STREAM)
+    entries = await store.inbox_entries(STREAM)
     change(history.messages, entries)
     return differences(service, history, entries, received)
 
@@ -293,9 +295,9 @@ async def test_an_inbox_entry_with_an_earlier_time_than_its_message_is_found_acr
     (message,) = history.messages
     entry = InboxEntry(message.id, 1, 0, message.kind, NOON, message.hash, "code", "1")
     also = STREAM._replace(name="elsewhere")
-    store._heads[also], store._hearings[also] = (1, 0), [entry]
+    store._versions[also], store._entries[also] = (1, 0), [entry]
     assert await audited(store) == []
-    store._hearings[also] = [replace(entry, at=later(seconds=-1))]
+    store._entries[also] = [replace(entry, at=later(seconds=-1))]
     (difference,) = await audited(store)
     assert (difference.stream, difference.sequence) == (also, 1)
     assert "an earlier time than the message that it processed" in difference.what
@@ -313,7 +315,7 @@ def postpone(messages: list[StoredMessage], entries: list[InboxEntry], *, from_:
 async def test_a_processed_message_that_is_not_on_the_record_is_found() -> None:
     store = await recorded(request("hello"))
     history, _ = await read(store)
-    (difference,) = differences(service, history, await store.entries(STREAM), {})
+    (difference,) = differences(service, history, await store.inbox_entries(STREAM), {})
     assert "not on the record" in difference.what
 
 
@@ -322,7 +324,7 @@ async def test_a_dead_inbox_entry_without_a_dead_letter_is_found() -> None:
     assert await audited(store) == []
     alive = await recorded(request("hello"))
     history, received = await read(alive)
-    entries = [replace(one, dead=True) for one in await alive.entries(STREAM)]
+    entries = [replace(one, dead=True) for one in await alive.inbox_entries(STREAM)]
     (difference,) = differences(service, history, entries, received)
     assert "dead" in difference.what
 
@@ -364,8 +366,8 @@ async def test_verifying_all_workflows_gives_the_report_of_each() -> None:
 
 
 def test_a_page_is_split_into_parts_of_so_many_rows_and_at_least_one_workflow() -> None:
-    page = [ListedWorkflow("default", f"w{n}", events=3, entries=2, wanted=n != 1) for n in range(6)]
-    large = ListedWorkflow("default", "large", events=900, entries=100, wanted=True)
+    page = [ListedWorkflow("default", f"w{n}", messages=3, entries=2, active=n != 1) for n in range(6)]
+    large = ListedWorkflow("default", "large", messages=900, entries=100, active=True)
     parts = in_parts([*page[:4], large, *page[4:]], rows=10)
     assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
 
@@ -431,17 +433,17 @@ def test_an_intent_without_an_outcome_is_in_doubt_once_a_later_attempt_began() -
 
 def test_an_outcome_settles_an_effect_also_where_nothing_was_stored() -> None:
     one = stored(intent(1, deadline=NOON), 1, uuid4(), CALL)
-    causation_id = projections.outcome_id(CALL, 1)
+    causation_id = outcome_causation_id(CALL, 1)
     (effect,) = projections.effects([one], topics, {CALL: {causation_id}})
     assert effect.status(NOON + timedelta(days=1)) == "done"
 
 
 def test_the_id_of_an_outcome_is_the_one_that_the_runtime_gives_it() -> None:
-    from contracts.gateway import AttemptReturned
+    from services.gateway.facts import AttemptReturned
     from shared.runtime.inbound import outcome_message
 
     inbound = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
-    assert inbound.causation_id == projections.outcome_id(CALL, 3)
+    assert inbound.causation_id == outcome_causation_id(CALL, 3)
 
 
 @pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
@@ -471,30 +473,27 @@ def published(one: StoredMessage) -> Record:
 
 async def test_a_published_record_holds_the_whole_stored_message() -> None:
     (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
-    told = rebuild.told(published(one), topics)
-    assert told is not None and told.messages is not None
+    parsed = rebuild.parse(published(one), topics)
+    assert parsed is not None and parsed.message is not None
     names = ("version", "id", "kind", "topic", "causation_id", "data", "hash", "traceparent", "at")
-    assert told.messages == {name: getattr(one, name) for name in names} | {
-        "tenant": "default",
-        "workflow": "w1",
-        "stream": "router",
-    }
+    assert [getattr(parsed.message, name) for name in names] == [getattr(one, name) for name in names]
+    assert parsed.message.stream == Stream("default", "w1", "router")
 
 
 def test_a_message_that_is_not_ours_is_left_out_of_a_rebuilt_store() -> None:
     forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
-    told = rebuild.told(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
-    assert told is not None and told.stranger == "router.events/0/0: its ids are not ours" and told.messages is None
+    parsed = rebuild.parse(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
+    assert parsed is not None and parsed.rejected == "router.events/0/0: its ids are not ours" and parsed.message is None
 
 
 @pytest.mark.parametrize("change", [{"source": "/hansard/planner"}, {"sequence": 0}, {"time": None}, {"replayed": "yes"}])
 async def test_a_message_that_does_not_name_its_place_is_left_out_of_a_rebuilt_store(change: dict[str, Any]) -> None:
     (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
     envelope = replace(replay.envelope(one, NOON), replayed="")
-    told = rebuild.told(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
-    assert told is not None and "which stream it stands in" in told.stranger
-    told = rebuild.told(published(one)._replace(value=b"{}"), topics)
-    assert told is not None and "not those of its hash" in told.stranger
+    parsed = rebuild.parse(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
+    assert parsed is not None and "which stream it stands in" in parsed.rejected
+    parsed = rebuild.parse(published(one)._replace(value=b"{}"), topics)
+    assert parsed is not None and "not those of its hash" in parsed.rejected
 
 
 async def test_two_stores_are_the_same_only_hash_for_hash() -> None:
@@ -509,7 +508,7 @@ async def test_two_stores_are_compared_message_by_message_with_one_difference_a_
     one, other = await recorded(*texts), await recorded(*texts[:5], *texts[6:8], request("x", id="x", workflow="w0"))
     passed: list[int] = []
     compared = await rebuild.compare(one, other, passed.append)
-    assert (compared.streams, compared.events, compared.differ, sum(passed)) == (3, 9, 3, 9)
+    assert (compared.streams, compared.messages, compared.differ, sum(passed)) == (3, 9, 3, 9)
     assert [(unlike.stream.workflow, unlike.what) for unlike in compared.unlike] == [
         ("w0", "version 1 (of 0 and 1)"),
         ("w2", "version 3 (of 3 and 2)"),
@@ -534,7 +533,7 @@ def test_totals_count_stored_messages() -> None:
 async def test_only_what_was_routed_or_ended_counts_as_a_workflow() -> None:
     totals = projections.Totals()
     store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
-    answered = [one async for batch in store.everything() for one in batch]
+    answered = [one async for batch in store.read_all() for one in batch]
     for one in [stored(intent(1, deadline=NOON), 1, uuid4(), CALL), *answered]:
         totals.add(one, projections.read(one, topics))
     assert totals.as_json()["workflows"] == 2

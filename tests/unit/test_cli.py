@@ -159,10 +159,10 @@ def test_a_refused_request_ends_with_its_dead_letter() -> None:
     assert is_end(dead, asked) and concerns(dead, asked) and not is_end(other, asked)
 
 
-EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples"
+CONTRACTS = Path(__file__).parents[2] / "contracts"
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(CONTRACTS.glob("*/examples/*.json")), ids=lambda file: file.stem)
 def test_every_kind_has_a_summary_of_one_line(file: Path) -> None:
     golden = json.loads(file.read_text())
     line = summary(golden["kind"], json.loads(golden["body"]))

@@ -10,18 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.gateway import (
-    AttemptReturned,
-    AttemptStarted,
-    CallAccepted,
-    CallCancelled,
-    CallModel,
-    CancelCall,
-    ChatMessage,
-    ReplyDiscarded,
-)
+from contracts.gateway import AttemptStarted, CallAccepted, CallCancelled, CallModel, CancelCall, ChatMessage, ReplyDiscarded
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from services.gateway.facts import AttemptReturned
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, StoredMessage, StoreRefused, StoreUnavailable, Stream, StreamAppend
@@ -44,7 +36,7 @@ class Publisher:
     messages: list[StoredMessage] = field(default_factory=list)
 
     async def publish(self, stored: Sequence[StoredMessage]) -> None:
-        on_record = await self.store.events([event.id for event in stored])
+        on_record = await self.store.find_messages([event.id for event in stored])
         assert all(event.id in on_record for event in stored), "spoken before it was recorded"
         self.messages.extend(event for event in stored if event.id not in {known.id for known in self.messages})
 
@@ -127,7 +119,7 @@ async def test_while_the_store_is_away_it_waits_and_loses_nothing(loop: Loop, st
 async def test_a_commit_of_unknown_outcome_is_not_decided_twice(loop: Loop, store: Unsteady) -> None:
     store.after = 1
     await loop.process(heard(request("hello")))
-    assert len(await store.entries(STREAM)) == 1
+    assert len(await store.inbox_entries(STREAM)) == 1
 
 
 async def test_a_commit_of_unknown_outcome_is_still_spoken(loop: Loop, store: Unsteady, voice: Publisher) -> None:
@@ -140,7 +132,7 @@ async def test_a_process_whose_cache_is_stale_reloads_and_decides_again(loop: Lo
     await loop.process(heard(request("a", id="1")))
     await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
     await loop.process(heard(request("c", id="3")))
-    assert words((await store.workflow("default", "w1"))[STREAM].messages) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
+    assert words((await store.load_workflow("default", "w1"))[STREAM].messages) == ["a 0 12:00", "b 1 12:00", "c 2 12:00"]
 
 
 async def test_a_rebalance_in_the_middle_of_a_batch_only_has_it_loaded_again(
@@ -164,7 +156,7 @@ async def test_one_stale_stream_does_not_stop_the_others_of_its_batch(loop: Loop
     await loop.process(heard(request("a", id="1")))
     await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
     await loop.process(heard(request("c", id="3"), request("x", id="4", workflow="w2")))
-    assert words((await store.workflow("default", "w2"))[STREAM._replace(workflow="w2")].messages) == ["x 0 12:00"]
+    assert words((await store.load_workflow("default", "w2"))[STREAM._replace(workflow="w2")].messages) == ["x 0 12:00"]
 
 
 async def test_what_the_store_can_never_hold_is_a_dead_letter_and_only_that(
@@ -192,7 +184,7 @@ async def test_a_silent_hearing_refuses_a_stale_neighbour_too(loop: Loop, store:
     await loop.process(heard(request("silence", id="1")))
     await Loop(processor, store, Publisher(store)).process(heard(request("silence", id="2")))
     await loop.process(heard(request("silence", id="3")))
-    assert [entry.sequence for entry in await store.entries(STREAM)] == [1, 2, 3]
+    assert [entry.sequence for entry in await store.inbox_entries(STREAM)] == [1, 2, 3]
 
 
 async def test_what_is_brought_meanwhile_is_one_batch(loop: Loop, store: Unsteady, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +305,7 @@ async def test_an_intent_is_on_the_record_before_anything_is_performed(store: Un
 async def test_without_a_free_slot_the_call_waits_in_the_store(store: Unsteady) -> None:
     loop, _ = hands(store, None, limit=0)
     await loop.process(call_heard())
-    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
     assert [due_.stream for due_ in due_wake_ups] == [CALLS]
 
 
@@ -327,14 +319,14 @@ async def test_no_more_attempts_are_made_at_once_than_there_are_slots(store: Uns
     streams = [CALLS._replace(workflow=f"w{n}") for n in range(5)]
     await loop.process([replace(first, stream=stream, causation_id=uuid4()) for stream in streams])
     assert mine.free == 0
-    assert len((await store.claim("gateway", 10, 15))[0]) == 3
+    assert len((await store.claim_wake_ups("gateway", 10, 15))[0]) == 3
 
 
 async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_its_deadline() -> None:
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     for process in ("mine", "other"):
-        await store.began("gateway", process, process, True)
+        await store.process_started("gateway", process, process, True)
 
     async def silent(state: Call, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         await asyncio.Event().wait()
@@ -343,10 +335,10 @@ async def test_an_attempt_whose_process_fell_silent_is_taken_over_long_before_it
     loop, _ = hands(store, silent)
     await loop.process(call_heard())
     at[0] += timedelta(seconds=6)
-    assert (await store.claim("gateway", 10, 15))[0] == []
-    await store.alive("gateway", "other", await store.alive("gateway", "other", {}))
+    assert (await store.claim_wake_ups("gateway", 10, 15))[0] == []
+    await store.heartbeat("gateway", "other", await store.heartbeat("gateway", "other", {}))
     other, _ = hands(store, silent)
-    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.wake(due_wake_ups)
     assert await kinds(store) == ["attempt-started", "attempt-started"]
 
@@ -358,9 +350,9 @@ async def test_whom_another_process_overtook_is_woken_all_the_same(store: Unstea
     late = outcome_message(CALLS, AttemptReturned(call="t/1", attempt=7))
     loop, other = two_processes(store)
     await loop.process(call_heard())
-    due_wake_ups = (await store.claim("gateway", 10, 15))[0] if claimed else []
+    due_wake_ups = (await store.claim_wake_ups("gateway", 10, 15))[0] if claimed else []
     await other.process([late] if aloud else cancel_heard())
-    await loop.wake(due_wake_ups or (await store.claim("gateway", 10, 15))[0])
+    await loop.wake(due_wake_ups or (await store.claim_wake_ups("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * aloud, "attempt-started"]
 
 
@@ -370,9 +362,9 @@ async def test_who_was_woken_by_another_process_before_is_woken_again_when_due()
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
     await loop.process(call_heard())
-    await other.wake((await store.claim("gateway", 10, 15))[0])
+    await other.wake((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
-    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    await loop.wake((await store.claim_wake_ups("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
 
@@ -381,9 +373,9 @@ async def test_whose_process_fell_silent_is_woken_though_something_was_heard_mea
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
     await loop.process(call_heard())
-    await loop.wake((await store.claim("gateway", 10, 15))[0])
+    await loop.wake((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
-    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.process(cancel_heard())
     await loop.wake(due_wake_ups)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
@@ -393,7 +385,7 @@ async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady
     loop, _ = hands(store, None, limit=0)
     loop.attempts = None
     await loop.process(call_heard())
-    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
     await loop.wake(due_wake_ups)
     await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     async with asyncio.timeout(10):
@@ -404,7 +396,7 @@ async def test_who_is_woken_and_has_nothing_to_say_is_left_alone(store: Unsteady
 async def test_what_another_process_did_in_the_meantime_is_not_done_again(store: Unsteady) -> None:
     loop, other = two_processes(store)
     await loop.process(call_heard())
-    due_wake_ups, _ = await store.claim("gateway", 10, 15)
+    due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.wake(due_wake_ups)
     await loop.wake(due_wake_ups)
     assert await kinds(store) == ["call-accepted", "attempt-started"]
@@ -418,7 +410,7 @@ async def test_a_zombies_answer_is_recorded_and_never_wins() -> None:
     await loop.process(call_heard())
     for _ in range(2):
         at[0] += timedelta(minutes=1)
-        due_wake_ups, _ = await store.claim("gateway", 10, 15)
+        due_wake_ups, _ = await store.claim_wake_ups("gateway", 10, 15)
         await loop.wake(due_wake_ups)
     await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started", "reply-discarded"]

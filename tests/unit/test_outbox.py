@@ -40,7 +40,7 @@ class House:
         appended = await self.store.append([made])
         assert appended.accepted == {stream}
         self.outbox.noted(stream, made.published)
-        await self.outbox.publish([*appended.earlier, *made.messages])
+        await self.outbox.publish([*appended.unpublished, *made.messages])
 
     def acknowledge(self, stream: Stream, *versions: int) -> None:
         self.producer.acknowledged.extend((stream, version) for version in versions)

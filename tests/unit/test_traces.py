@@ -7,7 +7,8 @@ from opentelemetry import trace as api
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from contracts.gateway import AttemptReturned, AttemptStarted
+from contracts.gateway import AttemptStarted
+from services.gateway.facts import AttemptReturned
 from shared.eventstore.memory import InMemoryEventStore
 from shared.runtime.inbound import outcome_message
 from shared.runtime.loop import Loop

@@ -77,7 +77,7 @@ class EventStore(InMemoryEventStore):
     @property
     def written(self) -> list[int | None]:
         """The seconds after noon at which each append that wrote a wake-up wrote it; None where it called one off."""
-        return [None if t.wake_at is None else int((t.wake_at - NOON).total_seconds()) for t in self.turns if not t.keep]
+        return [None if t.wake_at is None else int((t.wake_at - NOON).total_seconds()) for t in self.turns if not t.keep_wake_up]
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Process:
     async def at(self, seconds: int) -> int:
         """The clock comes to so many seconds after noon; how many streams are woken."""
         self.store.time = NOON + timedelta(seconds=seconds)
-        due_wake_ups, _ = await self.store.claim("router", 100, 60)
+        due_wake_ups, _ = await self.store.claim_wake_ups("router", 100, 60)
         await self.loop.wake(due_wake_ups)
         return len(due_wake_ups)
 
@@ -140,7 +140,7 @@ async def test_a_process_that_loads_the_stream_writes_it_only_where_it_changed_t
 async def test_a_wake_up_is_on_the_record_with_its_time(process: Process) -> None:
     await process.ask("set 5")
     await process.at(7)
-    entries = await process.store.entries(STREAM)
+    entries = await process.store.inbox_entries(STREAM)
     assert [(h.kind, h.at) for h in entries][1:] == [(WakeUp.kind, NOON + timedelta(seconds=7))]
 
 
@@ -148,7 +148,7 @@ async def test_who_is_woken_before_its_time_has_come_waits_on(process: Process) 
     """Its row may be older than the code that says its time, or the clock was put back since it was claimed."""
     await process.ask("set 5")
     process.store.time = NOON + timedelta(seconds=5)
-    due_wake_ups, _ = await process.store.claim("router", 10, 60)
+    due_wake_ups, _ = await process.store.claim_wake_ups("router", 10, 60)
     process.store.time = NOON + timedelta(seconds=3)
     await process.loop.wake(due_wake_ups)
     assert await process.messages() == ["set 5"]
@@ -160,7 +160,7 @@ async def test_one_that_would_be_woken_for_ever_is_dead_and_is_not_woken_again(p
     await process.ask("stuck 5")
     assert [await process.at(5), await process.at(50), await process.at(5000)] == [1, 0, 0]
     assert await process.messages() == ["stuck 5", "poison"]
-    assert [entry.dead for entry in await process.store.entries(STREAM)] == [False, True]
+    assert [entry.dead for entry in await process.store.inbox_entries(STREAM)] == [False, True]
 
 
 async def test_one_that_was_dead_is_woken_when_it_wants_another_time(process: Process) -> None:
@@ -202,7 +202,7 @@ async def test_an_attempt_that_nobody_would_miss_is_not_made(net: datetime | Non
     (inbound,) = [it for it in [InboundParser(careless, topics, 2000).parse(record._replace(topic="gateway.commands"))] if it]
     await loop.process([inbound])
     assert started == []
-    assert [h.dead for h in await store.entries(CALLS)] == [True]
+    assert [h.dead for h in await store.inbox_entries(CALLS)] == [True]
 
 
 # A command opens a stream

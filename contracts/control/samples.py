@@ -1,0 +1,7 @@
+from contracts.control.messages import CancelWorkflow, RedriveDeadLetter
+from contracts.samples import CANCEL, RECORD, Samples
+
+COMPLETE: Samples = {
+    CancelWorkflow: CANCEL,
+    RedriveDeadLetter: {"service": "router", **RECORD},
+}

@@ -1,0 +1,25 @@
+"""Messages that could not be processed. They are kept, never retried in a loop, and never block later messages."""
+
+from pydantic import Field
+
+from hansard.message import DeadReason, Event
+from hansard.values import RecordContent
+
+
+class DeadLettered(Event, RecordContent):
+    """A message that was received and could not be processed, with its cause, attempts and origin."""
+
+    kind = "hansard.dead-letters.dead-lettered.v1"
+    service: str
+    reason: DeadReason
+    detail: str
+    attempts: int = Field(ge=1)
+    door: bool = Field(description="it was received at a door: what it states about a workflow is unproven")
+    message_kind: str = Field(default="", description="CloudEvents type of the dead message, where it was readable")
+    message_id: str = Field(default="", description="CloudEvents id of the dead message, as its sender wrote it")
+    causation_id: str = Field(description="causation id of the dead inbox entry")
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = Field(description="milliseconds since the epoch, as the broker had it")
+    hash: str = Field(description="SHA-256 of the body, hex")

@@ -1,0 +1,8 @@
+"""The door for requests."""
+
+from contracts.requests.messages import (
+    Architecture,
+    SubmitRequest,
+)
+
+__all__ = ["Architecture", "SubmitRequest"]

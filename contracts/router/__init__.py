@@ -1,0 +1,8 @@
+"""How requests are answered."""
+
+from contracts.router.messages import (
+    CancelNoted,
+    RequestRouted,
+)
+
+__all__ = ["CancelNoted", "RequestRouted"]

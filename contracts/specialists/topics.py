@@ -1,0 +1,3 @@
+from hansard.tasks import task_topics
+
+TOPICS = task_topics("specialists")

@@ -1,0 +1,47 @@
+"""What every store checks of appends before it stores them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.eventstore.model import DoorMessage, StoreRefused, StreamAppend
+
+
+def checked(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
+    """The appends in the order of their streams; without those that bring another body under the id of a door message
+    that the same append or an earlier one brings.
+
+    Raises ValueError where one stream has two appends, or numbers do not follow from what the append builds upon;
+    StoreRefused where the only append was left out.
+    """
+    ordered = sorted(appends, key=lambda append: append.stream)
+    if len({append.stream for append in ordered}) != len(ordered):
+        raise ValueError("one stream has two appends")
+    for append in ordered:
+        _check_numbers(append)
+    left = _without_conflicts(ordered)
+    if len(ordered) == 1 and not left:
+        raise StoreRefused("two messages from outside with one id have different bodies")
+    return left
+
+
+def _check_numbers(append: StreamAppend) -> None:
+    if append.entries and (append.entries[0].sequence, append.entries[-1].sequence) != (
+        append.processed + 1,
+        append.processed + len(append.entries),
+    ):
+        raise ValueError(f"{append.stream}: inbox entries are not numbered from {append.processed + 1}")
+    if append.messages and (append.messages[0].version, append.messages[-1].version) != (
+        append.version + 1,
+        append.version + len(append.messages),
+    ):
+        raise ValueError(f"{append.stream}: versions do not follow version {append.version}")
+
+
+def _without_conflicts(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
+    seen: dict[Any, DoorMessage] = {}
+
+    def agrees(door: DoorMessage) -> bool:
+        known = seen.setdefault((door.tenant, door.workflow, door.causation_id), door)
+        return (known.topic, known.body) == (door.topic, door.body)
+
+    return [append for append in appends if not append.door_messages or all(agrees(door) for door in append.door_messages)]

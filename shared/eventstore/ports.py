@@ -1,0 +1,220 @@
+"""What an event store must do, in small protocols: whoever needs a part takes that part as its type.
+
+Every method raises StoreUnavailable; those that write also raise StoreRefused. All are safe for many callers at once.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from shared.eventstore.model import (
+    Appended,
+    Cursor,
+    DoorMessage,
+    DueWakeUp,
+    History,
+    InboxEntry,
+    ListedWorkflow,
+    StoredMessage,
+    Stream,
+    StreamAppend,
+    WorkflowHistory,
+)
+
+
+class StoreClock(Protocol):
+    """The one clock that counts."""
+
+    def now(self) -> datetime:
+        """The store's clock: its last answer, plus the monotonic time since that answer arrived. Never ahead of the store,
+        unless its clock was put back since. Recorded times are proposed by this clock alone."""
+        ...
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's clock was ahead of the store's at its last answer."""
+        ...
+
+
+class StreamStore(StoreClock, Protocol):
+    """Streams: load them, and append to them."""
+
+    async def append(self, appends: Sequence[StreamAppend]) -> Appended:
+        """Stores all that it accepts in one transaction and one round trip; each is accepted or refused by itself.
+
+        Refused are: an append whose stream has moved on; one whose time is ahead of both the store's clock and its
+        `not_before`; one whose time is more than `STALE` seconds behind that clock.
+
+        Raises StoreRefused only when a single append is given and the store cannot hold it. Of several, those are found by
+        halving and are missing from `accepted` like the others: the caller tries each alone and sees.
+        """
+        ...
+
+    async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
+        """Every stream asked for, in one round trip; one that does not exist is an empty History."""
+        ...
+
+
+class AttemptCounter(Protocol):
+    """How often a Kafka record was tried, counted after an unclean end."""
+
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+        """Adds one attempt to each (topic, partition, offset); returns the counts after that."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """Messages that are stored and not yet acknowledged by a broker."""
+
+    async def mark_published(self, versions: Mapping[Stream, int]) -> None:
+        """Notes that a broker has acknowledged every message of each stream up to this version."""
+        ...
+
+    async def unpublished(self, service: str, older_than: float, limit: int = 1000) -> list[StoredMessage]:
+        """Messages that this service stored at least `older_than` seconds ago and no broker has acknowledged, in order by
+        stream."""
+        ...
+
+    async def outbox_age(self, service: str) -> float:
+        """Seconds since the oldest message was recorded that no broker has acknowledged; 0 where there is none."""
+        ...
+
+
+class WakeUpStore(StoreClock, Protocol):
+    """Wake-ups that streams asked for."""
+
+    async def claim_wake_ups(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
+        """Claims due wake-ups of this service for `lease` seconds; and the seconds until the next one is due (inf: none)."""
+        ...
+
+
+class InstanceStore(Protocol):
+    """The processes of a service. When one ends, the wake-ups that it holds may be claimed at once."""
+
+    async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
+        """Notes that this process runs under this instance name; True where an earlier one of that name did not end cleanly.
+
+        `alone`: no other process may run under that name, so the wake-ups of an earlier one may be claimed at once.
+        """
+        ...
+
+    async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
+        """Notes that this process is alive; returns the last heartbeats of the others of its service that have not ended.
+
+        The `silent` have ended, if these are still their last heartbeats. A process that sends one again has not ended.
+        """
+        ...
+
+    async def process_ended(self, service: str, process: str) -> None:
+        """Notes that this process ended cleanly."""
+        ...
+
+
+class MessageReader(Protocol):
+    """All stored messages. A message is settled when no transaction that began before it can still commit."""
+
+    async def cursor(self) -> Cursor:
+        """The beginning, in the current epoch."""
+        ...
+
+    def read_all(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        """The settled messages after `since`, in an order that never skips a late commit; then ends.
+
+        Raises EpochChanged where the store was restored after `since` was read.
+        """
+        ...
+
+    def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        """The settled messages, in the order of (tenant, workflow, stream, version); then ends."""
+        ...
+
+    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
+        """Those of these kinds among the last `messages` that any service stored, in order."""
+        ...
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+        """The messages with these ids, of any workflow."""
+        ...
+
+    async def estimate_size(self) -> int:
+        """About how many messages there are; costs nothing."""
+        ...
+
+    async def reader_lag(self) -> float:
+        """Seconds since the start of the oldest transaction that keeps `read_all` waiting; 0 where there is none.
+
+        A transaction of another user is seen by what it holds back, unless this user may read all statistics.
+        """
+        ...
+
+
+class WorkflowReader(Protocol):
+    """Whole workflows, for audits."""
+
+    def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
+        """Every workflow, in the order of (tenant, workflow), in pages; then ends. One that begins meanwhile may be listed."""
+        ...
+
+    async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
+        """All of these (tenant, workflow), in one snapshot, in the order in which they were asked for."""
+        ...
+
+    async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        """Every stream of one workflow."""
+        ...
+
+    async def inbox_entries(self, stream: Stream) -> list[InboxEntry]:
+        """All inbox entries of a stream, every attempt, in order."""
+        ...
+
+    async def door_messages(self, tenant: str, workflow: str, causation_ids: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
+        """The workflow's messages from outside, by causation id: these, or all where none is named."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """The data that a policy's version stands for, so that an audit can decide again by the policy of then."""
+
+    async def store_policy(self, service: str, version: str, data: bytes) -> None:
+        """Stores these data (JSON, never a secret) under the version: once, for good.
+
+        Raises StoreRefused where that version has other data already, or the store cannot hold them.
+        """
+        ...
+
+    async def load_policies(self, versions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        """The data of those of these (service, version) that are stored."""
+        ...
+
+
+class AnswerIndex(Protocol):
+    """Where good answers stand, for the gateway's cache. Not part of the record: it may be lost."""
+
+    async def index_answers(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
+        """Notes for each key which stream answered it, for that stream's tenant; the last one counts.
+
+        Entries older than `keep` seconds are deleted little by little.
+        """
+        ...
+
+    async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
+        """The last message of this kind in the stream that this tenant's key was indexed with; None where that stream also
+        has a message of the kind `unless`."""
+        ...
+
+
+class PerformerStore(StreamStore, AnswerIndex, Protocol):
+    """What a performer uses."""
+
+
+class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
+    """What an audit reads."""
+
+
+class EventStore(StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, AuditReader, AnswerIndex, Protocol):
+    """All of it, for the composition root."""
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...

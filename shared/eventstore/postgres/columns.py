@@ -1,0 +1,254 @@
+"""The columns of each table, once: for the arrays that an append sends, for the SQL that takes them, and for what is read back.
+
+A few wide arguments travel and unnest faster than many rows, so the rows of a statement are sent as one array a column.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
+
+T = TypeVar("T")
+Array = list[Any]
+
+_RESERVED = {"offset"}  # words of SQL that are names of ours
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table. `value` takes what is sent from the object; None: the statement itself sets it."""
+
+    name: str
+    type: str
+    value: Callable[[T], Any] | None = None
+
+    @property
+    def quoted(self) -> str:
+        return f'"{self.name}"' if self.name in _RESERVED else self.name
+
+
+@dataclass(frozen=True)
+class Columns(Generic[T]):
+    """Columns in the order in which rows are read and arrays are sent."""
+
+    all: tuple[Column[T], ...]
+
+    @property
+    def sent(self) -> "Columns[T]":
+        """Those whose values come from the object."""
+        return Columns(tuple(column for column in self.all if column.value is not None))
+
+    @property
+    def sent_names(self) -> list[str]:
+        return [column.name for column in self.all if column.value is not None]
+
+    def names(self, alias: str = "") -> str:
+        """`a, b`, or with an alias `x.a, x.b`."""
+        return ", ".join(f"{alias}.{column.quoted}" if alias else column.quoted for column in self.all)
+
+    def types(self) -> list[str]:
+        return [column.type for column in self.all]
+
+    def arrays(self, rows: Sequence[T]) -> list[Array]:
+        """One array for each column that is sent."""
+        return [list(map(column.value, rows)) for column in self.all if column.value is not None]
+
+
+def _of(name: str, type_: str, field: str = "") -> Column[Any]:
+    """A column whose value is a field of the object, of the same name if no other is given."""
+    return Column(name, type_, attrgetter(field or name))
+
+
+def _text(value: bytes) -> str | dict[str, str]:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}
+
+
+def to_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
+    """Headers as JSON that a person can read: [["ce_id", "17"], ["odd", {"base64": "/w=="}]]."""
+    return json.dumps([[name, _text(value)] for name, value in headers]).encode()
+
+
+def from_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    return tuple(
+        (name, b64decode(value["base64"]) if isinstance(value, dict) else value.encode()) for name, value in json.loads(data)
+    )
+
+
+STREAM: Columns[Stream] = Columns((_of("tenant", "text"), _of("workflow", "text"), _of("stream", "text", "name")))
+
+# What an append checks and stores of each stream.
+APPEND: Columns[StreamAppend] = Columns(
+    (
+        _of("tenant", "text", "stream.tenant"),
+        _of("workflow", "text", "stream.workflow"),
+        _of("stream", "text", "stream.name"),
+        _of("processed_before", "int", "processed"),
+        _of("version_before", "int", "version"),
+        Column("processed", "int", lambda append: append.processed + len(append.entries)),
+        Column("version", "int", lambda append: append.version + len(append.messages)),
+        _of("at", "timestamptz"),
+        _of("not_before", "timestamptz"),
+        _of("wake_at", "timestamptz"),
+        _of("holder", "text"),
+        _of("keep_wake_up", "bool"),
+        _of("published", "int"),
+    )
+)
+
+# Of the table inbox, in the order of InboxEntry's fields. The append sets `at`.
+ENTRY: Columns[InboxEntry] = Columns(
+    (
+        _of("causation_id", "uuid"),
+        _of("sequence", "int"),
+        _of("version_before", "int"),
+        _of("kind", "text"),
+        Column("at", "timestamptz"),
+        _of("hash", "bytea"),
+        _of("code", "text"),
+        _of("policy", "text"),
+        _of("dead", "bool"),
+        _of("attempt", "int"),
+    )
+)
+
+# Of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, Postgres the last two.
+MESSAGE: Columns[StoredMessage] = Columns(
+    (
+        _of("version", "int"),
+        _of("id", "uuid"),
+        _of("kind", "text"),
+        _of("topic", "text"),
+        _of("causation_id", "uuid"),
+        _of("data", "json"),
+        _of("hash", "bytea"),
+        _of("traceparent", "text"),
+        Column("at", "timestamptz"),
+        Column("position", "bigint"),
+        Column("xact", "xid8"),
+    )
+)
+
+# Of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's and is never read back.
+DOOR: Columns[DoorMessage] = Columns(
+    (
+        _of("tenant", "text"),
+        _of("workflow", "text"),
+        _of("causation_id", "uuid"),
+        _of("topic", "text"),
+        _of("partition", "int"),
+        _of("offset", "bigint"),
+        _of("broker_at", "timestamptz", "at"),
+        _of("key", "bytea"),
+        Column("headers", "json", lambda door: to_headers(door.headers)),
+        _of("body", "bytea"),
+    )
+)
+
+# Of the table streams, as they are loaded.
+STATE: Columns[Any] = Columns(
+    (
+        *STREAM.all,
+        Column("processed", "int"),
+        Column("version", "int"),
+        Column("published", "int"),
+    )
+)
+
+
+def streams(given: Iterable[Stream]) -> list[Array]:
+    """tenants, workflows, names"""
+    return [list(column) for column in zip(*given, strict=True)] or [[], [], []]
+
+
+def versions(given: Mapping[Stream, int]) -> list[Array]:
+    """tenants, workflows, names, versions"""
+    return [*streams(given), list(given.values())]
+
+
+def appends(given: Sequence[StreamAppend]) -> list[Array]:
+    """The arguments of an append: of the streams, and of their inbox entries, messages and, where there are any, door messages.
+
+    Each of these three begins with an array of the numbers of the appends to which they belong, counted from 1.
+    """
+    numbered = list(enumerate(given, 1))
+    arguments = [
+        *APPEND.arrays(given),
+        [n for n, append in numbered for _ in append.entries],
+        *ENTRY.arrays([entry for append in given for entry in append.entries]),
+        [n for n, append in numbered for _ in append.messages],
+        *MESSAGE.arrays([message for append in given for message in append.messages]),
+    ]
+    if any(append.door_messages for append in given):
+        arguments += [
+            [n for n, append in numbered for _ in append.door_messages],
+            *DOOR.arrays([door for append in given for door in append.door_messages]),
+        ]
+    return arguments
+
+
+def unnested(first: int, types: Iterable[str]) -> str:
+    """`$3::int[], $4::text[]` for the arguments from the `first` on."""
+    return ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, first))
+
+
+def append_arguments() -> dict[str, str]:
+    """The arguments of `appends` as SQL takes them, by what they hold."""
+    lists = {
+        "append": APPEND.sent.types(),
+        "entry": ["int", *ENTRY.sent.types()],
+        "message": ["int", *MESSAGE.sent.types()],
+        "door": ["int", *DOOR.sent.types()],
+    }
+    made, first = {}, 1
+    for name, types in lists.items():
+        made[name] = unnested(first, types)
+        first += len(types)
+    return made
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Several lists of columns in the rows of one query: those of one type share a place.
+
+    The first list keeps its order from place 0 on. A row belongs to one of the lists and is null in all other places.
+    """
+
+    places: tuple[tuple[int, ...], ...]
+    types: tuple[str, ...]
+
+    @classmethod
+    def by_type(cls, *lists: Columns[Any]) -> "Packed":
+        types: list[str] = []
+        places = []
+        for columns in lists:
+            taken: list[int] = []
+            for column in columns.all:
+                free = [n for n, type_ in enumerate(types) if type_ == column.type and n not in taken]
+                if columns is lists[0] or not free:
+                    types.append(column.type)
+                    free = [len(types) - 1]
+                taken.append(free[0])
+            places.append(tuple(taken))
+        return cls(tuple(places), tuple(types))
+
+    def select(self, n: int, columns: Columns[Any], alias: str) -> str:
+        """What to select for the rows of the list `n`."""
+        at = {place: f"{alias}.{column.quoted}" for place, column in zip(self.places[n], columns.all, strict=True)}
+        return ", ".join(at.get(place, f"null::{type_}") for place, type_ in enumerate(self.types))
+
+
+def message(row: Sequence[Any]) -> StoredMessage:
+    """Of a row that holds a stream and the columns of MESSAGE."""
+    return StoredMessage(Stream(*row[:3]), *row[3:])
+
+
+def door(row: Sequence[Any]) -> DoorMessage:
+    """Of a row that holds the columns of DOOR."""
+    return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])

@@ -1,0 +1,1 @@
+select :message(m) from :schema.messages m where id = any($1::uuid[])

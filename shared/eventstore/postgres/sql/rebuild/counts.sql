@@ -1,0 +1,1 @@
+select (select count(*) from :schema.messages), (select count(*) from :schema.door_messages), (select count(*) from :schema.streams)

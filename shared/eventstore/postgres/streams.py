@@ -1,0 +1,127 @@
+"""Appends to streams, and loads them."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+import asyncpg
+
+from shared.eventstore import appends as checks
+from shared.eventstore.model import Appended, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
+from shared.eventstore.postgres import columns
+from shared.eventstore.postgres.session import Session, cannot_hold, one_line
+from shared.eventstore.postgres.statements import LOADED
+
+_FIRST = 2  # a row of load.sql begins with its part and with the number of the stream asked for
+_MESSAGE = slice(_FIRST, _FIRST + len(LOADED.places[0]))
+_ENTRY = itemgetter(*(_FIRST + place for place in LOADED.places[1]))
+_STATE = itemgetter(*(_FIRST + place for place in LOADED.places[2]))
+
+
+class Streams:
+    """`StreamStore` in Postgres."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._one_append = asyncio.Lock()
+
+    def now(self) -> datetime:
+        return self.session.clock.now()
+
+    @property
+    def ahead(self) -> float:
+        return self.session.clock.ahead
+
+    async def append(self, appends: Sequence[StreamAppend]) -> Appended:
+        alone = len(appends) == 1
+        ordered = checks.checked(appends)
+
+        async def work(connection: Any) -> Appended:
+            try:
+                return await self.append_once(connection, ordered, alone)
+            except asyncpg.PostgresError as error:
+                if not cannot_hold(error):
+                    raise
+                if alone:
+                    raise StoreRefused(one_line(error)) from error
+            # One transaction: streams are still taken in the order of their names.
+            async with connection.transaction():
+                parts = await self._append_halves(connection, ordered)
+            return Appended(
+                frozenset[Stream]().union(*(part.accepted for part in parts)),
+                tuple(message for part in parts for message in part.unpublished),
+            )
+
+        async with self._one_append:
+            return await self.session.again(lambda: self.session.with_appender(work))
+
+    async def _append_halves(self, connection: Any, appends: Sequence[StreamAppend]) -> list[Appended]:
+        """Leaves out those that the store cannot hold."""
+        half = len(appends) // 2
+        parts: list[Appended] = []
+        for part in filter(None, (appends[:half], appends[half:])):
+            try:
+                async with connection.transaction():
+                    parts.append(await self.append_once(connection, part, alone=False))
+            except asyncpg.PostgresError as error:
+                if not cannot_hold(error):
+                    raise
+                if len(part) > 1:
+                    parts += await self._append_halves(connection, part)
+        return parts
+
+    async def append_once(self, connection: Any, appends: Sequence[StreamAppend], alone: bool) -> Appended:
+        """The one statement. Raises asyncpg.PostgresError; StoreRefused where the only append brings another body under the
+        id of a door message."""
+        doors = any(append.door_messages for append in appends)
+        arguments = columns.appends(appends)
+        asked = time.monotonic()
+        rows = await connection.fetch(self.session.sql["append_door_messages" if doors else "append"], *arguments)
+        now, accepted, conflicting = rows[0][:3]
+        self.session.clock.answered(now, asked)
+        if conflicting and alone:
+            raise StoreRefused("another message from outside was stored under this id before")
+        unpublished = () if rows[0][3] is None else tuple(columns.message(row[3:]) for row in rows)
+        return Appended(frozenset(appends[n - 1].stream for n in accepted or ()), unpublished)
+
+    async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
+        histories = {stream: History(stream) for stream in streams}
+        known = list(histories)
+        try:
+            rows = await self.session.ask("load", *columns.streams(known))
+        except StoreRefused:  # what the store cannot hold is not there
+            known = [stream for stream in known if all(map(_can_be_held, stream))]
+            rows = await self.session.ask("load", *columns.streams(known))
+        _fill([histories[stream] for stream in known], rows)
+        return histories
+
+    async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
+        rows = await self.session.ask("load_workflow", tenant, workflow)
+        found = sorted((row["n"], Stream(*_STATE(row)[:3])) for row in rows if row["part"] == 0)
+        histories = [History(stream) for _, stream in found]
+        _fill(histories, rows)
+        return {history.stream: history for history in histories}
+
+
+def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
+    """`rows` of load.sql; they number the histories from 1."""
+    for row in rows:
+        history = histories[row[1] - 1]
+        match row[0]:
+            case 0:
+                *_, history.processed, history.version, history.published = _STATE(row)
+            case 1:
+                history.messages.append(StoredMessage(history.stream, *row[_MESSAGE]))
+            case 2:
+                entry = InboxEntry(*_ENTRY(row))
+                history.entries[entry.causation_id] = entry
+
+
+def _can_be_held(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False

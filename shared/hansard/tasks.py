@@ -1,0 +1,103 @@
+"""The language of tasks: what a worker is asked to do, and what it answers.
+
+A worker is a service that a step of a plan names. The planner sends it `PerformTask`; it answers each task once, with
+`TaskAnswered` or `TaskFailed`, or with `TaskCancelled` where it was asked to stop.
+"""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from hansard.message import Command, Event, Json, Money, Name, Path
+from hansard.topics import Kind, Topic
+from hansard.values import Attribution, Content, Cost, Passage, Usage, WorkerAnswer
+
+FailedBecause = Literal["no-answer", "unknown-role", "deadline", "budget", "internal"]
+
+
+class Given(Content):
+    """The answer of an earlier step, for the next."""
+
+    step: Name
+    worker: str
+
+
+class PerformTask(Command):
+    kind = "hansard.specialists.perform.v1"
+    task: Path = Field(description="step and attempt: `draft.1`")
+    service: Name = Field(default="specialists", description="the service that performs it, on its topic of commands")
+    role: Name
+    goal: str = Field(description="what the caller asked for")
+    instructions: str = Field(default="", description="this task's part in it")
+    context: tuple[Given, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    feedback: tuple[str, ...] = Field(default=(), description="why the previous attempt did not pass")
+    input: Json = None
+    deadline: AwareDatetime
+    budget: Money | None = None
+
+    def answer(
+        self, text: str, *, data: Any = None, sources: tuple[str, ...] = (), confidence: float | None = None
+    ) -> "TaskAnswered":
+        """The answer of a worker that called no model of the gateway's: it cost nothing."""
+        return TaskAnswered(
+            task=self.task,
+            role=self.role,
+            text=text,
+            data=data,
+            sources=sources,
+            confidence=confidence,
+            tier="code",
+            model="",
+            cost=Decimal(0),
+        )
+
+    def failure(self, reason: "FailedBecause", detail: str) -> "TaskFailed":
+        """That there is no answer, and why: the planner tries again where the step allows it."""
+        return TaskFailed(task=self.task, role=self.role, reason=reason, detail=detail)
+
+
+class CancelTask(Command):
+    kind = "hansard.specialists.cancel.v1"
+    task: Path
+    service: Name = "specialists"
+
+
+class TaskAnswered(Event, Usage, Attribution, WorkerAnswer):
+    kind = "hansard.specialists.task-answered.v1"
+    once = "stream"
+    task: Path
+    role: Name
+    call: Path | None = Field(default=None, description="the gateway's call that gave this answer")
+
+
+class TaskFailed(Event, Cost):
+    kind = "hansard.specialists.task-failed.v1"
+    once = "stream"
+    task: Path
+    role: str
+    reason: FailedBecause
+    detail: str
+
+
+class TaskCancelled(Event):
+    kind = "hansard.specialists.task-cancelled.v1"
+    once = "stream"
+    task: Path
+
+
+def task_topics(name: str, *, facts: tuple[Kind, ...] = (), outside: bool = False) -> tuple[Topic, ...]:
+    """The topics of a worker of your own: it takes tasks on one and publishes what became of them on the other.
+
+    `facts` are further events of its own; they get a topic `NAME.facts`, which nobody waits for. `outside`: the worker is
+    a program that does not store what it publishes (a FastStream handler, another language): its answers come in at a door.
+    """
+    answers = (TaskAnswered, TaskFailed, TaskCancelled)
+    topics = (
+        Topic(f"{name}.commands", f"Tasks for {name}.", (PerformTask, CancelTask), ("planner",), (name,)),
+        Topic(f"{name}.events", "What became of each task.", answers, (name,), ("planner", "console"), door=outside),
+    )
+    if not facts:
+        return topics
+    return (*topics, Topic(f"{name}.facts", f"What {name} notes, for whoever watches.", facts, (name,), ("console",)))

@@ -1,0 +1,73 @@
+"""Fields that several messages carry, each defined once: a message inherits them, so that its JSON stays flat.
+
+A subclass has the fields of its bases first, from the last base to the first, then its own.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from hansard.message import Confidence, Json, Money, Value
+
+
+class Passage(Value):
+    """A piece of a source, with what to cite it by."""
+
+    source: str
+    text: str
+
+
+class Content(Value):
+    text: str = Field(description="the answer")
+    data: Json = Field(default=None, description="the answer as data, where a rule, a schema or a worker gave one")
+    sources: tuple[str, ...] = Field(default=(), description="what the answer cites")
+
+
+class Answer(Content):
+    confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
+
+
+class WorkerAnswer(Answer):
+    passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")
+
+
+class Attribution(Value):
+    """Which tier of the gateway answered, or was asked."""
+
+    tier: str = Field(description="name of the tier: an endpoint's, or `cache`, `extractive`, `rules`")
+    provider: str = ""
+    model: str = ""
+
+
+class Tokens(Value):
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Cost(Value):
+    cost: Money = Field(default=0, validate_default=True, description="US dollars spent on models")
+
+
+class Usage(Tokens):
+    """What an answer cost. The cost is required here, also where it is 0: an answer whose cost was forgotten is not free."""
+
+    cost: Money = Field(description="US dollars spent on models; 0 for a model of one's own")
+
+
+class Estimated(Value):
+    estimated: bool = Field(default=False, description="the cost is an estimate: the price or the usage is not known")
+
+
+class RecordContent(Value):
+    """The key, headers and body of a Kafka record, as they were received."""
+
+    key: str | None = Field(default=None, description="base64")
+    headers: tuple[tuple[str, str], ...] = Field(default=(), description="name, base64 value")
+    body: str | None = Field(
+        default=None, description="base64; absent in a dead letter whose body is too large to carry: read it at its origin"
+    )
+
+
+def carried(message: Value, *parts: type[Value]) -> dict[str, Any]:
+    """The fields of `parts` as `message` has them, to make the next message with: `carried(reply, Answer, Usage)`."""
+    return {name: getattr(message, name) for part in parts for name in part.model_fields}

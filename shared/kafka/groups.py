@@ -1,0 +1,92 @@
+"""Consumer groups seen from outside: their state, their lag, and partitions that none of their members reads."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import KafkaError, for_code
+
+from shared.kafka.connection import connection, group_name
+from shared.kafka.internals import request_rejoin
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REJOIN_EVERY = 20.0  # seconds between two requests for a rebalance: a leader may take a while to learn of new partitions
+
+
+async def describe_group(connection: Mapping[str, Any], group: str) -> tuple[str, set[TopicPartition]]:
+    """The group's state ("Stable", "Empty", …) and the partitions assigned to its members. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        (answer,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    ((code, _, state, _, _, members, *_),) = answer.groups
+    if code:
+        raise for_code(code)(group)
+    assignments = [ConsumerProtocolMemberAssignment.decode(member[-1]) for member in members if member[-1]]
+    return state, {partition for assignment in assignments for partition in assignment.partitions()}
+
+
+async def lag(settings: Settings, service: str) -> int:
+    """How many messages the group of this service has still to process. Raises KafkaError or OSError."""
+    options = connection(settings) | {"request_timeout_ms": 3000}
+    admin = AIOKafkaAdminClient(**options)
+    consumer = AIOKafkaConsumer(**options)
+    await admin.start()
+    try:
+        committed = await admin.list_consumer_group_offsets(group_name(settings, service))
+        if not committed:  # aiokafka raises CancelledError where a consumer is stopped right after its start
+            return 0
+        await consumer.start()
+        ends = await consumer.end_offsets(list(committed))
+        return sum(max(ends[partition] - max(known.offset, 0), 0) for partition, known in committed.items())
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+class UnreadPartitions:
+    """Asks for a rebalance where the group is stable and some partition of its topics has no reader.
+
+    Danger: a static member that leads its group and comes back is told nothing of that where the client is as old as
+    aiokafka's protocol; then nobody notices partitions that are added (KIP-814).
+    """
+
+    def __init__(self, connection: Mapping[str, Any], group: str, service: str) -> None:
+        self._connection, self._group, self._service = connection, group, service
+        self._checked: Mapping[str, int] = {}  # partitions by topic, when all of them were last seen to have a reader
+        self._asked = float("-inf")
+
+    def reset(self) -> None:
+        """After a rebalance: look at the group again."""
+        self._checked = {}
+
+    async def check(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> None:
+        """`sizes`: how many partitions each topic has."""
+        if sizes != self._checked and await self._rejoin_where_unread(consumer, sizes):
+            self._checked = sizes
+
+    async def _rejoin_where_unread(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> bool:
+        """Whether that is settled for these sizes."""
+        try:
+            state, read = await asyncio.wait_for(describe_group(self._connection, self._group), 5)
+        except (KafkaError, TimeoutError):
+            return False
+        if state != "Stable":
+            return False
+        unread = {TopicPartition(topic, n) for topic, size in sizes.items() for n in range(size)} - read
+        if unread:
+            if time.monotonic() - self._asked < REJOIN_EVERY:
+                return False
+            self._asked = time.monotonic()
+            log.warning("%s: no member of the group reads %s, a rebalance is requested", self._service, sorted(unread))
+            request_rejoin(consumer)
+        return True

@@ -1,0 +1,68 @@
+"""`hansard doctor` on a real Postgres: what is well, and each failure with what to do about it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from infra.cli.doctor import Finding, postgres
+from shared.settings import Settings
+
+
+def settings(dsn: str, schema: str) -> Settings:
+    return Settings(postgres=SecretStr(dsn), postgres_schema=schema)
+
+
+async def found(dsn: str, schema: str) -> dict[str, Finding]:
+    return {finding.check: finding for finding in await postgres(settings(dsn, schema))}
+
+
+@pytest.fixture
+async def owner(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
+    yield connection
+    await connection.close()
+
+
+async def test_a_migrated_schema_is_well(postgres_dsn: str, schema: str) -> None:
+    findings = await found(postgres_dsn, schema)
+    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "grants", "clock of Postgres"]
+    assert [finding for finding in findings.values() if not finding.ok] == []
+
+
+async def test_a_schema_that_does_not_exist_needs_to_be_migrated(postgres_dsn: str) -> None:
+    findings = await found(postgres_dsn, "never_made")
+    assert list(findings) == ["Postgres", "durability", "schema"]
+    assert findings["schema"].fix == "hansard migrate"
+
+
+@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages"])
+async def test_a_table_without_its_trigger_is_found(
+    postgres_dsn: str, schema: str, owner: asyncpg.Connection, table: str
+) -> None:
+    await owner.execute(f"alter table {table} disable trigger append_only")
+    findings = await found(postgres_dsn, schema)
+    assert [finding.check for finding in findings.values() if not finding.ok] == ["append-only"]
+
+
+async def test_a_right_that_a_service_lacks_is_named(postgres_dsn: str, schema: str, owner: asyncpg.Connection) -> None:
+    reader = f"{schema}_reader"
+    await owner.execute(
+        f"create role {reader} login password 'secret'; grant usage on schema {schema} to {reader};"
+        f" grant select on all tables in schema {schema} to {reader}"
+    )
+    try:
+        host = postgres_dsn.rpartition("@")[2]
+        findings = await found(f"postgresql://{reader}:secret@{host}", schema)
+    finally:
+        await owner.execute(f"drop owned by {reader}; drop role {reader}")
+    grants = findings["grants"]
+    assert "insert on messages" in grants.found and "select on messages" not in grants.found
+    assert f"{schema}_writer" in grants.fix
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://nobody@127.0.0.1:1/nothing", "nonsense"])
+async def test_a_server_that_cannot_be_reached_does_not_answer(dsn: str) -> None:
+    (finding,) = await postgres(settings(dsn, "hansard"))
+    assert finding.found == "does not answer" and "HANSARD_POSTGRES" in finding.fix
