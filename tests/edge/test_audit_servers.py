@@ -21,7 +21,7 @@ from shared.kafka.record import Record
 from shared.runtime.inbound import with_reused_id
 from shared.settings import Settings
 from tests.conftest import _drop
-from tests.unit.test_audit import published, record
+from tests.unit.recorded import published, record
 from tests.unit.toy import NOON, parser, processor, request, routed, service, topics
 
 REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefg")]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,51 +12,22 @@ import pytest
 from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessage
 from contracts.requests import SubmitRequest
 from hansard.decider import Context, Decider
-from hansard.envelope import Envelope, headers
-from hansard.identity import outcome_causation_id
 from hansard.message import Message
-from infra.audit import projections, rebuild, replay
 from infra.audit.differences import Difference, differences
-from infra.audit.message import Numbering
 from infra.audit.policies import Policies
-from infra.audit.timeline import timeline
 from infra.audit.verify import in_parts, verify, verify_all, workflows
 from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
-from shared.eventstore.ports import EventStore
 from shared.kafka.record import Record
 from shared.policy import Basis, version_of
 from shared.runtime.assembly import keep_policy
-from shared.runtime.inbound import Inbound, wake_up
+from shared.runtime.inbound import Inbound
 from shared.runtime.processor import Processor
 from shared.service import Service
 from shared.settings import Settings
-from tests.unit.toy import NOON, Count, parser, processor, request, routed, service, topics
-
-S = TypeVar("S", bound=EventStore)
-STREAM = Stream("default", "w1", "router")
-
-
-async def recorded(*records: Record) -> InMemoryEventStore:
-    """A store in memory in which the toy service has processed these records, one append each."""
-    return await record(InMemoryEventStore(lambda: NOON), *records)
-
-
-async def record(store: S, *records: Record) -> S:
-    """The same, in the given store."""
-    for record in records:
-        inbound = parser.parse(record)
-        assert inbound is not None
-        history = (await store.load([inbound.stream]))[inbound.stream]
-        pending = processor.begin(inbound.stream, processor.recall(history), store.now())
-        processor.process(pending, inbound)
-        assert inbound.stream in (await store.append([pending.stream_append])).accepted
-    return store
-
-
-def with_decide(decide: Any, **more: Any) -> Service[Count]:
-    return replace(service, decider=replace(service.decider, decide=decide, **more))
+from tests.unit.recorded import STREAM, recorded, with_decide
+from tests.unit.toy import NOON, Count, parser, processor, request, service, topics
 
 
 async def audited(store: InMemoryEventStore, today: Service[Any] = service) -> list[Difference]:
@@ -370,170 +341,3 @@ def test_a_page_is_split_into_parts_of_so_many_rows_and_at_least_one_workflow() 
     large = ListedWorkflow("default", "large", messages=900, entries=100, active=True)
     parts = in_parts([*page[:4], large, *page[4:]], rows=10)
     assert [[one.workflow for one in part] for part in parts] == [["w0", "w1", "w2"], ["w3"], ["large"], ["w4", "w5"]]
-
-
-async def test_a_timeline_begins_at_the_door_and_names_causes() -> None:
-    store = await recorded(request("hello"))
-    found = await timeline(store, "default", "w1")
-    assert found is not None
-    door, answer = found.messages
-    assert (door.kind, answer.causation_id, found.without_message) == ("hansard.requests.submit.v1", door.id, 0)
-
-
-async def test_a_message_stored_at_a_wake_up_is_shown_so_after_its_streams_message_before() -> None:
-    store = await recorded(request("hello"))
-    awake = replace(processor, service=with_decide(lambda *_: [routed("awake")]))
-    pending = awake.begin(STREAM, awake.recall((await store.load([STREAM]))[STREAM]), NOON)
-    assert awake.process(pending, wake_up(STREAM, 1))
-    await store.append([pending.stream_append])
-    found = await timeline(store, "default", "w1")
-    assert found is not None
-    _, before, after = found.messages
-    assert (before.woke_up, after.woke_up, after.causation_id) == (False, True, before.id)
-    assert Numbering().causation(after) == "← wake-up"
-
-
-async def test_an_unknown_workflow_has_no_timeline() -> None:
-    assert await timeline(InMemoryEventStore(), "default", "nobody") is None
-
-
-def intent(attempt: int, *, deadline: datetime) -> AttemptStarted:
-    return AttemptStarted(
-        attempt=attempt,
-        safety="safe",
-        key="k",
-        deadline=deadline,
-        call="specialists/a.1/1",
-        tier="local",
-        provider="p",
-        model="m",
-        endpoint="e",
-    )
-
-
-def stored(message: Message, version: int, causation_id: UUID, stream: Stream) -> StoredMessage:
-    data = message.model_dump_json().encode()
-    return StoredMessage(stream, version, uuid4(), message.kind, "gateway.events", causation_id, data, b"", at=NOON)
-
-
-CALL = Stream("default", "w1", "gateway/specialists/a.1/1")
-
-
-def test_an_intent_without_an_outcome_is_in_doubt_after_its_deadline() -> None:
-    (effect,) = projections.effects([stored(intent(1, deadline=NOON), 1, uuid4(), CALL)], topics)
-    assert effect.status(NOON - timedelta(seconds=1)) == "in flight"
-    assert effect.status(NOON + timedelta(seconds=1)) == "in doubt"
-
-
-def test_an_intent_without_an_outcome_is_in_doubt_once_a_later_attempt_began() -> None:
-    later = NOON + timedelta(hours=1)
-    both = [stored(intent(n, deadline=later), n, uuid4(), CALL) for n in (1, 2)]
-    assert [one.status(NOON) for one in projections.effects(both, topics)] == ["in doubt", "in flight"]
-
-
-def test_an_outcome_settles_an_effect_also_where_nothing_was_stored() -> None:
-    one = stored(intent(1, deadline=NOON), 1, uuid4(), CALL)
-    causation_id = outcome_causation_id(CALL, 1)
-    (effect,) = projections.effects([one], topics, {CALL: {causation_id}})
-    assert effect.status(NOON + timedelta(days=1)) == "done"
-
-
-def test_the_id_of_an_outcome_is_the_one_that_the_runtime_gives_it() -> None:
-    from services.gateway.facts import AttemptReturned
-    from shared.runtime.inbound import outcome_message
-
-    inbound = outcome_message(CALL, AttemptReturned(attempt=3, call="specialists/a.1/1"))
-    assert inbound.causation_id == outcome_causation_id(CALL, 3)
-
-
-@pytest.mark.parametrize("topic", ["requests", "my.requests", "gateway.events", "my.gateway.events"])
-def test_a_replay_into_a_topic_of_the_catalogue_is_refused(topic: str) -> None:
-    with pytest.raises(replay.Forbidden):
-        replay.allowed(topic, topics, "my.")
-
-
-def test_a_replay_into_another_topic_is_allowed() -> None:
-    assert replay.allowed("analysis", topics, "my.") == "analysis"
-
-
-async def test_a_replayed_message_is_the_same_and_marked() -> None:
-    store = await recorded(request("hello"))
-    (one,) = [one async for one in replay.messages(store, replay.Choice(kinds=("request-routed",)))]
-    again = replay.envelope(one, NOON)
-    assert (again.data, again.id, again.replayed) == (one.data, str(one.id), "2026-01-01T12:00:00Z")
-    assert not [one async for one in replay.messages(store, replay.Choice(kinds=("nothing",)))]
-    assert not [one async for one in replay.messages(store, replay.Choice(since=NOON + timedelta(seconds=1)))]
-    assert not [one async for one in replay.messages(store, replay.Choice(workflow="w2"))]
-
-
-def published(one: StoredMessage) -> Record:
-    envelope = replace(replay.envelope(one, NOON), replayed="")
-    return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
-
-
-async def test_a_published_record_holds_the_whole_stored_message() -> None:
-    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
-    parsed = rebuild.parse(published(one), topics)
-    assert parsed is not None and parsed.message is not None
-    names = ("version", "id", "kind", "topic", "causation_id", "data", "hash", "traceparent", "at")
-    assert [getattr(parsed.message, name) for name in names] == [getattr(one, name) for name in names]
-    assert parsed.message.stream == Stream("default", "w1", "router")
-
-
-def test_a_message_that_is_not_ours_is_left_out_of_a_rebuilt_store() -> None:
-    forged = Envelope(str(uuid4()), "/elsewhere", "x", b"{}", "w1", subject="router", sequence=1)
-    parsed = rebuild.parse(Record("router.events", 0, 0, 0, None, b"{}", tuple(headers(forged))), topics)
-    assert parsed is not None and parsed.rejected == "router.events/0/0: its ids are not ours" and parsed.message is None
-
-
-@pytest.mark.parametrize("change", [{"source": "/hansard/planner"}, {"sequence": 0}, {"time": None}, {"replayed": "yes"}])
-async def test_a_message_that_does_not_name_its_place_is_left_out_of_a_rebuilt_store(change: dict[str, Any]) -> None:
-    (one,) = (await (await recorded(request("hello"))).load([STREAM]))[STREAM].messages
-    envelope = replace(replay.envelope(one, NOON), replayed="")
-    parsed = rebuild.parse(published(one)._replace(headers=tuple(headers(replace(envelope, **change)))), topics)
-    assert parsed is not None and "which stream it stands in" in parsed.rejected
-    parsed = rebuild.parse(published(one)._replace(value=b"{}"), topics)
-    assert parsed is not None and "not those of its hash" in parsed.rejected
-
-
-async def test_two_stores_are_the_same_only_hash_for_hash() -> None:
-    one, other = await recorded(request("a")), await recorded(request("a"))
-    assert (await rebuild.compare(one, other)).unlike == []
-    assert len((await rebuild.compare(one, await recorded(request("b")))).unlike) == 1
-    assert len((await rebuild.compare(one, InMemoryEventStore())).unlike) == 1
-
-
-async def test_two_stores_are_compared_message_by_message_with_one_difference_a_stream() -> None:
-    texts = [request(text, id=text, workflow=workflow) for workflow in ("w1", "w2", "w3") for text in "abc"]
-    one, other = await recorded(*texts), await recorded(*texts[:5], *texts[6:8], request("x", id="x", workflow="w0"))
-    passed: list[int] = []
-    compared = await rebuild.compare(one, other, passed.append)
-    assert (compared.streams, compared.messages, compared.differ, sum(passed)) == (3, 9, 3, 9)
-    assert [(unlike.stream.workflow, unlike.what) for unlike in compared.unlike] == [
-        ("w0", "version 1 (of 0 and 1)"),
-        ("w2", "version 3 (of 3 and 2)"),
-        ("w3", "version 3 (of 3 and 2)"),
-    ]
-    assert compared.unlike[0].one == "is not there" and "request-routed" in compared.unlike[0].other
-
-
-async def test_of_many_streams_that_differ_the_first_are_listed_and_all_are_counted() -> None:
-    many = await recorded(*(request("a", workflow=f"w{n:02}", id=f"{n}") for n in range(30)))
-    compared = await rebuild.compare(many, InMemoryEventStore())
-    assert (compared.differ, [one.stream.workflow for one in compared.unlike]) == (30, [f"w{n:02}" for n in range(20)])
-
-
-def test_totals_count_stored_messages() -> None:
-    totals = projections.Totals()
-    one = stored(intent(1, deadline=NOON), 1, uuid4(), CALL)
-    totals.add(one, projections.read(one, topics))
-    assert (totals.messages, totals.tiers["local"].attempts) == (1, 1)
-
-
-async def test_only_what_was_routed_or_ended_counts_as_a_workflow() -> None:
-    totals = projections.Totals()
-    store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
-    answered = [one async for batch in store.read_all() for one in batch]
-    for one in [stored(intent(1, deadline=NOON), 1, uuid4(), CALL), *answered]:
-        totals.add(one, projections.read(one, topics))
-    assert totals.as_json()["workflows"] == 2
