@@ -47,7 +47,7 @@ class Topics:
         return extended(map(self._with_every_service, _TOPICS), own)
 
     def _own(self, name: str) -> tuple[Topic, ...]:
-        """What a service of the user's own brings: it says so itself, or has the two topics of a worker."""
+        """The topics of a service of the user's own: those that it names itself, or else the two of a worker."""
         loaded = next((service for service in self.services if service.name == name), None)
         return loaded.topics if loaded and loaded.topics else task_topics(name, outside=name in self.outside)
 

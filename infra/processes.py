@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import hansard.__main__
 from infra.servers import process
 from infra.servers.home import Home
 from infra.servers.process import Planned, Running, ServerError, Spec
@@ -97,9 +98,14 @@ def stop(home: Path, *, patience: float = DRAIN + 10) -> bool:
     return True
 
 
+def command(*words: str) -> list[str]:
+    """How the `hansard` command is started by this very code, whatever lies in the current folder."""
+    return [sys.executable, "-P", hansard.__main__.__file__, *words]
+
+
 def served(name: str, http: str) -> list[str]:
     """How a service is started."""
-    return [sys.executable, "-m", "infra.cli", "serve", name, "--instance", "1", "--http", http]
+    return command("serve", name, "--instance", "1", "--http", http)
 
 
 class Supervisor:

@@ -236,7 +236,7 @@ class Deployment:
                 consumer = AIOKafkaConsumer(*names, bootstrap_servers=self.settings.kafka, **options)
         try:
             async for record in consumer:
-                headers = {name: value.decode() for name, value in record.headers}
+                headers = {name: value.decode(errors="replace") for name, value in record.headers}
                 self.published.append(
                     PublishedMessage(record.topic.removeprefix(prefix), record.partition, record.offset, headers, record.value)
                 )

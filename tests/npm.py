@@ -1,4 +1,4 @@
-"""Node and what a test needs from npm, without anything installed but Python packages."""
+"""Node and the npm packages that a test needs, where only Python packages are installed."""
 
 import hashlib
 import shutil
@@ -15,13 +15,13 @@ _NPM = NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 class NpmError(RuntimeError):
-    """npm did not install what a test needs."""
+    """npm could not install the packages that a test needs."""
 
 
 def installed(source: Path = FROM_NPM) -> Path:
-    """A folder whose `node_modules` is as the lock file in `source` says. Made once a lock file.
+    """A folder with the `node_modules` that the lock file in `source` names. Made once for each lock file.
 
-    Raises NpmError, in words, when the registry is away.
+    Raises NpmError where the registry cannot be reached.
     """
     lock = (source / "package-lock.json").read_bytes()
     target = ROOT / ".hansard" / "npm" / hashlib.sha256(lock).hexdigest()[:16]
@@ -44,11 +44,11 @@ def _install(source: Path, folder: Path) -> None:
     ci = [str(NODE), str(_NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=1"]
     done = subprocess.run(ci, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
     if done.returncode:
-        raise NpmError(f"npm could not install what this test needs; is the npm registry away?\n{done.stderr[-1500:]}")
+        raise NpmError(f"npm could not install what this test needs; is the npm registry reachable?\n{done.stderr[-1500:]}")
 
 
 def node(script: Path, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Runs a script with the packages of `installed`: a copy of it lies beside them, for that is where Node looks."""
+    """Runs a script with the packages of `installed`. Node looks for them beside the script: so a copy of it is run there."""
     beside = installed()
     with tempfile.TemporaryDirectory(dir=beside, prefix="run-") as folder:
         copy = shutil.copy(script, folder)

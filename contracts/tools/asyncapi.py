@@ -94,7 +94,7 @@ def asyncapi(topics: Topics, version: str, examples: Mapping[str, Sequence[Docum
 
 
 def _mode(kind: Kind, topics: Topics) -> JsonSchemaMode:
-    """At a door a schema says what a sender may give; elsewhere, what a reader finds."""
+    """The schema of a message at a door is what a sender may write; elsewhere, what a reader finds."""
     return "validation" if any(topic.door for topic in topics.all if kind in topic.kinds) else "serialization"
 
 

@@ -33,6 +33,6 @@ class ClaimPassed(Event, Cost):
 class ClaimRejected(Event, Cost):
     kind = "hansard.verifier.claim-rejected.v1"
     check: Path
-    reasons: tuple[str, ...] = Field(min_length=1, description="what to do better, in words that a worker understands")
+    reasons: tuple[str, ...] = Field(min_length=1, description="what to do better, written for the worker")
     failed: tuple[str, ...] = Field(description="the checks that failed")
     policy: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
@@ -53,8 +54,17 @@ def environment(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
+def for_children(settings: Settings) -> dict[str, str]:
+    """The same for the services that are started with them. They know those of your own by name and import none of their code,
+    but for the one that they run."""
+    return environment(settings) | {"HANSARD_SERVICES": "[]", "HANSARD_WORKERS": json.dumps(settings.workers)}
+
+
 def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
-    """Settings with the addresses of what runs. Raises Problem where one that is needed is missing."""
+    """Settings with the addresses of what runs, and your own services loaded. Raises Problem where one that is needed is
+    missing."""
+    from infra.cli.loading import with_own
+
     settings = local()
     settings = with_addresses(settings, Servers(settings.home).found() or Addresses())
     missing = [
@@ -69,7 +79,7 @@ def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
         raise Problem(NOTHING_RUNS)
     if missing:
         raise Problem(f"{' and '.join(missing)} is not running: `hansard up`, or set HANSARD_{missing[0].upper()}.")
-    return settings
+    return with_own(settings)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from infra.cli import base, screen
+from infra.cli import base, loading, screen
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -239,6 +239,23 @@ def one_line(text: object) -> str:
 OF_KAFKA = (topics, broker_clock)
 
 
+def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
+    """The settings with your own services loaded, as far as that goes; what was found about each."""
+    found: list[Finding] = []
+    for spec in settings.services:
+        try:
+            alone = loading.with_own(settings.model_copy(update={"services": (spec,)}))
+            settings = loading.taken(settings, alone.loaded)
+        except base.Problem as problem:
+            found.append(Finding(f"service {spec}", str(problem), "correct the file, or HANSARD_SERVICES"))
+            continue
+        service = alone.loaded[-1]
+        kinds = sorted(kind.kind for kind in service.receives)
+        topics = ", ".join(topic.name for topic in settings.topics.consumed_by(service.name) if not topic.door)
+        found.append(Finding(f"service {service.name}", f"{spec} is loaded; it receives {', '.join(kinds)} on {topics}"))
+    return settings, found
+
+
 async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     """The findings of every check, each within `PATIENCE`. Checks that need Kafka are left out where it does not answer."""
     found: list[Finding] = []
@@ -262,8 +279,8 @@ def doctor(
     from infra.servers import Addresses, Servers
 
     settings = base.local()
-    settings = base.with_addresses(settings, Servers(settings.home).found() or Addresses())
-    found = base.run(findings(settings))
+    settings, own = own_services(base.with_addresses(settings, Servers(settings.home).found() or Addresses()))
+    found = [*own, *base.run(findings(settings))]
     if json_:
         for finding in found:
             fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}

@@ -20,6 +20,8 @@ from contracts.catalog import SERVICES
 from infra import processes
 from infra.cli import base, screen
 from infra.cli.base import Problem
+from infra.cli.loading import file_of, listed, taken, with_own
+from infra.cli.loading import load as load_own
 from infra.servers import Addresses, Servers
 from infra.servers import process as server_process
 from shared.service import Service
@@ -40,7 +42,7 @@ def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = Fals
         keep=keep,
         progress=say,
     )
-    ready = base.with_addresses(settings, found)
+    ready = with_own(base.with_addresses(settings, found))
     asyncio.run(provide(ready, say))
     return ready
 
@@ -58,10 +60,21 @@ async def provide(settings: Settings, say: Say) -> None:
         say(f"Kafka: made {made} topics")
 
 
-def start_services(settings: Settings, say: Say, names: Sequence[str] = SERVICES) -> processes.Supervisor:
+def supervisor_of(settings: Settings, say: Say) -> processes.Supervisor:
+    """Looks after every service, ours and those of your own. Their processes have this one's environment from now on."""
+    specs = {service.name: spec for spec, service in listed(settings).items()}
+    os.environ.update(base.for_children(settings))
+
+    def command(name: str, http: str) -> list[str]:
+        return processes.served(specs.get(name, name), http)
+
+    return processes.Supervisor(settings.home, (*SERVICES, *specs), say, command)
+
+
+def start_services(settings: Settings, say: Say) -> processes.Supervisor:
     """Every service as a process of its own, ready. Raises Problem, with the log of the one that is not."""
-    os.environ.update(base.environment(settings))
-    supervisor = processes.Supervisor(settings.home, names, say)
+    supervisor = supervisor_of(settings, say)
+    names = supervisor.names
     began = time.monotonic()
     supervisor.start()
     try:
@@ -133,7 +146,7 @@ def _detached(settings: Settings, brokers: int) -> None:
     log = settings.home / "logs" / "supervisor.log"
     with log.open("ab") as target:
         supervisor = subprocess.Popen(
-            [sys.executable, "-m", "infra.cli", "supervise"],
+            processes.command("supervise"),
             env=os.environ | base.environment(ready),
             stdin=subprocess.DEVNULL,
             stdout=target,
@@ -156,7 +169,7 @@ def _detached(settings: Settings, brokers: int) -> None:
         processes.stop(settings.home)
         screen.say("The services are stopped again; `hansard down` stops the servers.")
         raise
-    screen.say(f"{len(SERVICES)} services are ready ({time.monotonic() - began:.1f} s)")
+    screen.say(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
     screen.out.print(hints())
 
 
@@ -164,7 +177,7 @@ def supervise() -> None:
     """Look after the services until told to stop (what `up --detach` leaves behind)."""
     settings = base.running(kafka=True, postgres=True)
     with ended_by_signal() as ended:
-        supervisor = processes.Supervisor(settings.home, SERVICES, screen.say)
+        supervisor = supervisor_of(settings, screen.say)
         supervisor.start()
         supervisor.watch(ended)
 
@@ -294,49 +307,56 @@ async def _lags(settings: Settings) -> dict[str, int]:
     from shared.kafka.groups import lag
 
     with suppress(Exception):
-        return {name: await lag(settings, name) for name in (*SERVICES, *settings.workers)}
+        return {name: await lag(settings, name) for name in (*SERVICES, *settings.topics.added)}
     return {}
 
 
 def load(name: str, settings: Settings) -> Service[Any]:
-    """A service by its name, or one of a user's own as `module:attribute` (a Service, or what makes one of settings)."""
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        if name not in SERVICES:
-            raise Problem(f"There is no service {name}: {', '.join(SERVICES)}, all, or module:attribute.", code=2)
-        module, attribute = f"services.{name}.app", "build"
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as missing:
-        raise Problem(f"{name} cannot be loaded: {missing}.", code=2) from missing
-    service = found if isinstance(found, Service) else found(settings)
-    if not isinstance(service, Service):
-        raise Problem(f"{name} is no service: it must be a shared.service.Service or make one of settings.", code=2)
-    return service
+    """A service of ours by its name, or one of your own: by its name in HANSARD_SERVICES, or where it is loaded from."""
+    if name in SERVICES:
+        built: Service[Any] = importlib.import_module(f"services.{name}.app").build(settings)
+        return built
+    known = next((service for service in settings.loaded if service.name == name), None)
+    if known is None and ":" not in name and file_of(name) is None:
+        raise Problem(
+            f"There is no service {name}: {', '.join(services(settings))}, all, worker.py:service or module:service.", code=2
+        )
+    return known or load_own(name, settings)
 
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
-    return {name: load(name, settings) for name in SERVICES}
+    return {name: load(name, settings) for name in SERVICES} | {service.name: service for service in settings.loaded}
+
+
+def chosen(names: Sequence[str], settings: Settings) -> tuple[list[Service[Any]], Settings]:
+    """The services that these words mean, and the settings whose catalogue has what they bring. Raises Problem."""
+    every = (*SERVICES, *(service.name for service in settings.loaded))
+    wanted = tuple(dict.fromkeys(name for given in names for name in (every if given == "all" else (given,))))
+    own = {name: load(name, settings) for name in wanted if name not in SERVICES}
+    settings = taken(settings, list(own.values()))
+    return [own[name] if name in own else load(name, settings) for name in wanted], settings
 
 
 def serve(
-    names: Annotated[list[str], typer.Argument(metavar="SERVICE…", help="Their names, `all`, or module:attribute.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="SERVICE…", help="Names, `all`, worker.py:service or package.module:service.")
+    ],
     instance: Annotated[str, typer.Option(help="Name of this process: stable over a restart (HANSARD_INSTANCE).")] = "",
     http: Annotated[str, typer.Option(help="host:port of /health, /ready, /metrics (HANSARD_HTTP).")] = "",
 ) -> None:
     """Run one service, or several in one process, until SIGTERM; then finish what is begun and leave.
 
-    Example: hansard serve router planner    ·    hansard serve my_worker:build
+    A service of your own is a `hansard.Service` in a file or a package. The planner has to know it too: name it in
+    HANSARD_SERVICES (`hansard up` then starts it), or in HANSARD_WORKERS where it is started elsewhere.
+
+    Example: hansard serve router planner    ·    hansard serve ./worker.py:service
     """
     logging.disable(logging.NOTSET)
     settings = base.running(kafka=True, postgres=True)
     given = {name: value for name, value in (("instance", instance), ("http", http)) if value}
-    settings = settings.model_copy(update=given)
-    chosen = [load(name, settings) for wanted in names for name in (SERVICES if wanted == "all" else (wanted,))]
-    asyncio_run_fast(_serve(chosen, settings))
+    found, settings = chosen(names, settings.model_copy(update=given))
+    asyncio_run_fast(_serve(found, settings))
 
 
 async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:

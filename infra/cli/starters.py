@@ -7,8 +7,9 @@ import typer
 from pydantic import ValidationError
 
 from contracts.plans import Plan
-from infra.cli import base, screen
+from infra.cli import base, screen, worker
 from infra.cli.base import Problem
+from infra.cli.loading import with_own
 from infra.cli.options import Json
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
 from infra.cli.requests import conclude, new_request, publish_and_watch
@@ -53,26 +54,37 @@ FILES = {"roles/proofreader.yaml": ROLE, "plans/draft-and-proofread.yaml": PLAN,
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to; made where it is not there.")] = Path(),
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[FOLDER] | worker NAME [FOLDER]", help="Where to; made where it is not there.")
+    ] = None,
 ) -> None:
-    """Write a role, a plan and a file of requests to start from. What is there already is left alone.
+    """Write files to start from. What is there already is left alone.
 
-    Example: hansard init my-hansard
+    With a FOLDER, or nothing: a role, a plan and a file of requests. With `worker NAME`: a service of your own in a folder
+    of that name (its decider, a spec that passes, a plan that uses it).
+
+    Example: hansard init my-hansard    ·    hansard init worker word-counter
     """
+    match words or []:
+        case ["worker"]:
+            raise Problem("A worker needs a name: hansard init worker word-counter", code=2)
+        case ["worker", name]:
+            worker.write(name, Path(name))
+        case ["worker", name, folder]:
+            worker.write(name, Path(folder))
+        case [] | [_] as where:
+            _write(Path(*where))
+        case _:
+            raise Problem("It is either a folder, or `worker NAME` and perhaps a folder.", code=2)
+
+
+def _write(folder: Path) -> None:
     for name, content in FILES.items():
-        file = folder / name
-        if file.exists():
-            screen.say(f"{file} is there already")
-            continue
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content, "utf-8")
-        except OSError as refused:
-            raise Problem(f"{file} cannot be written: {refused}.") from None
-        screen.out.print(f"wrote {file}", markup=False)
+        worker.put(folder / name, content)
     screen.out.print(
         f"\nNext:\n  export HANSARD_ROLES={(folder / 'roles').resolve()} HANSARD_PLANS={(folder / 'plans').resolve()}\n"
-        f"  hansard up --detach\n  hansard submit {folder / 'requests.jsonl'} --wait",
+        f"  hansard up --detach\n  hansard submit {folder / 'requests.jsonl'} --wait\n\n"
+        f"A service of your own: hansard init worker NAME",
         markup=False,
         soft_wrap=True,
     )
@@ -92,7 +104,7 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
     wrong = list(unknown_fields(data))
     try:
         plan = Plan.model_validate(data)
-        wrong += unmet(plan, workers_of(base.local()))
+        wrong += unmet(plan, workers_of(with_own(base.local())))
     except ValidationError as invalid:
         raise Problem(f"{file} is no plan: {'; '.join([*wrong, problems(invalid)])}. {HOW}.", code=2) from None
     except (BadWorker, OSError) as bad:

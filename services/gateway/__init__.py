@@ -1,10 +1,14 @@
 """Which tier answers a model call?
 
-Hears  calls to make and to cancel; that a reply did not hold; what its own attempts brought back; what its processes
-       notice of an endpoint.
-Says   each attempt before it is made and each receipt, and in the end one reply (which tier, at what cost, why the
-       better ones fell) or that there is none. Of an endpoint: that it is left alone, by which call it is probed.
-Never  passes a canned text off as a model's, uses a reply again that it was told did not hold, repeats what may not be
-       repeated, or asks an endpoint after the deadline.
-       A tier without a model gives text only: where a schema was asked for, `data` is then empty.
+Receives  calls to make and to cancel; that a reply did not hold; the outcomes of its own attempts; what its processes observe
+          at an endpoint.
+Stores    each attempt before it is made and its failure; at the end one reply (which tier, at what cost, why the better tiers
+          did not answer) or that there is none. For an endpoint: when its circuit opens and closes, which call is the probe,
+          how many retries each process may make.
+Never     presents a fixed text as a model's, uses a rejected reply again, repeats what must not be repeated, or calls an
+          endpoint after the deadline.
+          A tier without a model gives text only: where a schema was asked for, `data` is then empty.
+
+`decider` joins three deciders: `call`, `circuit`, `retry_budget`. `fallback` chooses the next tier, `local_tiers` are those
+without a model. `performer` makes the attempts; `openai_wire` holds the forms that it sends and reads.
 """

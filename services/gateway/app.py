@@ -2,26 +2,26 @@
 
 import os
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from contracts.gateway import AttemptStarted, CallModel, CancelCall, RejectReply
+from services.gateway.call import Attempting
 from services.gateway.config import MODEL_KEY, Chain, chain
-from services.gateway.decider import Call, gateway
+from services.gateway.decider import State, gateway
 from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from shared.policy import Basis
-from shared.service import Performer, PerformerContext, Service
+from shared.service import Perform, Performer, PerformerContext, Service
 from shared.settings import Settings
 
 
-def build(settings: Settings) -> Service[Call]:
-    """Raises ValueError or OSError where the tiers' file cannot be read."""
+def build(settings: Settings) -> Service[State]:
+    """Raises ValueError or OSError if the file of the tiers cannot be read."""
     tiers = chain(settings)
 
-    def open_endpoints(context: PerformerContext) -> AbstractAsyncContextManager[Any]:
-        from services.gateway.performer import performer  # the SDK loads for most of a second: only where calls are made
+    def open_performer(context: PerformerContext) -> AbstractAsyncContextManager[Perform[Attempting, AttemptStarted]]:
+        from services.gateway import performer  # the SDK takes most of a second to import: only a process that calls needs it
 
-        largest = settings.max_message_bytes // 3  # text, data and falls
-        return performer(tiers, keys(tiers, settings), context, largest, settings.stream_tokens)
+        largest = settings.max_message_bytes // 3  # a reply holds text, data and falls
+        return performer.open_performer(tiers, keys(tiers, settings), context, largest, settings.stream_tokens)
 
     return Service(
         name="gateway",
@@ -31,9 +31,9 @@ def build(settings: Settings) -> Service[Call]:
             CancelCall: lambda m: m.call,
             RejectReply: lambda m: m.call,
             AttemptReturned: lambda m: m.call,
-            **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # from within
+            **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # of its performer only
         },
-        performer=Performer(intent=AttemptStarted, open=open_endpoints, limit=tiers.concurrency),
+        performer=Performer(intent=AttemptStarted, open=open_performer, limit=tiers.concurrency),
         basis=Basis(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
     )
 

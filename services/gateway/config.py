@@ -1,4 +1,4 @@
-"""The tiers as data: endpoints in order, then what answers without a model."""
+"""The tiers as data: endpoints in order, and the tiers without a model."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,13 @@ from hansard.message import Confidence, Money, Name, Safety
 from shared.policy import version_of
 from shared.settings import Settings
 
-RULES = "3"  # version of the rules in chain.py and decider.py; the policy's name holds it and the data's hash
+RULES = "3"  # version of the rules of the deciders and of fallback.py; the policy's name holds it and the hash of the data
 LOCAL_TIERS = ("cache", "extractive", "rules")
 MODEL_KEY = "HANSARD_MODEL_KEY"
 ANSWERS = Path(__file__).with_name("answers.yaml")
-NOWHERE = "http://then.invalid/v1"
+NO_ADDRESS = "http://then.invalid/v1"
 
-# gen_ai.provider.name of OpenTelemetry, by the end of the host
+# gen_ai.provider.name of OpenTelemetry, by the end of the host's name
 PROVIDERS = {
     "api.openai.com": "openai",
     "openai.azure.com": "azure.ai.openai",
@@ -43,7 +43,7 @@ MODEL_PRIORS = {"smollm2-135m": 0.3}  # small and often wrong, wherever it stand
 
 
 class Config(BaseModel):
-    """A part of the configuration. A key that is not known is an error: it is a slip of the pen."""
+    """A part of the configuration. An unknown key is an error: it is a typing mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,18 +67,18 @@ class Endpoint(Config):
     url: str = Field(pattern=r"^https?://", description="up to and with `/v1`")
     model: str = Field(default="", description="empty: the first that the endpoint lists")
     key_env: str = Field(default="", description="name of the environment variable with its key, never the key")
-    classes: tuple[ModelClass, ...] = Field(default=("capable", "fast"), description="calls of these classes come here first")
+    classes: tuple[ModelClass, ...] = Field(default=("capable", "fast"), description="calls of these classes are sent here first")
     api: Literal["chat", "responses", ""] = Field(default="", description="empty: as the call asks")
     timeout: float = Field(default=60, gt=0, description="seconds of one attempt")
-    max_retries: int = Field(default=2, ge=0, description="after errors that pass, at this endpoint")
+    max_retries: int = Field(default=2, ge=0, description="after temporary errors, at this endpoint")
     concurrency: int = Field(default=64, ge=1, description="calls at once from one process")
     safety: Safety = "safe"
     confidence: Confidence | None = Field(default=None, description="prior of its answers")
     price: Price | Literal["listed", "free"] | None = Field(
-        default=None, description="none: as listed, and free where the endpoint is one's own"
+        default=None, description="none: as listed; free if the endpoint is your own"
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = ""
-    provider: str = Field(default="", description="as OpenTelemetry names it; empty: told by the address")
+    provider: str = Field(default="", description="as OpenTelemetry names it; empty: derived from the address")
 
     @model_validator(mode="before")
     @classmethod
@@ -112,7 +112,7 @@ def host_of(url: str) -> str:
 
 
 def is_own(host: str) -> bool:
-    """On this machine or in a network of one's own: a loopback or private address, a name without a public domain."""
+    """Whether it is on this machine or in a private network: a loopback or private address, a name without a public domain."""
     try:
         return ipaddress.ip_address(host).is_private
     except ValueError:
@@ -120,7 +120,7 @@ def is_own(host: str) -> bool:
 
 
 def provider_at(url: str) -> str:
-    """Raises ValueError for what is no address."""
+    """Raises ValueError if this is not an address."""
     host = host_of(url)
     known = (name for end, name in PROVIDERS.items() if host == end or host.endswith(f".{end}"))
     return next(known, "local" if is_own(host) else host)
@@ -132,14 +132,14 @@ class Known(Config):
 
 
 class Fixed(Config):
-    """A fixed reply. `words`, in lower case: where one of them occurs; without words, always."""
+    """A fixed reply. It is given if one of `words`, in lower case, occurs in the question; always if there are no words."""
 
     words: tuple[str, ...] = ()
     answer: str
 
 
 class Answers(Config):
-    """What can be said without a model."""
+    """What the tiers `cache` and `rules` answer without a model."""
 
     known: tuple[Known, ...] = ()
     notice: str = ""
@@ -147,29 +147,29 @@ class Answers(Config):
 
 
 class Circuits(Config):
-    """When an endpoint is left alone, by all processes. Failures are errors, rate limits and silence."""
+    """When all processes stop calling an endpoint. Failures are errors, rate limits and time-outs."""
 
-    failures: int = Field(default=5, ge=1, description="among the last calls of one process, at least")
-    share: float = Field(default=0.5, gt=0, le=1, description="of the last calls that failed, at least")
-    window: int = Field(default=20, ge=1, description="the last calls: so many")
-    seconds: float = Field(default=30, gt=0, description="and none older than this")
-    slow: float = Field(default=5, gt=0, description="seconds of silence that are a failure, where a call had so long")
-    cooldown: float = Field(default=5, gt=0, description="seconds until the first probe; each that fails doubles them")
-    longest: float = Field(default=60, gt=0, description="seconds between probes at most")
+    failures: int = Field(default=5, ge=1, description="at least so many among the last calls of one process")
+    share: float = Field(default=0.5, gt=0, le=1, description="at least this share of the last calls failed")
+    window: int = Field(default=20, ge=1, description="how many calls are the last calls")
+    seconds: float = Field(default=30, gt=0, description="and how old they may be")
+    slow: float = Field(default=5, gt=0, description="seconds without an answer that count as a failure, if the call had so long")
+    cooldown: float = Field(default=5, gt=0, description="seconds until the first probe; each failed probe doubles them")
+    longest: float = Field(default=60, gt=0, description="at most so many seconds between probes")
 
 
 class Retries(Config):
     """Retries after errors and rate limits at one endpoint, of all processes together, in an hour."""
 
     share: float = Field(default=0.1, ge=0, le=1, description="of the first attempts there")
-    reserve: int = Field(default=10, ge=0, description="beyond that, so that the first failure of a quiet hour is retried")
+    reserve: int = Field(default=10, ge=0, description="and so many more, so that the first failure of a quiet hour is retried")
 
 
 class Learning(Config):
-    """Which answers of models the cache uses again."""
+    """Which recorded answers of models the cache uses again."""
 
-    hours: float = Field(default=24, ge=0, description="that an answer is good for; 0: nothing is learned")
-    confidence: Confidence = Field(default=0.7, description="at least")
+    hours: float = Field(default=24, ge=0, description="how old an answer may be; 0: none is used again")
+    confidence: Confidence = Field(default=0.7, description="at least so much")
 
 
 class Chain(Config):
@@ -179,20 +179,20 @@ class Chain(Config):
     order: tuple[str, ...] = ()
     priors: dict[Literal["cache", "extractive", "rules"], Confidence] = {"cache": 0.95, "rules": 0.4}
     answers: Answers = Answers()
-    patience: float = Field(default=2, ge=0, description="seconds to wait for an endpoint while another one could be asked")
+    patience: float = Field(default=2, ge=0, description="seconds to wait for an endpoint while a worse tier is available")
     repairs: int = Field(default=1, ge=0, description="further attempts after output that cannot be used")
-    support: float = Field(default=0.5, ge=0, le=1, description="share of the question's weight that a sentence must hold")
+    support: float = Field(default=0.5, ge=0, le=1, description="share of the question's weight that a quoted sentence must hold")
     unknown_price: Price = Price(input=Decimal(5), output=Decimal(25))
     concurrency: int = Field(default=256, ge=1, description="attempts at once in a process, of all endpoints")
     circuits: Circuits = Circuits()
     retries: Retries = Retries()
     learning: Learning = Learning()
-    _of_then: str = PrivateAttr("")
+    _past_policy: str = PrivateAttr("")
 
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
-        """`answers` may be the path of a file; an order that is not given is all endpoints, then the rest."""
+        """`answers` may be the path of a file. The default order is all endpoints, then the tiers without a model."""
         if isinstance(given, dict):
             if isinstance(given.get("answers"), str):
                 given = given | {"answers": _yaml(Path(given["answers"]))}
@@ -209,7 +209,7 @@ class Chain(Config):
         if len(self.order) != len(set(self.order)):
             raise ValueError("`order` names a tier twice")
         if unknown := set(self.order) - {*names, *LOCAL_TIERS}:
-            raise ValueError(f"`order` names tiers that are not there: {', '.join(sorted(unknown))}")
+            raise ValueError(f"`order` names tiers that do not exist: {', '.join(sorted(unknown))}")
         return self
 
     @cached_property
@@ -227,7 +227,7 @@ class Chain(Config):
         return {wanted: tuple(sorted(ordered, key=lambda e: wanted not in e.classes)) for wanted in classes}
 
     def serving(self, wanted: ModelClass) -> tuple[Endpoint, ...]:
-        """Those of that class first, then the others: a lesser model is still better than none."""
+        """Endpoints of that class first, then the others: a lesser model is better than none."""
         return self._classed[wanted]
 
     @cached_property
@@ -243,12 +243,12 @@ class Chain(Config):
             yield name, by_place if given is None else given
 
     def prior(self, tier: str) -> float | None:
-        """Confidence in an answer of this tier that says nothing of its own."""
+        """Confidence in an answer of this tier that gives no confidence of its own."""
         return self._priors.get(tier)
 
     @cached_property
     def data(self) -> dict[str, JsonValue]:
-        """All that a decision rests on. An address is none of it, its provider is; priors stand in it as they are."""
+        """All that a decision depends on: the provider of an endpoint but not its address; the priors that apply."""
         data = self.model_dump(mode="json", exclude={"endpoints": {"__all__": {"url", "key_env"}}, "unknown_price": True})
         data["endpoints"] = [endpoint | {"confidence": self.prior(endpoint["name"])} for endpoint in data["endpoints"]]
         return data
@@ -256,21 +256,24 @@ class Chain(Config):
     @cached_property
     def policy(self) -> str:
         """Names the rules and the data."""
-        return self._of_then or version_of(RULES, self.data)
+        return self._past_policy or version_of(RULES, self.data)
 
     @classmethod
     def of_then(cls, policy: str, data: Mapping[str, Any]) -> Self:
-        """From the `data` of that policy: nobody can be called with it. Raises ValueError for what is no chain today."""
-        endpoints = [{"url": NOWHERE} | endpoint for endpoint in data["endpoints"]]
+        """The chain of a past policy, from its `data`. It cannot call an endpoint.
+
+        Raises ValueError if today's code does not accept the data.
+        """
+        endpoints = [{"url": NO_ADDRESS} | endpoint for endpoint in data["endpoints"]]
         chain = cls.model_validate({**data, "endpoints": endpoints})
-        chain._of_then = policy
+        chain._past_policy = policy
         return chain
 
 
 def chain(settings: Settings) -> Chain:
-    """The tiers as the settings have them: a file, one endpoint, or none.
+    """The tiers of these settings: from a file, or one endpoint, or none.
 
-    Raises ValueError or OSError, with the place of the mistake, where the file cannot be read as tiers.
+    Raises ValueError or OSError, with the place of the mistake, if the file cannot be read as tiers.
     """
     if settings.gateway is not None:
         given = _yaml(settings.gateway)
@@ -289,7 +292,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         given = yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(given, dict):
-        raise ValueError(f"{path} holds no mapping")
+        raise ValueError(f"{path} is not a mapping")
     return given

@@ -1,4 +1,4 @@
-"""The best-supported sentences of the passages given, word for word, each with its source. No model."""
+"""The best-supported sentences of the given passages, word for word, each with its source. No model."""
 
 import math
 import re
@@ -22,10 +22,10 @@ _EMPTY = frozenset(
 
 
 def extract(question: str, passages: Sequence[Passage], support: float) -> tuple[str, tuple[str, ...]] | None:
-    """Text and sources, or None where no sentence holds enough of what is asked.
+    """Text and sources, or None if no sentence holds enough of the question.
 
-    A word weighs the more the rarer it is in the passages; one that occurs nowhere weighs most. `support` is the share
-    of the question's weight, from 0 to 1, that a sentence must hold.
+    The rarer a word is in the passages, the more it weighs; a word that occurs nowhere weighs most. `support` is the share of
+    the question's weight, from 0 to 1, that a sentence must hold.
     """
     asked = _stems(question) - _EMPTY or _stems(question)
     sentences = [

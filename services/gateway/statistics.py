@@ -1,4 +1,4 @@
-"""What the gateway's own events add up to. Pure: a fold, in whatever order calls were answered."""
+"""Totals of the gateway's own events. Pure: the same in whatever order calls were answered."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -30,14 +30,14 @@ class Mean:
 
 @dataclass
 class Statistics:
-    """Of all calls that were settled. The primary is the tier that a call came to first, whichever that was."""
+    """Totals of all settled calls. The primary tier of a call is the first that it tried."""
 
     answers: Counter[str] = field(default_factory=Counter)  # by tier
     failed: Counter[str] = field(default_factory=Counter)  # calls without an answer, by reason
     falls: Counter[tuple[str, str]] = field(default_factory=Counter)  # by tier and reason
     attempts: Counter[str] = field(default_factory=Counter)  # by tier
     primary: int = 0  # calls that the primary answered
-    learned: int = 0  # answers that were given before
+    learned: int = 0  # answers of the cache that a model once gave
     openings: Counter[str] = field(default_factory=Counter)  # of circuits, by endpoint
     probes: Counter[str] = field(default_factory=Counter)
     retries: Counter[str] = field(default_factory=Counter)  # granted, by endpoint
@@ -47,7 +47,7 @@ class Statistics:
     _confidences: dict[str, "Mean"] = field(default_factory=dict)
 
     def add(self, message: Message) -> None:
-        """One event more; what is none of the gateway's is passed over."""
+        """Adds an event. Messages that are not the gateway's change nothing."""
         match message:
             case ModelReplied():
                 self._replied(message)
@@ -85,20 +85,20 @@ class Statistics:
 
     @property
     def distribution(self) -> dict[str, float]:
-        """Share of all calls by the tier that answered; what nobody answered is missing in the sum."""
+        """Share of all calls by the tier that answered. Calls without an answer are missing in the sum."""
         return {tier: count / self.calls for tier, count in self.answers.most_common()}
 
     @property
     def primary_success_rate(self) -> float | None:
-        """None where there was no call."""
+        """None without any call."""
         return self.primary / self.calls if self.calls else None
 
     def latency_ms(self, tier: str = "") -> float | None:
-        """Mean of the attempts that answered, of one tier or of all."""
+        """Mean of the attempts that were answered, of one tier or of all."""
         return _mean(self._milliseconds, tier)
 
     def confidence(self, tier: str = "") -> float | None:
-        """Mean of the answers that tell one, of one tier or of all."""
+        """Mean of the answers that have one, of one tier or of all."""
         return _mean(self._confidences, tier)
 
     def as_json(self) -> dict[str, object]:
@@ -121,7 +121,7 @@ class Statistics:
 
 
 def statistics(messages: Iterable[Message]) -> Statistics:
-    """Of these messages, in any order."""
+    """Totals of these messages, in any order."""
     made = Statistics()
     for message in messages:
         made.add(message)

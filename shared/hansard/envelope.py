@@ -50,7 +50,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The context attributes of one message. `data` is the JSON body as bytes, verbatim."""
+    """The context attributes of one message. `data` is the JSON body as bytes, as it was written."""
 
     id: str
     source: str
@@ -104,7 +104,7 @@ def attribute_headers(
     datahash: str = "",
     replayed: str = "",
 ) -> list[tuple[str, bytes]]:
-    """The same for attributes that are in no Envelope: to make one takes as long as to write it."""
+    """As `headers`, for attributes that are not in an Envelope: making one would take twice as long as writing it."""
     written = [
         _VERSION,
         ("ce_id", id.encode()),
@@ -150,7 +150,7 @@ def rfc3339(at: datetime) -> str:
 
 
 def read(value: bytes | None, given: Iterable[tuple[Any, bytes | None]]) -> Envelope:
-    """The envelope of a Kafka record, in binary or structured mode; a record without any `ce_` header is structured.
+    """The envelope of a Kafka record, in binary or structured mode; a record without any `ce_` header is read as structured.
 
     Raises Unreadable, and nothing else, for anything that is not a CloudEvent 1.0 with JSON data.
     """
@@ -219,7 +219,7 @@ def _from_structured(value: bytes | None, outer: dict[str, str]) -> tuple[dict[s
 
 
 def _members(text: str) -> Iterator[tuple[str, Any, str]]:
-    """The members of a JSON object: name, value, and the value's own text."""
+    """The members of a JSON object: name, value, and the value as it is written."""
 
     def after(at: int, sign: str) -> int:
         at = _blank(text, at)
@@ -264,12 +264,12 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         raise Unreadable("there is no body: the data must be JSON", raw)
     get = raw.get
     id_, source, type_ = get("ce_id", ""), get("ce_source", ""), get("ce_type", "")
-    subject, causationid = get("ce_subject", ""), get("ce_causationid", "")
+    subject, causation_id = get("ce_subject", ""), get("ce_causationid", "")
     datahash, replayed = get("ce_datahash", ""), get("ce_replayed", "")
     if not (id_ and source and type_):
         missing = next(name for name in ("ce_id", "ce_source", "ce_type") if not get(name))
         raise Unreadable(f"{missing} is missing: {_EVERY_MESSAGE}", raw)
-    together = f"{id_}{source}{type_}{subject}{causationid}{datahash}{replayed}"
+    together = f"{id_}{source}{type_}{subject}{causation_id}{datahash}{replayed}"
     if not (len(together) <= 512 and together.isascii() and together.isprintable()):
         _must_be_printable(raw)
     tenant = get("ce_tenant") or TENANT
@@ -288,7 +288,7 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         tenant,
         subject,
         _time(raw),
-        causationid,
+        causation_id,
         traceparent if traceparent and _TRACEPARENT.match(traceparent) else "",
         int(sequence),
         datahash,
@@ -300,8 +300,8 @@ def _must_be_printable(raw: dict[str, str]) -> None:
     for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_causationid", "ce_datahash", "ce_replayed"):
         text = raw.get(name)
         if text and not _PRINTABLE.match(text):
-            words = f"{name} must have 1 to 512 characters, no control characters among them"
-            raise Unreadable(f"{words}, not {shown(repr(text), 80)}", raw)
+            rule = f"{name} must have 1 to 512 characters, no control characters among them"
+            raise Unreadable(f"{rule}, not {shown(repr(text), 80)}", raw)
 
 
 def _not_of(shape: re.Pattern[str], name: str, raw: dict[str, str]) -> Unreadable:

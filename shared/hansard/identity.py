@@ -132,6 +132,14 @@ def idempotency_key(tenant: str, workflow: str, call: str, repairs: int) -> str:
     return str(uuid5(_IDEMPOTENCY, f"{tenant}/{workflow}/{call}/{repairs}"))
 
 
+# What workers publish that store nothing themselves
+
+
+def answer_id(task_id: UUID) -> UUID:
+    """Of the one answer to a task: a task that is delivered twice is answered under the same id."""
+    return uuid5(task_id, "answer")
+
+
 # Ids that our own clients make for what they publish at a door
 
 

@@ -1,6 +1,6 @@
 """Fields that several messages carry, each defined once: a message inherits them, so that its JSON stays flat.
 
-A subclass has the fields of its bases first, from the last base to the first, then its own.
+A subclass has the fields of its bases first, from the last base to the first, and then its own.
 """
 
 from typing import Any

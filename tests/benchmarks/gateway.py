@@ -52,7 +52,7 @@ async def measure(bench: Bench, run: Run) -> Section:
 
 
 class Calls(Caller):
-    """Asks the gateway as a service does, and hears its answer."""
+    """Calls the gateway as a service does, and receives its answer."""
 
     async def __aenter__(self) -> "Calls":
         await super().__aenter__()

@@ -51,14 +51,14 @@ def test_a_sample_names_every_field_of_its_kind(kind: type[Message]) -> None:
 
 
 @every_golden
-def test_what_was_stored_once_is_written_the_same_today(golden: Golden) -> None:
+def test_a_stored_message_is_decoded_and_encoded_the_same(golden: Golden) -> None:
     _, message = stored(golden)
     assert compact(only(json.loads(golden.body), json.loads(encode(message)))) == golden.body
 
 
 @every_golden
-def test_what_a_sender_gave_once_means_the_same_today(golden: Golden) -> None:
-    """A default that changed would change what old senders mean."""
+def test_what_a_sender_wrote_means_the_same(golden: Golden) -> None:
+    """A changed default would change the meaning of old messages."""
     message = decode(KINDS[golden.kind], json.dumps(golden.given).encode())
     assert compact(only(json.loads(golden.body), json.loads(encode(message)))) == golden.body
 
@@ -88,7 +88,7 @@ def without_json(value: Any) -> Any:
 
 
 @every_golden
-def test_fields_of_a_newer_version_are_survived_at_any_depth(golden: Golden) -> None:
+def test_fields_of_a_newer_version_are_ignored_at_any_depth(golden: Golden) -> None:
     body = without_json(json.loads(golden.body))
     if golden.kind == "hansard.requests.submit.v1" and golden.name == "complete":
         body["type"] = "invoice.total"
@@ -96,7 +96,7 @@ def test_fields_of_a_newer_version_are_survived_at_any_depth(golden: Golden) -> 
     assert decode(kind, json.dumps(newer(body)).encode()) == decode(kind, json.dumps(body).encode())
 
 
-def test_headers_of_a_newer_version_are_survived() -> None:
+def test_headers_of_a_newer_version_are_ignored() -> None:
     golden = GOLDENS[0]
     given = [(name, value.encode()) for name, value in golden.headers.items()]
     assert read(golden.body.encode(), [*given, ("ce_tomorrow", b"1"), ("x-other", b"\xff")]) == read(golden.body.encode(), given)
@@ -126,7 +126,7 @@ def test_a_removed_example_is_seen(copy: Path) -> None:
     assert any(f"{GOLDENS[0].file} was removed" in line for line in generate.stale(copy))
 
 
-def test_an_example_beside_the_manifest_is_seen(copy: Path) -> None:
+def test_an_example_that_is_not_in_the_manifest_is_seen(copy: Path) -> None:
     shutil.copy(copy / GOLDENS[0].path, (copy / GOLDENS[0].path).with_name("by-hand.json"))
     assert any("by-hand.json is not in MANIFEST.sha256" in line for line in generate.stale(copy))
 
@@ -155,7 +155,7 @@ def test_new_examples_are_only_ever_added(copy: Path) -> None:
 
 
 def test_a_field_that_no_example_shows_asks_for_one_more(copy: Path) -> None:
-    """As when a field is added: the old example stays, another shows the field."""
+    """When a field is added, the old example stays and a new one shows the field."""
     kind = "hansard.results.failed.v1"
     examples = copy / folder_of(KINDS[kind]) / "examples"
     example = examples / f"{kind}.complete.json"

@@ -1,4 +1,4 @@
-"""The gateway against a server with the OpenAI interface that others wrote: aimock, from npm, run by a wheel's Node."""
+"""The gateway against a server with the OpenAI interface that is not ours: aimock, from npm, run by a wheel's Node."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.gateway.config import Endpoint
-from tests.edge.test_gateway_effects import SCHEMA, TOOL, asks, failed, once, replied, tiers
+from tests.edge.test_gateway_openai_client import SCHEMA, TOOL, asks, failed, once, replied, tiers
 from tests.npm import NODE, installed
 
 HERE = Path(__file__).parents[1] / "scripted" / "aimock"
@@ -33,7 +33,7 @@ def endpoint(aimock: str) -> Endpoint:
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_another_server_is_understood(endpoint: Endpoint, api: str) -> None:
+async def test_another_servers_answers_are_read(endpoint: Endpoint, api: str) -> None:
     reply = replied(await once(tiers(endpoint), asks("Why is the sky blue?", api=api)))
     assert reply.text == "Rayleigh scattering."
     assert reply.finish_reason == "stop"
@@ -41,7 +41,7 @@ async def test_another_server_is_understood(endpoint: Endpoint, api: str) -> Non
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-async def test_another_server_gives_structured_output_and_calls_tools(endpoint: Endpoint, api: str) -> None:
+async def test_another_servers_structured_output_and_tool_calls_are_read(endpoint: Endpoint, api: str) -> None:
     reply = replied(await once(tiers(endpoint), asks("structured", api=api, response_schema=SCHEMA)))
     assert (reply.data, reply.confidence) == ({"answer": "yes", "confidence": 0.8, "sources": []}, 0.8)
     (called,) = replied(await once(tiers(endpoint), asks("weather", api=api, tools=(TOOL,)))).tool_calls

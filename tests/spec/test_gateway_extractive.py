@@ -1,4 +1,4 @@
-"""Sentences that support an answer, word for word."""
+"""Sentences of the passages that support an answer, word for word."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,11 +11,11 @@ def passage(text: str, source: str = "a") -> Passage:
     return Passage(source=source, text=text)
 
 
-def test_where_the_passages_are_of_something_else_nothing_is_quoted() -> None:
+def test_nothing_is_quoted_from_passages_about_something_else() -> None:
     assert extract("How tall is the tower?", [passage("Cats purr. Dogs bark.")], 0.5) is None
 
 
-def test_words_that_mean_little_support_nothing() -> None:
+def test_words_without_meaning_of_their_own_support_nothing() -> None:
     assert extract("What is the price of it?", [passage("It is what it is, of the kind.")], 0.5) is None
 
 
@@ -30,7 +30,7 @@ def test_a_plural_supports_a_singular() -> None:
     assert "One policy applies." in found[0]
 
 
-def test_sentences_stand_in_the_order_of_the_passages_and_each_names_its_source() -> None:
+def test_sentences_come_in_the_order_of_the_passages_and_each_has_its_source() -> None:
     passages = [passage("A tower has stairs.", "a"), passage("The tower is 50 m in height. Cats purr.", "b")]
     found = extract("tower height", passages, 0.3)
     assert found is not None
@@ -41,7 +41,7 @@ def test_sentences_stand_in_the_order_of_the_passages_and_each_names_its_source(
 
 
 @given(st.text(), st.lists(st.builds(Passage, source=st.just("s"), text=st.text())), st.floats(0, 1))
-def test_every_quote_is_word_for_word_in_a_passage(question: str, passages: list[Passage], support: float) -> None:
+def test_every_quote_is_in_a_passage_word_for_word(question: str, passages: list[Passage], support: float) -> None:
     found = extract(question, passages, support)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""Bytes in, a message or a reason out; and back."""
+"""Decoding bytes gives a message or a reason; encoding gives the bytes back."""
 
 import json
 import re
@@ -26,14 +26,14 @@ def request(**fields: Any) -> bytes:
     return json.dumps({"text": "What is an event log?"} | fields).encode()
 
 
-def why(kind: type[Message], data: bytes) -> str:
+def refusal(kind: type[Message], data: bytes) -> str:
     with pytest.raises(Invalid) as invalid:
         decode(kind, data)
     return str(invalid.value)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
-def test_what_is_encoded_is_decoded_the_same(kind: type[Message]) -> None:
+def test_decoding_gives_back_what_was_encoded(kind: type[Message]) -> None:
     message = decode(kind, json.dumps(complete(kind)).encode())
     assert decode(kind, encode(message)) == message
     assert encode(decode(kind, encode(message))) == encode(message)
@@ -45,17 +45,17 @@ def test_bytes_are_compact_utf8_with_money_as_text() -> None:
     assert b'"cost":"0.10","input_tokens":0,' in encode(completed)
 
 
-def test_what_utf8_cannot_carry_is_not_written() -> None:
+def test_a_string_that_utf8_cannot_encode_is_refused() -> None:
     completed = WorkflowCompleted(text="a", answered_by="rule", data={"name": "\ud800"})
     with pytest.raises(ValueError, match=r"hansard\.results\.completed\.v1 cannot be written as JSON in UTF-8"):
         encode(completed)
 
 
-def test_unknown_fields_are_survived() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert decode(SubmitRequest, request(tomorrow={"a": 1})) == decode(SubmitRequest, request())
 
 
-def test_of_a_field_named_twice_the_last_counts() -> None:
+def test_the_last_of_two_fields_with_one_name_counts() -> None:
     assert decode(SubmitRequest, b'{"text":"a","text":"b"}').text == "b"
 
 
@@ -98,7 +98,7 @@ INVALID: dict[str, tuple[bytes, str]] = {
     "neither text nor type": (b"{}", "the body: give either `text` (a free request) or `type` with `data`"),
     "text and type": (request(type="a"), "give either `text` (a free request) or `type` with `data`"),
     "data without a type": (request(data={"a": 1}), "the body: `data` goes with `type`"),
-    "text of another type": (request(text=5), "text: should be a valid string, not 5"),
+    "text that is a number": (request(text=5), "text: should be a valid string, not 5"),
     "empty text": (request(text=""), "text: String should have at least 1 character, not ''"),
     "a type with a slash": (b'{"type":"../a"}', "type: String should match pattern"),
     "data that is a list": (b'{"type":"a","data":[1]}', "data: should be an object"),
@@ -119,40 +119,40 @@ INVALID: dict[str, tuple[bytes, str]] = {
     "money of 1e-999999": (request(budget="1e-999999"), "budget:"),
     "money of 4,000 digits": (request(budget="9" * 4000), "budget:"),
     "money below zero": (request(budget="-0.01"), "budget: should be greater than or equal to 0"),
-    "money as a word": (request(budget="much"), "budget: should be a valid decimal, not 'much'"),
+    "money as text": (request(budget="much"), "budget: should be a valid decimal, not 'much'"),
 }
 
 
-@pytest.mark.parametrize(("data", "words"), INVALID.values(), ids=INVALID)
-def test_what_is_invalid_says_where_and_why(data: bytes, words: str) -> None:
-    stored = why(SubmitRequest, data)
-    assert words in stored
-    assert len(stored) < 500
-    assert stored.isprintable()
+@pytest.mark.parametrize(("data", "expected"), INVALID.values(), ids=INVALID)
+def test_the_reason_names_the_field_and_the_fault(data: bytes, expected: str) -> None:
+    reason = refusal(SubmitRequest, data)
+    assert expected in reason
+    assert len(reason) < 500
+    assert reason.isprintable()
 
 
-def test_three_errors_are_told_and_the_others_counted() -> None:
+def test_three_errors_are_listed_and_the_others_counted() -> None:
     steps = [{"id": f"s{n}"} for n in range(100)]
-    stored = why(SubmitRequest, request(plan={"steps": steps}))
-    assert stored.count("Field required") == 3
-    assert re.search(r"; and 9\d more$", stored)
+    reason = refusal(SubmitRequest, request(plan={"steps": steps}))
+    assert reason.count("Field required") == 3
+    assert re.search(r"; and 9\d more$", reason)
 
 
-def test_a_long_value_is_cut() -> None:
-    assert len(why(SubmitRequest, request(architecture="a" * 100_000))) < 400
+def test_a_long_value_is_shortened_in_the_reason() -> None:
+    assert len(refusal(SubmitRequest, request(architecture="a" * 100_000))) < 400
 
 
-def test_what_a_hostile_name_contains_is_shown_safely() -> None:
-    stored = why(SubmitRequest, rb'{"type":"a","data":{"\u001b[2J%b":NaN}}' % (b"x" * 9999))
-    assert r"data.\x1b[2Jxxx" in stored
-    assert len(stored) < 300
+def test_control_characters_of_a_field_name_are_escaped_in_the_reason() -> None:
+    reason = refusal(SubmitRequest, rb'{"type":"a","data":{"\u001b[2J%b":NaN}}' % (b"x" * 9999))
+    assert r"data.\x1b[2Jxxx" in reason
+    assert len(reason) < 300
 
 
-def test_fixed_pairs_and_nested_values_are_named_by_their_place() -> None:
+def test_an_element_is_named_by_its_index() -> None:
     body = json.dumps(complete(RedriveDeadLetter) | {"headers": [["a", "YQ=="], ["b"]]}).encode()
-    assert why(RedriveDeadLetter, body) == "headers[1][1]: Field required"
+    assert refusal(RedriveDeadLetter, body) == "headers[1][1]: Field required"
     call = json.dumps(complete(CallModel) | {"messages": [{"role": "king", "content": "a"}]}).encode()
-    assert why(CallModel, call).startswith("messages[0].role: should be 'system', 'user', 'assistant' or 'tool', not 'king'")
+    assert refusal(CallModel, call).startswith("messages[0].role: should be 'system', 'user', 'assistant' or 'tool', not 'king'")
 
 
 anything = st.recursive(
@@ -163,7 +163,7 @@ anything = st.recursive(
 
 
 @given(st.sampled_from(list(KINDS)), st.binary() | st.text(st.sampled_from('{}[]",:0e-. \\ud8n"text')).map(str.encode))
-def test_any_bytes_are_a_message_or_invalid(kind: type[Message], data: bytes) -> None:
+def test_any_bytes_give_a_message_or_invalid(kind: type[Message], data: bytes) -> None:
     try:
         decode(kind, data)
     except Invalid as invalid:

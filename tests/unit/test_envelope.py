@@ -1,4 +1,4 @@
-"""Bytes in, an envelope or a reason out: nothing else, whoever wrote them."""
+"""Reading a Kafka record gives an envelope or a reason, and nothing else, whoever wrote it."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ MINIMAL = Envelope("order-77", "/shop", KIND, BODY, "order-77")
 
 
 def with_(name: str, value: bytes | None) -> Inbound:
-    """The four headers that every message needs, one of them replaced or another one added."""
+    """The four headers that every message needs, with one of them replaced or a fifth added."""
     return [*((n, v) for n, v in CE if n != name), (name, value)]
 
 
@@ -80,7 +80,7 @@ envelopes = st.builds(
 
 
 @given(envelopes)
-def test_what_is_written_is_read_the_same(envelope: Envelope) -> None:
+def test_reading_gives_back_what_was_written(envelope: Envelope) -> None:
     assert read(envelope.data, headers(envelope)) == envelope
 
 
@@ -98,7 +98,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from([None, 1, 2]), st.booleans())
-def test_the_data_of_a_structured_event_is_taken_as_it_stands_there(data: Any, indent: int | None, ascii: bool) -> None:
+def test_the_data_of_a_structured_event_is_kept_as_it_was_written(data: Any, indent: int | None, ascii: bool) -> None:
     text = json.dumps(data, indent=indent, ensure_ascii=ascii)
     try:
         value = f'{{"id":"a","data" :\n{text}\t,"source":"/s","type":"t","specversion":"1.0"}}'.encode()
@@ -107,12 +107,12 @@ def test_the_data_of_a_structured_event_is_taken_as_it_stands_there(data: Any, i
     assert read(value, STRUCTURED).data == text.encode()
 
 
-def test_numbers_of_a_structured_event_are_not_written_anew() -> None:
+def test_numbers_of_a_structured_event_are_not_rewritten() -> None:
     data = '{"price":1.10,"tiny":0.1000000000000000055,"huge":1e400,"twice":1,"twice":2}'
     assert read(event(data=...)[:-1] + f',"data":{data}}}'.encode(), STRUCTURED).data == data.encode()
 
 
-def test_the_workflow_is_the_callers_own_or_else_the_id() -> None:
+def test_the_correlation_id_is_the_callers_or_else_the_id() -> None:
     assert read(BODY, CE).correlation_id == "order-77"
     assert read(BODY, [*CE, ("ce_correlationid", b"case-9")]).correlation_id == "case-9"
 
@@ -158,7 +158,7 @@ def test_the_sdk_reads_what_we_write() -> None:
     assert seen.get_data() == json.loads(FULL.data)
 
 
-def test_the_sdk_of_before_reads_what_we_write() -> None:
+def test_the_older_sdk_reads_what_we_write() -> None:
     seen = old_sdk.from_binary(old_sdk.KafkaMessage(ours(), b"order-77", FULL.data))
     attributes = dict(seen.get_attributes())
     assert attributes == SDK_ATTRIBUTES | {"time": "2026-01-05T09:00:00.123456Z", "partitionkey": b"order-77"}
@@ -175,20 +175,20 @@ def test_we_read_what_the_sdk_writes(write: Any, data: Any) -> None:
 
 
 @pytest.mark.parametrize("write", [old_sdk.to_binary, old_sdk.to_structured], ids=["binary", "structured"])
-def test_we_read_what_the_sdk_of_before_writes(write: Any) -> None:
+def test_we_read_what_the_older_sdk_writes(write: Any) -> None:
     message = write(OldCloudEvent(SDK_ATTRIBUTES | {"time": "2026-01-05T09:00:00.123456Z"}, json.loads(BODY)))
     envelope = read(message.value, list(message.headers.items()))
     assert json.loads(envelope.data) == json.loads(BODY)
     assert envelope == replace(FULL, data=envelope.data)
 
 
-def test_we_read_an_event_of_the_sdk_with_nothing_but_what_is_needed() -> None:
+def test_we_read_an_event_of_the_sdk_with_the_required_attributes_only() -> None:
     event = CloudEvent({"type": KIND, "source": "/shop", "id": "order-77", "specversion": "1.0"}, {"text": "What?"})
     for message in (sdk.to_binary_event(event), sdk.to_structured_event(event)):
         assert json.loads(read(message.value, list(message.headers.items())).data) == {"text": "What?"}
 
 
-# odd, and read all the same
+# unusual records that are readable
 
 READ: dict[str, tuple[bytes | None, Inbound]] = {
     "no content type": (BODY, [*CE]),
@@ -198,9 +198,9 @@ READ: dict[str, tuple[bytes | None, Inbound]] = {
     "an empty content type": (BODY, [*CE, ("content-type", None)]),
     "a foreign header in bytes": (BODY, [*CE, ("x-token", b"\xff\xfe")]),
     "a foreign header, doubled": (BODY, [*CE, ("x-token", b"1"), ("x-token", b"2")]),
-    "an attribute that we do not know": (BODY, [*CE, ("ce_partitionkey", b"a")]),
+    "an unknown attribute": (BODY, [*CE, ("ce_partitionkey", b"a")]),
     "names of headers in capitals": (BODY, [(name.upper(), value) for name, value in CE]),
-    "a traceparent of another form": (BODY, with_("ce_traceparent", b"garbage")),
+    "a malformed traceparent": (BODY, with_("ce_traceparent", b"garbage")),
     "a traceparent with a NUL": (BODY, with_("ce_traceparent", b"00-\x00")),
     "a traceparent of 100,000 characters": (BODY, with_("ce_traceparent", b"0" * 100_000)),
     "an empty subject": (BODY, with_("ce_subject", b"")),
@@ -210,12 +210,12 @@ READ: dict[str, tuple[bytes | None, Inbound]] = {
     "an empty sequence": (BODY, with_("ce_sequence", b"")),
     "a source in other letters": (BODY, with_("ce_source", "/магазин/店".encode())),
     "an emoji in the subject": (BODY, with_("ce_subject", "🧾".encode())),
-    "a body that is no JSON": (b"\x00\xff", [*CE]),
+    "a body that is not JSON": (b"\x00\xff", [*CE]),
     "an empty body": (b"", [*CE]),
     "structured, without a content type": (event(), []),
     "structured, as application/json": (event(), [("content-type", b"application/json")]),
     "structured, with a charset": (event(), [("content-type", b"application/cloudevents+json; charset=UTF-8")]),
-    "structured, other headers are not asked": (event(), [*STRUCTURED, ("ce_id", b"another")]),
+    "structured, with a header that is ignored": (event(), [*STRUCTURED, ("ce_id", b"another")]),
     "structured, unknown attributes": (event(comexampleother={"a": [1]}), STRUCTURED),
     "structured, nulls": (event(subject=None, time=None, data_base64=None), STRUCTURED),
     "structured, a number as sequence": (event(sequence=7), STRUCTURED),
@@ -226,13 +226,13 @@ READ: dict[str, tuple[bytes | None, Inbound]] = {
 
 
 @pytest.mark.parametrize(("value", "given"), READ.values(), ids=READ)
-def test_what_is_odd_is_read(value: bytes | None, given: Inbound) -> None:
+def test_an_unusual_record_is_read(value: bytes | None, given: Inbound) -> None:
     envelope = read(value, given)
     assert (envelope.id, envelope.type, envelope.correlation_id) == ("order-77", KIND, "order-77")
     assert envelope.traceparent == ""
 
 
-# hostile or broken: the words that the reason must have
+# hostile or broken records, and what the reason must contain
 
 DEEP = b"[" * 100_000
 UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
@@ -245,7 +245,7 @@ UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
     "a content type of 100,000 characters": (BODY, [*CE, ("content-type", b"a" * 100_000)], "must be JSON"),
     "a content type of bytes": (BODY, [*CE, ("content-type", b"\xff")], "is not UTF-8"),
     "a doubled content type": (BODY, [*CE, *[("content-type", b"application/json")] * 2], "is there twice"),
-    "another charset": (BODY, [*CE, ("content-type", b"application/json; charset=latin1")], "send JSON in UTF-8"),
+    "a charset that is not UTF-8": (BODY, [*CE, ("content-type", b"application/json; charset=latin1")], "send JSON in UTF-8"),
     "avro": (BODY, [("content-type", b"application/cloudevents+avro")], "as application/cloudevents+json"),
     "a batch": (b"[]", [("content-type", b"application/cloudevents-batch+json")], "one event a record"),
     "a tombstone": (None, [*CE], "there is no body"),
@@ -302,7 +302,7 @@ UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
     "a tenant with a quote": (BODY, with_("ce_tenant", b"a'--"), "ce_tenant must be of the form"),
     "a tenant of 65 characters": (BODY, with_("ce_tenant", b"a" * 65), "ce_tenant must be of the form"),
     "a tenant of dots": (BODY, with_("ce_tenant", b".."), "ce_tenant must be of the form"),
-    "a word as time": (BODY, with_("ce_time", b"yesterday"), "ce_time must be RFC 3339"),
+    "a time that is text": (BODY, with_("ce_time", b"yesterday"), "ce_time must be RFC 3339"),
     "a number as time": (BODY, with_("ce_time", b"1767603600"), "ce_time must be RFC 3339"),
     "a time without a zone": (BODY, with_("ce_time", b"2026-01-05T09:00:00"), "with a time zone"),
     "a date as time": (BODY, with_("ce_time", b"2026-01-05"), "ce_time must be RFC 3339"),
@@ -317,7 +317,7 @@ UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
     "a zone of 99 hours": (BODY, with_("ce_time", b"2026-01-05T09:00:00+99:00"), "no time of the calendar"),
     "a time with a NUL": (BODY, with_("ce_time", b"2026-01-05T09:00:00Z\x00"), "ce_time must be RFC 3339"),
     "a time of 100,000 digits": (BODY, with_("ce_time", b"2026-01-05T09:00:00." + b"1" * 100_000 + b"Z"), "RFC 3339"),
-    "a word as sequence": (BODY, with_("ce_sequence", b"first"), "ce_sequence must be a number"),
+    "a sequence that is text": (BODY, with_("ce_sequence", b"first"), "ce_sequence must be a number"),
     "a negative sequence": (BODY, with_("ce_sequence", b"-1"), "ce_sequence must be a number"),
     "a fraction as sequence": (BODY, with_("ce_sequence", b"1.5"), "ce_sequence must be a number"),
     "a sequence in other digits": (BODY, with_("ce_sequence", "٣".encode()), "ce_sequence must be a number"),
@@ -370,20 +370,20 @@ UNREADABLE: dict[str, tuple[bytes | None, Inbound, str]] = {
 }
 
 
-def test_there_are_more_than_a_hundred_of_them() -> None:
+def test_more_than_a_hundred_unreadable_records_are_tried() -> None:
     assert len(UNREADABLE) > 100
 
 
-@pytest.mark.parametrize(("value", "given", "words"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_says_why(value: bytes | None, given: Inbound, words: str) -> None:
+@pytest.mark.parametrize(("value", "given", "expected"), UNREADABLE.values(), ids=UNREADABLE)
+def test_the_reason_says_what_is_wrong(value: bytes | None, given: Inbound, expected: str) -> None:
     with pytest.raises(Unreadable) as refused:
         read(value, given)
-    assert words in str(refused.value)
-    assert_fit_for_the_record(refused.value)
+    assert expected in str(refused.value)
+    assert_printable(refused.value)
 
 
-def assert_fit_for_the_record(unreadable: Unreadable) -> None:
-    """Its words go into a dead letter, a log and a terminal."""
+def assert_printable(unreadable: Unreadable) -> None:
+    """The reason goes into a dead letter, a log and a terminal."""
     assert len(str(unreadable)) < 400
     assert str(unreadable).isprintable()
     for value in unreadable.known.values():
@@ -391,32 +391,32 @@ def assert_fit_for_the_record(unreadable: Unreadable) -> None:
         assert value.isprintable()
 
 
-def test_what_could_be_read_of_it_is_told() -> None:
+def test_the_attributes_that_could_be_read_are_known() -> None:
     with pytest.raises(Unreadable) as refused:
         read(BODY, with_("ce_time", b"yesterday"))
     known = refused.value.known
     assert (known["ce_id"], known["ce_type"], known["ce_source"]) == ("order-77", KIND, "/shop")
 
 
-def test_what_is_known_of_it_is_shown_safely() -> None:
+def test_known_attributes_are_escaped_and_shortened() -> None:
     with pytest.raises(Unreadable) as refused:
         read(event(id="\x1b[2J\x00\ud800", source="a" * 9999), STRUCTURED)
     assert refused.value.known["ce_id"] == r"\x1b[2J\x00\ud800"
     assert len(refused.value.known["ce_source"]) == 512
 
 
-# anything at all
+# arbitrary records
 
 names_of_headers = st.sampled_from([f"ce_{name}" for name in ATTRIBUTES] + ["content-type"]) | st.text() | st.binary()
 values = st.none() | st.binary(max_size=40) | st.sampled_from([b"1.0", b"order-77", b"application/json"])
 json_like = st.text(st.sampled_from('{}[]",:0e-. \\ud800n"idtasource'), max_size=60).map(lambda text: text.encode())
 
 
-def heard(value: bytes | None, given: Inbound) -> None:
+def read_and_decode(value: bytes | None, given: Inbound) -> None:
     try:
         envelope = read(value, given)
     except Unreadable as unreadable:
-        assert_fit_for_the_record(unreadable)
+        assert_printable(unreadable)
         return
     try:
         decode(SubmitRequest, envelope.data)
@@ -425,22 +425,22 @@ def heard(value: bytes | None, given: Inbound) -> None:
 
 
 @given(st.none() | st.binary() | json_like, st.lists(st.tuples(names_of_headers, values), max_size=8))
-def test_anything_is_an_envelope_or_unreadable(value: bytes | None, given: Inbound) -> None:
-    heard(value, given)
+def test_any_record_gives_an_envelope_or_unreadable(value: bytes | None, given: Inbound) -> None:
+    read_and_decode(value, given)
 
 
 @given(st.sampled_from([name for name, _ in headers(FULL)]), st.binary(max_size=60))
 def test_any_one_header_may_be_anything(name: str, value: bytes) -> None:
-    heard(BODY, [(n, value if n == name else v) for n, v in headers(FULL)])
+    read_and_decode(BODY, [(n, value if n == name else v) for n, v in headers(FULL)])
 
 
 @given(st.dictionaries(st.sampled_from([*ATTRIBUTES, "data", "data_base64", "datacontenttype"]), json_values))
 def test_any_member_of_a_structured_event_may_be_anything(members: dict[str, Any]) -> None:
-    heard(event(**members), [*STRUCTURED])
+    read_and_decode(event(**members), [*STRUCTURED])
 
 
 @given(st.data())
-def test_a_structured_event_may_be_cut_or_spoilt_anywhere(data: st.DataObject) -> None:
+def test_a_structured_event_may_be_truncated_or_corrupted_anywhere(data: st.DataObject) -> None:
     whole = event(time="2026-01-05T09:00:00Z", sequence="7")
     at = data.draw(st.integers(0, len(whole) - 1))
-    heard(whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + data.draw(st.integers(0, 3)) :], [*STRUCTURED])
+    read_and_decode(whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + data.draw(st.integers(0, 3)) :], [*STRUCTURED])

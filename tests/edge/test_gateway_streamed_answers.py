@@ -1,4 +1,4 @@
-"""Answers that are streamed, through the real SDK, in both interfaces: what comes in pieces is what comes whole."""
+"""Streamed answers, through the real SDK, in both interfaces: the pieces make up the same answer as one in one piece."""
 
 import time
 from decimal import Decimal
@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 
 from contracts.gateway import CallModel, ModelReplied, ToolCall
-from services.gateway import effects
 from services.gateway.config import Chain
 from services.gateway.facts import AttemptReturned
-from tests.edge.test_gateway_effects import (
+from services.gateway.performer import openai_client
+from services.gateway.performer.openai_client import open_clients
+from tests.edge.test_gateway_openai_client import (
     SCHEMA,
     TICK,
     TOOL,
     asks,
     at,
+    attempting,
     failed,
-    flying,
     now,
     replied,
     server,
@@ -33,10 +34,10 @@ PRICED: dict[str, Any] = {"price": {"input": "1", "output": "2"}}
 
 
 async def streamed(table: Chain, call: CallModel) -> tuple[list[str], AttemptReturned]:
-    """The pieces that a watcher was told, and what the attempt brought back."""
+    """The pieces that were published, and the outcome of the attempt."""
     pieces: list[str] = []
-    async with effects.endpoints(table, {}, now) as perform:
-        returned = await perform(*flying(table, call), tell=pieces.append)
+    async with open_clients(table, {}, now) as make_attempt:
+        returned = await make_attempt(*attempting(table, call), on_text=pieces.append)
     return pieces, returned
 
 
@@ -49,20 +50,20 @@ async def test_pieces_come_in_order_and_make_up_the_reply(server: Scripted, api:
 
 
 @API
-async def test_a_piece_is_told_before_the_next_is_written(server: Scripted, api: str) -> None:
-    began, told = time.monotonic(), []
+async def test_a_piece_is_published_before_the_next_is_written(server: Scripted, api: str) -> None:
+    began, times = time.monotonic(), []
     table = tiers(at(server, "words@50ms", api=api))
-    async with effects.endpoints(table, {}, now) as perform:
-        replied(await perform(*flying(table, asks()), tell=lambda _: told.append(time.monotonic() - began)))
-    assert told[-1] - told[0] > 0.2
+    async with open_clients(table, {}, now) as make_attempt:
+        replied(await make_attempt(*attempting(table, asks()), on_text=lambda _: times.append(time.monotonic() - began)))
+    assert times[-1] - times[0] > 0.2
 
 
 @API
 @pytest.mark.parametrize("script", ["ok", "cut", "filtered"])
-async def test_a_streamed_reply_says_all_that_a_whole_one_says(server: Scripted, api: str, script: str) -> None:
+async def test_a_streamed_reply_is_the_same_as_one_in_one_piece(server: Scripted, api: str, script: str) -> None:
     table = tiers(at(server, script, api=api, **PRICED))
-    async with effects.endpoints(table, {}, now) as perform:
-        whole = replied(await perform(*flying(table, asks())))
+    async with open_clients(table, {}, now) as make_attempt:
+        whole = replied(await make_attempt(*attempting(table, asks())))
     _, returned = await streamed(table, asks())
     assert timeless(replied(returned)) == timeless(whole)
     assert (whole.cost > 0, whole.estimated) == (True, False)
@@ -74,14 +75,14 @@ def timeless(reply: ModelReplied) -> ModelReplied:
 
 
 @API
-async def test_an_endpoint_that_streams_without_telling_its_tokens_is_estimated(server: Scripted, api: str) -> None:
+async def test_the_cost_of_a_streamed_answer_without_reported_tokens_is_an_estimate(server: Scripted, api: str) -> None:
     _, returned = await streamed(tiers(at(server, "unpriced", api=api, **PRICED)), asks())
     reply = replied(returned)
     assert (reply.estimated, reply.output_tokens) == (True, -(-len(WHOLE) // 4))
 
 
 @API
-async def test_tool_calls_and_structured_answers_stream_too(server: Scripted, api: str) -> None:
+async def test_tool_calls_and_structured_answers_are_streamed_too(server: Scripted, api: str) -> None:
     pieces, returned = await streamed(tiers(at(server, "tool", api=api)), asks(tools=(TOOL,)))
     assert pieces == []
     assert replied(returned).tool_calls == (ToolCall(id="call_1", name="weather", arguments='{"town": "scripted"}'),)
@@ -90,13 +91,11 @@ async def test_tool_calls_and_structured_answers_stream_too(server: Scripted, ap
     assert replied(returned).data == {"answer": WHOLE, "confidence": 0.9, "sources": []}
 
 
-# What goes wrong on the way
+# Failures during a stream
 
 
 @API
-async def test_a_stream_that_breaks_in_the_midst_is_a_fall_and_may_have_cost_something(
-    server: Scripted, api: str, transport: Any
-) -> None:
+async def test_a_stream_that_breaks_off_is_a_fall_with_an_estimated_cost(server: Scripted, api: str, transport: Any) -> None:
     pieces, returned = await streamed(tiers(at(server, "half", api=api, price="listed")), asks())
     assert 0 < len("".join(pieces)) < len(WHOLE)
     failure = failed(returned)
@@ -106,7 +105,7 @@ async def test_a_stream_that_breaks_in_the_midst_is_a_fall_and_may_have_cost_som
 
 
 @API
-async def test_what_an_endpoint_says_of_its_failure_in_the_midst_is_told(server: Scripted, api: str) -> None:
+async def test_an_error_message_within_a_stream_is_in_the_outcome(server: Scripted, api: str) -> None:
     pieces, returned = await streamed(tiers(at(server, "fails", api=api, price="listed")), asks())
     assert pieces
     failure = failed(returned)
@@ -116,17 +115,17 @@ async def test_what_an_endpoint_says_of_its_failure_in_the_midst_is_told(server:
 
 
 @API
-async def test_what_an_endpoint_says_of_its_failure_in_place_of_an_answer_is_told(server: Scripted, api: str) -> None:
+async def test_an_error_message_in_place_of_an_answer_is_in_the_outcome(server: Scripted, api: str) -> None:
     table = tiers(at(server, "fails", api=api))
-    async with effects.endpoints(table, {}, now) as perform:
-        failure = failed(await perform(*flying(table, asks())))
+    async with open_clients(table, {}, now) as make_attempt:
+        failure = failed(await make_attempt(*attempting(table, asks())))
     assert failure.fall.reason == "error"
     assert "scripted failure in the midst" in failure.fall.detail
 
 
 @API
 @pytest.mark.parametrize("script", ["words@5s", "drip@20ms", "words@100ms"])
-async def test_a_slow_stream_is_heard_no_longer_than_its_time(server: Scripted, api: str, script: str) -> None:
+async def test_a_slow_stream_is_read_no_longer_than_its_timeout(server: Scripted, api: str, script: str) -> None:
     began = time.monotonic()
     pieces, returned = await streamed(tiers(at(server, script, api=api, timeout=0.5, price="listed")), asks())
     assert time.monotonic() - began < 0.5 + TICK
@@ -136,7 +135,7 @@ async def test_a_slow_stream_is_heard_no_longer_than_its_time(server: Scripted, 
 
 
 @API
-async def test_a_stream_of_nothing_is_no_answer(server: Scripted, api: str) -> None:
+async def test_an_empty_stream_is_unusable(server: Scripted, api: str) -> None:
     _, returned = await streamed(tiers(at(server, "mute", api=api)), asks())
     assert failed(returned).fall.reason == "invalid-output"
 
@@ -145,14 +144,14 @@ async def test_a_stream_of_nothing_is_no_answer(server: Scripted, api: str) -> N
 async def test_an_endpoint_that_cannot_stream_may_answer_in_one_piece(
     server: Scripted, api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effects, "streaming", lambda _: {})
+    monkeypatch.setattr(openai_client, "streaming_options", lambda _: {})
     _, returned = await streamed(tiers(at(server, "ok", api=api)), asks())
     assert replied(returned).text == WHOLE
 
 
 @API
-async def test_a_stream_without_end_is_left(server: Scripted, api: str) -> None:
+async def test_a_stream_that_grows_too_large_is_abandoned(server: Scripted, api: str) -> None:
     table = tiers(at(server, "ok", api=api))
-    async with effects.endpoints(table, {}, now, 20) as perform:
-        failure = failed(await perform(*flying(table, asks()), tell=lambda _: None))
+    async with open_clients(table, {}, now, 20) as make_attempt:
+        failure = failed(await make_attempt(*attempting(table, asks()), on_text=lambda _: None))
     assert (failure.fall.reason, failure.fall.detail) == ("invalid-output", "the answer is larger than 20 bytes")

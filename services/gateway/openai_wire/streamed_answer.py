@@ -1,20 +1,16 @@
-"""An answer that comes in pieces, put together again. Pure."""
+"""A streamed answer, put together from its events. Pure."""
 
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.gateway.wire import Api, Json, Unusable, clean
-
-
-def streaming(api: Api) -> Json:
-    """What is added to a request so that its answer is streamed, and tells its tokens all the same."""
-    return {"stream": True, "stream_options": {"include_usage": True}} if api == "chat" else {"stream": True}
+from services.gateway.openai_wire.answer import NoUsableAnswer, clean
+from services.gateway.openai_wire.request import Api, Json
 
 
 @dataclass
-class Pieces:
-    """Server-sent events of Chat Completions or Responses."""
+class StreamedAnswer:
+    """Collects server-sent events of Chat Completions or Responses."""
 
     api: Api
     size: int = 0  # bytes of text, about
@@ -25,9 +21,9 @@ class Pieces:
     finish: str = ""
 
     def add(self, event: Any) -> str:
-        """One event more; the text in it. Events that say nothing of the answer are passed over.
+        """Takes the next event and returns its text, if any. Skips events that hold nothing of the answer.
 
-        Raises Unusable for one that says that the answer failed.
+        Raises NoUsableAnswer for an event that reports a failure.
         """
         if not isinstance(event, dict):
             return ""
@@ -36,9 +32,9 @@ class Pieces:
         return clean(text)
 
     def body(self) -> bytes:
-        """The body that an answer in one piece would have had. Raises Unusable where the stream ended before its answer."""
+        """The body that the same answer has in one piece. Raises NoUsableAnswer if the stream ended before the answer did."""
         if not (self.finish if self.api == "chat" else self.whole):
-            raise Unusable("error", "the stream ended before the answer did")
+            raise NoUsableAnswer("error", "the stream ended before the answer did")
         if self.api == "responses":
             return json.dumps(self.whole).encode()
         message = {
@@ -77,7 +73,7 @@ class Pieces:
     def _responses(self, event: Json) -> str:
         kind, response = event.get("type"), event.get("response")
         if kind == "error":
-            raise Unusable("error", f"the endpoint failed: {clean(_text(event.get('message')))}")
+            raise NoUsableAnswer("error", f"the endpoint failed: {clean(_text(event.get('message')))}")
         if kind in ("response.completed", "response.incomplete", "response.failed") and isinstance(response, dict):
             self.whole = response
         return _text(event.get("delta")) if kind == "response.output_text.delta" else ""

@@ -1,34 +1,30 @@
-"""A call in the words of Chat Completions and of Responses, and what their answers say. Pure."""
+"""The body of an answer, read and checked. Pure."""
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
-from contracts.gateway import CallModel, ChatMessage, FallReason, ToolCall
-from services.gateway.config import Endpoint
+from contracts.gateway import CallModel, FallReason, ToolCall
+from services.gateway.openai_wire.request import Api, Json
 
-Json = dict[str, Any]
-Api = Literal["chat", "responses"]
-PATHS: dict[Api, str] = {"chat": "/chat/completions", "responses": "/responses"}
 _FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
 
 
-class Unusable(Exception):
-    """An answer that is none. `used`: what it cost all the same."""
+class NoUsableAnswer(Exception):
+    """Why an attempt has no answer that counts. `paid`: the answer that it has all the same, which costs money."""
 
-    def __init__(self, reason: FallReason, detail: str, used: "Answer | None" = None) -> None:
+    def __init__(self, reason: FallReason, detail: str, paid: "Answer | None" = None) -> None:
         super().__init__(detail)
         self.reason: FallReason = reason
         self.detail = detail
-        self.used = used
+        self.paid = paid
 
 
 class Answer(NamedTuple):
-    """What an endpoint said. `tokens`: input, of it cached, output; None where it did not tell."""
+    """The answer of an endpoint. `tokens`: input, cached input among them, output; None if the endpoint does not report them."""
 
     text: str
     tool_calls: tuple[ToolCall, ...]
@@ -38,91 +34,6 @@ class Answer(NamedTuple):
     tokens: tuple[int, int, int] | None
     refusal: str = ""
     data: JsonValue = None
-
-
-def body(call: CallModel, endpoint: Endpoint, api: Api, model: str, repair: str = "") -> Json:
-    """The request. `repair` tells the model what was wrong with its last output."""
-    messages = call.messages
-    if repair:
-        told = f"Your last answer could not be used: {repair}. Answer again, and correct that."
-        messages = (*messages, ChatMessage(role="user", content=told))
-    asked = _chat(call, endpoint, messages) if api == "chat" else _responses(call, messages)
-    if call.temperature is not None:
-        asked["temperature"] = call.temperature
-    return {"model": model, **asked}
-
-
-def _chat(call: CallModel, endpoint: Endpoint, messages: Sequence[ChatMessage]) -> Json:
-    limit = endpoint.max_tokens_field or (
-        "max_completion_tokens" if endpoint.provider in ("openai", "azure.ai.openai") else "max_tokens"
-    )
-    asked: Json = {"messages": [_chat_message(message) for message in messages], limit: call.max_output_tokens}
-    if call.tools:
-        asked["tools"] = list(call.tools)
-    if call.response_schema is not None:
-        asked["response_format"] = {"type": "json_schema", "json_schema": _format(call.response_schema)}
-    return asked
-
-
-def _chat_message(message: ChatMessage) -> Json:
-    emitted: Json = {"role": message.role, "content": message.content}
-    if message.tool_call_id is not None:
-        emitted["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        emitted["tool_calls"] = [
-            {"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in message.tool_calls
-        ]
-    return emitted
-
-
-def _responses(call: CallModel, messages: Sequence[ChatMessage]) -> Json:
-    asked: Json = {
-        "input": [item for message in messages for item in _items(message)],
-        "max_output_tokens": call.max_output_tokens,
-        "store": False,
-    }
-    if call.tools:
-        asked["tools"] = [_flat(tool) for tool in call.tools]
-    if call.response_schema is not None:
-        asked["text"] = {"format": {"type": "json_schema", **_format(call.response_schema)}}
-    return asked
-
-
-def _items(message: ChatMessage) -> Iterable[Json]:
-    if message.role == "tool":
-        yield {"type": "function_call_output", "call_id": message.tool_call_id or "", "output": message.content}
-        return
-    if message.content or not message.tool_calls:
-        yield {"role": message.role, "content": message.content}
-    for call in message.tool_calls:
-        yield {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
-
-
-def _flat(tool: Json) -> Json:
-    """A tool as Responses writes it, from the form of Chat Completions."""
-    function = tool.get("function")
-    return {"type": "function", **function} if isinstance(function, dict) else tool
-
-
-def _format(schema: Json) -> Json:
-    return {"name": "answer", "schema": schema, "strict": _closed(schema)}
-
-
-def _closed(schema: Any) -> bool:
-    """Whether strict mode takes it: in every object all fields are required and no others allowed."""
-    if isinstance(schema, list):
-        return all(_closed(part) for part in schema)
-    if not isinstance(schema, dict):
-        return True
-    if "properties" in schema or schema.get("type") == "object":
-        fields = schema.get("properties", {})
-        if schema.get("additionalProperties") is not False or set(fields) != set(schema.get("required", ())):
-            return False
-        if not _closed(list(fields.values())):
-            return False
-    return all(_closed(schema[key]) for key in ("items", "anyOf") if key in schema) and _closed(
-        list(schema.get("$defs", {}).values())
-    )
 
 
 class _Cached(BaseModel):
@@ -202,26 +113,23 @@ class _Failed(BaseModel):
     error: _Error
 
 
-def read(api: Api, raw: bytes, call: CallModel) -> Answer:
-    """What the body of an answer says.
-
-    Raises Unusable: `error` for what is no answer in that form, `invalid-output` for one that is empty or does not fit
-    the schema, `refused` where the model or a filter refused.
-    """
+def read_answer(api: Api, raw: bytes, call: CallModel) -> Answer:
+    """Raises NoUsableAnswer: `error` if the body is not an answer of this interface, `invalid-output` if the answer is empty or
+    does not fit the schema, `refused` if the model or a filter refused."""
     try:
         answer = _read_chat(raw) if api == "chat" else _read_responses(raw)
     except ValidationError as error:
-        if message := _trouble(raw):
-            raise Unusable("error", f"the endpoint failed: {message}") from None
+        if message := _error_message(raw):
+            raise NoUsableAnswer("error", f"the endpoint failed: {message}") from None
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise Unusable("error", f"the body is no answer: {where} {first['msg']}".replace("  ", " ")) from None
+        raise NoUsableAnswer("error", f"the body is no answer: {where} {first['msg']}".replace("  ", " ")) from None
     if answer.refusal:
-        raise Unusable("refused", f"the model refused: {answer.refusal}", answer)
+        raise NoUsableAnswer("refused", f"the model refused: {answer.refusal}", answer)
     if answer.finish_reason == "content_filter" and not answer.text:
-        raise Unusable("refused", "a content filter withheld the answer", answer)
+        raise NoUsableAnswer("refused", "a content filter withheld the answer", answer)
     if not answer.text.strip() and not answer.tool_calls:
-        raise Unusable("invalid-output", f"the answer is empty (finish reason: {answer.finish_reason})", answer)
+        raise NoUsableAnswer("invalid-output", f"the answer is empty (finish reason: {answer.finish_reason})", answer)
     if call.response_schema is None or answer.tool_calls:
         return answer
     return answer._replace(data=_structured(call.response_schema, answer))
@@ -246,8 +154,8 @@ def _read_chat(raw: bytes) -> Answer:
     )
 
 
-def _trouble(raw: bytes) -> str:
-    """What a body says of a failure where an answer should be, as some endpoints do under status 200."""
+def _error_message(raw: bytes) -> str:
+    """The error message in place of an answer, which some endpoints send with status 200."""
     try:
         return clean(_Failed.model_validate_json(raw).error.message)
     except ValidationError:
@@ -262,7 +170,7 @@ def _arguments(function: _Function) -> str:
 def _read_responses(raw: bytes) -> Answer:
     given = _ResponsesAnswer.model_validate_json(raw)
     if given.error or given.status in ("failed", "cancelled"):
-        raise Unusable("error", f"the response {given.status}: {clean(str((given.error or {}).get('message', '')))}")
+        raise NoUsableAnswer("error", f"the response {given.status}: {clean(str((given.error or {}).get('message', '')))}")
     parts = [part for item in given.output if item.type == "message" for part in item.content or ()]
     calls = tuple(
         ToolCall(id=item.call_id, name=clean(item.name), arguments=clean(item.arguments))
@@ -285,11 +193,11 @@ def _tokens(usage: _Usage | None) -> tuple[int, int, int] | None:
     if usage is None:
         return None
     given = usage.prompt_tokens if usage.input_tokens is None else usage.input_tokens
-    message = usage.completion_tokens if usage.output_tokens is None else usage.output_tokens
+    output = usage.completion_tokens if usage.output_tokens is None else usage.output_tokens
     details = usage.input_tokens_details or usage.prompt_tokens_details
-    if given is None or message is None or not 0 <= given < 2**53 or not 0 <= message < 2**53:
+    if given is None or output is None or not 0 <= given < 2**53 or not 0 <= output < 2**53:
         return None
-    return given, min(max((details.cached_tokens if details else 0) or 0, 0), given), message
+    return given, min(max((details.cached_tokens if details else 0) or 0, 0), given), output
 
 
 def _structured(schema: Json, answer: Answer) -> JsonValue:
@@ -298,20 +206,22 @@ def _structured(schema: Json, answer: Answer) -> JsonValue:
         data = json.loads(fenced[1] if fenced else answer.text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         cut = ", and it was cut off at the token limit" if answer.finish_reason == "length" else ""
-        raise Unusable("invalid-output", f"it is not JSON ({error}){cut}", answer) from None
+        raise NoUsableAnswer("invalid-output", f"it is not JSON ({error}){cut}", answer) from None
     try:
         checker = jsonschema_rs.validator_for(schema, offline=True)
     except ValueError as error:
-        raise Unusable("refused", f"the schema that was asked for is none: {_first_line(error)}", answer) from None
+        raise NoUsableAnswer("refused", f"the requested schema is not a JSON Schema: {_first_line(error)}", answer) from None
     if wrong := next(checker.iter_errors(data), None):
         where = "/".join(str(step) for step in wrong.instance_path)
-        raise Unusable("invalid-output", f"it does not fit the schema{' at ' + where if where else ''}: {wrong.message}", answer)
+        raise NoUsableAnswer(
+            "invalid-output", f"it does not fit the schema{' at ' + where if where else ''}: {wrong.message}", answer
+        )
     cleaned: JsonValue = _clean(data)
     return cleaned
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _first_line(error: Exception) -> str:
@@ -319,14 +229,14 @@ def _first_line(error: Exception) -> str:
 
 
 def confidence(data: JsonValue) -> float | None:
-    """The model's own, where its structured output has it."""
+    """The model's own confidence, if its structured output has one."""
     given = data.get("confidence") if isinstance(data, dict) else None
     usable = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1
     return float(given) if usable and isinstance(given, int | float) else None
 
 
 def clean(text: str) -> str:
-    """Without what no store or JSON text holds: NUL and lone surrogates."""
+    """Without what neither the store nor JSON text can hold: NUL and lone surrogates."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Which answers are good enough to be used again, and for which calls. Pure."""
+"""Which recorded answers the cache may use again, and for which calls. Pure."""
 
 import hashlib
 import json
@@ -6,27 +6,27 @@ from decimal import Decimal
 
 from contracts.gateway import CallModel, Learned, ModelReplied
 from hansard.codec import Invalid, decode
-from services.gateway.chain import asked, normalised
 from services.gateway.config import LOCAL_TIERS, Chain
+from services.gateway.local_tiers import normalised, question_of
 from shared.eventstore.model import StoredMessage
 
 
-def key(tenant: str, call: CallModel) -> bytes:
-    """32 bytes that stand for what is asked: by whom, of what class of model, in what context. The last question counts
-    without case, spacing and closing punctuation."""
+def cache_key(tenant: str, call: CallModel) -> bytes:
+    """32 bytes, the same for every call that asks the same: tenant, role, class of model, messages, passages and form of the
+    answer. The case, spacing and closing punctuation of the last question do not count."""
     last = max((n for n, message in enumerate(call.messages) if message.role == "user"), default=-1)
-    emitted = [
+    messages = [
         (m.role, normalised(m.content) if n == last else m.content, m.tool_call_id, [c.model_dump() for c in m.tool_calls])
         for n, m in enumerate(call.messages)
     ]
     passages = [(passage.source, passage.text) for passage in call.passages]
     form = [call.response_schema, call.tools, call.temperature, call.max_output_tokens]
-    whole = [tenant, call.role, call.model_class, emitted, passages, normalised(asked(call)), form]
+    whole = [tenant, call.role, call.model_class, messages, passages, normalised(question_of(call)), form]
     return hashlib.sha256(json.dumps(whole, ensure_ascii=True, sort_keys=True).encode()).digest()
 
 
-def worth_learning(chain: Chain, reply: ModelReplied, confidence: float | None) -> bool:
-    """A model's own, whole and sure answer. One that nobody is sure of is not learned."""
+def may_be_reused(chain: Chain, reply: ModelReplied, confidence: float | None) -> bool:
+    """Whether this is a model's own, whole answer of enough confidence. One whose confidence is not known is not used again."""
     return (
         chain.learns
         and reply.tier not in LOCAL_TIERS
@@ -38,13 +38,13 @@ def worth_learning(chain: Chain, reply: ModelReplied, confidence: float | None) 
     )
 
 
-def used_again(chain: Chain, message: StoredMessage, call: CallModel) -> ModelReplied | None:
-    """The recorded answer as an answer to this call, if it is still one that may be learned."""
+def reused(chain: Chain, message: StoredMessage, call: CallModel) -> ModelReplied | None:
+    """The recorded answer as an answer to this call, if it may still be used again."""
     try:
         source = decode(ModelReplied, message.data)
     except Invalid:
         return None
-    if message.at is None or not worth_learning(chain, source, source.confidence):
+    if message.at is None or not may_be_reused(chain, source, source.confidence):
         return None
     stream = message.stream
     learned = Learned(event=str(message.id), workflow=stream.workflow, stream=stream.name, tier=source.tier, at=message.at)

@@ -1,0 +1,65 @@
+"""Makes the gateway's attempts:
+
+1. `endpoint_guard`: do the circuit and the retry budget allow it?
+2. `openai_client`: the request and its answer; `token_stream` publishes the text meanwhile.
+3. `endpoint_guard`: what does the outcome show about the endpoint?
+4. `answer_cache`: may the answer be used again?
+
+An intent of the tier `cache` is for `answer_cache` alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from contracts.gateway import AttemptStarted
+from services.gateway.call import Attempting
+from services.gateway.config import Chain
+from services.gateway.facts import AttemptReturned
+from services.gateway.performer.answer_cache import AnswerCache
+from services.gateway.performer.endpoint_guard import EndpointGuard, NotAllowed
+from services.gateway.performer.openai_client import open_clients
+from services.gateway.performer.outcomes import NO_SLOT, not_sent
+from services.gateway.performer.token_stream import TokenStream
+from shared.eventstore.model import Stream
+from shared.service import Perform, PerformerContext
+
+
+@asynccontextmanager
+async def open_performer(
+    chain: Chain, keys: Mapping[str, str], context: PerformerContext, largest: int, stream_tokens: bool = False
+) -> AsyncIterator[Perform[Attempting, AttemptStarted]]:
+    """`keys`: API keys by name of the endpoint; `largest`: bytes of an answer at most."""
+    guards = {endpoint.name: EndpointGuard(chain, endpoint, context) for endpoint in chain.endpoints}
+    cache = AnswerCache(chain, context)
+
+    async def perform(state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
+        if intent.tier == "cache":
+            return await cache.find(state, intent, stream)
+        guard = guards.get(intent.endpoint)
+        if guard is None:
+            return await make_attempt(state, intent)
+        attempt_id = f"{stream}#{intent.attempt}"
+        try:
+            async with asyncio.timeout((intent.deadline - context.now()).total_seconds()):
+                is_probe = await guard.admit(state, intent, attempt_id)
+        except NotAllowed as refused:
+            return not_sent(intent, refused.reason, refused.detail, refused.until)
+        except TimeoutError:
+            return not_sent(intent, "timeout", NO_SLOT)
+        tokens = TokenStream(context, stream, intent) if stream_tokens else None
+        before_sending = None if is_probe else guard.check_again
+        returned = await make_attempt(state, intent, before_sending, tokens.add if tokens else None)
+        if tokens is not None:
+            tokens.flush()
+        returned = guard.with_circuit(returned)
+        await guard.observe(returned, attempt_id if is_probe else "")
+        cache.learn(state, returned, stream)
+        return returned
+
+    async with open_clients(chain, keys, context.now, largest) as make_attempt, cache.flushing():
+        try:
+            yield perform
+        finally:
+            for guard in guards.values():
+                await guard.close()

@@ -1,0 +1,76 @@
+"""The cache: an index of where good answers stand in the event store. Losing the index loses no recorded answer."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from contracts.gateway import AttemptStarted, ModelReplied, ReplyRejected
+from services.gateway.answer_reuse import cache_key, may_be_reused, reused
+from services.gateway.call import Attempting
+from services.gateway.config import Chain
+from services.gateway.facts import AttemptReturned
+from services.gateway.local_tiers import miss
+from services.gateway.performer.outcomes import not_sent
+from shared.eventstore.model import StoreUnavailable, Stream
+from shared.service import PerformerContext
+from shared.telemetry.logs import log
+
+FLUSH_EVERY = 0.5  # seconds
+
+
+@dataclass
+class AnswerCache:
+    chain: Chain
+    context: PerformerContext
+    new: list[tuple[bytes, Stream]] = field(default_factory=list)  # not yet in the index
+
+    def learn(self, state: Attempting, returned: AttemptReturned, stream: Stream) -> None:
+        reply = returned.reply
+        if reply is None:
+            return
+        confidence = self.chain.prior(reply.tier) if reply.confidence is None else reply.confidence
+        if may_be_reused(self.chain, reply, confidence):
+            self.new.append((cache_key(stream.tenant, state.before.call), stream))
+
+    async def find(self, state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
+        """The outcome of a search of the index: the answer, or that there is none that is young and good enough and stands."""
+        call, began = state.before.call, time.perf_counter()
+        try:
+            async with asyncio.timeout((intent.deadline - self.context.now()).total_seconds()):
+                key = cache_key(stream.tenant, call)
+                message = await self.context.remembered(stream.tenant, key, ModelReplied.kind, ReplyRejected.kind)
+        except (TimeoutError, StoreUnavailable):
+            return not_sent(intent, "miss", "the cache did not answer in time")
+        reply = reused(self.chain, message, call) if message else None
+        if message is None or message.at is None or reply is None:
+            return not_sent(intent, "miss", miss("cache").detail)
+        if (self.context.now() - message.at).total_seconds() > self.chain.learning.hours * 3600:
+            return not_sent(intent, "miss", f"the recorded answer is of {message.at:%Y-%m-%d %H:%M} UTC, and too old")
+        reply = reply.model_copy(update={"attempt": intent.attempt, "latency_ms": round((time.perf_counter() - began) * 1000, 3)})
+        return AttemptReturned(attempt=intent.attempt, call=intent.call, reply=reply)
+
+    @asynccontextmanager
+    async def flushing(self) -> AsyncIterator[None]:
+        """Writes what is new to the index every `FLUSH_EVERY`, and at the end."""
+        task = asyncio.create_task(self._keep_flushing())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self._flush()
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        new, self.new = self.new, []
+        if new:
+            try:
+                await self.context.remember(new, self.chain.learning.hours * 3600)
+            except StoreUnavailable as error:
+                log.debug("answers were not added to the cache's index", answers=len(new), error=str(error))

@@ -1,0 +1,193 @@
+"""Services run whole in one process, with an event store in memory: for tests and notebooks, without servers."""
+
+import uuid
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from hansard.codec import decode, encode
+from hansard.decider import CannotProcess, Context, WakeUp
+from hansard.identity import (
+    NAMESPACE,
+    Stream,
+    internal_causation_id,
+    outcome_name,
+    source_of,
+    stored_message_id,
+    uuid5,
+    wake_up_causation_id,
+)
+from hansard.message import DeadReason, Intent, Message, Outcome
+from hansard.service import Service
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MOST = 10_000  # messages that may follow from one: services that answer each other for ever are found out
+
+
+@dataclass(frozen=True)
+class DeadMessage:
+    """A message that a stream could not process, and why."""
+
+    stream: Stream
+    message: Message
+    reason: DeadReason
+    detail: str
+
+
+@dataclass
+class _Stream:
+    state: Any
+    messages: list[Message] = field(default_factory=list)
+    inbox: set[UUID] = field(default_factory=set)
+    entries: int = 0
+
+
+@dataclass(frozen=True)
+class _Inbound:
+    stream: Stream
+    id: UUID
+    message: Message
+    source: str
+
+
+class InMemory:
+    """`InMemory(service, another)`: what one publishes, the others receive. Each stream processes a message once.
+
+    The clock stands still at `now` until `advance` moves it.
+    """
+
+    def __init__(self, *services: Service[Any], at: datetime = NOON) -> None:
+        self.services = {service.name: service for service in services}
+        self.now = at
+        self.dead: list[DeadMessage] = []
+        self.ephemeral: list[Message] = []
+        self._streams: dict[Stream, _Stream] = {}
+        self._intents: deque[tuple[Stream, Intent]] = deque()
+
+    def send(
+        self, message: Message, *, workflow: str = "wf-1", tenant: str = "default", id: str | UUID | None = None
+    ) -> tuple[Message, ...]:
+        """Publishes a message to the services here; what they stored because of it, in order.
+
+        The same `id` is the same message: it changes nothing. Without one it is a new message.
+        """
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else uuid5(NAMESPACE, id)
+        return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
+
+    def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
+        """Moves the clock, and wakes the streams whose time has come, in the order of their times."""
+        until = to or self.now + (by or timedelta())
+        stored: list[Message] = []
+        while due := [(at, stream) for stream in self._streams if (at := self.wake_at(stream)) is not None and at <= until]:
+            at, stream = min(due)
+            self.now = max(self.now, at)
+            wake_up = _Inbound(stream, wake_up_causation_id(stream, self._streams[stream].entries), WakeUp(), "")
+            stored += self._run([wake_up])
+            if (again := self.wake_at(stream)) is not None and again <= self.now:
+                raise AssertionError(f"{stream}, woken up at {self.now}, wants to be woken at {again}, which is no later")
+        self.now = max(self.now, until)
+        return tuple(stored)
+
+    async def perform(self) -> tuple[Message, ...]:
+        """Makes the attempts whose intents are stored, one after the other, until none is left."""
+        stored: list[Message] = []
+        while self._intents:
+            stream, intent = self._intents.popleft()
+            performer = self.services[stream.service].performer
+            if performer is None or not isinstance(intent, performer.intent):
+                raise LookupError(f"{stream.service} has no performer for {type(intent).__name__}")
+            async with performer.open(_PerformerContext(self)) as perform:
+                outcome = await perform(self._streams[stream].state, intent, stream)
+            stored += self.fact(stream, outcome, outcome_name(outcome.attempt))
+        return tuple(stored)
+
+    def messages(self, name: str, workflow: str = "wf-1", tenant: str = "default") -> tuple[Message, ...]:
+        """What a stream has stored: `messages("specialists/draft.1")`."""
+        found = self._streams.get(Stream(tenant, workflow, name))
+        return tuple(found.messages) if found else ()
+
+    def state(self, name: str, workflow: str = "wf-1", tenant: str = "default") -> Any:
+        """A stream's state, folded from what it has stored."""
+        stream = Stream(tenant, workflow, name)
+        return self.services[stream.service].decider.fold(self.messages(name, workflow, tenant))
+
+    def wake_at(self, stream: Stream) -> datetime | None:
+        """When a stream wants to be woken."""
+        return self.services[stream.service].decider.wake_at(self._streams[stream].state)
+
+    def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
+        """A stream processes what comes from within its own service, once under this name: an outcome."""
+        return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
+
+    def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:
+        for service in self.services.values():
+            name = None if service.name == sender else service.stream(message)
+            if name is not None:
+                yield _Inbound(Stream(tenant, workflow, name), id, message, source)
+
+    def _run(self, first: Iterable[_Inbound]) -> tuple[Message, ...]:
+        waiting, stored = deque(first), list[Message]()
+        while waiting:
+            inbound = waiting.popleft()
+            stream = inbound.stream
+            for n, message in enumerate(self._process(inbound), 1):
+                stored.append(message)
+                if len(stored) > MOST:
+                    raise AssertionError(f"more than {MOST} messages followed from one: services answer each other for ever")
+                id = stored_message_id(message, stream, inbound.id, n)
+                source = source_of(stream.service)
+                waiting.extend(self._receivers(message, id, stream.workflow, stream.tenant, source, sender=stream.service))
+        return tuple(stored)
+
+    def _process(self, inbound: _Inbound) -> tuple[Message, ...]:
+        stream, decider = inbound.stream, self.services[inbound.stream.service].decider
+        known = self._streams.setdefault(stream, _Stream(decider.initial))
+        if inbound.id in known.inbox:
+            return ()
+        known.inbox.add(inbound.id)
+        known.entries += 1
+        context = Context(inbound.id, self.now, stream.workflow, stream.tenant, inbound.source, str(inbound.id))
+        try:
+            decided = tuple(decider.decide(known.state, inbound.message, context))
+            self._check(stream.service, decided)
+            state = decider.fold(decided, known.state)
+        except CannotProcess as refused:
+            self.dead.append(DeadMessage(stream, inbound.message, refused.reason, refused.detail))
+            return ()
+        known.state = state
+        known.messages.extend(decode(type(message), encode(message)) for message in decided)
+        self._intents.extend((stream, message) for message in decided if isinstance(message, Intent))
+        return decided
+
+    def _check(self, name: str, decided: Iterable[Message]) -> None:
+        """Raises LookupError for what a service has no topic for, where it says which it has."""
+        topics = [topic for topic in self.services[name].topics if name in topic.producers]
+        for message in decided:
+            if topics and not any(type(message) in topic.kinds for topic in topics):
+                raise LookupError(f"{name} has no topic to publish {message.kind} to: name one in Service(topics=…)")
+
+
+@dataclass(frozen=True)
+class _PerformerContext:
+    """A `PerformerContext` in memory."""
+
+    there: InMemory
+
+    def now(self) -> datetime:
+        return self.there.now
+
+    async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
+        self.there.fact(stream, fact, name)
+        return await self._one(stream)
+
+    async def load(self, streams: Sequence[Stream]) -> list[Any]:
+        return [await self._one(stream) for stream in streams]
+
+    async def _one(self, stream: Stream) -> Any:
+        return self.there.state(stream.name, stream.workflow, stream.tenant)
+
+    def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
+        self.there.ephemeral.append(message)

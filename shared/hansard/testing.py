@@ -1,0 +1,124 @@
+"""Given what a stream has stored, when it receives this, then it publishes that. No servers, no clock but the test's.
+
+    from hansard.testing import given
+
+    def test_silence_is_never_consent() -> None:
+        given(approval, queued).when(WakeUp()).then(expired)
+
+`InMemory` runs whole services, with what they store, in the test's own process.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, NoReturn
+from uuid import UUID
+
+from hansard.codec import decode, encode
+from hansard.decider import CannotProcess, Context, Decider, State, WakeUp
+from hansard.memory import DeadMessage, InMemory
+from hansard.message import DeadReason, Intent, Message
+from hansard.service import Service
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CONTEXT = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
+
+
+def given(decider: "Decider[State] | Service[State]", *stored: Message, context: Context = CONTEXT) -> "Given[State]":
+    """A stream that has stored these messages, in order."""
+    return Given(decider.decider if isinstance(decider, Service) else decider, tuple(stored), context)
+
+
+@dataclass(frozen=True)
+class Given(Generic[State]):
+    """A stream as it stands before it receives something."""
+
+    decider: Decider[State]
+    stored: tuple[Message, ...]
+    context: Context
+
+    @property
+    def state(self) -> State:
+        return self.decider.fold(self.stored)
+
+    def when(self, message: Message, *, at: datetime | timedelta | None = None, may_perform: bool = True) -> "Decided[State]":
+        """What is decided when the stream receives this.
+
+        `at` is the recorded time, or how much later than the last; a WakeUp without one comes when the stream asked for it.
+        Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out. The second time
+        as an audit does, which knows of a free slot only by the intent that was stored.
+        """
+        context = replace(self.context, at=self._time(message, at), may_perform=may_perform)
+        try:
+            decided = tuple(self.decider.decide(self.decider.fold(self.stored), message, context))
+        except CannotProcess as refused:
+            return Decided(self, context, (), refused)
+        audited = replace(context, may_perform=any(isinstance(one, Intent) for one in decided))
+        again = tuple(self.decider.decide(self.decider.fold(self.stored), message, audited))
+        if decided != again:
+            _fail("the same message was decided in two ways", again, decided)
+        for one in decided:
+            if decode(type(one), encode(one)) != one:
+                raise AssertionError(f"{one!r} comes back from its JSON as another message")
+        result = Decided(self, context, decided)
+        wake_at = self.decider.wake_at(result.state)
+        if isinstance(message, WakeUp) and wake_at is not None and wake_at <= context.at:
+            raise AssertionError(f"woken up at {context.at}, the stream wants to be woken at {wake_at}, which is no later")
+        return result
+
+    def _time(self, message: Message, at: datetime | timedelta | None) -> datetime:
+        if isinstance(at, timedelta):
+            return self.context.at + at
+        if at is None and isinstance(message, WakeUp):
+            at = self.decider.wake_at(self.state)
+            if at is None:
+                raise AssertionError("this stream asks for no wake-up: wake_at(state) is None")
+        return at or self.context.at
+
+
+@dataclass(frozen=True)
+class Decided(Generic[State]):
+    """What came of a message. `messages` are those that were decided; `refused` is why it cannot be processed."""
+
+    before: Given[State]
+    context: Context
+    messages: tuple[Message, ...]
+    refused: CannotProcess | None = field(default=None)
+
+    @property
+    def state(self) -> State:
+        return self.before.decider.fold((*self.before.stored, *self.messages))
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """When the stream wants to be woken now."""
+        return self.before.decider.wake_at(self.state)
+
+    def then(self, *expected: Message | type[Message]) -> Given[State]:
+        """Exactly these were decided, in order (a class stands for any message of it). Goes on from there."""
+        if self.refused is not None:
+            raise AssertionError(f"it cannot be processed: {self.refused.reason}: {self.refused.detail}")
+        if len(expected) != len(self.messages) or not all(map(_is, self.messages, expected)):
+            _fail("something else was decided", expected, self.messages)
+        return Given(self.before.decider, (*self.before.stored, *self.messages), self.context)
+
+    def then_refused(self, reason: DeadReason) -> None:
+        """It cannot be processed, for this reason: it becomes a dead letter."""
+        if self.refused is None:
+            _fail(f"it was not refused as {reason}", (), self.messages)
+        elif self.refused.reason != reason:
+            raise AssertionError(f"it was refused as {self.refused.reason} ({self.refused.detail}), not as {reason}")
+
+
+def _is(message: Message, expected: Message | type[Message]) -> bool:
+    return isinstance(message, expected) if isinstance(expected, type) else message == expected
+
+
+def _fail(what: str, expected: Sequence[Any], decided: Sequence[Message]) -> NoReturn:
+    def listed(messages: Sequence[Any]) -> str:
+        return "".join(f"\n    {message!r}" for message in messages) or "\n    nothing"
+
+    raise AssertionError(f"{what}\n  expected:{listed(expected)}\n  decided:{listed(decided)}")
+
+
+__all__ = ["CONTEXT", "NOON", "DeadMessage", "Decided", "Given", "InMemory", "given"]

@@ -1,0 +1,183 @@
+"""Services of a user's own: loaded from files, in repositories whose folders are called as ours are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hansard.__main__
+from contracts.catalog import Topics
+from hansard import PerformTask, Service, Topic, task_topics
+from infra import processes
+from infra.cli import doctor, worker
+from infra.cli.base import Problem, for_children
+from infra.cli.loading import load, with_own
+from infra.cli.running import chosen, services
+from services.planner.app import workers_of
+from shared.settings import Settings
+
+FOLDERS = ("services", "shared", "contracts", "infra")
+IMPORTS = "from shared.prices import PRICE\nimport helpers, json\n"
+LATE = "import shared.prices\n\ndef price():\n    from contracts.late import MORE\n    return MORE\n"
+POISON = "raise RuntimeError('the folder of the user was imported in place of ours')\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A worker called `tasting`, in the current folder."""
+    worker.write("tasting", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def poisoned(folder: Path) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text(POISON)
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in this folder, which is also first on PYTHONPATH."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HANSARD_")}
+    given = kept | {"PYTHONPATH": str(folder), "HANSARD_HOME": str(folder / "home"), **environment}
+    return subprocess.run(processes.command(*words), cwd=folder, env=given, capture_output=True, text=True)
+
+
+def test_the_command_finds_our_code_where_the_current_folder_has_folders_of_the_same_names(folder: Path) -> None:
+    poisoned(folder)
+    checked = run(folder, "plans", "validate", "plan.yaml", HANSARD_SERVICES="worker.py:service")
+    assert checked.returncode == 0, checked.stderr
+    assert "It can be run" in checked.stderr
+    unknown = run(folder, "plans", "validate", "plan.yaml")
+    assert unknown.returncode == 2 and "tasting" in unknown.stderr
+
+
+def test_a_spec_passes_under_plain_pytest_beside_folders_of_the_same_names(folder: Path) -> None:
+    poisoned(folder)
+    own_path = str(hansard.__main__.HERE.parent)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": own_path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_users_file_imports_the_users_folders_and_our_code_imports_ours(folder: Path) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    (folder / "shared" / "prices.py").write_text("from services import tariffs\nPRICE = tariffs.BASE + 1\n")
+    (folder / "services" / "tariffs.py").write_text("BASE = 41\n")
+    (folder / "helpers.py").write_text(
+        "import shared.prices\n\ndef price():\n    from contracts.late import MORE\n    return MORE\n"
+    )
+    (folder / "contracts" / "late.py").write_text("MORE = 43\n")
+    code = (folder / "worker.py").read_text()
+    (folder / "worker.py").write_text(
+        f"from shared.prices import PRICE\nimport helpers, json\n{code}\nTOTAL = PRICE, helpers.price()\n"
+    )
+    found = load("worker.py:service", Settings())
+    module = sys.modules[found.decider.decide.__module__]
+    assert module.TOTAL == (42, 43) and module.json is json
+    assert not hasattr(sys.modules["shared"], "prices") and "contracts.late" not in sys.modules
+
+
+def test_a_module_in_a_users_own_services_folder_is_loaded_by_its_dotted_name(folder: Path) -> None:
+    home = folder / "services" / "wine"
+    home.mkdir(parents=True)
+    for package in (home, home.parent):
+        (package / "__init__.py").touch()
+    (home / "names.py").write_text("NAME = 'wine'\n")
+    (home / "app.py").write_text((folder / "worker.py").read_text().replace("tasting", "wine") + "\nfrom .names import NAME\n")
+    assert load("services.wine.app:service", Settings()).name == load("services/wine/app.py", Settings()).name == "wine"
+
+
+def test_two_files_of_one_name_are_two_services(folder: Path) -> None:
+    worker.write("second", folder / "second")
+    settings = with_own(Settings(services=("worker.py:service", "second/worker.py:service")))
+    assert [service.name for service in settings.loaded] == ["tasting", "second"]
+
+
+def test_a_service_brings_its_topics_and_kinds_to_the_catalogue(folder: Path) -> None:
+    settings = with_own(Settings(services=("worker.py:service",)))
+    topics = settings.topics
+    assert {"tasting.commands", "tasting.events", "tasting.facts"} <= topics.by_name.keys()
+    assert "tasting.words-counted.v1" in topics.kinds and "tasting.words-counted.v1" not in Settings().topics.kinds
+    assert [topic.name for topic in topics.consumed_by("tasting")] == ["control", "tasting.commands"]
+    assert "tasting" in topics.by_name["dead-letters"].producers
+    assert workers_of(settings)["tasting"] == "tasting" and services(settings)["tasting"] is settings.loaded[0]
+
+
+def test_what_is_served_brings_its_topics_without_being_listed(folder: Path) -> None:
+    [planner, own], settings = chosen(["planner", "worker.py:service"], Settings())
+    assert (planner.name, own.name) == ("planner", "tasting")
+    assert settings.workers == ("tasting",) and "tasting.facts" in settings.topics.by_name
+
+
+def test_processes_of_ours_know_a_users_service_by_name_and_import_none_of_its_code(folder: Path) -> None:
+    given = for_children(with_own(Settings(services=("worker.py:service",))))
+    assert given["HANSARD_SERVICES"] == "[]" and json.loads(given["HANSARD_WORKERS"]) == ["tasting"]
+
+
+def test_an_outside_worker_answers_at_a_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANSARD_OUTSIDE_WORKERS", "sommelier")
+    monkeypatch.setenv("HANSARD_WORKERS", '["inside"]')
+    settings = Settings()
+    assert settings.topics.by_name["sommelier.events"].door and not settings.topics.by_name["sommelier.commands"].door
+    assert not settings.topics.by_name["inside.events"].door
+    assert {"sommelier", "inside"} <= workers_of(settings).keys()
+
+
+def test_a_service_may_receive_a_topic_of_ours_and_adds_no_kind_to_it() -> None:
+    def own(*topics: Topic) -> Topics:
+        return Topics(services=(Service("own", None, {PerformTask: lambda _: ""}, topics=topics),))  # type: ignore[arg-type]
+
+    there = Topics().by_name["results"]
+    assert own(Topic("results", "", (), consumers=("own",))).by_name["results"].consumers == (*there.consumers, "own")
+    with pytest.raises(ValueError, match="topic of your own"):
+        _ = own(Topic("requests", "", (PerformTask,))).all
+    with pytest.raises(ValueError, match="is there already, as PerformTask"):
+        _ = own(Topic("own.facts", "", (type("Other", (PerformTask,), {}),))).all
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("absent.py:service", "There is no file absent.py"),
+        ("worker.py:nothing", "has no `nothing`"),
+        ("worker.py:State", "is no service"),
+        ("broken.py:service", "ZeroDivisionError"),
+        ("no_such_package.module:service", "No module named 'no_such_package'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_in_a_sentence(folder: Path, spec: str, says: str) -> None:
+    (folder / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(Problem, match=says):
+        load(spec, Settings())
+
+
+def test_a_listed_service_has_a_name_of_its_own(folder: Path) -> None:
+    code = (folder / "worker.py").read_text()
+    (folder / "planner.py").write_text(code.replace('"tasting"', '"planner"'))
+    (folder / "spaced.py").write_text(code.replace('    "tasting",', '    "wine tasting",'))
+    with pytest.raises(Problem, match="as another service is"):
+        with_own(Settings(services=("planner.py:service",)))
+    with pytest.raises(Problem, match="as another service is"):
+        with_own(Settings(services=("worker.py:service", "./worker.py:service")))
+    with pytest.raises(Problem, match="letters, digits"):
+        with_own(Settings(services=("spaced.py:service",)))
+
+
+def test_the_doctor_says_what_a_users_service_receives_or_why_it_is_not_loaded(folder: Path) -> None:
+    settings, found = doctor.own_services(Settings(services=("worker.py:service", "absent.py:service")))
+    assert [one.ok for one in found] == [True, False] and "absent.py" in found[1].check
+    assert "tasting.commands" in found[0].found and settings.topics.by_name["tasting.facts"]
+
+
+def test_the_topics_of_a_worker_are_those_that_its_starter_brings(folder: Path) -> None:
+    assert load("worker.py", Settings()).topics[:2] == task_topics("tasting")
