@@ -38,8 +38,9 @@ fix: setup ## let ruff put right what it can
 bench: setup .venv/.warm ## measure, write tests/benchmarks/RESULTS.md; BASE=commit or PEERS=1: beside those; PARTS=, ROUNDS=, AT_ONCE= choose
 	@$(BIN)/python -m tests.benchmarks --write
 
-contracts: setup ## write schemas and AsyncAPI anew from the messages and topics
+contracts: setup ## write schemas, AsyncAPI and state diagrams anew from the code
 	@$(BIN)/python -m contracts.tools.generate
+	@$(BIN)/python -m infra.diagrams
 
 up: setup .venv/.warm ## start the servers and leave them running
 	@$(BIN)/hansard up --detach

@@ -115,10 +115,10 @@ class Supervisor:
         self,
         home: Path,
         names: Sequence[str],
-        say: Callable[[str], None] = lambda _: None,
+        note: Callable[[str], None] = lambda _: None,
         command: Callable[[str, str], list[str]] = served,
     ) -> None:
-        self.home, self.names, self.publish, self.command = home, tuple(names), say, command
+        self.home, self.names, self.note, self.command = home, tuple(names), note, command
         self._running: dict[str, Running] = {}
         self._http: dict[str, str] = {}
         self._falls: dict[str, int] = dict.fromkeys(names, 0)
@@ -192,7 +192,7 @@ class Supervisor:
         self._falls[name] += 1
         self._restarts[name] += 1
         self._again[name] = time.monotonic() + wait
-        self.publish(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
+        self.note(f"{name} ended; it is started again" + (f" in {wait:g} s" if wait else "") + f" (log: {self._log(name)})")
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"

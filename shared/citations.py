@@ -1,4 +1,4 @@
-"""What a text cites, in square brackets: a passage's source, `[handbook.md]`, or its place, `[2]`, or several, `[1, 3]`."""
+"""What a text cites, in square brackets: a passage's source, `[handbook.md]`, or its number, `[2]`, or several, `[1, 3]`."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,21 +10,24 @@ _BRACKETS = re.compile(r"(?<![\w\])])\[([^\[\]\n]{1,512})\](?!\()")  # neither `
 
 
 class Citations(NamedTuple):
-    given: tuple[str, ...]  # sources of passages that are cited, each once, in the order of the text
-    strange: tuple[str, ...]  # places that no passage has
+    """`sources` of the passages that are cited, each once, in the order of the text; `unknown`: numbers of no passage."""
+
+    sources: tuple[str, ...]
+    unknown: tuple[str, ...]
 
 
 def citations(text: str, passages: Sequence[Passage]) -> Citations:
+    """Of all that stands in brackets, what names a passage by its source, or is a number of up to three digits."""
     by_name = {passage.source.casefold(): passage.source for passage in passages}
-    by_place = {str(place): passage.source for place, passage in enumerate(passages, 1)}
-    given: dict[str, None] = {}
-    strange: dict[str, None] = {}
+    by_number = {str(number): passage.source for number, passage in enumerate(passages, 1)}
+    sources: dict[str, None] = {}
+    unknown: dict[str, None] = {}
     for cited in _cited(text, by_name):
-        if source := by_name.get(cited.casefold()) or by_place.get(cited):
-            given[source] = None
+        if source := by_name.get(cited.casefold()) or by_number.get(cited):
+            sources[source] = None
         elif cited.isdecimal() and len(cited) < 4:
-            strange[cited] = None
-    return Citations(tuple(given), tuple(strange))
+            unknown[cited] = None
+    return Citations(tuple(sources), tuple(unknown))
 
 
 def _cited(text: str, names: dict[str, str]) -> Iterator[str]:

@@ -36,9 +36,10 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
     CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
 }
+EPILOGS = {"serve": "\n\n".join(f"[bold]{name}[/bold]: {about}" for name, about in running.summaries().items())}
 for panel, commands in COMMANDS.items():
     for name, command in commands.items():
-        app.command(name, rich_help_panel=panel)(command)
+        app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
@@ -55,7 +56,7 @@ def main() -> None:
     """The entry of the command: errors as one sentence, unless `--debug`."""
     write_what_can_be_shown()
     try:
-        app()
+        app(prog_name="hansard")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -108,7 +108,7 @@ def _summary(timeline: timelines.Timeline) -> None:
     else:
         screen.out.print("There is no result yet.")
     entries = sum(map(len, timeline.entries.values()))
-    screen.say(
+    screen.note(
         f"{len(timeline.messages)} messages, {len(timeline.entries)} streams, {entries} inbox entries "
         f"({timeline.without_message} without a message), {dollars(timeline.cost) or '$0'}"
     )
@@ -267,7 +267,7 @@ async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebu
                 async for some in batches(listener.to_the_end(), 2000):
                     await into.add(entry.record for entry in some)
                     passed(len(some))
-            screen.say(f"ordering {into.rebuilt.staged:,} messages")
+            screen.note(f"ordering {into.rebuilt.staged:,} messages")
             return await into.insert()
     except NotEmpty as refused:
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
@@ -332,7 +332,7 @@ def replay(
         raise Problem(f"Nothing was replayed: {forbidden}. Name a topic of your own.", code=2) from None
     choice = replaying.Choice(moment(from_), moment(until), tuple(kind or ()), workflow)
     count = base.run(_replay(settings, to, choice))
-    screen.say(f"{count} messages are on {to}.")
+    screen.note(f"{count} messages are on {to}.")
 
 
 async def _replay(settings: Settings, to: str, choice: replaying.Choice) -> int:

@@ -66,7 +66,7 @@ def list_dead_letters(
         screen.out.print("There are no dead letters.")
         return
     screen.out.print(screen.table(("id", "when", "service", "reason", "message", "was at", "detail", ""), rows))
-    screen.say("hansard dead-letters show ID    ·    hansard dead-letters redrive ID")
+    screen.note("hansard dead-letters show ID    ·    hansard dead-letters redrive ID")
 
 
 def choose(found: Iterable[tuple[StoredDeadLetter, bool]], id_: str) -> tuple[StoredDeadLetter, bool]:
@@ -131,7 +131,7 @@ def redrive(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
         raise Problem(f"{chosen.stored.id} was processed since: there is nothing to redrive.")
     base.run(_redrive(settings, chosen))
     workflow = chosen.stored.stream.workflow
-    screen.say(f"The redrive by {chosen.letter.service} is published; `hansard watch {workflow}` shows what follows.")
+    screen.note(f"The redrive by {chosen.letter.service} is published; `hansard watch {workflow}` shows what follows.")
 
 
 async def _redrive(settings: Settings, chosen: StoredDeadLetter) -> None:

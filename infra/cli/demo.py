@@ -123,17 +123,17 @@ def demo() -> None:
 
 def _alone(settings: Settings) -> None:
     try:
-        ready = prepare(settings, screen.say)
-        supervisor = start_services(ready, screen.say)
+        ready = prepare(settings, screen.note)
+        supervisor = start_services(ready, screen.note)
         with ended_by_signal() as ended, supervised(supervisor):
             conclude(asyncio.run(play(ready, ended)))
             if base.terminal_in() and not ended():
                 screen.out.print(hints())
-                screen.say("Everything stays up. Ctrl-C stops it.")
+                screen.note("Everything stays up. Ctrl-C stops it.")
                 while not ended():
                     time.sleep(0.2)
     finally:
-        screen.say("stopping")
+        screen.note("stopping")
         down_ours(settings)
 
 

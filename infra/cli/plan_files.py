@@ -41,9 +41,9 @@ def _marked(bad: yaml.MarkedYAMLError) -> str:
 
 def unknown_fields(data: Mapping[Any, Any]) -> Iterator[str]:
     """Fields that no plan has: a typing error that a message would silently ignore."""
-    from services.router.plans import strange
+    from services.router.plans import unknown_fields as fields_of_no_plan
 
-    for place, name, shape in strange(data):
+    for place, name, shape in fields_of_no_plan(data):
         near = get_close_matches(name, shape.model_fields, 1)
         yield f"{place}{name}: no such field{f', perhaps {near[0]}' if near else ''}"
 

@@ -37,7 +37,7 @@ class Progress:
                 self._bar.update(self._task, completed=self.done, total=max(self._total, self.done))
         elif now - self._shown_at >= EVERY:
             self._shown_at = now
-            screen.say(line(self._what, self.done, self._total, now - self._began))
+            screen.note(line(self._what, self.done, self._total, now - self._began))
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

@@ -114,7 +114,7 @@ def conclude(asked: NewRequest, answer: Answer, *, json_: bool) -> None:
         print(screen.as_json(fields | {"data": answer.data}))
     else:
         screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
-        screen.say(f"All its messages: hansard audit show {asked.workflow}")
+        screen.note(f"All its messages: hansard audit show {asked.workflow}")
     if not answer.good:
         raise typer.Exit(1)
 
@@ -154,7 +154,7 @@ async def _answered(settings: Settings, asked: NewRequest, printer: Printer | No
             old = next((message for message in ends if message.kind.startswith(RESULTS)), None)
             before = before or (Answer(old.kind, old.data, 0.0) if old else None)
             if before and time.monotonic() > began + AGAIN:
-                screen.say(f"{asked.workflow} was submitted before: this is the result it had.")
+                screen.note(f"{asked.workflow} was submitted before: this is the result it had.")
                 return before
     raise Problem(
         f"No result for {asked.workflow} came in time. `hansard status` shows whether the services run; "
@@ -214,7 +214,7 @@ def cancel(
         base.run(_publish(settings, "control", envelope))
     except ValueError as bad:
         raise Problem(str(bad), code=2) from None
-    screen.say(f"The cancellation of {workflow} is published; `hansard watch {workflow}` shows what follows.")
+    screen.note(f"The cancellation of {workflow} is published; `hansard watch {workflow}` shows what follows.")
 
 
 async def _publish(settings: Settings, topic: str, envelope: Envelope) -> None:

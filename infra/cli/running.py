@@ -27,11 +27,11 @@ from infra.servers import process as server_process
 from shared.service import Service
 from shared.settings import Settings
 
-Say = Callable[[str], None]
+Note = Callable[[str], None]
 READY = 60.0  # seconds the services may take to be ready
 
 
-def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = False) -> Settings:
+def prepare(settings: Settings, note: Note, *, brokers: int = 1, keep: bool = False) -> Settings:
     """Servers that answer, the schema as this code wants it, every topic there. Raises ServerError, Problem."""
     servers = Servers(settings.home)
     found = servers.up(
@@ -40,27 +40,27 @@ def prepare(settings: Settings, say: Say, *, brokers: int = 1, keep: bool = Fals
         postgres=not settings.postgres.get_secret_value(),
         model=not (settings.model_url or settings.gateway),
         keep=keep,
-        progress=say,
+        progress=note,
     )
     ready = with_own(base.with_addresses(settings, found))
-    asyncio.run(provide(ready, say))
+    asyncio.run(provide(ready, note))
     return ready
 
 
-async def provide(settings: Settings, say: Say) -> None:
+async def provide(settings: Settings, note: Note) -> None:
     """Migrates and makes topics; both do nothing where nothing is to be done."""
     from infra.cli.operate import make_topics
     from infra.migrations import migrate
 
     applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
     if applied:
-        say(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
+        note(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
     if made:
-        say(f"Kafka: made {made} topics")
+        note(f"Kafka: made {made} topics")
 
 
-def supervisor_of(settings: Settings, say: Say) -> processes.Supervisor:
+def supervisor_of(settings: Settings, note: Note) -> processes.Supervisor:
     """Looks after every service, ours and those of your own. Their processes have this one's environment from now on."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     os.environ.update(base.for_children(settings))
@@ -68,12 +68,12 @@ def supervisor_of(settings: Settings, say: Say) -> processes.Supervisor:
     def command(name: str, http: str) -> list[str]:
         return processes.served(specs.get(name, name), http)
 
-    return processes.Supervisor(settings.home, (*SERVICES, *specs), say, command)
+    return processes.Supervisor(settings.home, (*SERVICES, *specs), note, command)
 
 
-def start_services(settings: Settings, say: Say) -> processes.Supervisor:
+def start_services(settings: Settings, note: Note) -> processes.Supervisor:
     """Every service as a process of its own, ready. Raises Problem, with the log of the one that is not."""
-    supervisor = supervisor_of(settings, say)
+    supervisor = supervisor_of(settings, note)
     names = supervisor.names
     began = time.monotonic()
     supervisor.start()
@@ -82,7 +82,7 @@ def start_services(settings: Settings, say: Say) -> processes.Supervisor:
     except BaseException:
         supervisor.stop()
         raise
-    say(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
+    note(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
     return supervisor
 
 
@@ -124,13 +124,13 @@ def up(
 
 def _attached(settings: Settings, brokers: int) -> None:
     try:
-        supervisor = start_services(prepare(settings, screen.say, brokers=brokers), screen.say)
+        supervisor = start_services(prepare(settings, screen.note, brokers=brokers), screen.note)
         with ended_by_signal() as ended:
             screen.out.print(hints())
-            screen.say("Ctrl-C stops everything.")
+            screen.note("Ctrl-C stops everything.")
             supervisor.watch(ended)
     finally:
-        screen.say("stopping")
+        screen.note("stopping")
         down_ours(settings)
 
 
@@ -142,7 +142,7 @@ def down_ours(settings: Settings) -> None:
 
 
 def _detached(settings: Settings, brokers: int) -> None:
-    ready = prepare(settings, screen.say, brokers=brokers, keep=True)
+    ready = prepare(settings, screen.note, brokers=brokers, keep=True)
     log = settings.home / "logs" / "supervisor.log"
     with log.open("ab") as target:
         supervisor = subprocess.Popen(
@@ -167,9 +167,9 @@ def _detached(settings: Settings, brokers: int) -> None:
         wait_ready(statuses)
     except BaseException:
         processes.stop(settings.home)
-        screen.say("The services are stopped again; `hansard down` stops the servers.")
+        screen.note("The services are stopped again; `hansard down` stops the servers.")
         raise
-    screen.say(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
+    screen.note(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
     screen.out.print(hints())
 
 
@@ -177,7 +177,7 @@ def supervise() -> None:
     """Look after the services until told to stop (what `up --detach` leaves behind)."""
     settings = base.running(kafka=True, postgres=True)
     with ended_by_signal() as ended:
-        supervisor = supervisor_of(settings, screen.say)
+        supervisor = supervisor_of(settings, screen.note)
         supervisor.start()
         supervisor.watch(ended)
 
@@ -228,9 +228,9 @@ def down() -> None:
     servers = [one for one in Servers(settings.home).status() if one.alive]
     Servers(settings.home).down()
     if not services and not servers:
-        screen.say("Nothing was running.")
+        screen.note("Nothing was running.")
     else:
-        screen.say(
+        screen.note(
             f"Stopped: {'services, ' if services else ''}{', '.join(one.name for one in servers) or 'no servers of ours'}."
         )
 
@@ -301,7 +301,7 @@ def _show(servers: Sequence[Any], rows: Sequence[dict[str, Any]], lags: dict[str
 
 
 async def _lags(settings: Settings) -> dict[str, int]:
-    """Messages not yet heard, by service; nothing where Kafka does not answer."""
+    """Messages not yet processed, by service; nothing where Kafka does not answer."""
     if not settings.kafka:
         return {}
     from shared.kafka.groups import lag
@@ -322,6 +322,11 @@ def load(name: str, settings: Settings) -> Service[Any]:
             f"There is no service {name}: {', '.join(services(settings))}, all, worker.py:service or module:service.", code=2
         )
     return known or load_own(name, settings)
+
+
+def summaries() -> dict[str, str]:
+    """What each service of ours does, in one line: the first of its package's docstring."""
+    return {name: (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0] for name in SERVICES}
 
 
 def services(settings: Settings) -> dict[str, Service[Any]]:

@@ -15,25 +15,21 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from contracts.catalog import SERVICES
 from infra.audit.message import Numbering, ShownMessage
 from infra.audit.text import dollars, money, one_line, percent
 from infra.terminal import holds_everything
 
-COLOURS = {
-    "": "bold white",
-    "console": "bold white",
-    "router": "cyan",
-    "planner": "green",
-    "specialists": "magenta",
-    "verifier": "yellow",
-    "gateway": "blue",
-}
-OTHERS = ("bright_cyan", "bright_magenta", "bright_green", "bright_yellow")
+CLIENTS = ("", "console")  # senders that are no service
+COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
 
 
 def colour(service: str) -> str:
-    """A service has the same colour in every run."""
-    return COLOURS.get(service) or OTHERS[sum(service.encode()) % len(OTHERS)]
+    """A service has the same colour in every run: ours by their place in the list, others by their name."""
+    if service in CLIENTS:
+        return "bold white"
+    place = SERVICES.index(service) if service in SERVICES else len(SERVICES) + sum(service.encode())
+    return COLOURS[place % len(COLOURS)]
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -106,7 +102,7 @@ def err_console() -> Console:
     return _console(stderr=True)
 
 
-def say(text: str) -> None:
+def note(text: str) -> None:
     """Prints a remark about progress, or what to do next, on standard error: standard output holds only results."""
     err.print(Text(text, style="dim"))
 

@@ -97,6 +97,7 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
     """A plan from a file, as it stands there and as it is understood. Raises Problem where it would be refused."""
     from services.planner.app import BadWorker, workers_of
     from services.planner.graph import problems as unmet
+    from shared.roles import BadRole
 
     data = read_plan(file)
     if not isinstance(data, dict):
@@ -107,7 +108,7 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
         wrong += unmet(plan, workers_of(with_own(base.local())))
     except ValidationError as invalid:
         raise Problem(f"{file} is no plan: {'; '.join([*wrong, problems(invalid)])}. {HOW}.", code=2) from None
-    except (BadWorker, OSError) as bad:
+    except (BadWorker, BadRole, OSError) as bad:
         raise Problem(str(bad), code=2) from None
     if "name" not in data:
         wrong.append("a plan in a file needs a `name`")
@@ -134,7 +135,7 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json =
         return
     rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
     screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
-    screen.say(f'It can be run: hansard plans run {file} "…"')
+    screen.note(f'It can be run: hansard plans run {file} "…"')
 
 
 @app.command("run")

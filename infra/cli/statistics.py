@@ -110,9 +110,9 @@ def _shown(value: object) -> str:
 
 def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[str, Any]:
     """The router's own statistics over these decisions."""
-    from services.router.statistics import cases, summary
+    from services.router.statistics import routed_workflows, summary
 
-    figures = summary(cases(known))
+    figures = summary(routed_workflows(known))
     return {
         "requests": figures.total_requests,
         "by rule": figures.deterministic,

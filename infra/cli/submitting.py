@@ -80,11 +80,11 @@ def submit(
     settings = base.running(kafka=True)
     answers = base.run(_submit(settings, requests, wait=wait, seconds=seconds, json_=json_))
     if not wait:
-        screen.say(f"{len(requests)} requests are published. `hansard results --follow` prints their results.")
+        screen.note(f"{len(requests)} requests are published. `hansard results --follow` prints their results.")
         return
     missing = [asked.workflow for asked in requests if asked.workflow not in answers]
     good = sum(answer.good for answer in answers.values())
-    screen.say(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
+    screen.note(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
     if missing or good < len(answers):
         raise typer.Exit(1)
 

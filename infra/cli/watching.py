@@ -102,7 +102,7 @@ def watch(
 
 async def _watch(settings: Settings, workflow: str, start: Start, *, json_: bool) -> None:
     async with Bus(settings) as bus, bus.listen([topic.name for topic in settings.topics.all], start) as listener:
-        screen.say("Waiting for messages. Ctrl-C ends it.")
+        screen.note("Waiting for messages. Ctrl-C ends it.")
         with Printer(workflow) as printer:
             await _show(listener, printer, json_=json_)
 

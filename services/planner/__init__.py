@@ -1,9 +1,10 @@
-"""The only service that knows the graph: which step may run, is running, passed, is tried again, skipped, undone.
+"""Runs plans. Only this service knows a plan's graph: which step may start, is active, has passed, is retried or skipped.
 
-Hears  plans to run, what became of tasks, verdicts, deadlines, cancels, its own wake-ups, and that a message could not be heard.
-Says   the course of every step, tasks, claims to check, and the one result of each workflow that it was handed.
-Never  starts a step before all that it needs has passed, or says a second result.
+Receives   plans to run; how tasks ended; verdicts; deadlines; cancellations; its own wake-ups; dead letters.
+Publishes  what happens to every step; tasks; claims to check; one result for each workflow that the router handed over.
+Never      starts a step before all steps that it needs have passed, or gives a second result.
 
-A step that fails stops what needs it, however far down; branches that do not need it finish. Then the workflow fails
-with what was achieved, unless the step was optional: then the answers that are left are the result.
+When a step fails, all steps that need it, directly or not, are skipped; the others finish. Then the workflow fails, and its
+result names what the other steps achieved. The failure of an optional step does not fail the workflow: the result is then made
+from the answers that there are.
 """

@@ -1,6 +1,4 @@
-"""What runs: the decider with the workers that it knows."""
-
-from typing import Any
+"""The planner as a service: its decider with the workers that the settings name."""
 
 from pydantic import JsonValue
 
@@ -11,49 +9,48 @@ from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
-from services.planner.state import PlanState
+from services.planner.state import WorkflowState
 from shared.policy import Basis, version_of
+from shared.roles import catalogue
 from shared.service import Service
 from shared.settings import Settings
 
-VERSION = "3"  # of what the code decides: raise it with any change of what is said
-ROLES = ("research", "analyst", "writer", "coder")  # shipped with the specialists
+VERSION = "4"  # of what the code decides: raise it whenever the same messages would lead to other ones
 
 
 class BadWorker(ValueError):
-    """A worker of the settings that cannot be one. The text says why."""
+    """A name in HANSARD_WORKERS that no worker can have. The text says why."""
 
 
-def build(settings: Settings) -> Service[PlanState]:
-    """Raises BadWorker; OSError where the folder of further roles is not there."""
+def build(settings: Settings) -> Service[WorkflowState]:
+    """Raises BadRole, BadWorker; OSError where the folder of roles is missing."""
     workers = workers_of(settings)
     data: JsonValue = dict(workers)
 
-    def here(_: Any) -> str:
+    def of_workflow(_: object) -> str:
         return ""
 
     return Service(
         name="planner",
         decider=planner(workers, version_of(VERSION, data)),
         receives={
-            RunPlan: here,
-            ExpireWorkflow: here,
-            TaskAnswered: here,
-            TaskFailed: here,
-            TaskCancelled: here,
-            ClaimPassed: here,
-            ClaimRejected: here,
-            CancelWorkflow: here,
+            RunPlan: of_workflow,
+            ExpireWorkflow: of_workflow,
+            TaskAnswered: of_workflow,
+            TaskFailed: of_workflow,
+            TaskCancelled: of_workflow,
+            ClaimPassed: of_workflow,
+            ClaimRejected: of_workflow,
+            CancelWorkflow: of_workflow,
             DeadLettered: lambda dead: None if dead.door else "",
         },
-        basis=Basis(data, lambda of_then, data: planner(data, of_then)),
+        basis=Basis(data, lambda version, data: planner(data, version)),
     )
 
 
 def workers_of(settings: Settings) -> dict[str, str]:
-    """Who takes tasks, and in which service: roles (ours, and a file each in the user's folder), and services of the user's."""
-    added = sorted(file.stem for file in settings.roles.iterdir() if file.suffix in (".yaml", ".yml")) if settings.roles else []
-    workers = dict.fromkeys((*ROLES, *added), "specialists")
+    """The service that takes a worker's tasks, by the worker's name. Workers are the roles and the user's own services."""
+    workers = dict.fromkeys(catalogue(settings.roles), "specialists")
     for name in (*settings.workers, *settings.outside_workers):
         if name in workers or name in SERVICES:
             raise BadWorker(f"HANSARD_WORKERS: {name!r} is the name of a {'role' if name in workers else 'service of ours'}")

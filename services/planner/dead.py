@@ -1,8 +1,9 @@
-"""What a dead letter was about, as far as its bytes can be read."""
+"""Which task or request a dead letter is about, as far as its bytes can be read."""
 
 import base64
 import json
-from typing import Any
+
+from pydantic import JsonValue
 
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import RejectReply
@@ -10,7 +11,7 @@ from contracts.planner import ExpireWorkflow, RunPlan
 
 
 def task_of(dead: DeadLettered) -> str | None:
-    """The task that a message of ours was about: itself, its check, a call on its behalf."""
+    """The task that the dead letter belongs to: it is the task's own message, its check, or a model call for it."""
     data = _data(dead)
     for field in ("task", "check"):
         if isinstance(name := data.get(field), str):
@@ -20,27 +21,27 @@ def task_of(dead: DeadLettered) -> str | None:
 
 
 def request_of(dead: DeadLettered) -> str:
-    """The id of the request that a command of the router names; "" where it cannot be read."""
+    """The id of the request that the router's command names; "" where it cannot be read."""
     request = _data(dead).get("request")
     return request if isinstance(request, str) else ""
 
 
-def is_waited_for(dead: DeadLettered) -> bool:
-    """Whether a plan that runs may wait for what it would have led to: it knows its deadline itself."""
+def may_be_awaited(dead: DeadLettered) -> bool:
+    """Whether a running plan may wait for an answer to the dead letter. For its deadline it has a wake-up of its own."""
     return not dead.door and dead.message_kind not in (RejectReply.kind, ExpireWorkflow.kind)
 
 
-def ends_unheard(dead: DeadLettered) -> bool:
-    """Whether it can keep a plan that was not heard yet from ever ending: the plan itself, or its deadline."""
+def prevents_end(dead: DeadLettered) -> bool:
+    """Whether a workflow without a plan would never end without the dead letter: it is the plan or the deadline."""
     return dead.message_kind == RunPlan.kind or dead.topic == "planner.commands"
 
 
-def told(dead: DeadLettered) -> str:
+def explanation(dead: DeadLettered) -> str:
     what = dead.message_kind or "a message"
-    return f"{dead.service} could not hear {what} on {dead.topic} ({dead.reason}): {dead.detail}"
+    return f"{dead.service} could not process {what} on {dead.topic} ({dead.reason}): {dead.detail}"
 
 
-def _data(dead: DeadLettered) -> dict[str, Any]:
+def _data(dead: DeadLettered) -> dict[str, JsonValue]:
     try:
         data = json.loads(base64.b64decode(dead.body or ""))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A plan as a graph. Everything here costs as much as the plan has steps and needs, once."""
+"""A plan as a graph. Each function here costs as much as the plan has steps and needs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from graphlib import CycleError, TopologicalSorter
 
 from contracts.plans import Plan, Step
 
-NAMED = 50  # problems told of one plan
+SHOWN = 50  # problems of one plan
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """`steps` and `answer` in plan order; `needs` and `needed_by` name each step once."""
+    """`steps` and `answer` are in plan order; `needs` and `needed_by` name each step once."""
 
     steps: Mapping[str, Step]
     needs: Mapping[str, tuple[str, ...]]
@@ -20,7 +20,7 @@ class Graph:
 
 
 def graph_of(plan: Plan) -> Graph:
-    """The graph of a plan without problems."""
+    """The graph of a plan that has no problems."""
     steps = {step.id: step for step in plan.steps}
     needs = {step.id: tuple(dict.fromkeys(step.needs)) for step in plan.steps}
     needed_by: dict[str, list[str]] = {name: [] for name in steps}
@@ -37,10 +37,10 @@ def graph_of(plan: Plan) -> Graph:
 
 
 def problems(plan: Plan, workers: Mapping[str, str]) -> tuple[str, ...]:
-    """Why a plan cannot be run, a sentence each; empty where it can. `workers`: who takes tasks, and in which service."""
+    """Why a plan cannot be run, one sentence each. `workers`: the service of each worker, by the worker's name."""
     found = list(_problems(plan, workers))
-    if len(found) > NAMED:
-        found[NAMED:] = [f"and {len(found) - NAMED} more"]
+    if len(found) > SHOWN:
+        found[SHOWN:] = [f"and {len(found) - SHOWN} more"]
     return tuple(found)
 
 

@@ -1,6 +1,6 @@
 """A persistent priority queue: a leftist heap (C. A. Crane, 1972; C. Okasaki, Purely Functional Data Structures, 3.1).
 
-To push and to pop visits as many nodes as the logarithm of those that are in it, and leaves what was there as it was.
+`push` and `pop` visit as many nodes as the logarithm of the heap's size. They return a new heap and leave the old one as it is.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 
 class StepTime(NamedTuple):
-    """A time, and the step that waits for it."""
+    """A time and the step that waits for it."""
 
     at: datetime
     step: str
 
 
 class Heap(NamedTuple):
-    """`first` is the earliest. `rank`: nodes on the way down the right side, the shorter one. None is the empty heap."""
+    """`first` is the earliest. `rank`: the nodes on the right side, which is the shorter one. None is the empty heap."""
 
     first: StepTime
     rank: int = 1
@@ -25,8 +25,8 @@ class Heap(NamedTuple):
     right: Heap | None = None
 
 
-def push(heap: Heap | None, resume_at: StepTime) -> Heap:
-    return merged(Heap(resume_at), heap)
+def push(heap: Heap | None, time: StepTime) -> Heap:
+    return merged(Heap(time), heap)
 
 
 def pop(heap: Heap) -> Heap | None:

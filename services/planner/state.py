@@ -1,8 +1,8 @@
-"""What the planner knows of a workflow: the fold of what it said.
+"""What the planner knows of a workflow: the fold of what it has stored.
 
-A workflow of n steps says some multiple of n messages, so what each of them changes must not cost n: steps are kept in
-persistent maps, the times that they wait for in a persistent heap, and what would need a look at all of them is counted.
-The maps are never iterated: their order differs from process to process; the plan's order is the one that counts.
+A workflow of n steps has some multiple of n messages, so to fold one of them must not cost n. Therefore the steps are in
+persistent maps, the times that they wait for in a persistent heap, and whatever would need a look at all steps is counted.
+Never iterate over the maps: their order differs from process to process. The order that counts is the plan's.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from hansard.message import Message
 from services.planner.graph import Graph, graph_of
 from services.planner.heap import Heap, StepTime, pop, push
 
-Phase = Literal["working", "checking", "resting", "passed", "failed", "skipped", "cancelled"]
-UNDER_WAY: frozenset[Phase] = frozenset({"working", "checking", "resting"})
+Phase = Literal["working", "checking", "backing-off", "passed", "failed", "skipped", "cancelled"]
+ACTIVE: frozenset[Phase] = frozenset({"working", "checking", "backing-off"})
 
 
 class StepState(NamedTuple):
-    """Where one step is. `answer` is that of the current attempt; `reasons` are those of the last one that failed.
+    """`answer`: of the current attempt; `reasons`: why the last attempt failed.
 
-    `until`: when this attempt, its check included, takes too long; of one that rests, when the next begins.
+    `until`: when the attempt, with its check, times out; while backing off, when the next attempt begins.
     """
 
     phase: Phase
@@ -52,19 +52,20 @@ class StepState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked: ...
+class AwaitingPlan: ...
 
 
 @dataclass(frozen=True, slots=True)
-class CancelledAhead:
+class CancelledBeforePlan:
     by: str
     reason: str
 
 
 class Running(NamedTuple):
-    """`unmet` counts for each step the needs that have not passed; `open` the steps that are not settled.
+    """`steps`: those that have started or were settled. `unmet`: for each step, how many of its needs have not passed. `open`:
+    how many steps are not settled.
 
-    `times`: what steps wait for before the deadline. The first counts; behind it there may be some that count no more.
+    `times`: what steps wait for, as far as it comes before the deadline. Only the first is sure to be current.
     """
 
     started: PlanStarted
@@ -78,61 +79,61 @@ class Running(NamedTuple):
     output_tokens: int = 0
 
     def at(self, phase: Phase, step: str, attempt: int) -> StepState | None:
-        """This attempt of a step, where it is the current one and in that phase."""
-        step_state = self.steps.get(step)
-        return step_state if step_state is not None and step_state.phase == phase and step_state.attempt == attempt else None
+        """The step's state, where it is in this phase of this attempt."""
+        state = self.steps.get(step)
+        return state if state is not None and state.phase == phase and state.attempt == attempt else None
 
     def in_plan_order(self) -> Iterator[tuple[Step, StepState]]:
-        """Every step that was begun or settled. Costs n: for ends."""
+        """Every step that has started or was settled. Costs n: only for the end of a workflow."""
         for name, step in self.graph.steps.items():
-            step_state = self.steps.get(name)
-            if step_state is not None:
-                yield step, step_state
+            state = self.steps.get(name)
+            if state is not None:
+                yield step, state
 
 
 @dataclass(frozen=True, slots=True)
 class Ended: ...
 
 
-PlanState = Unasked | CancelledAhead | Running | Ended
+WorkflowState = AwaitingPlan | CancelledBeforePlan | Running | Ended
 
 
-def name_of(step: str, attempt: int) -> str:
-    """The task, and the check, of one attempt."""
+def task_name(step: str, attempt: int) -> str:
+    """The name of the attempt's task, and of its check."""
     return f"{step}.{attempt}"
 
 
-def parts_of(task: str) -> tuple[str, int]:
-    """Step and attempt; attempt 0, which no step ever has, where the name is not of ours."""
+def step_and_attempt(task: str) -> tuple[str, int]:
+    """Attempt 0, which no step has, where the planner did not make this name."""
     step, _, attempt = task.rpartition(".")
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
-def evolve(state: PlanState, message: Message) -> PlanState:
+def evolve(state: WorkflowState, message: Message) -> WorkflowState:
     match state:
         case Running():
             change = CHANGES.get(type(message))
             return change(state, message) if change else state
-        case Unasked() | CancelledAhead():
+        case AwaitingPlan() | CancelledBeforePlan():
             match message:
                 case PlanStarted():
-                    return started(Itself(message))
+                    return started(ByIdentity(message))
                 case PlanCancelNoted(by=by, reason=reason):
-                    return CancelledAhead(by, reason)
+                    return CancelledBeforePlan(by, reason)
                 case Result():
                     return Ended()
     return state
 
 
-def wake_at(state: PlanState) -> datetime | None:
-    """The earliest of its times: a step's, or the deadline."""
+def wake_at(state: WorkflowState) -> datetime | None:
+    """The earliest of the steps' times and the deadline."""
     if not isinstance(state, Running):
         return None
     return state.started.deadline if state.times is None else state.times.first.at
 
 
-class Itself:
-    """A message as a key that equals that very message alone: to look it up reads nothing of it."""
+class ByIdentity:
+    """A cache key that equals only the key of the same message object, so that a look-up does not read the message."""
 
     __slots__ = ("message",)
 
@@ -143,72 +144,68 @@ class Itself:
         return id(self.message)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and self.message is other.message
+        return isinstance(other, ByIdentity) and self.message is other.message
 
 
 @lru_cache(maxsize=1)
-def started(key: Itself) -> Running:
-    """Costs as much as the plan has steps and needs: kept for who folds what was decided just now."""
+def started(key: ByIdentity) -> Running:
+    """Costs as much as the plan has steps and needs. Cached because a decision's messages are folded right after it."""
     message = key.message
     graph = graph_of(message.plan)
     unmet = HashTrieMap({name: len(needs) for name, needs in graph.needs.items()})
     return Running(message, graph, HashTrieMap(), unmet, open=len(graph.steps))
 
 
-def begun(state: Running, message: PerformTask) -> Running:
-    step, attempt = parts_of(message.task)
-    return moved(state, step, StepState("working", attempt, sooner(state, message.deadline)))
+def task_sent(state: Running, message: PerformTask) -> Running:
+    step, attempt = step_and_attempt(message.task)
+    return with_step(state, step, StepState("working", attempt, before_deadline(state, message.deadline)))
 
 
 def answered(state: Running, message: StepAnswered) -> Running:
+    phase: Phase = "passed" if message.passed else "checking"
     until = None if message.passed else state.steps[message.step].until
-    return moved(
-        state,
-        message.step,
-        StepState("passed" if message.passed else "checking", message.attempt, until, message, message.confidence),
-        unmet=met(state, message.step) if message.passed else state.unmet,
+    changed = state._replace(
+        unmet=with_need_met(state, message.step) if message.passed else state.unmet,
         open=state.open - message.passed,
         spent=state.spent + message.cost,
         input_tokens=state.input_tokens + message.input_tokens,
         output_tokens=state.output_tokens + message.output_tokens,
     )
+    return with_step(changed, message.step, StepState(phase, message.attempt, until, message, message.confidence))
 
 
 def passed(state: Running, message: StepPassed) -> Running:
-    step_state = state.steps[message.step]
-    confidence = min((c for c in (step_state.confidence, message.confidence) if c is not None), default=None)
-    step_state = step_state._replace(phase="passed", until=None, confidence=confidence)
-    return moved(
-        state, message.step, step_state, unmet=met(state, message.step), open=state.open - 1, spent=state.spent + message.cost
-    )
+    step = state.steps[message.step]
+    confidence = min((c for c in (step.confidence, message.confidence) if c is not None), default=None)
+    changed = settled(state, message.cost)._replace(unmet=with_need_met(state, message.step))
+    return with_step(changed, message.step, step._replace(phase="passed", until=None, confidence=confidence))
 
 
 def retried(state: Running, message: StepRetried) -> Running:
-    step_state = StepState(
-        "resting", message.attempt, message.resume_at and sooner(state, message.resume_at), reasons=message.reasons
-    )
-    return moved(state, message.step, step_state, spent=state.spent + message.cost)
+    until = message.resume_at and before_deadline(state, message.resume_at)
+    step = StepState("backing-off", message.attempt, until, reasons=message.reasons)
+    return with_step(state._replace(spent=state.spent + message.cost), message.step, step)
 
 
 def failed(state: Running, message: StepFailed) -> Running:
-    step_state = StepState("failed", message.attempt, reasons=message.reasons)
-    return moved(state, message.step, step_state, open=state.open - 1, spent=state.spent + message.cost)
+    step = StepState("failed", message.attempt, reasons=message.reasons)
+    return with_step(settled(state, message.cost), message.step, step)
 
 
 def skipped(state: Running, message: StepSkipped) -> Running:
-    return moved(state, message.step, StepState("skipped", reasons=message.because), open=state.open - 1)
+    return with_step(settled(state), message.step, StepState("skipped", reasons=message.because))
 
 
 def cancelled(state: Running, message: StepCancelled) -> Running:
-    return moved(state, message.step, StepState("cancelled"), open=state.open - 1)
+    return with_step(settled(state), message.step, StepState("cancelled"))
 
 
 def ended(_: Running, __: Result) -> Ended:
     return Ended()
 
 
-CHANGES: Mapping[type[Message], Callable[[Running, Any], PlanState]] = {
-    PerformTask: begun,
+CHANGES: Mapping[type[Message], Callable[[Running, Any], WorkflowState]] = {  # each takes messages of its own kind
+    PerformTask: task_sent,
     StepAnswered: answered,
     StepPassed: passed,
     StepRetried: retried,
@@ -221,22 +218,28 @@ CHANGES: Mapping[type[Message], Callable[[Running, Any], PlanState]] = {
 }
 
 
-def moved(state: Running, step: str, step_state: StepState, **more: Any) -> Running:
-    """The case with a step there. The time of what has moved on leaves the heap once it comes first."""
-    before, steps, times = state.steps.get(step), state.steps.insert(step, step_state), state.times
-    if step_state.until is not None and (before is None or before.until != step_state.until):
-        times = push(times, StepTime(step_state.until, step))
+def with_step(state: Running, name: str, step: StepState) -> Running:
+    """The state with this state of a step. A time that is no longer current leaves the heap once it is the first."""
+    before, steps, times = state.steps.get(name), state.steps.insert(name, step), state.times
+    if step.until is not None and (before is None or before.until != step.until):
+        times = push(times, StepTime(step.until, name))
     while times is not None and steps[times.first.step].until != times.first.at:
         times = pop(times)
-    return state._replace(steps=steps, times=times, **more)
+    return state._replace(steps=steps, times=times)
 
 
-def sooner(state: Running, at: datetime) -> datetime | None:
-    """A time that comes before the deadline: the others do not count, it ends the workflow."""
+def settled(state: Running, cost: Decimal = Decimal(0)) -> Running:
+    """The state with one step less to wait for, and what its end cost."""
+    return state._replace(open=state.open - 1, spent=state.spent + cost)
+
+
+def before_deadline(state: Running, at: datetime) -> datetime | None:
+    """The time; None where the deadline comes first, since it ends the workflow."""
     return at if at < state.started.deadline else None
 
 
-def met(state: Running, step: str) -> HashTrieMap[str, int]:
+def with_need_met(state: Running, step: str) -> HashTrieMap[str, int]:
+    """`unmet` after the step has passed."""
     unmet = state.unmet
     for needing in state.graph.needed_by[step]:
         unmet = unmet.insert(needing, unmet[needing] - 1)

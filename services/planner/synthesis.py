@@ -1,4 +1,4 @@
-"""The one result of a workflow, made from what its steps came to."""
+"""Makes the result of a workflow from the states of its steps."""
 
 from collections.abc import Iterator
 
@@ -7,27 +7,27 @@ from hansard.values import Attribution, carried
 from services.planner.state import Running, StepState
 from shared.shortening import fitted, shortened
 
-TEXT = 200_000  # characters of an answer: longer ones are shortened, and say so
-SOURCES = 2_000  # named in one result
-TOLD = 10  # failed steps that a failure explains
+TEXT = 200_000  # characters of an answer: a longer one is shortened and marked
+SOURCES = 2_000  # of one result
+EXPLAINED = 10  # failed steps in the detail of a failure
 
 
 def finished(state: Running) -> WorkflowCompleted | WorkflowFailed:
-    """The result when every step is settled."""
+    """The result once every step is settled."""
     failures = [
-        f"step {step.id!r}: {'; '.join(step_state.reasons)}"
-        for step, step_state in state.in_plan_order()
-        if step_state.phase == "failed" and not step.optional
+        f"step {step.id!r}: {'; '.join(reached.reasons)}"
+        for step, reached in state.in_plan_order()
+        if reached.phase == "failed" and not step.optional
     ]
     if failures:
-        more = [f"and {len(failures) - TOLD} more steps"] if len(failures) > TOLD else []
-        return failed(state, "step-failed", " | ".join(failures[:TOLD] + more))
-    answers = [step_state for name in state.graph.answer if (step_state := state.steps[name]).phase == "passed"]
+        more = [f"and {len(failures) - EXPLAINED} more steps"] if len(failures) > EXPLAINED else []
+        return failed(state, "step-failed", " | ".join(failures[:EXPLAINED] + more))
+    answers = [step for name in state.graph.answer if (step := state.steps[name]).phase == "passed"]
     return completed(state, answers) if answers else failed(state, "no-answer", "none of the steps that make the answer passed")
 
 
 def completed(state: Running, answers: list[StepState]) -> WorkflowCompleted:
-    given = [step_state.answer for step_state in answers if step_state.answer is not None]
+    given = [step.answer for step in answers if step.answer is not None]
     texts = fitted([answer.text for answer in given], TEXT)
     data = {answer.step: answer.data for answer in given if answer.data is not None}
     parts = contributions(state)
@@ -72,18 +72,18 @@ def cancelled(state: Running, by: str, reason: str) -> WorkflowCancelled:
 
 
 def contributions(state: Running) -> tuple[Contribution, ...]:
-    """Of every step that passed, in plan order."""
+    """One for every step that passed, in plan order."""
     return tuple(_contributions(state))
 
 
 def _contributions(state: Running) -> Iterator[Contribution]:
     share = max(1, SOURCES // len(state.graph.steps))
-    for step, step_state in state.in_plan_order():
-        if step_state.phase == "passed" and (answer := step_state.answer) is not None:
+    for step, reached in state.in_plan_order():
+        if reached.phase == "passed" and (answer := reached.answer) is not None:
             yield Contribution(
                 step=step.id,
                 worker=step.worker,
-                confidence=step_state.confidence,
+                confidence=reached.confidence,
                 sources=answer.sources[:share],
                 **carried(answer, Attribution),
             )

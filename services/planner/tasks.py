@@ -1,4 +1,4 @@
-"""What a step's worker is given, and what its answer is checked against."""
+"""Makes the task of a step's attempt, and the claim by which the verifier checks its answer."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,24 +10,24 @@ from contracts.planner import StepAnswered
 from contracts.plans import Step
 from contracts.specialists import Given, PerformTask
 from contracts.verifier import CheckClaim, Passage
-from services.planner.state import Running, name_of
+from services.planner.state import Running, task_name
 from shared.shortening import fitted, shortened
 
 CONTEXT = 120_000  # characters of earlier answers in one task
-PASSAGES = 60_000
-QUESTION = 20_000
-CLAIM = 200_000
+PASSAGES = 60_000  # characters, in a task and in a claim
+QUESTION = 20_000  # characters of a claim's question
+CLAIM = 200_000  # characters
 
 
 def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
-    """The task of an attempt that starts `at`."""
+    """The task of an attempt that starts at `at`."""
     answers = _answers(state, step)
     texts = fitted([answer.text for answer in answers], CONTEXT)
     timeout = max(timedelta(seconds=step.timeout), timedelta.resolution) if step.timeout else None
     deadline = state.started.deadline
     budget = state.started.budget
     return PerformTask(
-        task=name_of(step.id, attempt),
+        task=task_name(step.id, attempt),
         service=service,
         role=step.worker,
         goal=state.started.goal,
@@ -51,10 +51,10 @@ def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple
 
 
 def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) -> CheckClaim:
-    """`call` of the gateway, where one gave the answer."""
+    """`call`: the gateway's call that gave the answer, where one did."""
     goal = state.started.goal
     return CheckClaim(
-        check=name_of(step.id, answer.attempt),
+        check=task_name(step.id, answer.attempt),
         question=shortened(f"{step.instructions}\n\n{goal}" if step.instructions else goal, QUESTION),
         claim=shortened(answer.text, CLAIM),
         sources=answer.sources,
@@ -68,7 +68,7 @@ def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) ->
 
 
 def passages_for(state: Running, step: Step) -> tuple[Passage, ...]:
-    """Those in the step's own input, and those that the steps it needs have found; each once, shortened to fit."""
+    """The passages of the step's own input and of the answers that it needs; each once, shortened to fit."""
     found = [*_passages(step.input), *(passage for answer in _answers(state, step) for passage in answer.passages)]
     if not found:
         return ()
@@ -81,8 +81,8 @@ def passages_for(state: Running, step: Step) -> tuple[Passage, ...]:
 
 
 def _answers(state: Running, step: Step) -> list[StepAnswered]:
-    steps = (state.steps.get(need) for need in state.graph.needs[step.id])
-    return [step_state.answer for step_state in steps if step_state is not None and step_state.answer is not None]
+    needed = (state.steps.get(need) for need in state.graph.needs[step.id])
+    return [reached.answer for reached in needed if reached is not None and reached.answer is not None]
 
 
 def _facts(given: JsonValue) -> dict[str, JsonValue]:

@@ -1,6 +1,7 @@
-"""Rules first; a model only where no rule decides.
+"""Decides how a request is answered: by a rule, by a plan, or with a refusal. A model is used only where no rule decides.
 
-Hears  requests, cancels, and that a request could not be heard.
-Says   how it is answered and why; the answer of a rule, or a plan to run; refusals.
-Never  guesses that free text means a typed handler, calls a model, or answers what it has handed over.
+Receives   requests; cancellations; dead letters about requests.
+Publishes  how each request is answered, and why; then a rule's answer, a plan to run, or a refusal; to the planner, that the
+           deadline of a workflow which it handed over has passed.
+Never      matches free text to a typed handler, calls a model, or gives the result of a workflow that it has handed over.
 """

@@ -1,4 +1,4 @@
-"""What runs: the decider with its rules, plans and prices."""
+"""The router as a service: its decider with the rules, plans, roles and prices of the settings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,18 +15,19 @@ from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.message import Message
 from services.router import plans
-from services.router.decider import RequestState, ends, router
+from services.router.decider import WorkflowState, is_request, router
 from services.router.kinds import MODEL_KINDS
-from services.router.policy import Policy, Prices, policy_of_then
+from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES, Rule
-from services.router.statistics import cases, prices
+from services.router.statistics import prices, routed_workflows
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import MessageReader
 from shared.policy import Basis
+from shared.roles import catalogue, routings
 from shared.service import Service
 from shared.settings import Settings
 
-MEASURED = 50_000  # events at the end of the record that prices are measured by
+MEASURED = 50_000  # the newest events on the record, from which prices are measured
 PRICED: tuple[type[Message], ...] = (RequestRouted, WorkflowCompleted)
 
 
@@ -34,20 +35,22 @@ class BadRule(ValueError):
     """An entry point in `hansard.rules` that cannot be used. The text names it and says why."""
 
 
-def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> Service[RequestState]:
-    """`measured`: US dollars by handler; where a process starts, from the record. Raises BadPlan, BadRule, OSError."""
-    known = plans.load(plans.SHIPPED) | (plans.load(settings.plans) if settings.plans else {})
+def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> Service[WorkflowState]:
+    """`measured`: US dollars for a request, by handler. Raises BadPlan, BadRole, BadRule; OSError where a folder is missing."""
     policy = Policy(
         rules=rules(entry_points(group="hansard.rules")),
-        plans=known,
+        plans=plans.load(plans.SHIPPED) | (plans.load(settings.plans) if settings.plans else {}),
+        agents=routings(catalogue(settings.roles)),
         prices=Prices(measured=measured or {}),
         within=timedelta(seconds=settings.workflow_seconds),
     )
     return serving(policy)
 
 
-def serving(policy: Policy) -> Service[RequestState]:
-    async def informed(store: MessageReader) -> Service[RequestState]:
+def serving(policy: Policy) -> Service[WorkflowState]:
+    """The service under this policy. A process that starts measures the prices from the record first."""
+
+    async def informed(store: MessageReader) -> Service[WorkflowState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
@@ -56,29 +59,30 @@ def serving(policy: Policy) -> Service[RequestState]:
         receives={
             SubmitRequest: lambda _: "",
             CancelWorkflow: lambda _: "",
-            DeadLettered: lambda dead: "" if ends(dead) else None,
+            DeadLettered: lambda dead: "" if is_request(dead) else None,
         },
-        basis=Basis(policy.data, lambda version, data: router(policy_of_then(version, data, policy.rules))),
+        basis=Basis(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),
         informed=informed,
     )
 
 
 async def measured_in(store: MessageReader, events: int = MEASURED) -> dict[str, Decimal]:
-    """US dollars for a request, by handler, from the last events of the record."""
-    emitted = await store.read_last([kind.kind for kind in PRICED], events)
-    return prices(cases((one.stream[:2], message) for one in emitted if (message := _read(one)) is not None))
+    """US dollars for a request, by handler, from the last events on the record."""
+    newest = await store.read_last([kind.kind for kind in PRICED], events)
+    known = ((stored.stream[:2], message) for stored in newest if (message := _read(stored)) is not None)
+    return prices(routed_workflows(known))
 
 
-def _read(message: StoredMessage) -> Message | None:
-    """None for what an older code said and this one does not understand."""
+def _read(stored: StoredMessage) -> Message | None:
+    """None for an event of older code that this code cannot read."""
     try:
-        return decode(next(kind for kind in PRICED if kind.kind == message.kind), message.data)
+        return decode(next(kind for kind in PRICED if kind.kind == stored.kind), stored.data)
     except Invalid:
         return None
 
 
 def rules(added: Iterable[EntryPoint]) -> dict[str, Rule[Any]]:
-    """Ours and those of installed packages. A name that is taken is refused: two rules never compete."""
+    """The shipped rules and those of installed packages. Raises BadRule, also for a name that is taken: no two rules compete."""
     found = dict(RULES)
     for point in added:
         rule = point.load()

@@ -1,6 +1,6 @@
-"""One stream a workflow. The router answers for it until it says `RunPlan`; from there the planner does.
+"""One stream per workflow. The router answers for the workflow until it stores `RunPlan`; from then on the planner does.
 
-The router still wakes at the deadline and tells the planner: where the plan was lost, the workflow ends all the same.
+The router still wakes at the deadline and tells the planner. So the workflow ends even where the plan was lost on its way.
 """
 
 from collections.abc import Iterable
@@ -21,49 +21,51 @@ from services.router.routing import ByPlan, ByRule, Refusal, route
 
 
 @dataclass(frozen=True)
-class Unasked: ...
+class AwaitingRequest: ...
 
 
 @dataclass(frozen=True)
-class CancelledAhead:
+class CancelledBeforeRequest:
     by: str
     reason: str
 
 
 @dataclass(frozen=True)
 class HandedOver:
+    """The planner runs the request's plan."""
+
     request: str
     deadline: datetime
 
 
 @dataclass(frozen=True)
-class Over:
-    """Nothing is left to do here: the result is said, or the planner knows that the deadline has passed."""
+class Ended:
+    """The router has nothing left to do: it gave the result, or it told the planner that the deadline has passed."""
 
 
-RequestState = Unasked | CancelledAhead | HandedOver | Over
+WorkflowState = AwaitingRequest | CancelledBeforeRequest | HandedOver | Ended
 
 
-def router(policy: Policy) -> Decider[RequestState]:
-    def decide(state: RequestState, message: Message, context: Context) -> Iterable[Message]:
+def router(policy: Policy) -> Decider[WorkflowState]:
+    def decide(state: WorkflowState, message: Message, context: Context) -> Iterable[Message]:
         match state:
-            case Unasked():
+            case AwaitingRequest():
                 match message:
                     case SubmitRequest():
                         yield from answer(policy, message, context)
                     case CancelWorkflow(by=by, reason=reason):
                         yield CancelNoted(by=by, reason=reason)
-                    case DeadLettered() if ends(message):
-                        yield from unheard(message)
+                    case DeadLettered() if is_request(message):
+                        yield from request_failed(message)
                     case _:
                         pass
 
-            case CancelledAhead(by, reason):
+            case CancelledBeforeRequest(by, reason):
                 match message:
                     case SubmitRequest():
                         yield WorkflowCancelled(request=context.message_id, by=by, detail=reason)
-                    case DeadLettered() if ends(message):
-                        yield from unheard(message)
+                    case DeadLettered() if is_request(message):
+                        yield from request_failed(message)
                     case _:
                         pass
 
@@ -74,28 +76,28 @@ def router(policy: Policy) -> Decider[RequestState]:
                 if isinstance(message, WakeUp) and deadline <= context.at:
                     yield ExpireWorkflow(request=request, deadline=deadline)
 
-            case Over():
+            case Ended():
                 pass
 
             case _:
                 assert_never(state)
 
-    return Decider(Unasked(), decide, evolve, wake_at, policy.version)
+    return Decider(AwaitingRequest(), decide, evolve, wake_at, policy.version)
 
 
-def evolve(state: RequestState, message: Message) -> RequestState:
+def evolve(state: WorkflowState, message: Message) -> WorkflowState:
     match message:
         case CancelNoted(by=by, reason=reason):
-            return CancelledAhead(by, reason)
+            return CancelledBeforeRequest(by, reason)
         case RunPlan(request=request, deadline=deadline):
             return HandedOver(request, deadline)
         case Result() | ExpireWorkflow():
-            return Over()
+            return Ended()
         case _:
             return state
 
 
-def wake_at(state: RequestState) -> datetime | None:
+def wake_at(state: WorkflowState) -> datetime | None:
     return state.deadline if isinstance(state, HandedOver) else None
 
 
@@ -115,8 +117,11 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
             yield WorkflowRefused(request=request, reason=reason, detail=detail)
 
 
-def ends(dead: DeadLettered) -> bool:
-    """Whether this was the request itself, readable enough for an answer. A claim on another's workflow ends nothing."""
+def is_request(dead: DeadLettered) -> bool:
+    """Whether the dead letter is the workflow's own request, with a readable id, so that it gets a result.
+
+    A request that used another workflow's correlation id, or the id of another request, ends nothing.
+    """
     return (
         dead.service == "router"
         and dead.message_kind == SubmitRequest.kind
@@ -125,7 +130,8 @@ def ends(dead: DeadLettered) -> bool:
     )
 
 
-def unheard(dead: DeadLettered) -> Iterable[Message]:
+def request_failed(dead: DeadLettered) -> Iterable[Message]:
+    """The result of a request that the router could not process."""
     match dead.reason:
         case "poison" | "crashed":
             yield WorkflowFailed(request=dead.message_id, reason="dead-letter", detail=f"{dead.reason}: {dead.detail}")

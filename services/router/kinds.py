@@ -1,4 +1,4 @@
-"""The typed requests that need a model: who answers, what is asked, and in which form."""
+"""The typed requests that a model answers: which role gets the task, what it is asked, and the form of its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.router.rules.rule import Unfit
 
 @dataclass(frozen=True)
 class ModelKind:
-    """`field` of the data holds the text; `schema` is what the answer must be, where it is data."""
+    """`worker` is a role; `field` of the request's data holds the text; `schema`: of an answer that is data."""
 
     name: str
     worker: str
@@ -21,14 +21,14 @@ class ModelKind:
     schema: Mapping[str, JsonValue] | None = None
 
     def goal_of(self, data: Mapping[str, JsonValue]) -> str:
-        """Raises Unfit where there is no text: nothing is paid for an empty question."""
+        """The goal of the workflow. Raises Unfit where the text is missing or empty, so that no model is paid for it."""
         text = data.get(self.field)
         if not isinstance(text, str) or not text.strip():
             raise Unfit(f"{self.field}: must be a text that is not empty")
         return self.goal.format(text)
 
     def step(self, data: Mapping[str, JsonValue]) -> Step:
-        """Its input is the rest of the data: the caller's `labels`, `facts`, `passages`, a `response_schema` of their own."""
+        """The plan's one step. Its input is the rest of the data: `labels`, `facts`, `passages`, a `response_schema`."""
         given: dict[str, JsonValue] = {"response_schema": dict(self.schema)} if self.schema else {}
         given |= {name: value for name, value in data.items() if name != self.field}
         return Step(id=self.name, worker=self.worker, instructions=self.instructions, input=given or None)

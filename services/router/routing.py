@@ -1,7 +1,9 @@
-"""How a request is answered: by a rule, by a plan, or not as it stands. The first that applies, from the top:
+"""How a request is answered: by a rule, by a plan, or with a refusal. The first of these that applies decides:
 
-the caller's own plan or architecture; the type's rule; the type's model handler; for an unknown type a model's answer;
-for free text the agents and the architecture that the tables in `selection` name.
+1. the plan or the architecture that the caller chose;
+2. the rule for the request's type;
+3. the model handler for the request's type; for an unknown type the handler that answers any question;
+4. for free text the agents and the architecture that the tables in `selection` name.
 """
 
 import json
@@ -20,7 +22,7 @@ from services.router.rules import Unfit
 from services.router.rules.rule import Data
 from services.router.selection import DEFAULT_AGENT, agents_in, arrange, because, best_of, choose, is_one
 
-CERTAIN, LIKELY, GUESS = 1.0, 0.9, 0.6  # confidence: a rule or the caller said so; the type or its words did; nothing did
+CERTAIN, LIKELY, GUESS = 1.0, 0.9, 0.6  # confidence: by rule or the caller's choice; by type or keywords; by default
 TYPICAL: Mapping[Architecture, str] = {"pipeline": "content-pipeline", "fan-out": "parallel-analysis"}  # shipped plans
 
 
@@ -69,8 +71,8 @@ def by_plan(policy: Policy, asked: SubmitRequest, wanted: str | Plan) -> Route:
     plan = policy.plans.get(wanted) if isinstance(wanted, str) else wanted
     if plan is None:
         return Refusal("unknown-plan", f"no plan is named {wanted!r}; there are {', '.join(sorted(policy.plans)) or 'none'}")
-    message = f"the caller chose the plan {wanted!r}" if isinstance(wanted, str) else "the caller sent a plan"
-    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, message)
+    reasoning = f"the caller chose the plan {wanted!r}" if isinstance(wanted, str) else "the caller sent a plan"
+    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, reasoning)
 
 
 def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) -> Route:
@@ -78,12 +80,13 @@ def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) 
         possible = ", ".join(sorted(policy.runs))
         return Refusal("unsupported", f"no service here runs the architecture {wanted!r} yet; there are {possible}")
     goal = goal_of(asked)
-    hits = agents_in(goal)
-    plan = arrange(wanted, best_of(hits) if wanted == "specialist" else tuple(hits) or (DEFAULT_AGENT,))
+    hits = agents_in(goal, policy.agents)
+    chosen = best_of(hits) if wanted == "specialist" else tuple(hits) or (DEFAULT_AGENT,)
+    plan = arrange(wanted, chosen, policy.agents)
     if not is_one(wanted, plan):
         plan = policy.plans.get(TYPICAL[wanted], plan)
-    message = f"the caller chose the architecture {wanted!r}; {because(hits)}"
-    return planned(policy, plan, goal, plan.name, CERTAIN, message)
+    reasoning = f"the caller chose the architecture {wanted!r}; {because(hits)}"
+    return planned(policy, plan, goal, plan.name, CERTAIN, reasoning)
 
 
 def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
@@ -106,17 +109,17 @@ def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
     known = kind.name == type_
     step = kind.step(asked.data if known else {})
     plan = Plan(name=kind.name, architecture="specialist", steps=(step,))
-    message = (
+    reasoning = (
         f"{type_!r} is about meaning, which no rule can tell" if known else f"nothing here is named {type_!r}: a model tries"
     )
-    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, message)
+    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, reasoning)
 
 
 def by_words(policy: Policy, asked: SubmitRequest, text: str, at: datetime) -> Route:
     near = asked.deadline is not None and asked.deadline - at < policy.hurry
     facts = ["urgent"] * near + ["thrifty"] * (asked.budget is not None)
-    choice = choose(text, facts, policy.runs)
-    plan = arrange(choice.architecture, choice.agents)
+    choice = choose(text, facts, policy.runs, policy.agents)
+    plan = arrange(choice.architecture, choice.agents, policy.agents)
     return planned(policy, plan, text, plan.name, LIKELY if choice.certain else GUESS, choice.reasoning)
 
 

@@ -1,7 +1,8 @@
 """Which agents, and in which architecture: tables, read from the top.
 
-A request is reduced to signs (`urgent`, `several-agents`). The first row whose signs are there and whose "avoid when" is
-not wins. A row that no service can run today is passed over, and the reasoning says so.
+The agents are the roles whose keywords the text has. A request is reduced to signs (`urgent`, `several-agents`). The first row
+with one of these signs under `when`, and none under `avoid`, is chosen. A row that no service can run today is passed over,
+and the reasoning says so.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -10,15 +11,9 @@ from dataclasses import dataclass
 from contracts.plans import Plan, Step
 from contracts.requests import Architecture
 from services.router.rules.words import fold, mentioned
+from shared.roles import SHIPPED, Routings, routings
 
-AGENTS: Mapping[str, tuple[str, ...]] = {
-    "research": ("research", "find", "look up", "what is"),
-    "analyst": ("analyze", "analyse", "data", "statistics", "trend"),
-    "writer": ("write", "draft", "summarize", "summarise", "report"),
-    "coder": ("code", "implement", "build", "function"),
-}
 DEFAULT_AGENT = "research"
-GATHERERS = ("research", "analyst")  # work at once; those who make something of it wait for them
 
 SIGNS: Mapping[str, tuple[str, ...]] = {
     "high-stakes": (
@@ -56,7 +51,7 @@ SIGNS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the guide. `when` is what it is best for, `avoid` what speaks against it: any one sign is enough."""
+    """One line of the guide. `when`: signs for the architecture; `avoid`: signs against it. Any one of them is enough."""
 
     architecture: Architecture
     when: frozenset[str]
@@ -83,12 +78,7 @@ GUIDE = (
 )
 TODAY: frozenset[Architecture] = frozenset({"specialist", "pipeline", "fan-out", "hybrid"})
 
-PARTS = {
-    "research": "Gather the facts that the request needs. Keep what is known apart from what is inferred.",
-    "analyst": "Work out what the facts and figures say, and show how.",
-    "writer": "Write the answer, resting on what the steps before brought.",
-    "coder": "Write the code that is asked for, and say how it is tested.",
-}
+AGENTS: Routings = routings(SHIPPED)
 
 
 @dataclass(frozen=True)
@@ -102,9 +92,9 @@ class Choice:
 Hits = Mapping[str, tuple[str, ...]]  # agent -> the keywords that named it
 
 
-def agents_in(text: str) -> Hits:
+def agents_in(text: str, agents: Routings = AGENTS) -> Hits:
     folded = fold(text)
-    return {agent: found for agent, words in AGENTS.items() if (found := mentioned(folded, words))}
+    return {name: found for name, routing in agents.items() if (found := mentioned(folded, routing.keywords))}
 
 
 def best_of(hits: Hits) -> tuple[str, ...]:
@@ -117,53 +107,59 @@ def because(hits: Hits) -> str:
     return named or f"no keyword names an agent, so {DEFAULT_AGENT}"
 
 
-def choose(text: str, facts: Iterable[str] = (), runs: Collection[Architecture] = TODAY) -> Choice:
+def choose(text: str, facts: Iterable[str] = (), runs: Collection[Architecture] = TODAY, agents: Routings = AGENTS) -> Choice:
     """By the words of a free request. `facts` are signs known otherwise, such as `urgent` from a near deadline."""
     folded = fold(text)
-    hits = agents_in(folded)
-    agents = tuple(hits) or (DEFAULT_AGENT,)
-    signs = {sign for sign, words in SIGNS.items() if mentioned(folded, words)} | {*facts, *_signs_of(agents)}
+    hits = agents_in(folded, agents)
+    chosen = tuple(hits) or (DEFAULT_AGENT,)
+    signs = {sign for sign, words in SIGNS.items() if mentioned(folded, words)} | {*facts, *_signs_of(chosen, agents)}
     fitting = [row for row in GUIDE if row.when & signs and not row.avoid & signs]
-    runnable = [row for row in fitting if row.architecture in runs]
-    row = runnable[0]
+    row = next(row for row in fitting if row.architecture in runs)
     reasons = [
         because(hits),
         f"{row.architecture} for {', '.join(sorted(row.when & signs))} ({row.complexity} complexity, {row.latency} latency)",
     ]
     if passed_over := [better.architecture for better in fitting[: fitting.index(row)]]:
         reasons.append(f"{' and '.join(passed_over)} would suit it too, but no service here runs that yet")
-    return Choice(row.architecture, agents, "; ".join(reasons), bool(hits))
+    return Choice(row.architecture, chosen, "; ".join(reasons), bool(hits))
 
 
-def _signs_of(agents: tuple[str, ...]) -> Iterable[str]:
-    gatherers = sum(agent in GATHERERS for agent in agents)
-    yield "one-agent" if len(agents) == 1 else "several-agents"
-    if gatherers > 1 or len(agents) - gatherers > 1:
+def _signs_of(chosen: tuple[str, ...], agents: Routings) -> Iterable[str]:
+    gatherers = len(_gatherers(chosen, agents))
+    yield "one-agent" if len(chosen) == 1 else "several-agents"
+    if gatherers > 1 or len(chosen) - gatherers > 1:
         yield "agents-at-once"
 
 
-def arrange(architecture: Architecture, agents: tuple[str, ...]) -> Plan:
-    """These agents as a plan. Pipeline: one after the other. Else gatherers at once, then at once those who rest on them."""
-    gatherers = tuple(agent for agent in agents if agent in GATHERERS)
-    parts = PARTS if len(agents) > 1 else {}  # one agent alone is asked what was asked
+def _gatherers(chosen: tuple[str, ...], agents: Routings) -> tuple[str, ...]:
+    return tuple(name for name in chosen if name in agents and agents[name].gathers)
+
+
+def arrange(architecture: Architecture, chosen: tuple[str, ...], agents: Routings = AGENTS) -> Plan:
+    """The chosen agents as a plan. Pipeline: one after the other. Else all gatherers at once, then all others at once."""
+    gatherers = _gatherers(chosen, agents)
 
     def needs(place: int, agent: str) -> tuple[str, ...]:
         if architecture == "pipeline":
-            return agents[max(place - 1, 0) : place]
-        return () if agent in GATHERERS else gatherers
+            return chosen[max(place - 1, 0) : place]
+        return () if agent in gatherers else gatherers
+
+    def part(agent: str) -> str:
+        """An agent that is alone gets the request as it is."""
+        return agents[agent].part if len(chosen) > 1 and agent in agents else ""
 
     return Plan(
-        name="-".join((architecture, *agents)),
+        name="-".join((architecture, *chosen)),
         architecture=architecture,
         steps=tuple(
-            Step(id=agent, worker=agent, instructions=parts.get(agent, ""), needs=needs(place, agent))
-            for place, agent in enumerate(agents)
+            Step(id=agent, worker=agent, instructions=part(agent), needs=needs(place, agent))
+            for place, agent in enumerate(chosen)
         ),
     )
 
 
 def is_one(architecture: Architecture, plan: Plan) -> bool:
-    """Whether this plan deserves the name: a pipeline of one step, or a fan-out with nothing at once, does not."""
+    """Whether the plan has this architecture: a pipeline has several steps, a fan-out several that need nothing."""
     if architecture == "pipeline":
         return len(plan.steps) > 1
     return architecture != "fan-out" or sum(not step.needs for step in plan.steps) > 1

@@ -1,7 +1,8 @@
-"""What the router's record says of it: pure folds over requests, routes and results.
+"""How well the router routes: pure folds over requests, routes and results on the record.
 
-statistics = summary(cases(events))    # events: (workflow, message), in any order
-for pattern in patterns(cases(events)): ...
+workflows = routed_workflows(events)    # events: (workflow, message), in any order
+statistics = summary(workflows)
+for pattern in patterns(workflows): ...
 """
 
 import re
@@ -20,13 +21,13 @@ from services.router.rules import RULES, Rule, Unfit
 from services.router.rules.exact import WIDE
 
 ROUGH = Context(prec=2)
-ENOUGH = 20  # requests that a price is measured by, at least
+ENOUGH = 20  # a price is measured from so many requests at least
 Verdict = Literal["rule", "justified", "wasteful", "unknown"]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One workflow, as far as it is known."""
+class RoutedWorkflow:
+    """One workflow, as far as it is known. `asked` is None where the request is not at hand."""
 
     asked: SubmitRequest | None = None
     routed: RequestRouted | None = None
@@ -34,15 +35,15 @@ class Case:
 
     @property
     def cost(self) -> Decimal:
-        """US dollars: what it cost, or while that is not known what was expected."""
+        """US dollars: what it cost; before its result, what was expected."""
         if self.result is not None:
             return self.result.cost
         return self.routed.cost_estimate if self.routed else Decimal(0)
 
 
-def cases(events: Iterable[tuple[Hashable, Message]]) -> list[Case]:
-    """Workflows that were routed. The key is whatever names a workflow, such as (tenant, workflow)."""
-    found: dict[Hashable, Case] = defaultdict(Case)
+def routed_workflows(events: Iterable[tuple[Hashable, Message]]) -> list[RoutedWorkflow]:
+    """The workflows that were routed. Each event comes with what identifies its workflow, such as (tenant, workflow)."""
+    found: dict[Hashable, RoutedWorkflow] = defaultdict(RoutedWorkflow)
     for workflow, message in events:
         match message:
             case SubmitRequest():
@@ -51,7 +52,7 @@ def cases(events: Iterable[tuple[Hashable, Message]]) -> list[Case]:
                 found[workflow] = replace(found[workflow], routed=message)
             case Result():
                 found[workflow] = replace(found[workflow], result=message)
-    return [case for case in found.values() if case.routed is not None]
+    return [known for known in found.values() if known.routed is not None]
 
 
 @dataclass(frozen=True)
@@ -79,44 +80,44 @@ def _ratio(part: Decimal, whole: int, digits: str) -> Decimal:
     return WIDE.divide(part, Decimal(max(whole, 1))).quantize(Decimal(digits))
 
 
-def summary(known: Iterable[Case], rules: Mapping[str, Rule[Any]] = RULES) -> Statistics:
-    all_ = list(known)
-    routes = [case.routed for case in all_ if case.routed]
+def summary(workflows: Iterable[RoutedWorkflow], rules: Mapping[str, Rule[Any]] = RULES) -> Statistics:
+    known = list(workflows)
+    routes = [workflow.routed for workflow in known if workflow.routed]
     deterministic = sum(routed.path == "deterministic" for routed in routes)
-    judged = [(verdict(case, rules), case.cost) for case in all_]
+    judged = [(verdict(workflow, rules), workflow.cost) for workflow in known]
     return Statistics(
         total_requests=len(routes),
         deterministic=deterministic,
         llm_calls=len(routes) - deterministic,
-        total_cost=sum((case.cost for case in all_), Decimal(0)),
+        total_cost=sum((workflow.cost for workflow in known), Decimal(0)),
         estimated_cost=sum((routed.cost_estimate for routed in routes), Decimal(0)),
-        verdicts=dict(Counter(message for message, _ in judged)),
-        wasted_cost=sum((cost for message, cost in judged if message == "wasteful"), Decimal(0)),
+        verdicts=dict(Counter(verdict for verdict, _ in judged)),
+        wasted_cost=sum((cost for verdict, cost in judged if verdict == "wasteful"), Decimal(0)),
         handlers=dict(Counter(routed.handler for routed in routes).most_common()),
     )
 
 
-def prices(known: Iterable[Case], enough: int = ENOUGH) -> dict[str, Decimal]:
-    """Measured US dollars for one request, by handler, where at least `enough` were completed by a model."""
+def prices(workflows: Iterable[RoutedWorkflow], enough: int = ENOUGH) -> dict[str, Decimal]:
+    """Measured US dollars for one request, by handler, where models completed at least `enough` requests."""
     costs: dict[str, list[Decimal]] = defaultdict(list)
-    for case in known:
-        if case.routed and case.routed.path == "llm" and isinstance(case.result, WorkflowCompleted):
-            costs[case.routed.handler].append(case.result.cost)
+    for known in workflows:
+        if known.routed and known.routed.path == "llm" and isinstance(known.result, WorkflowCompleted):
+            costs[known.routed.handler].append(known.result.cost)
     return {handler: _mean(paid) for handler, paid in costs.items() if len(paid) >= enough}
 
 
 def _mean(paid: Sequence[Decimal]) -> Decimal:
-    """To two digits that count: an estimate, that does not change with every request."""
+    """To two significant digits, so that the estimate does not change with every request."""
     return ROUGH.plus(WIDE.divide(sum(paid, Decimal(0)), Decimal(len(paid))))
 
 
-def verdict(case: Case, rules: Mapping[str, Rule[Any]] = RULES) -> Verdict:
-    """Wasteful is a model's answer that a rule would have given; without the request nobody can say."""
-    if case.routed and case.routed.path == "deterministic":
+def verdict(known: RoutedWorkflow, rules: Mapping[str, Rule[Any]] = RULES) -> Verdict:
+    """A model's answer is wasteful where a rule would have given one; unknown where the request is not at hand."""
+    if known.routed and known.routed.path == "deterministic":
         return "rule"
-    if case.asked is None:
+    if known.asked is None:
         return "unknown"
-    return "wasteful" if rule_for(case.asked, rules) else "justified"
+    return "wasteful" if rule_for(known.asked, rules) else "justified"
 
 
 _HINTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -136,7 +137,8 @@ _HINTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def rule_for(asked: SubmitRequest, rules: Mapping[str, Rule[Any]] = RULES) -> str | None:
-    """The rule that would have answered: by telling words of a text; or by a word of the type, where the data fits too."""
+    """The rule that would have answered: one that a free text hints at; or one whose name shares a word with the request's type
+    and whose input fits the data."""
     if asked.type is None:
         text = (asked.text or "")[:2000]
         return next((rule for rule, hint in _HINTS if rule in rules and hint.search(text)), None)
@@ -148,7 +150,7 @@ def rule_for(asked: SubmitRequest, rules: Mapping[str, Rule[Any]] = RULES) -> st
 
 
 def _words(name: str) -> set[str]:
-    """Words of a type's name, however it is written: `checkEmail` and `check-email` have the same."""
+    """The words of a type's name: the same for `checkEmail` and `check-email`."""
     return {word for word in re.findall(r"[a-z]+", re.sub(r"([A-Z])", r" \1", name).lower()) if len(word) > 2}
 
 
@@ -162,33 +164,33 @@ def _fits(rule: Rule[Any], asked: SubmitRequest) -> bool:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Requests of one shape that models answered. `answers`: different ones among those completed; 1 asks for a rule."""
+    """Requests of one shape that models answered. `answers`: how many different ones were given; where 1, a rule could answer."""
 
     shape: str
     requests: int
     cost: Decimal
     completed: int
     answers: int
-    rule: str | None  # one that is there already
+    rule: str | None  # the rule that would have answered all of them
 
 
-def patterns(known: Iterable[Case], least: int = 3, rules: Mapping[str, Rule[Any]] = RULES) -> list[Pattern]:
-    """Shapes seen at least `least` times, the dearest first: what could become a rule."""
-    groups: dict[str, list[Case]] = defaultdict(list)
-    for case in known:
-        if case.asked is not None and case.routed is not None and case.routed.path == "llm":
-            groups[shape(case.asked)].append(case)
+def patterns(workflows: Iterable[RoutedWorkflow], least: int = 3, rules: Mapping[str, Rule[Any]] = RULES) -> list[Pattern]:
+    """Shapes of at least `least` requests, the most expensive first: what could become a rule."""
+    groups: dict[str, list[RoutedWorkflow]] = defaultdict(list)
+    for known in workflows:
+        if known.asked is not None and known.routed is not None and known.routed.path == "llm":
+            groups[shape(known.asked)].append(known)
     found = [_pattern(name, group, rules) for name, group in groups.items() if len(group) >= least]
     return sorted(found, key=lambda pattern: (-pattern.cost, -pattern.requests, pattern.shape))
 
 
-def _pattern(name: str, group: list[Case], rules: Mapping[str, Rule[Any]]) -> Pattern:
-    texts = [case.result.text for case in group if isinstance(case.result, WorkflowCompleted)]
-    named = {rule_for(case.asked, rules) for case in group if case.asked}
+def _pattern(name: str, group: list[RoutedWorkflow], rules: Mapping[str, Rule[Any]]) -> Pattern:
+    texts = [known.result.text for known in group if isinstance(known.result, WorkflowCompleted)]
+    named = {rule_for(known.asked, rules) for known in group if known.asked}
     return Pattern(
         shape=name,
         requests=len(group),
-        cost=sum((case.cost for case in group), Decimal(0)),
+        cost=sum((known.cost for known in group), Decimal(0)),
         completed=len(texts),
         answers=len(set(texts)),
         rule=named.pop() if len(named) == 1 else None,
@@ -204,7 +206,7 @@ _PARTS = (
 
 
 def shape(asked: SubmitRequest) -> str:
-    """The request without what differs from one to the next."""
+    """The request without what differs between requests of the same shape: its data, addresses, quotations and numbers."""
     if asked.type is not None:
         return f"{asked.type}({', '.join(sorted(asked.data))})"
     text = (asked.text or "")[:500]

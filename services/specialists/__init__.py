@@ -1,6 +1,6 @@
-"""One task, under a role: ask a model, hand back its answer with confidence and sources.
+"""Does one task in a role: asks a model, and answers the task with the confidence and sources of the reply.
 
-Hears  tasks, tasks called off, and what a model replied.
-Says   a model call, then that the task is answered, failed or cancelled.
-Never  answers twice, makes up a confidence, or claims a source that the text does not cite.
+Receives   tasks; their cancellations; how a model call ended.
+Publishes  one model call per task; then that the task is answered, failed or cancelled.
+Never      answers a task twice, makes up a confidence, or names a source that neither the reply nor its text names.
 """

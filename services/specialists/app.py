@@ -1,38 +1,35 @@
-"""What runs: the decider with its roles."""
-
-from typing import Any
+"""The specialists as a service: their decider with the roles of the catalogue."""
 
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask
 from hansard.identity import mine
 from services.specialists.decider import TaskState, specialists
-from services.specialists.role import LARGE, SHIPPED, SMALL, load, of_data, to_data
+from services.specialists.prompts import LARGE, SMALL
 from shared.policy import Basis, version_of
+from shared.roles import catalogue, from_data, to_data
 from shared.service import Service
 from shared.settings import Settings
 
-VERSION = "2"  # of what the code decides: raise it with any change of what is said
+VERSION = "2"  # of what the code decides: raise it whenever the same task would lead to another message
 
 
 def build(settings: Settings) -> Service[TaskState]:
-    """A user's role wins over ours of the same name; where no model was named, prompts fit the small one.
-
-    Raises BadRole; OSError where the folder of further roles is not there.
-    """
+    """Where the settings name no model, prompts fit the small one. Raises BadRole; OSError where the folder is missing."""
     fitting = LARGE if settings.model_url or settings.gateway else SMALL
-    found = load(SHIPPED) | (load(settings.roles) if settings.roles else {})
-    roles = {name: role.model_copy(update={"context": role.context or fitting}) for name, role in found.items()}
+    roles = {
+        name: role.model_copy(update={"context": role.context or fitting}) for name, role in catalogue(settings.roles).items()
+    }
     data = to_data(roles)
 
-    def asked(message: Any) -> str | None:
+    def task_of(message: PerformTask | CancelTask) -> str | None:
         return message.task if message.service == "specialists" else None
 
-    def replied(message: Any) -> str | None:
+    def caller_of(message: ModelReplied | ModelFailed) -> str | None:
         return mine("specialists", message.call)
 
     return Service(
         name="specialists",
         decider=specialists(roles, version_of(VERSION, data)),
-        receives={PerformTask: asked, CancelTask: asked, ModelReplied: replied, ModelFailed: replied},
-        basis=Basis(data, lambda version, data: specialists(of_data(data), version)),
+        receives={PerformTask: task_of, CancelTask: task_of, ModelReplied: caller_of, ModelFailed: caller_of},
+        basis=Basis(data, lambda version, data: specialists(from_data(data), version)),
     )

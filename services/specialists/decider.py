@@ -1,4 +1,4 @@
-"""One stream a task: asked, then settled once."""
+"""One stream per task: one model call, then one outcome."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from hansard.identity import call_id, mine
 from hansard.message import Message
 from hansard.values import Answer, Attribution, Passage, Usage, carried
 from services.specialists.prompts import call_for
-from services.specialists.role import Role
 from shared.citations import citations
+from shared.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked: ...
+class AwaitingTask: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """For the reply to a call."""
+class AwaitingReply:
+    """The model was called."""
 
     call: str
     role: str
@@ -36,25 +36,25 @@ class Waiting:
 class Settled: ...
 
 
-TaskState = Unasked | Waiting | Settled
+TaskState = AwaitingTask | AwaitingReply | Settled
 
 
 def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
     def decide(state: TaskState, message: Message, _: Context) -> Iterable[Message]:
         match state:
-            case Unasked():
+            case AwaitingTask():
                 match message:
                     case PerformTask(task=task, role=name) if name in roles:
                         yield call_for(message, roles[name], call_id("specialists", task, 1))
                     case PerformTask(task=task, role=name):
-                        there = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
-                        yield TaskFailed(task=task, role=name, reason="unknown-role", detail=there)
+                        detail = f"no role is named {name!r}; there are {', '.join(sorted(roles))}"
+                        yield TaskFailed(task=task, role=name, reason="unknown-role", detail=detail)
                     case CancelTask(task=task):
                         yield TaskCancelled(task=task)
                     case _:
                         pass
 
-            case Waiting(call=call):
+            case AwaitingReply(call=call):
                 match message:
                     case ModelReplied() if message.call == call:
                         yield answer(state, message)
@@ -72,30 +72,30 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
             case _:
                 assert_never(state)
 
-    return Decider(Unasked(), decide, evolve, policy=policy)
+    return Decider(AwaitingTask(), decide, evolve, policy=policy)
 
 
 def evolve(state: TaskState, message: Message) -> TaskState:
     match message:
         case CallModel(call=call, role=role, passages=passages):
-            return Waiting(call, role, passages)
+            return AwaitingReply(call, role, passages)
         case TaskAnswered() | TaskFailed() | TaskCancelled():
             return Settled()
         case _:
             return state
 
 
-def answer(state: Waiting, reply: ModelReplied) -> TaskAnswered:
+def answer(state: AwaitingReply, reply: ModelReplied) -> TaskAnswered:
     return TaskAnswered(
         task=state.task,
         role=state.role,
         call=reply.call,
         **carried(reply, Answer, Attribution, Usage)
-        | {"text": reply.text.strip(), "sources": reply.sources or citations(reply.text, state.passages).given},
+        | {"text": reply.text.strip(), "sources": reply.sources or citations(reply.text, state.passages).sources},
     )
 
 
-def failure(state: Waiting, failed: ModelFailed) -> TaskFailed:
+def failure(state: AwaitingReply, failed: ModelFailed) -> TaskFailed:
     falls = "; ".join(f"{fall.tier}: {fall.reason}" for fall in failed.falls)
     return TaskFailed(
         task=state.task,

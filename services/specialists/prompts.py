@@ -1,4 +1,4 @@
-"""What a model is asked. As long as the task's own material, never longer: nothing of other tasks gets in."""
+"""What a model is asked: the role's prompt and the task's own material, and nothing of any other task."""
 
 import hashlib
 import json
@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from contracts.gateway import CallModel, ChatMessage
 from contracts.specialists import PerformTask
 from contracts.verifier import Passage
-from services.specialists.role import SMALL, Role
+from shared.roles import Role
 from shared.shortening import fitted
 
-QUESTION = 2_000  # characters of the question in short
-ELSEWHERE = frozenset({"passages", "response_schema"})  # parts of a task's input that are no data for the prompt
+SMALL, LARGE = 10_000, 100_000  # characters of a prompt: with the answer within 4,096 tokens; within 32,768
+QUESTION = 2_000  # characters of a call's question
+ELSEWHERE = frozenset({"passages", "response_schema"})  # parts of a task's input that have places of their own in the call
 
 
 def call_for(task: PerformTask, role: Role, call: str) -> CallModel:
@@ -38,23 +39,23 @@ def call_for(task: PerformTask, role: Role, call: str) -> CallModel:
 
 
 def prompt(task: PerformTask, role: Role) -> tuple[tuple[Passage, ...], str]:
-    """The passages and the user's message, all of it together shortened to what the role's model can take."""
-    earlier = [given.text for given in task.context]
+    """The passages and the user's message. All material together is shortened to the role's `context`."""
+    answers = [given.text for given in task.context]
     found = [passage.text for passage in task.passages]
     goal, instructions, data, *texts = fitted(
-        [task.goal, task.instructions, _data(task.input), *earlier, *found], role.context or SMALL
+        [task.goal, task.instructions, _data(task.input), *answers, *found], role.context or SMALL
     )
     passages = tuple(
-        Passage(source=passage.source, text=text) for passage, text in zip(task.passages, texts[len(earlier) :], strict=True)
+        Passage(source=passage.source, text=text) for passage, text in zip(task.passages, texts[len(answers) :], strict=True)
     )
-    parts = _parts(task, goal, instructions, data, texts[: len(earlier)], passages)
+    parts = _parts(task, goal, instructions, data, texts[: len(answers)], passages)
     return passages, "\n\n".join(parts)
 
 
 def _parts(
-    task: PerformTask, goal: str, instructions: str, data: str, earlier: list[str], passages: tuple[Passage, ...]
+    task: PerformTask, goal: str, instructions: str, data: str, answers: list[str], passages: tuple[Passage, ...]
 ) -> Iterator[str]:
-    for given, text in zip(task.context, earlier, strict=True):
+    for given, text in zip(task.context, answers, strict=True):
         yield f"From step {given.step} ({given.worker}):\n{text}"
     if passages:
         yield "Passages. Cite each one you rest on by its name in square brackets:"
@@ -73,7 +74,7 @@ def _data(given: JsonValue) -> str:
 
 
 def question(task: PerformTask) -> str:
-    """What is asked, in short. Two long ones never become the same by being cut."""
+    """The question in short. A digest keeps two long ones apart that begin alike."""
     whole = f"{task.instructions}\n\n{task.goal}" if task.instructions else task.goal
     digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
     return whole if len(whole) <= QUESTION else f"{whole[:QUESTION]} … [{digest}]"

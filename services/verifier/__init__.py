@@ -1,10 +1,10 @@
-"""Does this claim hold? First the checks that code can make, then, where it is asked for, a judge model.
+"""Checks a claim: first by code, then, where the claim asks for it, by a judge model.
 
-Hears  claims to check, and what the judge replied.
-Says   a verdict with its reasons, in words that a worker understands; a call to the judge; to the gateway, that a reply
-       did not hold.
-Never  lets a judge overrule a check by code, or lets an absent judge decide.
+Receives   claims to check; how a call to the judge ended.
+Publishes  one verdict per claim, with reasons as instructions for the worker; a call to the judge; to the gateway, that a reply
+           was rejected.
+Never      lets a judge overrule a check by code, or rejects a claim because no judge could be asked.
 
-An answer of the gateway's rules says honestly that no model was there. To try it again would bring the same: it passes,
-and the verdict notes it (`no-model`); its low confidence stays with it.
+An answer of the gateway's rules says itself that no model answered. Another attempt would bring the same answer, so it passes
+the checks for models; the verdict notes this (`no-model`), and the answer keeps its low confidence.
 """

@@ -1,7 +1,7 @@
-"""The checks that code can make. Each gives the reason why a claim does not hold, or None.
+"""The checks by code. Each returns the reason why a claim fails it, or None.
 
-They look for what is plainly so and let the rest pass: a good answer that is turned away costs a model call and helps
-nobody. Phrases are English.
+A check rejects only what is plainly wrong and lets the rest pass: to reject a good answer costs a model call and helps nobody.
+The phrases are English.
 """
 
 import re
@@ -24,14 +24,14 @@ _REFUSAL = re.compile(
     r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b.{0,60}\b(?:can(?:no|')t|cannot|unable|don't)\b",
     re.IGNORECASE,
 )
-_FAILURES = {  # families of words: a question that holds one of a family asks about it
+_FAILURES = {  # by families of words: a question with a word of a family asks about such failures
     "error": r"errors?|exceptions?|traceback|fatal",
     "fail": r"fail(?:s|ed|ing|ure|ures)?",
     "timeout": r"timeouts?|times out|timed[ -]out",
     "mismatch": r"mismatch(?:es|ed)?",
 }
 _ANY_FAILURE = "|".join(_FAILURES.values())
-_SPEAKS_OF_FAILURE = re.compile(rf"\b(?:{_ANY_FAILURE})\b", re.IGNORECASE)
+_MENTIONS_FAILURE = re.compile(rf"\b(?:{_ANY_FAILURE})\b", re.IGNORECASE)
 _VERDICT = re.compile(
     rf"\W*(?:(?:the )?(?:status|result|outcome|verdict)\W{{1,4}})?({_ANY_FAILURE})\b\s*(?:[:!.—-]|\(most recent|$)", re.IGNORECASE
 )
@@ -47,7 +47,7 @@ _DENIED = re.compile(
 _WHETHER = re.compile(
     r"(?:^|[.\n:]\s*)(?:did|do|does|is|are|was|were|has|have|had|can|could|will|why|what happened)\b[^.\n]*\?", re.IGNORECASE
 )
-REPORT = 12  # words: what is as short as that and speaks of failure is a report of failure
+REPORT = 12  # words: a claim no longer than this that mentions a failure is a report of it
 
 
 def empty(asked: CheckClaim) -> str | None:
@@ -57,8 +57,8 @@ def empty(asked: CheckClaim) -> str | None:
 
 
 def echo(asked: CheckClaim) -> str | None:
-    message = _words(asked.claim)
-    if len(message) < 3 or message not in [_words(part) for part in (asked.question, *asked.question.split("\n\n"))]:
+    words = _words(asked.claim)
+    if len(words) < 3 or words not in [_words(part) for part in (asked.question, *asked.question.split("\n\n"))]:
         return None
     return "The answer only repeats the question. Answer it."
 
@@ -71,8 +71,8 @@ def refusal(asked: CheckClaim) -> str | None:
 
 
 def failure(asked: CheckClaim) -> str | None:
-    """Whether the claim *is* a report of failure. One that speaks of failures because it was asked about them is none."""
-    if not _SPEAKS_OF_FAILURE.search(asked.claim):
+    """A claim that *is* a report of failure. One that mentions failures because the question asks about them passes."""
+    if not _MENTIONS_FAILURE.search(asked.claim):
         return None
     claim = _DENIED.sub(" ", _plain(asked.claim.strip()))
     found = _VERDICT.match(claim.partition("\n")[0])
@@ -85,7 +85,7 @@ def failure(asked: CheckClaim) -> str | None:
 
 
 def repetition(asked: CheckClaim) -> str | None:
-    """Small models loop: the same few words, or the same line, again and again."""
+    """Small models loop: they write the same few words, or the same line, again and again."""
     text = _CODE.sub(" ", asked.claim)
     words = _words(text)
     triples = list(zip(words, words[1:], words[2:], strict=False))
@@ -99,16 +99,16 @@ def repetition(asked: CheckClaim) -> str | None:
 
 
 def citation(asked: CheckClaim) -> str | None:
-    """What rests on passages cites them, and nothing that was not given."""
+    """A claim that was given passages must cite one of them, and nothing else."""
     if not asked.passages:
         return None
-    there = {passage.source.casefold() for passage in asked.passages}
+    given = {passage.source.casefold() for passage in asked.passages}
     cited = citations(asked.claim, asked.passages)
-    strange = [source for source in asked.sources if source.casefold() not in there] + list(cited.strange)
+    unknown = [source for source in asked.sources if source.casefold() not in given] + list(cited.unknown)
     names = ", ".join(f"[{source}]" for source in dict.fromkeys(passage.source for passage in asked.passages[:20]))
-    if strange:
-        return f"The answer cites what was not given: {', '.join(strange[:5])}. Cite only these: {names}."
-    if not cited.given and not asked.sources:
+    if unknown:
+        return f"The answer cites what was not given: {', '.join(unknown[:5])}. Cite only these: {names}."
+    if not cited.sources and not asked.sources:
         return f"The answer cites no source. Name the passages that it rests on, in square brackets: {names}."
     return None
 
@@ -122,22 +122,22 @@ CHECKS: Mapping[str, Check] = {
     "contradiction": contradiction,
     "citation": citation,
 }
-WITHOUT_MODEL: Mapping[str, Check] = {"empty": empty}  # for what the gateway's rules say
+WITHOUT_MODEL: Mapping[str, Check] = {"empty": empty}  # for answers of the gateway's rules
 
 
 def applying(asked: CheckClaim) -> Mapping[str, Check]:
-    """The checks that this claim has to stand: without those for which there is nothing to check against."""
+    """The checks that this claim must pass: not those for which it brings nothing to check against."""
     if asked.tier == "rules":
         return WITHOUT_MODEL
-    there = {"contradiction": bool(asked.facts), "citation": bool(asked.passages)}
-    return {name: check for name, check in CHECKS.items() if there.get(name, True)}
+    material = {"contradiction": bool(asked.facts), "citation": bool(asked.passages)}
+    return {name: check for name, check in CHECKS.items() if material.get(name, True)}
 
 
 def _plain(text: str) -> str:
     return text.replace("’", "'").replace("‘", "'")
 
 
-@lru_cache(4)  # several checks look at the words of one claim
+@lru_cache(4)  # several checks need the words of one claim
 def _words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.casefold()))
 

@@ -1,4 +1,4 @@
-"""One stream a check: by code at once; where a judge is asked, its reply settles it."""
+"""One stream per check. The checks by code decide at once; where they pass and a judge is asked, its reply decides."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,22 +12,23 @@ from hansard.message import Message
 from services.verifier import judge
 from services.verifier.checks import applying
 
-VERSION = "1"  # of the checks and the judge's prompt: raise it with any change of either
+VERSION = "1"  # of the checks and the judge's prompt: raise it whenever one of them changes
 BY_CODE = "code"
-UNJUDGED = "no-judge"
-UNLEARNED = judge.NO_JUDGE | {"cache"}  # tiers whose answers the gateway does not keep for use
+NOT_JUDGED = "no-judge"
+NOT_CACHED = judge.NO_JUDGE | {"cache"}  # tiers whose answers the gateway does not put into its cache
 
 
 @dataclass(frozen=True, slots=True)
-class Unasked: ...
+class AwaitingClaim: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
-    """The checks by code have passed. `claimed` is the call that gave the claim, where the gateway learns from it."""
+class AwaitingVerdict:
+    """The checks by code have passed, and the judge was called. `claimed_by`: the call that gave the claim, where its reply may
+    be in the gateway's cache."""
 
     call: str
-    claimed: str | None
+    claimed_by: str | None
 
     @property
     def check(self) -> str:
@@ -38,21 +39,21 @@ class Judging:
 class Settled: ...
 
 
-ClaimState = Unasked | Judging | Settled
+CheckState = AwaitingClaim | AwaitingVerdict | Settled
 
 
-def decide(state: ClaimState, message: Message, context: Context) -> Iterable[Message]:
+def decide(state: CheckState, message: Message, context: Context) -> Iterable[Message]:
     match state:
-        case Unasked():
+        case AwaitingClaim():
             if isinstance(message, CheckClaim):
-                yield from checked(message, context)
+                yield from check_by_code(message, context)
 
-        case Judging(call):
+        case AwaitingVerdict(call):
             match message:
                 case ModelReplied() if message.call == call:
-                    yield from judged(state, message)
+                    yield from verdict_of_judge(state, message)
                 case ModelFailed() if message.call == call:
-                    yield ClaimPassed(check=state.check, by=(BY_CODE, UNJUDGED), cost=message.cost, policy=VERSION)
+                    yield ClaimPassed(check=state.check, by=(BY_CODE, NOT_JUDGED), cost=message.cost, policy=VERSION)
                 case _:
                     pass
 
@@ -63,48 +64,48 @@ def decide(state: ClaimState, message: Message, context: Context) -> Iterable[Me
             assert_never(state)
 
 
-def evolve(state: ClaimState, message: Message) -> ClaimState:
+def evolve(state: CheckState, message: Message) -> CheckState:
     match message:
-        case CallModel(call=call, judges=claimed):
-            return Judging(call, claimed)
+        case CallModel(call=call, judges=claimed_by):
+            return AwaitingVerdict(call, claimed_by)
         case ClaimPassed() | ClaimRejected():
             return Settled()
         case _:
             return state
 
 
-def checked(asked: CheckClaim, context: Context) -> Iterator[Message]:
+def check_by_code(asked: CheckClaim, context: Context) -> Iterator[Message]:
     checks = applying(asked)
     failed = {name: reason for name, check in checks.items() if (reason := check(asked)) is not None}
-    claimed = None if asked.tier in UNLEARNED else asked.call
+    claimed_by = None if asked.tier in NOT_CACHED else asked.call
     if failed:
         reasons = tuple(failed.values())
         yield ClaimRejected(check=asked.check, reasons=reasons, failed=tuple(failed), policy=VERSION)
-        yield from unlearned(claimed, reasons)
+        yield from reject_reply(claimed_by, reasons)
     elif asked.tier == "rules":
         yield ClaimPassed(check=asked.check, by=(*checks, "no-model"), policy=VERSION)
     elif asked.judge:
-        yield judge.call(asked, call_id("verifier", asked.check, 1), claimed, context.at)
+        yield judge.call(asked, call_id("verifier", asked.check, 1), claimed_by, context.at)
     else:
         yield ClaimPassed(check=asked.check, by=tuple(checks), policy=VERSION)
 
 
-def judged(state: Judging, reply: ModelReplied) -> Iterator[Message]:
+def verdict_of_judge(state: AwaitingVerdict, reply: ModelReplied) -> Iterator[Message]:
     check, found = state.check, judge.verdict(reply)
     if found is None:
-        yield ClaimPassed(check=check, by=(BY_CODE, UNJUDGED), cost=reply.cost, policy=VERSION)
+        yield ClaimPassed(check=check, by=(BY_CODE, NOT_JUDGED), cost=reply.cost, policy=VERSION)
     elif found.verdict == "fail":
         reasons = tuple(filter(str.strip, found.reasons)) or ("A judge found that the answer does not do what was asked.",)
         yield ClaimRejected(check=check, reasons=reasons, failed=("judge",), cost=reply.cost, policy=VERSION)
-        yield from unlearned(state.claimed, reasons)
+        yield from reject_reply(state.claimed_by, reasons)
     else:
         yield ClaimPassed(check=check, by=(BY_CODE, "judge"), confidence=found.confidence, cost=reply.cost, policy=VERSION)
 
 
-def unlearned(claimed: str | None, reasons: tuple[str, ...]) -> Iterator[Message]:
-    """What did not hold is not answered again by the gateway's cache."""
-    if claimed is not None:
-        yield RejectReply(call=claimed, reasons=reasons)
+def reject_reply(call: str | None, reasons: tuple[str, ...]) -> Iterator[Message]:
+    """So that the gateway's cache does not give a rejected answer again."""
+    if call is not None:
+        yield RejectReply(call=call, reasons=reasons)
 
 
-verifier: Decider[ClaimState] = Decider(Unasked(), decide, evolve, policy=VERSION)
+verifier: Decider[CheckState] = Decider(AwaitingClaim(), decide, evolve, policy=VERSION)

@@ -1,8 +1,8 @@
-"""Whether a claim contradicts a fact that was given.
+"""Whether a claim contradicts a given fact.
 
-A fact is a name and a value. A claim contradicts it where it names it, goes straight on to a value of the same kind
-(`the total is 1,300`), and that value is another, and the right one does not stand in the same sentence. What is said to
-be about so much, or is no number, date, code or yes and no, is not judged.
+A fact is a name and a value. A claim contradicts it where one of its sentences names the fact, states directly after it another
+value of the same kind (`the total is 1,300`), and does not have the right value as well. A value that is stated roughly, or is
+not a number, a date, a code or yes or no, is not judged.
 """
 
 import re
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from contracts.verifier import CheckClaim
 
-LONGEST = 2_000  # characters of a sentence that are looked at
+LONGEST = 2_000  # characters of a sentence that are read
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
 _VERB = r"\b(?:(?:is|was|are|were|will be)(?: at)?|equals|amounts to|comes to|stands at)\b"
 _LINK = rf"(?:\s+(?:amount|value|number))?\s*(?:[:=]|{_VERB})\s*"
@@ -30,35 +30,35 @@ Value = Decimal | date | str | bool
 
 def contradiction(asked: CheckClaim) -> str | None:
     found = [
-        f"{name} is {_written(fact)}, not {message}"
+        f"{name} is {_written(fact)}, not {stated}"
         for name, fact in asked.facts.items()
-        if (message := contradicted(asked.claim, name, fact)) is not None
+        if (stated := contradicted(asked.claim, name, fact)) is not None
     ]
     return f"The answer contradicts what was given: {'; '.join(found)}. Keep to what was given." if found else None
 
 
 def contradicted(claim: str, name: str, fact: JsonValue) -> str | None:
-    """What the claim says in place of this fact, where it does."""
+    """The value that the claim states instead of the fact's; None where it does not contradict the fact."""
     mention = r"[\s_-]+".join(map(re.escape, _words_of(name)))
     named = re.compile(rf"\b{mention}\b", re.IGNORECASE)
     if not mention or not named.search(claim):
         return None
     for sentence in _sentences(claim):
         if named.search(sentence):
-            message = list(_values(sentence, mention, fact))
-            if message and not _stands(sentence, fact):
-                return message[0]
+            stated = list(_values(sentence, mention, fact))
+            if stated and not _has_value(sentence, fact):
+                return stated[0]
     return None
 
 
 def _sentences(claim: str) -> Iterator[str]:
-    """With single spaces and of a bounded length: the patterns below take their time over long runs."""
+    """With single spaces and of a bounded length: the patterns below are slow on long runs."""
     for sentence in _SENTENCE.split(claim):
         yield " ".join(sentence[:LONGEST].split())
 
 
 def _values(sentence: str, mention: str, fact: JsonValue) -> Iterator[str]:
-    """What the sentence goes straight on to say of it, of the fact's kind."""
+    """The values of the fact's kind that the sentence states directly after the fact's name."""
     value = _value(fact)
     if isinstance(value, bool):
         yield from _denials(sentence, mention, value)
@@ -67,12 +67,12 @@ def _values(sentence: str, mention: str, fact: JsonValue) -> Iterator[str]:
     if kind is None:
         return
     for found in re.finditer(rf"\b{mention}\b{_DAY_LINK if isinstance(value, date) else _LINK}{kind}", sentence, re.IGNORECASE):
-        message = found.group(1).strip()
-        if isinstance(value, str) and not _CODE.fullmatch(message):
+        stated = found.group(1).strip()
+        if isinstance(value, str) and not _CODE.fullmatch(stated):
             continue
         if isinstance(value, Decimal) and re.match(rf"(?:{_DATE})", sentence[found.start(1) :], re.IGNORECASE):
             continue
-        yield message
+        yield stated
 
 
 def _denials(sentence: str, mention: str, value: bool) -> Iterator[str]:
@@ -84,8 +84,8 @@ def _denials(sentence: str, mention: str, value: bool) -> Iterator[str]:
             yield found.group()
 
 
-def _stands(sentence: str, fact: JsonValue) -> bool:
-    """Whether the right value is in the sentence, in any way of writing it."""
+def _has_value(sentence: str, fact: JsonValue) -> bool:
+    """Whether the sentence has the right value, however it is written."""
     match _value(fact):
         case bool():
             return False
@@ -101,7 +101,7 @@ def _stands(sentence: str, fact: JsonValue) -> bool:
 
 
 def _value(fact: JsonValue) -> Value | None:
-    """Numbers, dates, codes, yes and no; None for what is too free to be judged."""
+    """The fact as a number, date, code or truth value; None for what is not judged."""
     if isinstance(fact, bool):
         return fact
     if isinstance(fact, int | float):
@@ -117,7 +117,7 @@ def _value(fact: JsonValue) -> Value | None:
 
 
 def _readings(text: str) -> set[Decimal]:
-    """A number as written; `8%` is also 0.08."""
+    """The numbers that a text may mean: `8%` is 8 and 0.08."""
     plain = re.sub(r"^(?:[$€£¥]|USD|EUR|GBP)\s*", "", text.strip()).replace(",", "")
     try:
         number = Decimal(plain.rstrip("% "))
@@ -136,7 +136,7 @@ def _day(text: str) -> date | None:
 
 
 def _words_of(name: str) -> list[str]:
-    """`dueDate`, `due_date` and `due date` are the same words."""
+    """The words of a name: the same for `dueDate`, `due_date` and `due date`."""
     return re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+", name)
 
 

@@ -1,4 +1,4 @@
-"""What the judge model is asked, and what is made of its reply."""
+"""What the judge model is asked, and how its reply is read."""
 
 import json
 from datetime import datetime, timedelta
@@ -11,9 +11,9 @@ from contracts.verifier import CheckClaim
 from hansard.message import Confidence
 from shared.shortening import fitted
 
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=60)  # for the judge's reply, at most
 MATERIAL = 9_000  # characters of question, answer, facts and passages together
-NO_JUDGE = frozenset({"extractive", "rules"})  # tiers that are no model: what they say is no verdict
+NO_JUDGE = frozenset({"extractive", "rules"})  # tiers without a model: their replies are no verdicts
 SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {
@@ -40,6 +40,7 @@ class Verdict(BaseModel):
 
 
 def call(asked: CheckClaim, name: str, judges: str | None, at: datetime) -> CallModel:
+    """`name` of the call; `judges`: the call that gave the claim, where one did."""
     latest = at + PATIENCE
     facts = json.dumps(asked.facts, ensure_ascii=False) if asked.facts else ""
     passages = [f"[{passage.source}]\n{passage.text}" for passage in asked.passages]
@@ -59,7 +60,7 @@ def call(asked: CheckClaim, name: str, judges: str | None, at: datetime) -> Call
 
 
 def verdict(reply: ModelReplied) -> Verdict | None:
-    """None where no model judged, or what it said is no verdict."""
+    """None where no model replied, or its reply is not a verdict."""
     if reply.tier in NO_JUDGE:
         return None
     try:

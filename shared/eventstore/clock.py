@@ -9,14 +9,15 @@ from shared.eventstore.model import LONG_AGO
 
 @dataclass(slots=True)
 class Clock:
-    """What was last answered, plus the monotonic time since it arrived: behind the store's clock by the way of that answer."""
+    """The store's last answer plus the monotonic time since it arrived. Behind by as long as that answer was on its way."""
 
     answer: datetime = LONG_AGO
     arrived: float = 0.0  # seconds of time.monotonic
-    ahead: float = 0.0  # seconds by which this machine's clock was ahead of the store's then
+    ahead: float = 0.0  # seconds by which this machine's clock was ahead of the store's at that answer
 
     def answered(self, now: datetime, asked: float) -> None:
-        """`asked`: when, in seconds of time.monotonic. Of two that were under way at once the later time counts."""
+        """The store answered `now`. `asked`: when it was asked, in seconds of time.monotonic. Of two answers that were under way
+        at once the later time counts."""
         if asked < self.arrived and now < self.now():
             return
         self.answer, self.arrived = now, time.monotonic()

@@ -24,7 +24,7 @@ class Perform(Protocol[S, Attempt]):
     """Makes one attempt for a stream, within the intent's deadline. Never raises for what the outside does: that is an
     outcome too."""
 
-    async def __call__(self, state: S, intent: Attempt, stream: Stream) -> Outcome: ...
+    async def __call__(self, state: S, intent: Attempt, stream: Stream, /) -> Outcome: ...
 
 
 class PerformerContext(Protocol):

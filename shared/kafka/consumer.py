@@ -1,6 +1,6 @@
 """What a service receives: a consumer that loses nothing, waits for brokers to come back, and is blocked by no record.
 
-- Offsets: it commits only what `done` was told, each partition on its own. There is no commit without offsets anywhere.
+- Offsets: only what was given to `done` is committed, each partition on its own. No commit is made without offsets.
 - Eager rebalances: the running `process` ends (or 20 s pass), what is done is committed, then the partitions are given up.
 - read_committed: messages of an aborted transaction are not received. The price: an open transaction holds back what
   follows it in its partition until it ends, at the latest after the brokers' `transaction.max.timeout.ms`.

@@ -23,7 +23,7 @@ def survive_any_record() -> None:
 
 
 def request_rejoin(consumer: AIOKafkaConsumer) -> None:
-    """Makes this member join its group again, so that the partitions are assigned anew.
+    """Makes this member join its group again, so that the group assigns its partitions again.
 
     Why: the public way, to subscribe again, drops the assignment before what is done is committed.
     Test: test_kafka_consumer.test_partitions_that_are_added_get_a_reader_after_a_restart_too.

@@ -13,7 +13,7 @@ COMMIT_EVERY = 0.5  # seconds between two commits
 
 
 class Offsets:
-    """The offsets of the partitions that the group has assigned to this process; they begin anew with each assignment.
+    """The offsets of the partitions that the group has assigned to this process; each assignment clears them.
 
     An offset is always the next one to read: all before it is read, done or committed.
     """

@@ -2,7 +2,7 @@
 
 One batch of each partition is in flight at a time. The next is sent when the one before is acknowledged, so after a failed
 send nothing later of that stream goes out before it. On a failure all that is unacknowledged is dropped, aiokafka's producer
-is replaced (its sequence numbers are of no more use) and the caller is told to publish again from the event store.
+is replaced (its sequence numbers are of no more use) and `failed` is called, to publish again from the event store.
 """
 
 import asyncio

@@ -55,11 +55,11 @@ class Echo:
     shares = ("kafka", "load")
 
     def __init__(self, it: Deployment, partitions: int) -> None:
-        self._house, self._partitions = it, partitions
+        self._deployment, self._partitions = it, partitions
         self.caller = Caller(it, "echo.in", "echo.out")
 
     async def __aenter__(self) -> "Echo":
-        bench, caller = self._house.bench, self.caller
+        bench, caller = self._deployment.bench, self.caller
         async with kafka_admin(bench.addresses) as admin:
             copies = min(3, len((await admin.describe_cluster())["brokers"]))
             await admin.create_topics([NewTopic(name, self._partitions, copies) for name in (caller.into, caller.out)])

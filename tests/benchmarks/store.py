@@ -1,4 +1,4 @@
-"""The event store: appends in batches of 1, 100 and 1,000 streams."""
+"""The event store: appends of 1, 100 and 1,000 streams."""
 
 import time
 import uuid
@@ -23,22 +23,22 @@ async def measure(bench: Bench, run: Run) -> Section:
         for streams, rounds in BATCHES.items():
             taken, cpu = [], time.process_time()
             for _ in range(rounds):
-                appends = [turn() for _ in range(streams)]
+                appends = [an_append() for _ in range(streams)]
                 began = time.perf_counter()
                 appended = await store.append(appends)
                 taken.append(time.perf_counter() - began)
                 assert len(appended.accepted) == streams
-            events = rounds * streams
-            used = (time.process_time() - cpu) * 1000 / events
-            rows.append([str(streams), *map(figure, (events / sum(taken), *percentiles(taken), used))])
+            messages = rounds * streams
+            used = (time.process_time() - cpu) * 1000 / messages
+            rows.append([str(streams), *map(figure, (messages / sum(taken), *percentiles(taken), used))])
     finally:
         await store.close()
-    columns = ["streams in one append", "events per second", "p50 ms", "p99 ms", "our CPU ms an event"]
-    return Section("Appends", ["1 hearing and 1 event a stream, fsync on.", Table(columns, rows)])
+    columns = ["streams in one append", "messages per second", "p50 ms", "p99 ms", "our CPU ms a message"]
+    return Section("Appends", ["1 inbox entry and 1 message a stream, fsync on.", Table(columns, rows)])
 
 
-def turn() -> StreamAppend:
+def an_append() -> StreamAppend:
     stream, causation_id, now = Stream("default", uuid.uuid4().hex, "router"), uuid.uuid4(), datetime.now(UTC)
-    stored = StoredMessage(stream, 1, uuid.uuid4(), "bench.said.v1", "router.events", causation_id, BODY, b"\0" * 32)
-    entry = InboxEntry(causation_id, 1, 0, "bench.heard.v1", now, b"\0" * 32, "code", "1")
-    return StreamAppend(stream, 0, 0, now, entries=[entry], messages=[stored])
+    message = StoredMessage(stream, 1, uuid.uuid4(), "bench.stored.v1", "router.events", causation_id, BODY, b"\0" * 32)
+    entry = InboxEntry(causation_id, 1, 0, "bench.received.v1", now, b"\0" * 32, "code", "1")
+    return StreamAppend(stream, 0, 0, now, entries=[entry], messages=[message])

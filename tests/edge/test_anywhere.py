@@ -63,7 +63,7 @@ def _start(clone: Path, *arguments: str, **environment: str) -> subprocess.Popen
     return subprocess.Popen(
         [clone / ".venv" / "bin" / "python", *arguments],
         cwd=clone,
-        env=kept | environment,
+        env=kept | {"PYTHONPATH": os.pathsep.join((str(clone), str(clone / "shared")))} | environment,  # as it is installed
         umask=0o077,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ def _for_others(folder: Path) -> set[Path]:
 
 
 def test_the_demonstration_runs_in_a_closed_folder_under_umask_077(clone: Path) -> None:
-    output = _run(clone, "-m", "infra.cli", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
+    output = _run(clone, "-m", "hansard", "demo", PYTHONIOENCODING="ascii", LC_ALL="C")
     assert b"8 of 8 requests have their result" in output
     assert f"Going on without {MODEL_NAME}".encode() in output
 

@@ -275,7 +275,7 @@ async def test_partitions_that_are_added_get_a_reader_after_a_restart_too(kafka:
     await make(settings, T)
     async with RecordingConsumer(settings, [T]) as member:
         await until(lambda: member.consumer.healthy)
-    async with RecordingConsumer(settings, [T]) as again:  # static, within its session: it leads its group and is not told so
+    async with RecordingConsumer(settings, [T]) as again:  # static, within its session: it leads its group without knowing it
         await until(lambda: again.consumer.healthy)
         more = settings.model_copy(update={"partitions": 2})
         await make(more, T)

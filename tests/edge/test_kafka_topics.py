@@ -1,4 +1,4 @@
-"""Topics are made as the table says, once; and a service does not start behind a door whose clock senders can set."""
+"""Topics are created as the catalogue says, once; a service does not start behind a door whose time senders can choose."""
 
 import asyncio
 import secrets
@@ -46,7 +46,7 @@ async def test_provisioning_twice_changes_nothing(kafka: str) -> None:
     assert await apply(settings) == []
 
 
-async def test_nothing_is_ever_compacted_or_forgotten_and_doors_have_the_brokers_time(kafka: str) -> None:
+async def test_no_topic_is_compacted_or_limited_in_size_and_doors_have_the_brokers_time(kafka: str) -> None:
     settings = settings_for(kafka)
     await apply(settings)
     for topic in settings.topics.all:
@@ -58,7 +58,7 @@ async def test_nothing_is_ever_compacted_or_forgotten_and_doors_have_the_brokers
         assert (found["compression.type"] == "uncompressed") is topic.door
 
 
-async def test_what_differs_is_put_right_and_what_others_set_stays(kafka: str) -> None:
+async def test_a_config_that_differs_is_corrected_and_one_that_others_set_stays(kafka: str) -> None:
     settings = settings_for(kafka)
     await apply(settings)
     client = await admin(settings)
@@ -84,19 +84,19 @@ async def test_partitions_are_added_where_there_are_too_few(kafka: str) -> None:
     assert await plan(settings) == []  # more than asked for is no harm
 
 
-async def test_where_no_number_is_asked_for_all_topics_have_as_many_as_the_largest_that_is_there(kafka: str) -> None:
-    unsaid = Settings(kafka=kafka, topic_prefix=f"t{secrets.token_hex(4)}.")
-    name = topic_name(unsaid, "requests")
-    await created_by_hand(unsaid, "requests", 7, **{"message.timestamp.type": "LogAppendTime"})
-    await created_by_hand(unsaid, "results", 2)
-    planned = [change for change in await plan(unsaid) if change.kind in ("create", "partitions")]
+async def test_without_a_setting_all_topics_get_as_many_partitions_as_the_largest_existing_topic(kafka: str) -> None:
+    unset = Settings(kafka=kafka, topic_prefix=f"t{secrets.token_hex(4)}.")
+    name = topic_name(unset, "requests")
+    await created_by_hand(unset, "requests", 7, **{"message.timestamp.type": "LogAppendTime"})
+    await created_by_hand(unset, "results", 2)
+    planned = [change for change in await plan(unset) if change.kind in ("create", "partitions")]
     assert {change.partitions for change in planned} == {7}
     assert name not in {change.topic for change in planned}
-    await apply(unsaid)
-    assert [change for change in await plan(unsaid) if change.kind in ("create", "partitions")] == []
+    await apply(unset)
+    assert [change for change in await plan(unset) if change.kind in ("create", "partitions")] == []
 
 
-async def test_what_the_brokers_refuse_is_said_and_stops_nothing_else(kafka: str) -> None:
+async def test_a_refused_change_has_its_error_and_stops_no_other(kafka: str) -> None:
     settings = settings_for(kafka, replication=3)
     planned = await plan(settings)
     assert all("replication" in change.error.lower() for change in planned)
@@ -113,7 +113,7 @@ async def test_a_service_does_not_start_behind_a_door_without_the_brokers_time(k
     await asyncio.wait_for(check_doors(settings), 30)
 
 
-async def test_a_door_that_is_not_there_yet_is_waited_for(kafka: str) -> None:
+async def test_a_door_that_does_not_exist_yet_is_waited_for(kafka: str) -> None:
     settings = settings_for(kafka)
     waiting = asyncio.create_task(check_doors(settings))
     done, _ = await asyncio.wait([waiting], timeout=0.5)

@@ -1,4 +1,4 @@
-"""Numbered migrations: each once, in order, recorded with its hash."""
+"""Numbered migrations: each is applied once, in order, and recorded with its hash."""
 
 import asyncio
 import secrets
@@ -26,7 +26,7 @@ async def name(postgres_dsn: str) -> AsyncIterator[str]:
 ALL = [migration.name for migration in migrations()]
 
 
-async def test_they_are_applied_once_and_in_order(postgres_dsn: str, name: str) -> None:
+async def test_migrations_are_applied_once_and_in_order(postgres_dsn: str, name: str) -> None:
     assert await pending(postgres_dsn, name) == ALL == sorted(ALL)
     assert await migrate(postgres_dsn, name, to=ALL[0]) == ALL[:1]
     assert await pending(postgres_dsn, name) == ALL[1:]
@@ -34,12 +34,12 @@ async def test_they_are_applied_once_and_in_order(postgres_dsn: str, name: str) 
     assert await migrate(postgres_dsn, name) == await pending(postgres_dsn, name) == []
 
 
-async def test_of_many_who_migrate_at_once_each_is_applied_by_one(postgres_dsn: str, name: str) -> None:
+async def test_of_many_migrators_at_once_one_applies_each_migration(postgres_dsn: str, name: str) -> None:
     applied = await asyncio.gather(*(migrate(postgres_dsn, name) for _ in range(5)))
     assert sorted(one for names in applied for one in names) == ALL
 
 
-async def test_one_that_fails_leaves_nothing(postgres_dsn: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_fails_leaves_nothing(postgres_dsn: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = [*migrations(), Migration("9999_broken", "create table half (x int); select 1 / 0")]
     monkeypatch.setattr(infra.migrations, "migrations", lambda: broken)
     with pytest.raises(asyncpg.DivisionByZeroError):
@@ -50,7 +50,7 @@ async def test_one_that_fails_leaves_nothing(postgres_dsn: str, name: str, monke
     await connection.close()
 
 
-async def test_one_that_was_changed_after_it_was_applied_is_found(
+async def test_a_migration_that_was_changed_after_it_was_applied_is_found(
     postgres_dsn: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await migrate(postgres_dsn, name)
@@ -61,7 +61,7 @@ async def test_one_that_was_changed_after_it_was_applied_is_found(
             await ask(postgres_dsn, name)
 
 
-async def test_a_database_that_keeps_no_utf8_is_refused_before_anything_is_made(postgres_dsn: str, name: str) -> None:
+async def test_a_database_without_utf8_is_refused_before_anything_is_made(postgres_dsn: str, name: str) -> None:
     owner = await asyncpg.connect(postgres_dsn)
     try:
         await owner.execute(f"create database {name} template template0 encoding 'SQL_ASCII' locale 'C'")
@@ -76,7 +76,7 @@ async def test_a_database_that_keeps_no_utf8_is_refused_before_anything_is_made(
         await owner.close()
 
 
-async def test_names_that_cannot_be(postgres_dsn: str, name: str) -> None:
+async def test_impossible_names_are_refused(postgres_dsn: str, name: str) -> None:
     with pytest.raises(MigrationError, match="there is no migration"):
         await migrate(postgres_dsn, name, to="0000_nothing")
     with pytest.raises(MigrationError, match="schema"):

@@ -1,4 +1,4 @@
-"""Any plan, any outcomes, any order: it ends, once, and no step runs before what it needs; and at a cost that grows as n."""
+"""Any plan ends once, whatever happens in whatever order; no step runs before what it needs; and the cost grows as n."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -34,44 +34,44 @@ from hansard.decider import WakeUp
 from hansard.message import Message
 from services.planner.decider import planner
 from services.planner.graph import problems
-from services.planner.state import PlanState, parts_of
-from tests.told import HERE, NOON
+from services.planner.state import WorkflowState, step_and_attempt
+from tests.decisions import HERE, NOON
 
 WORKERS = {"writer": "specialists", "retriever": "retriever"}
 DEADLINE = NOON + timedelta(hours=1)
-HEAD = planner(WORKERS, "p1")
+DECIDER = planner(WORKERS, "p1")
 
 
 @dataclass
-class Story:
-    """A planner that is told one thing after another, each decided twice. Its time moves on only when it is told to."""
+class Run:
+    """A planner that receives one message after another and decides each twice. Its clock moves only by `wake`."""
 
-    case: PlanState = HEAD.initial
+    state: WorkflowState = DECIDER.initial
     messages: list[Message] = field(default_factory=list)
     now: datetime = NOON
 
     def process(self, message: Message) -> list[Message]:
         context = replace(HERE, at=self.now)
-        emitted, again = (list(HEAD.decide(self.case, message, context)) for _ in range(2))
-        assert emitted == again
-        self.case = HEAD.fold(emitted, self.case)
-        self.messages += emitted
-        return emitted
+        decided, again = (list(DECIDER.decide(self.state, message, context)) for _ in range(2))
+        assert decided == again
+        self.state = DECIDER.fold(decided, self.state)
+        self.messages += decided
+        return decided
 
     @property
     def wake_at(self) -> datetime | None:
-        return HEAD.wake_at(self.case)
+        return DECIDER.wake_at(self.state)
 
     def wake(self, late: timedelta = timedelta()) -> list[Message]:
-        """Lets its time come: an early wake-up says nothing, and after one that is not nothing is due any more."""
+        """Moves the clock to the next wake-up: an earlier one decides nothing, and after it no time is left that has come."""
         assert self.wake_at is not None
-        assert self.wake_at == HEAD.wake_at(HEAD.fold(self.messages))
+        assert self.wake_at == DECIDER.wake_at(DECIDER.fold(self.messages))
         if self.now < self.wake_at:
             assert self.process(WakeUp()) == []
         self.now = max(self.now, self.wake_at) + late
-        message = self.process(WakeUp())
-        assert message and (self.wake_at is None or self.wake_at > self.now)
-        return message
+        decided = self.process(WakeUp())
+        assert decided and (self.wake_at is None or self.wake_at > self.now)
+        return decided
 
 
 @st.composite
@@ -100,7 +100,7 @@ budgets = st.sampled_from([None, Decimal(0), Decimal("0.25"), Decimal(5)])
 
 
 def world(chance: Random, message: Message) -> Iterator[Message]:
-    """What the other services make of what the planner said."""
+    """What the other services answer to a message of the planner."""
     match message:
         case PerformTask(task=task, role=role):
             yield chance.choice(
@@ -122,34 +122,34 @@ def world(chance: Random, message: Message) -> Iterator[Message]:
             pass
 
 
-def told_in_any_order(chance: Random, asked: RunPlan, *more: Message, late: int = 0) -> Story:
-    """Until nothing is on its way and nothing is due: delivered in any order, some of it twice. What a step waits for may
-    come while much is on its way, and a wake-up up to so many seconds `late`."""
-    story, on_its_way, received = Story(), [asked, *more], list[Message]()
-    while on_its_way or story.wake_at:
-        if story.wake_at and (not on_its_way or (story.wake_at < DEADLINE and chance.random() < 0.1)):
-            emitted = story.wake(timedelta(seconds=chance.randint(0, late)))
+def run_in_any_order(chance: Random, asked: RunPlan, *more: Message, late: int = 0) -> Run:
+    """Delivers messages in any order, some of them twice, until none is on its way and no time is waited for. Wake-ups come
+    while others are on their way, up to `late` seconds too late."""
+    run, on_its_way, received = Run(), [asked, *more], list[Message]()
+    while on_its_way or run.wake_at:
+        if run.wake_at and (not on_its_way or (run.wake_at < DEADLINE and chance.random() < 0.1)):
+            decided = run.wake(timedelta(seconds=chance.randint(0, late)))
         else:
             again = received and chance.random() < 0.1
             message = chance.choice(received) if again else on_its_way.pop(chance.randrange(len(on_its_way)))
             received.append(message)
-            emitted = story.process(message)
-        assert story.wake_at == earliest(story.messages)
-        for message in emitted:
+            decided = run.process(message)
+        assert run.wake_at == earliest(run.messages)
+        for message in decided:
             on_its_way += world(chance, message)
-    return story
+    return run
 
 
-def earliest(message: list[Message]) -> datetime | None:
-    """The earliest of all times in what was said, by looking at all of it."""
+def earliest(messages: list[Message]) -> datetime | None:
+    """The earliest time that is waited for after these messages, by a look at all of them."""
     deadline: datetime | None = None
     times: dict[str, datetime] = {}
-    for one in message:
-        match one:
+    for message in messages:
+        match message:
             case PlanStarted():
-                deadline = one.deadline
+                deadline = message.deadline
             case PerformTask(task=task):
-                times[parts_of(task)[0]] = one.deadline
+                times[step_and_attempt(task)[0]] = message.deadline
             case StepRetried(step=step, resume_at=datetime() as at):
                 times[step] = at
             case StepRetried(step=step) | StepPassed(step=step) | StepFailed(step=step) | StepCancelled(step=step):
@@ -163,8 +163,8 @@ def earliest(message: list[Message]) -> datetime | None:
     return min([deadline, *times.values()]) if deadline else None
 
 
-def results(story: Story) -> list[Result]:
-    return [message for message in story.messages if isinstance(message, Result)]
+def results(run: Run) -> list[Result]:
+    return [message for message in run.messages if isinstance(message, Result)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -172,33 +172,33 @@ def results(story: Story) -> list[Result]:
 def test_any_plan_ends_with_one_result_whatever_the_outcomes_and_their_order(
     chance: Random, plan: Plan, budget: Decimal | None
 ) -> None:
-    story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
-    assert len(results(story)) == 1
-    assert story.now < DEADLINE, "and not by its deadline"
+    run = run_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
+    assert len(results(run)) == 1
+    assert run.now < DEADLINE, "the plan ended by itself and not by its deadline"
 
 
 @settings(max_examples=100, deadline=None)
 @given(chances, plans(), st.booleans(), st.booleans())
-def test_with_a_deadline_or_a_cancel_at_any_moment_there_is_still_one_result(
+def test_a_deadline_or_a_cancellation_at_any_moment_leads_to_one_result(
     chance: Random, plan: Plan, deadline: bool, cancel: bool
 ) -> None:
     more = [ExpireWorkflow(request="", deadline=DEADLINE)] * deadline + [CancelWorkflow(by="ada")] * cancel
-    story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE), *more, late=3600)
-    assert len(results(story)) == 1
+    run = run_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE), *more, late=3600)
+    assert len(results(run)) == 1
 
 
 @settings(max_examples=200, deadline=None)
 @given(chances, plans(), budgets)
 def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random, plan: Plan, budget: Decimal | None) -> None:
-    story = told_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
+    run = run_in_any_order(chance, RunPlan(goal="g", plan=plan, deadline=DEADLINE, budget=budget))
     needs = {step.id: set(step.needs) for step in plan.steps}
     passed: set[str] = set()
     settled: list[str] = []
     attempts: dict[str, int] = {}
-    for message in story.messages:
+    for message in run.messages:
         match message:
             case PerformTask(task=task):
-                step, attempt = parts_of(task)
+                step, attempt = step_and_attempt(task)
                 assert needs[step] <= passed
                 assert attempt == attempts.get(step, 0) + 1
                 assert step not in settled
@@ -216,40 +216,38 @@ def test_no_step_runs_before_its_needs_and_none_is_settled_twice(chance: Random,
 
 @settings(max_examples=100, deadline=None)
 @given(chances, plans())
-def test_nothing_is_left_behind_under_way(chance: Random, plan: Plan) -> None:
-    """Every task that was asked for is answered or called off, and no time is waited for."""
-    story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
+def test_no_task_is_left_active_after_the_end_of_a_workflow(chance: Random, plan: Plan) -> None:
+    """Every task is answered or cancelled, and no time is waited for."""
+    run, on_its_way = Run(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
     received: list[Message] = []
     stop = chance.randint(1, 30)
-    while not results(story):
+    while not results(run):
         if not on_its_way:
-            on_its_way += [answer for emitted in story.wake() for answer in world(chance, emitted)]
+            on_its_way += [answer for decided in run.wake() for answer in world(chance, decided)]
             continue
         message = on_its_way.pop(chance.randrange(len(on_its_way))) if len(received) != stop else CancelWorkflow(by="ada")
         received.append(message)
-        for emitted in story.process(message):
-            on_its_way += world(chance, emitted)
-    asked = {emitted.task for emitted in story.messages if isinstance(emitted, PerformTask)}
-    ended = {
-        m.task for m in [*received, *story.messages] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)
-    }
+        for decided in run.process(message):
+            on_its_way += world(chance, decided)
+    asked = {sent.task for sent in run.messages if isinstance(sent, PerformTask)}
+    ended = {m.task for m in [*received, *run.messages] if isinstance(m, TaskAnswered | TaskFailed | TaskCancelled | CancelTask)}
     assert asked <= ended
-    assert story.wake_at is None
+    assert run.wake_at is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(chances, plans())
-def test_a_message_heard_again_says_nothing(chance: Random, plan: Plan) -> None:
-    story, on_its_way = Story(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
-    while on_its_way or story.wake_at:
+def test_a_message_that_is_received_again_changes_nothing(chance: Random, plan: Plan) -> None:
+    run, on_its_way = Run(), list[Message]([RunPlan(goal="g", plan=plan, deadline=DEADLINE)])
+    while on_its_way or run.wake_at:
         if on_its_way:
             message = on_its_way.pop(chance.randrange(len(on_its_way)))
-            received = story.process(message)
+            decided = run.process(message)
         else:
-            message, received = WakeUp(), story.wake()
-        for emitted in received:
-            on_its_way += world(chance, emitted)
-        assert story.process(message) == []
+            message, decided = WakeUp(), run.wake()
+        for sent in decided:
+            on_its_way += world(chance, sent)
+        assert run.process(message) == []
 
 
 names = st.sampled_from(["a", "b", "c", "z"])
@@ -259,13 +257,13 @@ names = st.sampled_from(["a", "b", "c", "z"])
 @given(
     st.lists(st.builds(Step, id=names, worker=st.sampled_from(["writer", "clown"]), needs=st.lists(names).map(tuple)), min_size=1)
 )
-def test_a_plan_runs_or_is_refused_with_reasons_and_never_in_between(steps: list[Step]) -> None:
+def test_a_plan_either_runs_or_is_rejected_with_reasons(steps: list[Step]) -> None:
     plan = Plan(steps=tuple(steps))
-    story = Story()
-    message = story.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
-    refused = [one for one in message if isinstance(one, WorkflowFailed)]
-    assert bool(refused) == bool(problems(plan, WORKERS))
-    assert refused or any(isinstance(one, PerformTask) for one in message)
+    run = Run()
+    decided = run.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE))
+    rejected = [message for message in decided if isinstance(message, WorkflowFailed)]
+    assert bool(rejected) == bool(problems(plan, WORKERS))
+    assert rejected or any(isinstance(message, PerformTask) for message in decided)
 
 
 # Cost
@@ -279,7 +277,7 @@ def fan_out(n: int) -> Plan:
 
 
 def timed(n: int) -> Plan:
-    """The same, where each waits for a time of its own."""
+    """The same plan, where each step has a timeout of its own."""
     plan = fan_out(n)
     return plan.model_copy(
         update={"steps": tuple(step.model_copy(update={"timeout": 1 + k * 37 % n}) for k, step in enumerate(plan.steps))}
@@ -290,22 +288,22 @@ def chain(n: int) -> Plan:
     return Plan(steps=tuple(Step(id=f"s{k}", worker="writer", needs=(f"s{k - 1}",) if k else ()) for k in range(n)))
 
 
-def all_goes_well(plan: Plan) -> Story:
-    story = Story()
+def all_goes_well(plan: Plan) -> Run:
+    run = Run()
     on_its_way: list[Message] = [RunPlan(goal="g", plan=plan, deadline=DEADLINE)]
     for message in on_its_way:
-        for emitted in story.process(message):
-            match emitted:
+        for decided in run.process(message):
+            match decided:
                 case PerformTask(task=task):
                     on_its_way.append(TaskAnswered(task=task, role="writer", text=task, tier="t", model="m", cost=Decimal(0)))
                 case CheckClaim(check=check):
                     on_its_way.append(ClaimPassed(check=check, by=(), policy="1"))
-    assert isinstance(results(story)[0], WorkflowCompleted)
-    return story
+    assert isinstance(results(run)[0], WorkflowCompleted)
+    return run
 
 
 def calls(work: Callable[[], object]) -> int:
-    """How many functions are called, in Python and in C."""
+    """How many functions are called, of Python and of C."""
     count = 0
 
     def counted(frame: FrameType, event: str, arg: Any) -> None:
@@ -321,7 +319,7 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """The least of several: a busy machine can only add."""
+    """The least of several runs: a busy machine can only add time."""
 
     def once() -> float:
         begin = process_time()
@@ -341,21 +339,21 @@ def test_four_times_the_steps_cost_four_times_the_calls_and_not_sixteen(shape: C
 def test_no_state_is_copied_whole_for_every_message(shape: Callable[[int], Plan]) -> None:
     """Eight times the steps: about 8 times the time, where a copy for each message would take up to 64 times."""
     short, long = all_goes_well(shape(250)).messages, all_goes_well(shape(2_000)).messages
-    assert cpu_seconds(lambda: HEAD.fold(long)) < 20 * cpu_seconds(lambda: HEAD.fold(short))
+    assert cpu_seconds(lambda: DECIDER.fold(long)) < 20 * cpu_seconds(lambda: DECIDER.fold(short))
 
 
 def times_out(n: int) -> Callable[[], object]:
-    """A wake-up that finds all of n parallel steps due."""
+    """A wake-up at which all of n parallel steps have timed out."""
     plan = Plan(steps=tuple(Step(id=f"s{k}", worker="writer", timeout=1 + k * 37 % n) for k in range(n)))
-    story = Story()
-    story.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE + timedelta(days=1)))
-    return lambda: story.wake(timedelta(seconds=n))
+    run = Run()
+    run.process(RunPlan(goal="g", plan=plan, deadline=DEADLINE + timedelta(days=1)))
+    return lambda: run.wake(timedelta(seconds=n))
 
 
-def test_a_wake_up_at_which_four_times_the_steps_are_due_costs_four_times_the_calls() -> None:
+def test_a_wake_up_at_which_four_times_the_steps_time_out_costs_four_times_the_calls() -> None:
     assert calls(times_out(1_000)) < 5 * calls(times_out(250))
 
 
-def test_to_know_when_to_wake_costs_no_look_at_the_steps() -> None:
-    few, many = (HEAD.fold(all_goes_well(timed(n)).messages[: n // 2]) for n in (100, 1_600))
-    assert calls(lambda: HEAD.wake_at(few)) == calls(lambda: HEAD.wake_at(many))
+def test_the_next_wake_up_is_known_without_a_look_at_the_steps() -> None:
+    few, many = (DECIDER.fold(all_goes_well(timed(n)).messages[: n // 2]) for n in (100, 1_600))
+    assert calls(lambda: DECIDER.wake_at(few)) == calls(lambda: DECIDER.wake_at(many))

@@ -11,10 +11,10 @@ from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
 from services.router.decider import router
 from services.router.policy import Policy
-from services.router.statistics import cases, summary
-from tests.told import told
+from services.router.statistics import routed_workflows, summary
+from tests.decisions import decided
 
-case = router(Policy())
+decider = router(Policy())
 FREE, MODEL = Decimal(0), Decimal("0.003")
 
 TEN: list[tuple[str, dict[str, Any], str, Decimal, dict[str, Any]]] = [
@@ -44,22 +44,26 @@ TEN: list[tuple[str, dict[str, Any], str, Decimal, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("type_", "data", "path", "cost", "answer"), TEN, ids=[f"{n}-{t[0]}" for n, t in enumerate(TEN, 1)])
-def test_each_goes_its_way(type_: str, data: dict[str, Any], path: str, cost: Decimal, answer: dict[str, Any]) -> None:
-    routed, next_, *_ = told(case, [], SubmitRequest(type=type_, data=data))
+def test_each_request_is_routed_as_in_the_reference(
+    type_: str, data: dict[str, Any], path: str, cost: Decimal, answer: dict[str, Any]
+) -> None:
+    routed, answer_or_plan, *_ = decided(decider, [], SubmitRequest(type=type_, data=data))
     assert isinstance(routed, RequestRouted)
     assert (routed.path, routed.handler, routed.cost_estimate) == (path, type_, cost)
     if path == "deterministic":
-        assert isinstance(next_, WorkflowCompleted)
-        assert isinstance(next_.data, dict)
-        assert next_.data.items() >= answer.items()
-        assert next_.data["method"]
+        assert isinstance(answer_or_plan, WorkflowCompleted)
+        assert isinstance(answer_or_plan.data, dict)
+        assert answer_or_plan.data.items() >= answer.items()
+        assert answer_or_plan.data["method"]
     else:
-        assert isinstance(next_, RunPlan)
+        assert isinstance(answer_or_plan, RunPlan)
 
 
-def test_together_six_of_ten_cost_nothing() -> None:
-    events = [(n, message) for n, ten in enumerate(TEN) for message in told(case, [], SubmitRequest(type=ten[0], data=ten[1]))]
-    seen = summary(cases(events))
+def test_six_of_the_ten_requests_cost_nothing() -> None:
+    events = [
+        (n, message) for n, ten in enumerate(TEN) for message in decided(decider, [], SubmitRequest(type=ten[0], data=ten[1]))
+    ]
+    seen = summary(routed_workflows(events))
     assert (seen.total_requests, seen.deterministic, seen.llm_calls) == (10, 6, 4)
     assert (seen.deterministic_pct, seen.total_cost, seen.avg_cost_per_request) == (
         Decimal("60.0"),

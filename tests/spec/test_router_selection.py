@@ -42,7 +42,7 @@ def test_keywords_name_the_agents_and_research_is_the_default(text: str, agents:
         ("Delegate: find a hall, draft the invitation", "hierarchical"),
     ],
 )
-def test_the_guide_knows_what_each_architecture_is_best_for(text: str, architecture: str) -> None:
+def test_the_guide_chooses_each_architecture_for_what_it_is_best_for(text: str, architecture: str) -> None:
     assert choose(text, runs=EVERY).architecture == architecture
 
 
@@ -59,32 +59,32 @@ def test_the_guide_knows_what_each_architecture_is_best_for(text: str, architect
         ("Delegate this", "hierarchical"),
     ],
 )
-def test_and_when_to_avoid_it(text: str, avoided: str) -> None:
+def test_the_guide_avoids_each_architecture_where_a_sign_is_against_it(text: str, avoided: str) -> None:
     assert choose(text, runs=EVERY).architecture != avoided
 
 
-def test_a_near_deadline_or_a_budget_speaks_against_an_agent() -> None:
+def test_a_near_deadline_or_a_budget_is_a_reason_against_an_autonomous_agent() -> None:
     assert choose("Explore this", runs=EVERY).architecture == "agent"
     assert choose("Explore this", ["urgent"], EVERY).architecture != "agent"
     assert choose("Explore this", ["thrifty"], EVERY).architecture != "agent"
 
 
-def test_what_cannot_run_today_is_passed_over_and_the_reasoning_says_so() -> None:
+def test_an_architecture_that_no_service_runs_is_passed_over_and_the_reasoning_says_so() -> None:
     choice = choose("Explore what our rivals do")
     assert choice.architecture == "specialist"
     assert "agent would suit it too, but no service here runs that yet" in choice.reasoning
 
 
-def test_the_reasoning_names_the_words_that_decided() -> None:
+def test_the_reasoning_names_the_keywords_that_decided() -> None:
     assert "analyst for 'data', 'trend'" in choose("Data and trends").reasoning
 
 
-def test_there_is_always_a_choice_and_it_is_one_that_runs() -> None:
+def test_every_text_gets_an_architecture_that_runs() -> None:
     for text in ("", "urgent bulk cheap briefly", "approve explore migrate cite debate delegate wait for"):
         assert choose(text).architecture in TODAY
 
 
-def test_gatherers_work_at_once_and_makers_wait_for_all_of_them() -> None:
+def test_gatherers_work_at_once_and_the_others_wait_for_all_of_them() -> None:
     plan = arrange("fan-out", ("research", "analyst", "writer", "coder"))
     both = ("research", "analyst")
     assert [step.needs for step in plan.steps] == [(), (), both, both]
@@ -99,7 +99,7 @@ def test_the_shipped_plans_need_only_steps_before_them(name: str) -> None:
         before.add(step.id)
 
 
-def test_a_users_folder_adds_plans_and_its_names_win(tmp_path: Path) -> None:
+def test_a_users_folder_adds_plans_and_a_users_plan_wins_over_a_shipped_one(tmp_path: Path) -> None:
     from services.router.app import build
     from services.router.decider import router
     from services.router.policy import Policy
@@ -125,13 +125,13 @@ def test_a_users_folder_adds_plans_and_its_names_win(tmp_path: Path) -> None:
         ("name: !!python/object/apply:os.getcwd []\nsteps: []", "a.yaml"),
     ],
 )
-def test_a_file_that_is_no_plan_says_what_is_wrong(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_file_that_is_not_a_plan_is_refused_with_the_problem(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(plans.BadPlan, match=problem):
         plans.load(tmp_path)
 
 
-def test_two_plans_of_one_name_in_a_folder_are_refused(tmp_path: Path) -> None:
+def test_two_plans_with_the_same_name_in_one_folder_are_refused(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text("name: x\nsteps: [{id: a, worker: writer}]")
     with pytest.raises(plans.BadPlan, match="another file"):

@@ -15,18 +15,18 @@ from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules.choice import Keywords, route_by_keyword
 from services.router.rules.rule import Rule
-from services.router.statistics import cases, patterns, prices, rule_for, summary
+from services.router.statistics import patterns, prices, routed_workflows, rule_for, summary
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream, StreamAppend
 from shared.settings import Settings
-from tests.told import told
+from tests.decisions import decided
 
-case = router(Policy())
+decider = router(Policy())
 
 
-def lived(name: str, asked: SubmitRequest, cost: str | None = None, text: str = "so it is") -> list[tuple[str, Message]]:
+def events_of(name: str, asked: SubmitRequest, cost: str | None = None, text: str = "so it is") -> list[tuple[str, Message]]:
     result = [WorkflowCompleted(text=text, answered_by="plan", cost=Decimal(cost))] if cost else []
-    return [(name, message) for message in (asked, *told(case, [], asked), *result)]
+    return [(name, message) for message in (asked, *decided(decider, [], asked), *result)]
 
 
 def free(text: str) -> SubmitRequest:
@@ -37,34 +37,34 @@ def typed(type_: str, **data: Any) -> SubmitRequest:
     return SubmitRequest(type=type_, data=data)
 
 
-def test_nothing_is_counted_without_dividing_by_it() -> None:
+def test_the_summary_of_no_workflows_is_all_zeros() -> None:
     none = summary([])
     assert (none.total_requests, none.deterministic_pct, none.avg_cost_per_request) == (0, Decimal(0), Decimal(0))
 
 
-def test_what_was_paid_takes_the_place_of_what_was_expected() -> None:
-    seen = summary(cases([*lived("a", free("Rain"), "0.02"), *lived("b", free("Snow"))]))
+def test_the_cost_of_a_result_replaces_the_estimate() -> None:
+    seen = summary(routed_workflows([*events_of("a", free("Rain"), "0.02"), *events_of("b", free("Snow"))]))
     assert (seen.total_cost, seen.estimated_cost) == (Decimal("0.025"), Decimal("0.010"))
 
 
 def test_the_order_of_the_events_does_not_matter() -> None:
-    events = [*lived("a", free("Rain"), "0.02"), *lived("b", typed("check_business_hours", hour=3))]
-    assert summary(cases(events)) == summary(cases(events[::-1]))
+    events = [*events_of("a", free("Rain"), "0.02"), *events_of("b", typed("check_business_hours", hour=3))]
+    assert summary(routed_workflows(events)) == summary(routed_workflows(events[::-1]))
 
 
-def test_a_models_answer_that_a_rule_would_have_given_is_wasteful() -> None:
+def test_the_answer_of_a_model_is_wasteful_where_a_rule_would_have_answered() -> None:
     events = [
-        *lived("a", free("Is ada@example.com a valid address?"), "0.02"),
-        *lived("b", free("Write a poem"), "0.01"),
-        *lived("c", typed("check_business_hours", hour=3)),
+        *events_of("a", free("Is ada@example.com a valid address?"), "0.02"),
+        *events_of("b", free("Write a poem"), "0.01"),
+        *events_of("c", typed("check_business_hours", hour=3)),
     ]
-    seen = summary(cases(events))
+    seen = summary(routed_workflows(events))
     assert seen.verdicts == {"wasteful": 1, "justified": 1, "rule": 1}
     assert seen.wasted_cost == Decimal("0.02")
 
 
-def test_without_the_request_nobody_can_say_whether_it_was_wasteful() -> None:
-    assert summary(cases(lived("a", free("Rain"), "0.02")[1:])).verdicts == {"unknown": 1}
+def test_without_the_request_it_is_unknown_whether_an_answer_was_wasteful() -> None:
+    assert summary(routed_workflows(events_of("a", free("Rain"), "0.02")[1:])).verdicts == {"unknown": 1}
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_without_the_request_nobody_can_say_whether_it_was_wasteful() -> None:
         (free("Write to ada@example.com that the train is late"), None),
     ],
 )
-def test_the_rule_that_would_have_answered(asked: SubmitRequest, rule: str | None) -> None:
+def test_the_rule_that_would_have_answered_is_found(asked: SubmitRequest, rule: str | None) -> None:
     assert rule_for(asked) == rule
 
 
-def test_a_handler_that_needs_a_model_is_never_a_waste() -> None:
+def test_a_type_that_needs_a_model_is_never_wasteful() -> None:
     near = Rule("text_routing", Keywords, route_by_keyword, lambda d: d["route"])
     assert rule_for(typed("summarize_text", text="hello"), {near.name: near}) is None
     assert rule_for(typed("some_text", text="hello"), {near.name: near}) == near.name
@@ -93,53 +93,55 @@ def test_a_handler_that_needs_a_model_is_never_a_waste() -> None:
 
 def test_requests_of_one_shape_are_a_pattern_that_could_become_a_rule() -> None:
     events = [
-        *lived("1", free("Where is order 4711?"), "0.01", text="at the depot"),
-        *lived("2", free("where is order 15"), "0.01", text="at the depot"),
-        *lived("3", free("Where is  order 99?"), "0.01", text="on its way"),
-        *lived("4", free("Write a poem"), "0.09"),
+        *events_of("1", free("Where is order 4711?"), "0.01", text="at the depot"),
+        *events_of("2", free("where is order 15"), "0.01", text="at the depot"),
+        *events_of("3", free("Where is  order 99?"), "0.01", text="on its way"),
+        *events_of("4", free("Write a poem"), "0.09"),
     ]
-    (pattern,) = patterns(cases(events))
+    (pattern,) = patterns(routed_workflows(events))
     assert (pattern.shape, pattern.requests, pattern.cost) == ("where is order <number>", 3, Decimal("0.03"))
     assert (pattern.completed, pattern.answers, pattern.rule) == (3, 2, None)
 
 
-def test_the_dearest_pattern_comes_first() -> None:
+def test_the_most_expensive_pattern_comes_first() -> None:
     events = [
-        pair for n in range(3) for pair in [*lived(f"a{n}", free(f"Say {n}"), "0.01"), *lived(f"b{n}", typed("odd", x=n), "0.02")]
+        pair
+        for n in range(3)
+        for pair in [*events_of(f"a{n}", free(f"Say {n}"), "0.01"), *events_of(f"b{n}", typed("odd", x=n), "0.02")]
     ]
-    assert [pattern.shape for pattern in patterns(cases(events))] == ["odd(x)", "say <number>"]
+    assert [pattern.shape for pattern in patterns(routed_workflows(events))] == ["odd(x)", "say <number>"]
 
 
-def test_prices_are_measured_where_there_is_enough_to_measure() -> None:
-    events = [pair for n in range(4) for pair in lived(str(n), typed("classify_intent", text="hi"), f"0.00{n}")]
-    assert prices(cases(events), enough=4) == {"classify_intent": Decimal("0.0015")}
-    assert prices(cases(events), enough=5) == {}
+def test_a_price_is_measured_from_enough_requests_only() -> None:
+    events = [pair for n in range(4) for pair in events_of(str(n), typed("classify_intent", text="hi"), f"0.00{n}")]
+    assert prices(routed_workflows(events), enough=4) == {"classify_intent": Decimal("0.0015")}
+    assert prices(routed_workflows(events), enough=5) == {}
 
 
-def test_a_price_has_two_digits_that_count_so_that_it_does_not_change_with_every_request() -> None:
-    events = [pair for n in range(3) for pair in lived(str(n), typed("classify_intent", text="hi"), f"0.01234{n}")]
-    assert prices(cases(events), enough=3) == {"classify_intent": Decimal("0.012")}
+def test_a_price_is_rounded_to_two_digits_so_that_it_does_not_change_with_every_request() -> None:
+    events = [pair for n in range(3) for pair in events_of(str(n), typed("classify_intent", text="hi"), f"0.01234{n}")]
+    assert prices(routed_workflows(events), enough=3) == {"classify_intent": Decimal("0.012")}
 
 
 async def record(store: InMemoryEventStore, *messages: Message, workflow: str) -> None:
     stream = Stream("default", workflow, "router")
-    emitted = [
+    stored = [
         StoredMessage(stream, n, uuid4(), message.kind, "router.events", uuid4(), encode(message), b"")
         for n, message in enumerate(messages, 1)
     ]
-    assert (await store.append([StreamAppend(stream, 0, 0, store.now(), messages=emitted)])).accepted
+    assert (await store.append([StreamAppend(stream, 0, 0, store.now(), messages=stored)])).accepted
 
 
-async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
+async def test_a_router_that_starts_measures_prices_from_the_record() -> None:
     store = InMemoryEventStore()
     service = build(Settings())
     assert service.informed is not None
-    assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record tells nothing"
+    assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record changes no price"
     for n in range(20):
-        _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "0.0007"))
-        await record(store, *emitted, workflow=str(n))
+        _, *events = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "0.0007"))
+        await record(store, *events, workflow=str(n))
     informed = await service.informed(store)
-    routed = told(informed.decider, [], typed("classify_intent", text="hi"))[0]
+    routed = decided(informed.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
     assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), informed.decider.policy)
     assert routed.policy != service.decider.policy
@@ -147,16 +149,20 @@ async def test_a_router_that_starts_measures_prices_by_the_record() -> None:
     assert (await informed.informed(store)).decider.policy == informed.decider.policy  # type: ignore[misc]
 
 
-async def test_only_the_end_of_the_record_is_read_and_what_nobody_understands_is_passed_over() -> None:
+async def test_prices_are_measured_from_the_newest_events_and_unreadable_ones_are_skipped() -> None:
     store = InMemoryEventStore()
     for n in range(40):
-        _, *emitted = (message for _, message in lived(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
-        await record(store, *emitted, workflow=str(n))
-        per = len(emitted)
-    known, odd = Stream("default", "0", "router"), Stream("default", "odd", "router")
+        _, *events = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "9" if n < 20 else "1"))
+        await record(store, *events, workflow=str(n))
+        per = len(events)
+    known, unreadable = Stream("default", "0", "router"), Stream("default", "odd", "router")
     first = (await store.load([known]))[known].messages[0]
     await store.append(
-        [StreamAppend(odd, 0, 0, store.now(), messages=[replace(first, stream=odd, id=uuid4(), data=b'{"path": 1}')])]
+        [
+            StreamAppend(
+                unreadable, 0, 0, store.now(), messages=[replace(first, stream=unreadable, id=uuid4(), data=b'{"path": 1}')]
+            )
+        ]
     )
     assert await measured_in(store, 20 * per + 1) == {"classify_intent": Decimal(1)}
     assert await measured_in(store) == {"classify_intent": Decimal(5)}

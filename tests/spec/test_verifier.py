@@ -1,4 +1,4 @@
-"""Checks by code, one table a check; then the judge, where one is asked for and there."""
+"""The checks by code, with one table for each; then the judge."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -10,57 +10,45 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from contracts.gateway import CallModel, ModelFailed, ModelReplied, RejectReply
-from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected, Passage
+from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.message import Message
 from services.verifier.app import build
 from services.verifier.checks import CHECKS
 from services.verifier.decider import verifier
-from services.verifier.facts import contradicted
 from shared.settings import Settings
-from tests.told import NOON, told
-
-GIVEN = (Passage(source="rain.md", text="Rain falls."), Passage(source="sun.md", text="Sun shines."))
-CALL = "verifier/draft.1/1"
+from tests.decisions import NOON, decided
+from tests.spec.verifier_kit import CALL, GIVEN, claim, failing
 
 
-def claim(text: str, question: str = "Tell me about rain.", **more: Any) -> CheckClaim:
-    return CheckClaim(check="draft.1", question=question, claim=text, **more)
-
-
-def failing(asked: CheckClaim) -> tuple[str, ...]:
-    (message,) = told(verifier, [], asked)
-    return message.failed if isinstance(message, ClaimRejected) else ()
-
-
-def test_a_claim_that_stands_every_check_passes_and_the_verdict_names_them() -> None:
+def test_a_claim_that_passes_every_check_passes_and_the_verdict_names_the_checks() -> None:
     by = ("empty", "echo", "refusal", "failure", "repetition")
-    assert told(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
+    assert decided(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
 
 
-def test_a_check_without_material_is_not_said_to_have_been_made() -> None:
-    (message,) = told(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
+def test_a_verdict_names_only_checks_that_had_something_to_check_against() -> None:
+    (message,) = decided(verifier, [], claim("It falls [1].", passages=GIVEN, facts={"year": 2026}))
     assert isinstance(message, ClaimPassed) and message.by == tuple(CHECKS)
 
 
-def test_every_reason_is_told_at_once() -> None:
-    (message,) = told(verifier, [], claim("Error: no connection.", passages=GIVEN))
+def test_a_verdict_gives_all_reasons_at_once() -> None:
+    (message,) = decided(verifier, [], claim("Error: no connection.", passages=GIVEN))
     assert isinstance(message, ClaimRejected)
     assert message.failed == ("failure", "citation") and len(message.reasons) == 2
     assert "[rain.md], [sun.md]" in message.reasons[1]
 
 
 @pytest.mark.parametrize("text", ["", "   \n", "…", "---", "```\n```"])
-def test_empty_is_no_answer(text: str) -> None:
+def test_an_empty_answer_is_rejected(text: str) -> None:
     assert "empty" in failing(claim(text))
 
 
 @pytest.mark.parametrize("text", ["Tell me about rain.", "tell me about RAIN"])
-def test_the_question_itself_is_no_answer(text: str) -> None:
+def test_an_answer_that_only_repeats_the_question_is_rejected(text: str) -> None:
     assert failing(claim(text)) == ("echo",)
     assert failing(claim(text, question="Write it.\n\nTell me about rain.")) == ("echo",)
 
 
-def test_a_short_answer_is_no_echo() -> None:
+def test_a_short_answer_may_repeat_the_question() -> None:
     assert failing(claim("Yes", question="Yes")) == ()
 
 
@@ -75,7 +63,7 @@ def test_a_short_answer_is_no_echo() -> None:
         "We are sorry, we are unable to help you here.",
     ],
 )
-def test_a_refusal_is_no_answer(text: str) -> None:
+def test_a_refusal_is_rejected(text: str) -> None:
     assert failing(claim(text)) == ("refusal",)
 
 
@@ -89,7 +77,7 @@ def test_a_refusal_is_no_answer(text: str) -> None:
         "A language model is a network that predicts the next token.",
     ],
 )
-def test_words_of_refusal_in_an_answer_are_no_refusal(text: str) -> None:
+def test_an_answer_with_words_of_refusal_passes(text: str) -> None:
     assert failing(claim(text)) == ()
 
 
@@ -110,7 +98,7 @@ def test_words_of_refusal_in_an_answer_are_no_refusal(text: str) -> None:
         "Hash mismatch found",
     ],
 )
-def test_a_report_of_failure_is_no_answer(text: str) -> None:
+def test_a_report_of_failure_is_rejected(text: str) -> None:
     assert failing(claim(text)) == ("failure",)
 
 
@@ -132,7 +120,7 @@ def test_a_report_of_failure_is_no_answer(text: str) -> None:
         ),
     ],
 )
-def test_an_answer_that_speaks_of_failure_is_no_report_of_failure(text: str, question: str) -> None:
+def test_an_answer_that_mentions_a_failure_passes(text: str, question: str) -> None:
     assert failing(claim(text, question)) == ()
 
 
@@ -144,7 +132,7 @@ def test_an_answer_that_speaks_of_failure_is_no_report_of_failure(text: str, que
         "a" * 60,
     ],
 )
-def test_a_model_that_loops_is_found_out(text: str) -> None:
+def test_an_answer_that_loops_is_rejected(text: str) -> None:
     assert failing(claim(text)) == ("repetition",)
 
 
@@ -157,91 +145,32 @@ def test_a_model_that_loops_is_found_out(text: str) -> None:
         " ".join(f"{n} times seven makes {n * 7}." for n in range(60)),
     ],
 )
-def test_what_repeats_with_reason_is_no_loop(text: str) -> None:
+def test_an_answer_that_repeats_for_a_reason_passes(text: str) -> None:
     assert failing(claim(text)) == ()
 
 
 @pytest.mark.parametrize("text", ["It falls [rain.md].", "It falls [1].", "It falls [1, 2].", "Falls [Rain.md; sun.md]."])
-def test_a_claim_that_cites_what_it_was_given_passes(text: str) -> None:
+def test_a_claim_that_cites_a_given_passage_passes(text: str) -> None:
     assert failing(claim(text, passages=GIVEN)) == ()
 
 
 @pytest.mark.parametrize("text", ["It falls.", "It falls, see rows[0] and [this](http://x).", "It falls [citation needed]."])
-def test_a_claim_on_passages_without_a_citation_is_turned_away(text: str) -> None:
+def test_a_claim_that_was_given_passages_and_cites_none_is_rejected(text: str) -> None:
     assert failing(claim(text, passages=GIVEN)) == ("citation",)
 
 
-def test_a_source_that_was_not_given_is_turned_away() -> None:
+def test_a_claim_that_cites_a_source_which_was_not_given_is_rejected() -> None:
     assert failing(claim("It falls [1] [7].", passages=GIVEN)) == ("citation",)
     assert failing(claim("It falls [1].", passages=GIVEN, sources=("snow.md",))) == ("citation",)
     assert failing(claim("It falls.", passages=GIVEN, sources=("rain.md",))) == ()
 
 
-@pytest.mark.parametrize(
-    ("text", "name", "fact"),
-    [
-        ("The total is 1,300.", "total", 1200),
-        ("The total is $1,300.00 for three items.", "total", "1200.00"),
-        ("Total: 1300", "total", 1200),
-        ("Tax rate is 9%.", "tax_rate", "8%"),
-        ("The tax rate is at 9%.", "tax_rate", "8%"),
-        ("Tax rate is 9%.", "taxRate", 0.08),
-        ("The due date is 2026-02-01.", "due date", "2026-01-31"),
-        ("It is due on 1 February 2026.", "due", "2026-01-31"),
-        ("The currency is USD.", "currency", "EUR"),
-        ("The invoice id is INV-2042.", "invoice id", "INV-2041"),
-        ("The invoice is not approved.", "approved", True),
-        ("approved: yes", "approved", False),
-        ("First things first. The total was 7.\nThe end.", "total", 8),
-    ],
-)
-def test_a_claim_that_contradicts_a_given_fact_is_turned_away(text: str, name: str, fact: JsonValue) -> None:
-    assert contradicted(text, name, fact) is not None
-    assert failing(claim(text, facts={name: fact})) == ("contradiction",)
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "fact"),
-    [
-        ("The total is $1,200.", "total", 1200),
-        ("The total is 1200.00 EUR.", "total", "1200"),
-        ("The total of 3 items is 1200.", "total", 1200),
-        ("The total covers 3 items.", "total", 1200),
-        ("The total is about 1,300.", "total", 1287),
-        ("The total is 1.2 million.", "total", 1200000),
-        ("The total was 900 last year and is 1200 now.", "total", 1200),
-        ("The total is due on 2026-01-31.", "total", 1200),
-        ("The total on 31 January 2026 is open.", "total", 1200),
-        ("Total: 31 January 2026", "total", 1200),
-        ("The total at 3 stores fell.", "total", 1200),
-        ("Tax rate is 8%.", "tax rate", 0.08),
-        ("Tax rate is 0.08.", "tax rate", "8%"),
-        ("Due on January 31, 2026.", "due", "2026-01-31"),
-        ("The currency is euro.", "currency", "EUR"),
-        ("Totally 5 rows.", "total", 8),
-        ("It was approved.", "approved", True),
-        ("Nothing of it is named here.", "total", 8),
-        ("The name is Bob.", "name", "Alice Liddell"),
-        ("The list is 5.", "list", [1, 2]),
-        ("Nothing.", "", 5),
-    ],
-)
-def test_a_claim_that_keeps_to_the_facts_or_cannot_be_judged_passes(text: str, name: str, fact: JsonValue) -> None:
-    assert contradicted(text, name, fact) is None
-
-
-def test_the_reason_names_the_fact_and_what_was_said_instead() -> None:
-    (message,) = told(verifier, [], claim("The total is 1,300.", facts={"total": 1200}))
-    assert isinstance(message, ClaimRejected)
-    assert message.reasons == ("The answer contradicts what was given: total is 1200, not 1,300. Keep to what was given.",)
-
-
 def test_an_answer_of_the_rules_passes_and_the_verdict_notes_it() -> None:
     honest = claim("No model answered: the request failed.", tier="rules", passages=GIVEN, judge=True)
-    assert told(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
+    assert decided(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
 
 
-def test_an_empty_answer_of_the_rules_is_turned_away_all_the_same() -> None:
+def test_an_empty_answer_of_the_rules_is_rejected() -> None:
     assert failing(claim("", tier="rules")) == ("empty",)
 
 
@@ -249,9 +178,9 @@ def test_an_empty_answer_of_the_rules_is_turned_away_all_the_same() -> None:
 
 
 def asked_judge(**more: Any) -> CallModel:
-    (message,) = told(verifier, [], claim("Rain is wet.", judge=True, **more))
-    assert isinstance(message, CallModel)
-    return message
+    (call,) = decided(verifier, [], claim("Rain is wet.", judge=True, **more))
+    assert isinstance(call, CallModel)
+    return call
 
 
 def replied(data: JsonValue, **more: Any) -> ModelReplied:
@@ -259,7 +188,7 @@ def replied(data: JsonValue, **more: Any) -> ModelReplied:
     return ModelReplied(**{**given, "data": data, "cost": Decimal("0.01"), **more})
 
 
-def test_a_judge_is_asked_for_a_verdict_in_a_schema_after_the_code_has_passed_it() -> None:
+def test_a_judge_is_asked_for_a_verdict_in_a_schema_after_the_checks_by_code_passed() -> None:
     call = asked_judge(facts={"year": 2026}, passages=())
     assert (call.call, call.role, call.model_class, call.temperature) == (CALL, "judge", "capable", 0)
     assert call.response_schema is not None and call.deadline == NOON + timedelta(seconds=60)
@@ -270,22 +199,24 @@ def test_a_judge_is_not_waited_for_beyond_the_workflows_deadline() -> None:
     assert asked_judge(deadline=NOON + timedelta(seconds=5)).deadline == NOON + timedelta(seconds=5)
 
 
-def test_what_fails_by_code_costs_no_judge() -> None:
+def test_no_judge_is_asked_about_a_claim_that_fails_a_check_by_code() -> None:
     assert failing(claim("", judge=True)) == ("empty",)
 
 
 def test_a_judge_may_pass_it_with_a_confidence() -> None:
-    message = told(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
-    assert message == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
+    messages = decided(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
+    assert messages == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
 
 
-def test_a_judge_may_turn_it_away_with_reasons() -> None:
-    message = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
-    assert message == [ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")]
+def test_a_judge_may_reject_it_with_reasons() -> None:
+    messages = decided(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
+    assert messages == [
+        ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")
+    ]
 
 
-def test_a_judge_without_reasons_still_gives_the_worker_a_word() -> None:
-    (message,) = told(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
+def test_a_rejection_by_a_judge_without_reasons_has_a_reason_all_the_same() -> None:
+    (message,) = decided(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": [" "], "confidence": 0.9}))
     assert isinstance(message, ClaimRejected) and message.reasons[0]
 
 
@@ -300,80 +231,80 @@ def test_a_judge_without_reasons_still_gives_the_worker_a_word() -> None:
         replied("pass"),
     ],
 )
-def test_an_absent_judge_decides_nothing_and_the_verdict_says_so(reply: ModelReplied) -> None:
+def test_a_claim_passes_where_no_judge_replied_and_the_verdict_notes_it(reply: ModelReplied) -> None:
     unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.01"), policy="1")
-    assert told(verifier, [asked_judge()], reply) == [unjudged]
+    assert decided(verifier, [asked_judge()], reply) == [unjudged]
 
 
-def test_a_judge_that_cannot_be_reached_decides_nothing() -> None:
+def test_a_claim_passes_where_the_call_to_the_judge_failed() -> None:
     failed = ModelFailed(call=CALL, reason="no-answer", cost=Decimal("0.02"))
     unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.02"), policy="1")
-    assert told(verifier, [asked_judge()], failed) == [unjudged]
+    assert decided(verifier, [asked_judge()], failed) == [unjudged]
 
 
-# What the gateway is told
+# Rejected replies
 
 CLAIMED = "specialists/draft.1/1"
 FAIL: JsonValue = {"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}
 
 
-def test_the_gateway_is_told_that_an_answer_did_not_hold_and_why() -> None:
-    verdict, told_gateway = told(verifier, [], claim("", tier="primary", call=CLAIMED))
+def test_the_reply_behind_a_claim_rejected_by_code_is_rejected_with_the_reasons() -> None:
+    verdict, to_gateway = decided(verifier, [], claim("", tier="primary", call=CLAIMED))
     assert isinstance(verdict, ClaimRejected)
-    assert told_gateway == RejectReply(call=CLAIMED, reasons=verdict.reasons)
+    assert to_gateway == RejectReply(call=CLAIMED, reasons=verdict.reasons)
 
 
-def test_the_gateway_is_told_what_a_judge_turned_away() -> None:
-    verdict, told_gateway = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(FAIL))
+def test_the_reply_behind_a_claim_rejected_by_a_judge_is_rejected_with_the_reasons() -> None:
+    verdict, to_gateway = decided(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(FAIL))
     assert isinstance(verdict, ClaimRejected)
-    assert told_gateway == RejectReply(call=CLAIMED, reasons=("Say why.",))
+    assert to_gateway == RejectReply(call=CLAIMED, reasons=("Say why.",))
 
 
-def test_the_gateway_is_told_nothing_of_an_answer_that_holds_or_that_nobody_judged() -> None:
+def test_the_reply_behind_a_claim_that_passes_is_not_rejected() -> None:
     asked = claim("Rain is wet.", tier="primary", call=CLAIMED)
-    assert [type(message) for message in told(verifier, [], asked)] == [ClaimPassed]
+    assert [type(message) for message in decided(verifier, [], asked)] == [ClaimPassed]
     judged: list[JsonValue] = [{"verdict": "pass", "reasons": []}, None]
     for data in judged:
-        message = told(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
-        assert [type(one) for one in message] == [ClaimPassed]
+        messages = decided(verifier, [asked_judge(tier="primary", call=CLAIMED)], replied(data))
+        assert [type(message) for message in messages] == [ClaimPassed]
 
 
-def test_a_claim_that_names_no_call_is_the_verifiers_own_affair() -> None:
-    assert [type(message) for message in told(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
-    assert [type(message) for message in told(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
+def test_no_reply_is_rejected_for_a_claim_that_names_no_call() -> None:
+    assert [type(message) for message in decided(verifier, [], claim("", tier="primary"))] == [ClaimRejected]
+    assert [type(message) for message in decided(verifier, [asked_judge(tier="primary")], replied(FAIL))] == [ClaimRejected]
 
 
 @pytest.mark.parametrize("tier", ["cache", "extractive", "rules"])
-def test_the_gateway_is_told_nothing_of_an_answer_that_it_does_not_learn(tier: str) -> None:
-    assert [type(message) for message in told(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
+def test_a_reply_that_the_gateway_does_not_cache_is_not_rejected(tier: str) -> None:
+    assert [type(message) for message in decided(verifier, [], claim("", tier=tier, call=CLAIMED))] == [ClaimRejected]
     if tier != "rules":
-        message = told(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
-        assert [type(one) for one in message] == [ClaimRejected]
+        messages = decided(verifier, [asked_judge(tier=tier, call=CLAIMED)], replied(FAIL))
+        assert [type(message) for message in messages] == [ClaimRejected]
 
 
 passed = ClaimPassed(check="draft.1", by=(), policy="1")
 rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy="1")
 
 
-def test_the_gateway_is_told_once() -> None:
+def test_a_reply_is_rejected_once() -> None:
     asked = claim("", tier="primary", call=CLAIMED)
-    assert told(verifier, told(verifier, [], asked), asked) == []
+    assert decided(verifier, decided(verifier, [], asked), asked) == []
 
 
 @pytest.mark.parametrize("end", [passed, rejected])
 @pytest.mark.parametrize("message", [claim("Rain."), replied(None), ModelFailed(call=CALL, reason="no-answer")])
 def test_a_verdict_is_given_once(end: Message, message: Message) -> None:
-    assert told(verifier, [asked_judge(), end], message) == []
+    assert decided(verifier, [asked_judge(), end], message) == []
 
 
 def test_a_reply_to_another_call_does_not_count() -> None:
-    assert told(verifier, [asked_judge()], replied(None, call="verifier/draft.1/2")) == []
-    assert told(verifier, [asked_judge()], ModelFailed(call="verifier/draft.1/2", reason="no-answer")) == []
-    assert told(verifier, [asked_judge()], claim("Rain.")) == []
-    assert told(verifier, [], replied(None)) == []
+    assert decided(verifier, [asked_judge()], replied(None, call="verifier/draft.1/2")) == []
+    assert decided(verifier, [asked_judge()], ModelFailed(call="verifier/draft.1/2", reason="no-answer")) == []
+    assert decided(verifier, [asked_judge()], claim("Rain.")) == []
+    assert decided(verifier, [], replied(None)) == []
 
 
-def test_its_stream_is_the_check() -> None:
+def test_the_verifier_has_one_stream_for_each_check() -> None:
     service = build(Settings())
     assert service.stream(claim("x")) == service.stream(replied(None)) == "verifier/draft.1"
     assert service.stream(replied(None, call="specialists/draft.1/1")) is None
@@ -388,8 +319,8 @@ some_facts = st.dictionaries(st.sampled_from(["total", "", "a.b*", "x" * 50]), v
 
 @settings(max_examples=300, deadline=None)
 @given(words, words, some_facts)
-def test_whatever_a_model_writes_there_is_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
-    (message,) = told(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
+def test_any_text_gets_a_verdict(text: str, question: str, facts: dict[str, JsonValue]) -> None:
+    (message,) = decided(verifier, [], claim(text, question, facts=facts, passages=GIVEN))
     assert isinstance(message, ClaimPassed | ClaimRejected)
 
 
@@ -397,6 +328,6 @@ def test_whatever_a_model_writes_there_is_a_verdict(text: str, question: str, fa
 @pytest.mark.parametrize(
     "text", ["total is" + " " * 200_000, "total is " + "1," * 100_000, "not " * 50_000, "n't" * 60_000, "[" * 200_000]
 )
-def test_no_text_is_long_to_check(text: str) -> None:
+def test_no_text_takes_long_to_check(text: str) -> None:
     given = {"total": 1, "due": "2026-01-01", "code": "AB1"}
-    assert told(verifier, [], claim(text, facts=given, passages=GIVEN))
+    assert decided(verifier, [], claim(text, facts=given, passages=GIVEN))

@@ -33,7 +33,7 @@ from infra.cli.submitting import lines
 from infra.servers import ServerError, process
 from services.planner.app import workers_of
 from services.router import plans
-from services.specialists import role
+from shared import roles
 from shared.eventstore.model import StoredMessage, Stream
 from shared.runtime.inbound import wake_up
 from shared.settings import Settings
@@ -227,7 +227,7 @@ def test_a_dead_letter_is_chosen_by_any_of_its_ids_and_never_by_guess() -> None:
 
 def test_the_files_that_init_writes_can_be_used_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.invoke(app, ["init", str(tmp_path)]).exit_code == 0
-    assert "proofreader" in role.load(tmp_path / "roles")
+    assert "proofreader" in roles.load(tmp_path / "roles")
     (plan,) = plans.load(tmp_path / "plans").values()
     assert len(list(lines((tmp_path / "requests.jsonl").read_text(), "default"))) == 3
     monkeypatch.setenv("HANSARD_ROLES", str(tmp_path / "roles"))

@@ -7,7 +7,7 @@ from uuid import uuid4
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.runtime.outbox import Outbox
-from tests.edge.store_suite import current, turn
+from tests.edge.store_suite import an_append, current
 
 STREAM, OTHER = (Stream("default", f"w{n}", "router") for n in (1, 2))
 
@@ -36,7 +36,7 @@ class House:
 
     async def record(self, stream: Stream, events: int = 1) -> None:
         """As the runtime does: append with the mark, note it, say what was left before and what is new."""
-        made = replace(turn(await current(self.store, stream), *[b"1"] * events), published=self.outbox.mark(stream))
+        made = replace(an_append(await current(self.store, stream), *[b"1"] * events), published=self.outbox.mark(stream))
         appended = await self.store.append([made])
         assert appended.accepted == {stream}
         self.outbox.noted(stream, made.published)

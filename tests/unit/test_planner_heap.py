@@ -1,4 +1,4 @@
-"""The heap of what steps wait for: the earliest first, nothing changed in place, few nodes visited."""
+"""The heap of the times that steps wait for: the earliest first, no change in place, few nodes visited."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,37 +12,37 @@ from hypothesis import strategies as st
 
 from services.planner import heap
 from services.planner.heap import Heap, StepTime, pop, push
-from tests.told import NOON
+from tests.decisions import NOON
 
 
-def due(seconds: int, step: str = "a") -> StepTime:
+def step_time(seconds: int, step: str = "a") -> StepTime:
     return StepTime(NOON + timedelta(seconds=seconds), step)
 
 
-def heaped(due_wake_ups: list[StepTime]) -> Heap | None:
-    all_: Heap | None = None
-    for one in due_wake_ups:
-        all_ = push(all_, one)
-    return all_
+def heap_of(times: list[StepTime]) -> Heap | None:
+    made: Heap | None = None
+    for time in times:
+        made = push(made, time)
+    return made
 
 
-def drained(all_: Heap | None) -> Iterator[StepTime]:
-    while all_ is not None:
-        yield all_.first
-        all_ = pop(all_)
+def drained(some: Heap | None) -> Iterator[StepTime]:
+    while some is not None:
+        yield some.first
+        some = pop(some)
 
 
-due_wake_ups = st.lists(st.builds(due, st.integers(0, 20), st.sampled_from("abc")))
+times = st.lists(st.builds(step_time, st.integers(0, 20), st.sampled_from("abc")))
 
 
-@given(due_wake_ups)
-def test_the_earliest_comes_first_and_at_one_time_the_first_name(some: list[StepTime]) -> None:
-    assert list(drained(heaped(some))) == sorted(some)
+@given(times)
+def test_the_earliest_time_comes_first_and_of_equal_times_the_first_name(some: list[StepTime]) -> None:
+    assert list(drained(heap_of(some))) == sorted(some)
 
 
-@given(due_wake_ups, st.builds(due, st.integers(0, 20)))
-def test_to_push_and_to_pop_leaves_what_was_there_as_it_was(some: list[StepTime], more: StepTime) -> None:
-    before = heaped(some)
+@given(times, st.builds(step_time, st.integers(0, 20)))
+def test_push_and_pop_leave_the_old_heap_as_it_is(some: list[StepTime], more: StepTime) -> None:
+    before = heap_of(some)
     push(before, more)
     if before is not None:
         pop(before)
@@ -57,7 +57,7 @@ ORDERS: dict[str, Callable[[list[StepTime]], list[StepTime]]] = {
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_to_push_and_to_pop_visits_few_nodes_of_many(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_and_pop_visit_few_of_many_nodes(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     count, merged = 0, heap.merged
 
     def counted(*both: Any) -> Heap:
@@ -66,20 +66,20 @@ def test_to_push_and_to_pop_visits_few_nodes_of_many(order: str, monkeypatch: py
         return merged(*both)
 
     monkeypatch.setattr(heap, "merged", counted)
-    some = ORDERS[order]([due(n) for n in range(2_000)])
+    some = ORDERS[order]([step_time(n) for n in range(2_000)])
     most = 2 * log2(len(some) + 1) + 1
-    all_: Heap | None = None
-    for one in some:
-        count, all_ = 0, push(all_, one)
+    made: Heap | None = None
+    for time in some:
+        count, made = 0, push(made, time)
         assert count <= most
-    while all_ is not None:
-        count, all_ = 0, pop(all_)
+    while made is not None:
+        count, made = 0, pop(made)
         assert count <= most
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_twenty_thousand_are_no_deeper_than_python_goes(order: str) -> None:
-    all_ = heaped(ORDERS[order]([due(n) for n in range(20_000)]))
-    assert all_ is not None and all_.first == due(0)
-    rest = pop(all_)
-    assert rest is not None and rest.first == due(1)
+def test_a_heap_of_twenty_thousand_stays_within_the_recursion_limit(order: str) -> None:
+    made = heap_of(ORDERS[order]([step_time(n) for n in range(20_000)]))
+    assert made is not None and made.first == step_time(0)
+    rest = pop(made)
+    assert rest is not None and rest.first == step_time(1)

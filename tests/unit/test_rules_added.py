@@ -11,7 +11,7 @@ from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules import RULES, Rule
 from services.router.rules.rule import Data, Input
-from tests.told import told
+from tests.decisions import decided
 
 
 class Points(Input):
@@ -31,9 +31,9 @@ def point(name: str) -> EntryPoint:
     return EntryPoint(name, f"{__name__}:{name}", "hansard.rules")
 
 
-def test_it_answers_beside_ours() -> None:
+def test_an_added_rule_answers_beside_the_shipped_ones() -> None:
     policy = Policy(rules=rules([point("LOYALTY_POINTS")]))
-    answer = told(router(policy), [], SubmitRequest(type="loyalty_points", data={"visits": 4}))[-1]
+    answer = decided(router(policy), [], SubmitRequest(type="loyalty_points", data={"visits": 4}))[-1]
     assert isinstance(answer, WorkflowCompleted)
     assert (answer.text, answer.data) == ("40 points.", {"points": 40, "method": "ten_a_visit"})
     assert set(policy.rules) == {*RULES, "loyalty_points"}
@@ -41,11 +41,11 @@ def test_it_answers_beside_ours() -> None:
 
 
 @pytest.mark.parametrize("name", ["TAX", "SUMMARY"])
-def test_it_never_takes_a_name_that_is_taken(name: str) -> None:
+def test_an_added_rule_cannot_have_a_name_that_is_taken(name: str) -> None:
     with pytest.raises(BadRule, match="taken"):
         rules([point(name)])
 
 
-def test_what_is_no_rule_is_refused_at_the_start() -> None:
+def test_an_entry_point_that_is_not_a_rule_is_refused_at_the_start() -> None:
     with pytest.raises(BadRule, match="not a Rule"):
         rules([point("loyalty_points")])

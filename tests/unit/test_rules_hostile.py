@@ -1,4 +1,4 @@
-"""Whatever is sent, a rule answers or says that it is unfit, and soon."""
+"""Whatever the data is, a rule answers or refuses it, and takes a short time."""
 
 import json
 import time
@@ -14,9 +14,9 @@ from services.router.decider import router
 from services.router.policy import Policy
 from services.router.rules import RULES, Rule, Unfit
 from services.router.rules.rule import MAX_ANSWER, Data, Input
-from tests.told import told
+from tests.decisions import decided
 
-case = router(Policy())
+decider = router(Policy())
 LARGE = 250_000  # characters, about what a request may have
 
 deep: Any = "x"
@@ -81,11 +81,11 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def ends(rule: str, data: dict[str, Any]) -> bool:
-    """Whether it was answered; else it was refused as invalid, in few words."""
+    """Whether it was answered; otherwise it was refused as invalid, with a short reason."""
     request = SubmitRequest.model_construct(
         type=rule, data=data, text=None, plan=None, architecture=None, deadline=None, budget=None
     )
-    result = told(case, [], request)[-1]
+    result = decided(decider, [], request)[-1]
     if isinstance(result, WorkflowCompleted):
         json.dumps(result.model_dump(mode="json"), allow_nan=False)
         return True
@@ -96,14 +96,14 @@ def ends(rule: str, data: dict[str, Any]) -> bool:
     return False
 
 
-def test_every_rule_has_a_good_example() -> None:
+def test_every_rule_has_an_example_that_it_answers() -> None:
     assert set(GOOD) == set(RULES)
     for rule, data in GOOD.items():
         assert ends(rule, data), rule
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_no_value_in_any_field_breaks_a_rule_or_holds_it_up(rule: str) -> None:
+def test_no_value_in_any_field_breaks_or_delays_a_rule(rule: str) -> None:
     ends(rule, GOOD[rule])  # what loads late is loaded
     for field in FIELDS[rule]:
         for value in HOSTILE:
@@ -122,7 +122,7 @@ values = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_whatever_is_sent_is_answered_or_refused(data: st.DataObject) -> None:
+def test_any_data_is_answered_or_refused(data: st.DataObject) -> None:
     rule = data.draw(st.sampled_from(sorted(RULES)))
     changed = data.draw(st.dictionaries(st.sampled_from(FIELDS[rule]), values, max_size=3))
     ends(rule, GOOD[rule] | changed)
@@ -130,22 +130,22 @@ def test_whatever_is_sent_is_answered_or_refused(data: st.DataObject) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=64), st.sampled_from(["date", "pattern"]))
-def test_no_text_breaks_the_dates(text: str, field: str) -> None:
+def test_any_text_as_a_date_is_answered_or_refused(text: str, field: str) -> None:
     ends("format_date", {"date": "2026-03-04T10:00:00Z", field: text})
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("kmdegCF/*^23²µ_.-1e0 ", max_size=30))
-def test_no_text_breaks_the_units(text: str) -> None:
+def test_any_text_as_a_unit_is_answered_or_refused(text: str) -> None:
     ends("convert_units", {"value": 1, "from": text, "to": "m"})
 
 
-def test_a_table_that_would_grow_without_bound_is_refused() -> None:
+def test_a_table_of_too_many_cells_is_refused() -> None:
     with pytest.raises(Unfit, match="cells"):
         RULES["json_to_csv"].apply({"rows": [{f"k{n}": n} for n in range(2000)]})
 
 
-def test_an_answer_too_large_to_travel_is_refused() -> None:
+def test_an_answer_too_large_for_one_message_is_refused() -> None:
     class Nothing(Input): ...
 
     def much(_: Nothing) -> Data:

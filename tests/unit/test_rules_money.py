@@ -1,4 +1,4 @@
-"""Money: no float error, and sums that add up to the last cent."""
+"""Money is calculated without float errors, and sums add up to the last cent."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -26,7 +26,7 @@ def test_the_total_is_the_subtotal_and_the_tax(amount: Decimal, rate: Decimal) -
 
 
 @given(amounts, rates)
-def test_a_json_number_is_taxed_as_the_string_is(amount: Decimal, rate: Decimal) -> None:
+def test_a_json_number_is_taxed_like_the_same_number_in_a_string(amount: Decimal, rate: Decimal) -> None:
     written = answer("calculate_tax", amount=str(amount), tax_rate=str(rate))
     assert answer("calculate_tax", amount=float(amount), tax_rate=float(rate)) == written | {
         "tax_rate": answer("calculate_tax", amount=0, tax_rate=float(rate))["tax_rate"]
@@ -68,11 +68,11 @@ def test_tax_has_the_places_of_its_currency(currency: str, tax: str) -> None:
         ({"amount": 1234.5, "currency": "EUR", "locale": "de_DE"}, "1.234,50\xa0€"),
     ],
 )
-def test_currencies_are_formatted_as_their_locale_does(data: dict[str, Any], formatted: str) -> None:
+def test_amounts_are_formatted_by_their_locale(data: dict[str, Any], formatted: str) -> None:
     assert answer("format_currency", **data)["formatted"] == formatted
 
 
-def test_a_currency_is_converted_at_the_rate_that_is_given() -> None:
+def test_an_amount_is_converted_at_the_given_rate() -> None:
     found = answer("convert_currency", amount="10.005", rate="1", **{"from": "USD", "to": "EUR"})
     assert found["converted"] == "10.01"
     assert answer("convert_currency", amount=100, rate=149.835, **{"from": "USD", "to": "JPY"})["converted"] == "14984"
@@ -83,20 +83,20 @@ def test_a_currency_is_converted_at_the_rate_that_is_given() -> None:
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(0, 4))
-def test_a_number_is_read_digit_for_digit(units: int, places: int) -> None:
+def test_a_number_is_read_digit_by_digit(units: int, places: int) -> None:
     written = Decimal(units).scaleb(-places)
     assert exact(str(written)) == exact(float(written)) == written
 
 
 @pytest.mark.parametrize("amount", [12345678901234567.89, 10.0**13])
-def test_a_json_number_too_large_for_its_cents_is_refused_and_a_string_is_not(amount: float) -> None:
+def test_a_json_number_too_large_for_exact_cents_is_refused_and_a_string_is_not(amount: float) -> None:
     with pytest.raises(Unfit, match="as a string"):
         answer("format_currency", amount=amount)
     assert answer("format_currency", amount="12345678901234.89")["formatted"] == "$12,345,678,901,234.89"
 
 
 @pytest.mark.parametrize("data", [{"amount": -1}, {"tax_rate": 8.25}, {"tax_rate": -0.1}, {"currency": "XYZ"}])
-def test_what_is_no_tax_is_refused(data: dict[str, Any]) -> None:
+def test_an_impossible_amount_or_rate_of_tax_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(Unfit, match=next(iter(data))):
         answer("calculate_tax", **({"amount": 1} | data))
 
@@ -116,7 +116,7 @@ def test_what_is_no_tax_is_refused(data: dict[str, Any]) -> None:
         ("1." + "1" * 28, "28 digits"),
     ],
 )
-def test_what_is_no_number_or_without_bounds_is_refused(amount: Any, words: str) -> None:
+def test_a_text_that_is_not_a_number_or_is_too_large_is_refused(amount: Any, words: str) -> None:
     with pytest.raises(Unfit) as problem:
         answer("calculate_tax", amount=amount)
     assert str(problem.value).startswith("amount: ")

@@ -1,8 +1,8 @@
-"""Named plans: data, one YAML file each. Those here are shipped; a user's folder adds to them, and its names win."""
+"""Named plans: data, one YAML file each. Those in this folder are shipped. A user's folder adds to them, and a user's plan
+wins over a shipped one of its name."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ Shape = type[Plan] | type[Step]
 
 
 class BadPlan(ValueError):
-    """A file that is not a plan. The text names the file and what is wrong with it."""
+    """A file that is not a plan. The text names the file and says what is wrong with it."""
 
 
 def load(folder: Path) -> dict[str, Plan]:
@@ -29,7 +29,7 @@ def load(folder: Path) -> dict[str, Plan]:
 
 
 def read(text: str, origin: str) -> Plan:
-    """One plan from YAML. A field that a plan does not have is refused: in a file it is a misspelling. Raises BadPlan."""
+    """One plan from YAML. Raises BadPlan, also for a field that no plan has: it is a misspelling."""
     try:
         given = yaml.safe_load(text)
         if not isinstance(given, Mapping):
@@ -39,15 +39,15 @@ def read(text: str, origin: str) -> Plan:
         plan = Plan.model_validate(given)
     except (yaml.YAMLError, ValidationError, RecursionError) as bad:
         raise BadPlan(f"{origin}: {bad}") from None
-    if names := [name for _, name, _ in strange(given)]:
+    if names := [name for _, name, _ in unknown_fields(given)]:
         raise BadPlan(f"{origin}: no plan has a field {', '.join(map(repr, names))}")
     return plan
 
 
-def strange(given: Mapping[Any, Any]) -> Iterator[tuple[str, str, Shape]]:
-    """Fields that no plan has: the place (`steps.0.`), the name, and the shape that has no such field."""
+def unknown_fields(given: Mapping[str, object]) -> Iterator[tuple[str, str, Shape]]:
+    """Fields that no plan has: where they are (`steps.0.`), their names, and the model that lacks them."""
     steps = given.get("steps")
-    parts: list[tuple[str, Any, Shape]] = [("", given, Plan)]
+    parts: list[tuple[str, object, Shape]] = [("", given, Plan)]
     parts += [(f"steps.{n}.", step, Step) for n, step in enumerate(steps if isinstance(steps, list) else ())]
     for place, part, shape in parts:
         for name in part if isinstance(part, Mapping) else ():

@@ -1,7 +1,7 @@
-"""The handlers that need no model: pure, free, and the same answer every time.
+"""The rules: handlers that need no model. They are pure, cost nothing and always give the same answer to the same data.
 
-A rule of your own needs no change here. In your package make a `Rule` (see `services.router.rules.rule`) and name it
-in `pyproject.toml`; the router finds it at its start, and a request of that `type` is answered by it:
+To add a rule of your own, make a `Rule` in your package (see `services.router.rules.rule`) and name it in its `pyproject.toml`.
+The router finds it when it starts, and the rule answers every request of that `type`:
 
     [project.entry-points."hansard.rules"]
     loyalty_points = "my_package.rules:LOYALTY_POINTS"

@@ -10,7 +10,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Access(Input):
-    """`grants` says which scopes a role has, `scopes` which ones the caller holds besides. `documents:*` and `*` are wide."""
+    """`grants`: the scopes of each role; `scopes`: the caller's own. `documents:*` covers all documents, `*` everything."""
 
     scope: Text
     role: Text | None = None

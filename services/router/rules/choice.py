@@ -1,4 +1,4 @@
-"""Where something goes, by what the caller said in so many words."""
+"""Where something goes, by a keyword in a text or by the choice from a menu."""
 
 from typing import Annotated
 

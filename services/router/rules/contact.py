@@ -1,4 +1,4 @@
-"""Mail addresses and phone numbers. The form is checked, never whether anyone is there."""
+"""Mail addresses and phone numbers. Only their form is checked, not whether they exist."""
 
 import phonenumbers
 from email_validator import EmailNotValidError

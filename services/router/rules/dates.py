@@ -1,4 +1,4 @@
-"""Hours and dates. No clock is read: what is not in the data is not known."""
+"""Hours and dates. No clock is read: a rule knows only the times that its data has."""
 
 import re
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -13,14 +13,14 @@ from services.router.rules.exact import Hour
 from services.router.rules.locales import LocaleCode
 from services.router.rules.rule import Data, Input, Rule, Unfit
 
-_EARLY, _LATE = datetime(2000, 1, 1), datetime(2004, 12, 31)  # noqa: DTZ001 (what a text leaves open differs)
+_EARLY, _LATE = datetime(2000, 1, 1), datetime(2004, 12, 31)  # noqa: DTZ001 (defaults: where they lead to two dates, the text is incomplete)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d|\d{8}(T|$)", re.ASCII)
-_OF_THIS_MACHINE = ("localtime", "posixrules", "Factory")
+_MACHINE_ZONES = ("localtime", "posixrules", "Factory")
 
 
 def _zone(key: str) -> str:
     try:
-        if key in _OF_THIS_MACHINE:
+        if key in _MACHINE_ZONES:
             raise ValueError(key)
         ZoneInfo(key)
     except (LookupError, ValueError, OSError):
@@ -32,7 +32,7 @@ Zone = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}$")
 
 
 class Moment(Input):
-    """An hour of the day, or a time and the zone in which it counts (its own where none is given)."""
+    """An hour of the day, or a time and the zone in which its hour counts (without a zone: by the time's own offset)."""
 
     hour: Annotated[Hour, Field(le=23)] | None = None
     time: AwareDatetime | None = None
@@ -51,7 +51,7 @@ class Moment(Input):
 
 
 def check_business_hours(given: Moment) -> Data:
-    """Open from `opens` up to, and not including, `closes`. One that closes before it opens is open over midnight."""
+    """Open from `opens` up to, and not including, `closes`; over midnight where `closes` comes before `opens`."""
     local = given.time.astimezone(ZoneInfo(given.zone)) if given.time and given.zone else given.time
     hour = local.hour if local else given.hour
     assert hour is not None
@@ -74,7 +74,7 @@ class Date(Input):
 
 
 class _WholeYears(parser.parserinfo):
-    """dateutil would guess a century from today's date."""
+    """Refuses a year of two digits: dateutil would guess its century from today's date."""
 
     def convertyear(self, year: int, century_specified: bool = False) -> int:
         if year < 100 and not century_specified:
@@ -83,7 +83,7 @@ class _WholeYears(parser.parserinfo):
 
 
 def _offset(name: str | None, offset: int | None) -> tzinfo | None:
-    """dateutil would ask this machine what a zone's abbreviation means."""
+    """The zone of an offset. Refuses an abbreviation: dateutil would look it up on this machine."""
     if offset is not None:
         return timezone(timedelta(seconds=offset))
     if name is not None:
@@ -92,14 +92,14 @@ def _offset(name: str | None, offset: int | None) -> tzinfo | None:
 
 
 def read(text: str, day_first: bool | None) -> datetime:
-    """Raises Unfit where the text leaves anything to guess; ISO 8601 never does."""
+    """A date in ISO 8601 or in words. Raises Unfit where the text leaves anything to guess."""
     if _ISO.match(text):
         try:
             return datetime.fromisoformat(text)
         except ValueError:
             raise Unfit("date: begins as ISO 8601 does, and is not such a date") from None
 
-    def once(default: datetime, first: bool) -> datetime:
+    def parsed(default: datetime, first: bool) -> datetime:
         try:
             return parser.parse(text, parserinfo=_WholeYears(), default=default, dayfirst=first, tzinfos=_offset)
         except Unfit:
@@ -107,10 +107,10 @@ def read(text: str, day_first: bool | None) -> datetime:
         except (ValueError, OverflowError, ArithmeticError, TypeError, AttributeError, LookupError):
             raise Unfit("date: is not a date that can be read") from None
 
-    found = once(_EARLY, bool(day_first))
-    if found != once(_LATE, bool(day_first)):
+    found = parsed(_EARLY, bool(day_first))
+    if found != parsed(_LATE, bool(day_first)):
         raise Unfit("date: year, month and day are all needed")
-    if day_first is None and found != once(_EARLY, True):
+    if day_first is None and found != parsed(_EARLY, True):
         raise Unfit("day_first: the date can be read in two ways, say which number is the day")
     return found
 

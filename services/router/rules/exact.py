@@ -1,18 +1,18 @@
-"""Numbers as they were written. Nothing here calculates with a float."""
+"""Numbers exactly as they were written. Nothing here calculates with a float."""
 
 import math
 import re
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 WIDE = Context(prec=60)  # exact for every product of two bounded numbers
 _WRITTEN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_CENTS_END = 10.0**13  # from here on a double no longer carries every cent
+_CENTS_END = 10.0**13  # from here on a float cannot represent every cent
 
 
-def exact(value: Any) -> Decimal:
+def exact(value: object) -> Decimal:
     """A number from JSON, or a string of one, digit for digit. Raises ValueError."""
     if isinstance(value, Decimal):
         return value
@@ -39,7 +39,7 @@ def bounded(value: Decimal) -> Decimal:
     return value
 
 
-def whole(value: Any) -> int:
+def whole(value: object) -> int:
     number = bounded(exact(value))
     if number != number.to_integral_value():
         raise ValueError("must be a whole number")
@@ -47,12 +47,12 @@ def whole(value: Any) -> int:
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
-    """Half up, as tills do."""
+    """To so many decimal places; half rounds away from zero, as tills do."""
     return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, WIDE)
 
 
 def plain(value: Decimal) -> str:
-    """Without an exponent; zero without a sign."""
+    """Written without an exponent; zero without a sign."""
     return format(value if value else abs(value), "f")
 
 

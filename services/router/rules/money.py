@@ -1,4 +1,4 @@
-"""Tax, formats and conversions of money."""
+"""Tax, formats and conversions of amounts of money."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -18,7 +18,7 @@ class Tax(Input):
 
 
 def calculate_tax(given: Tax) -> Data:
-    """The tax on the amount as it is payable, so that subtotal + tax is the total to the last cent."""
+    """The tax on the amount as rounded to the currency's places, so that subtotal + tax is exactly the total."""
     digits = places(given.currency)
     subtotal = rounded(given.amount, digits)
     tax = rounded(WIDE.multiply(subtotal, given.tax_rate), digits)
@@ -48,7 +48,7 @@ def format_currency(given: Amount) -> Data:
 
 
 class Exchange(Input):
-    """A rate comes with the request: no rule knows today's."""
+    """The request brings the rate: a rule does not know today's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
     amount: Number

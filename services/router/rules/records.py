@@ -1,4 +1,4 @@
-"""Records: what is missing, what was there before, and the same in another format."""
+"""Records: which fields are missing, whether an item is a duplicate, and rows as CSV."""
 
 import csv
 import hashlib
@@ -16,7 +16,7 @@ MAX_CELLS = 100_000
 
 class Required(Input):
     record: dict[str, JsonValue]
-    required: list[Key] = Field(min_length=1, max_length=1000, description="names; a dot goes into an inner record")
+    required: list[Key] = Field(min_length=1, max_length=1000, description="names of fields; a dot goes into an inner record")
 
 
 def _at(record: JsonValue, path: str) -> JsonValue:
@@ -30,14 +30,14 @@ def _blank(value: JsonValue) -> bool:
 
 
 def required_fields(given: Required) -> Data:
-    """Missing is what is absent, null or blank; 0 and false are there."""
+    """A field is missing where it is absent, null or blank; 0 and false are values."""
     missing = [path for path in given.required if _blank(given.record.get(path, _at(given.record, path)))]
     return {"complete": not missing, "missing": list(missing), "method": "presence_check"}
 
 
 class Candidate(Input):
     item: JsonValue
-    earlier: list[JsonValue] = Field(default=[], description="the items before it, or their hashes in `hashes`")
+    earlier: list[JsonValue] = Field(default=[], description="the earlier items; or their hashes, in `hashes`")
     hashes: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default=[])
 
 
@@ -55,7 +55,7 @@ def _same_numbers(value: JsonValue) -> JsonValue:
 
 
 def fingerprint(value: JsonValue) -> str:
-    """SHA-256 of the value as JSON without spaces, names in order. Raises ValueError for what JSON has not."""
+    """SHA-256 of the value as JSON without spaces, names sorted. Raises ValueError for what JSON cannot hold."""
     text = json.dumps(_same_numbers(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -69,7 +69,7 @@ def detect_duplicate(given: Candidate) -> Data:
 
 class Table(Input):
     rows: list[dict[str, JsonValue]] = Field(min_length=1)
-    columns: list[Key] | None = Field(default=None, min_length=1, description="else all, as they first appear")
+    columns: list[Key] | None = Field(default=None, min_length=1, description="none: all, as they first appear")
     delimiter: str = Field(default=",", pattern=r"^[,;|\t]$")
 
 
@@ -80,7 +80,7 @@ def _cell(value: JsonValue) -> str | int | float | None:
 
 
 def json_to_csv(given: Table) -> Data:
-    """By RFC 4180. Null is an empty cell, a list or record is a cell of JSON."""
+    """CSV by RFC 4180. Null becomes an empty cell; a list or a record becomes a cell of JSON."""
     columns = given.columns or list(dict.fromkeys(name for row in given.rows for name in row))
     if len(columns) * len(given.rows) > MAX_CELLS:
         raise Unfit(f"rows: {len(given.rows)} rows of {len(columns)} columns are more than {MAX_CELLS} cells")

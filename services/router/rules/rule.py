@@ -1,4 +1,4 @@
-"""What a rule is: a name, what it needs, what it answers, and a sentence about the answer."""
+"""What a rule is: its name, the data it needs, the function that answers, and a sentence about the answer."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ MAX_ANSWER = 400_000  # characters: an answer travels in one message
 
 
 class Unfit(ValueError):
-    """The data is not what the rule needs. The text says which field and why."""
+    """The data does not fit the rule. The text names the field and says why."""
 
 
 class Input(BaseModel):
-    """What a rule needs. A field it does not know is refused: a misspelt one would otherwise be a silent default."""
+    """The data that a rule needs. An unknown field is refused: otherwise a misspelt one would silently become its default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,7 +26,7 @@ I = TypeVar("I", bound=Input)  # noqa: E741
 
 @dataclass(frozen=True)
 class Rule(Generic[I]):
-    """`answer` is pure and bounded in time. `version` changes when the same data would get another answer."""
+    """`answer` is pure and takes a bounded time. Change `version` whenever the same data would get another answer."""
 
     name: str
     input: type[I]
@@ -49,10 +49,10 @@ class Rule(Generic[I]):
 
 
 def problems(bad: ValidationError) -> str:
-    """The first three problems, each with its field; never the values, which may be private."""
+    """The first three problems, each with its field; never with the value, which may be private."""
     errors = bad.errors(include_url=False, include_context=False, include_input=False)
-    told = [
+    shown = [
         f"{'.'.join(str(part)[:60] for part in error['loc'][:4]) or 'data'}: {error['msg'].removeprefix('Value error, ')[:160]}"
         for error in errors[:3]
     ]
-    return "; ".join(told + [f"and {len(errors) - 3} more"] * (len(errors) > 3))
+    return "; ".join(shown + [f"and {len(errors) - 3} more"] * (len(errors) > 3))

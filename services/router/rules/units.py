@@ -1,4 +1,4 @@
-"""Units of measure, in Decimal."""
+"""Conversion of units of measure, calculated in Decimal."""
 
 from decimal import Context, Decimal, localcontext
 from functools import cache
@@ -12,7 +12,7 @@ from services.router.rules.rule import Data, Input, Rule, Unfit
 _PRECISE = Context(prec=34)
 _SHOWN = Context(prec=15)
 
-# Bounded on purpose: pint reads a unit as an expression, and would work out 10**10**9.
+# Bounded on purpose: pint evaluates a unit as an expression, and would calculate 10**10**9.
 Unit = Annotated[
     str,
     Field(pattern=r"^[A-Za-zµμΩ°Å_]{1,40}([\^²³][123]?)?([*/][A-Za-zµμΩ°Å_]{1,40}([\^²³][123]?)?){0,3}$"),
@@ -21,7 +21,7 @@ Unit = Annotated[
 
 @cache
 def _registry() -> Any:
-    """Loaded when the first request needs it: half a second."""
+    """Loaded when the first request needs it: loading takes half a second."""
     import pint
 
     return pint.UnitRegistry(non_int_type=Decimal)

@@ -1,4 +1,4 @@
-"""Keywords in a text, at the start of a word: `cancel` is in "Cancellation", `code` is not in "barcode"."""
+"""Which keywords a text has at the start of a word: "Cancellation" has `cancel`, "barcode" does not have `code`."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 def fold(text: str) -> str:
-    """Without the differences of case and white space."""
+    """The text in one case, with single spaces."""
     return " ".join(text.casefold().split())
 
 
@@ -17,10 +17,10 @@ def _keyword(word: str) -> tuple[str, re.Pattern[str]]:
 
 
 def mentioned(folded: str, keywords: Iterable[str]) -> tuple[str, ...]:
-    """Those keywords that a folded text has, in the keywords' order."""
+    """Those keywords that a text has, in their own order. The text must be folded."""
 
     def is_in(word: str) -> bool:
         plain, at_start = _keyword(word)
-        return plain in folded and at_start.search(folded) is not None  # the first is fast, and mostly enough
+        return plain in folded and at_start.search(folded) is not None  # the first test is fast, and rejects most keywords
 
     return tuple(filter(is_in, keywords))

@@ -1,4 +1,4 @@
-"""What a service keeps of its policy is enough to decide by it again, and holds no secret."""
+"""What is recorded of a policy is enough to decide by it again later, and holds no secret."""
 
 import json
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ from infra.cli.running import services
 from services.gateway import config
 from services.gateway.config import Chain, Price, chain
 from services.router import app as router_app
-from services.router.policy import Policy, Prices, policy_of_then
+from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES
 from shared.policy import canonical, is_behind, version_of
 from shared.service import Service
 from shared.settings import Settings
-from tests.told import HERE, NOON, told
+from tests.decisions import HERE, NOON, decided
 
 THEN = "1-of-then"
 LATER = NOON + timedelta(hours=1)
@@ -51,7 +51,7 @@ CALL = CallModel(call="specialists/a.1/1", messages=(ChatMessage(role="user", co
 
 @pytest.fixture
 def then(tmp_path: Path) -> Settings:
-    """Everything that users can set."""
+    """All settings that are part of a policy."""
     for folder in ("plans", "roles"):
         (tmp_path / folder).mkdir()
     (tmp_path / "plans" / "wet.yaml").write_text("name: wet\nsteps: [{id: a, worker: writer, input: {ä: [1.5, null]}}]")
@@ -73,37 +73,37 @@ def then(tmp_path: Path) -> Settings:
 
 
 def again(service: Service[Any], version: str) -> Decider[Any]:
-    """From the bytes, as an audit does it."""
+    """A decider made from the recorded bytes, as an audit makes it."""
     assert service.basis is not None
     return service.basis.decider(version, json.loads(canonical(service.basis.data)))
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_a_decider_made_of_what_is_kept_decides_as_it_did(then: Settings, name: str) -> None:
-    """Made by a service of other settings, which would have decided otherwise."""
+def test_a_decider_made_from_its_recorded_policy_decides_as_before(then: Settings, name: str) -> None:
+    """The decider is made by a service with other settings, which itself decides otherwise."""
     old, new = services(then)[name], services(Settings())[name]
     assert old.basis is not None and new.basis is not None
     made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
     assert made.policy == old.decider.policy != new.decider.policy
 
-    def says(decider: Decider[Any]) -> list[list[Message]]:
-        return [told(decider, [], message) for message in ASKED[name]]
+    def decisions(decider: Decider[Any]) -> list[list[Message]]:
+        return [decided(decider, [], message) for message in ASKED[name]]
 
-    assert says(made) == says(old.decider) != says(new.decider)
+    assert decisions(made) == decisions(old.decider) != decisions(new.decider)
 
 
-def test_a_chain_made_of_what_is_kept_decides_as_it_did(then: Settings) -> None:
+def test_a_chain_of_tiers_made_from_its_recorded_policy_decides_as_before(then: Settings) -> None:
     old, new = services(then)["gateway"], services(Settings(model_url="http://127.0.0.1:1/v1"))["gateway"]
     assert old.basis is not None and new.basis is not None
     made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
-    (accepted,) = told(old.decider, [], CALL)
+    (accepted,) = decided(old.decider, [], CALL)
 
-    def says(decider: Decider[Any]) -> list[Message]:
-        given = [*told(decider, [], CALL)]
-        return [*given, *told(decider, given, WakeUp())]
+    def decisions(decider: Decider[Any]) -> list[Message]:
+        given = [*decided(decider, [], CALL)]
+        return [*given, *decided(decider, given, WakeUp())]
 
-    assert says(made) == says(old.decider) != says(new.decider)
-    assert says(made)[0] == accepted
+    assert decisions(made) == decisions(old.decider) != decisions(new.decider)
+    assert decisions(made)[0] == accepted
     tiers = Chain.of_then("then", old.basis.data)  # type: ignore[arg-type]
     assert [(e.name, e.provider, e.model, tiers.prior(e.name)) for e in tiers.endpoints] == [
         ("one", "openai", "m", 0.92),
@@ -112,7 +112,7 @@ def test_a_chain_made_of_what_is_kept_decides_as_it_did(then: Settings) -> None:
     assert tiers.endpoints[0].price == Price(input=Decimal(1), output=Decimal(2))
 
 
-def test_a_later_table_of_priors_changes_nothing_of_then(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_table_of_priors_does_not_change_a_recorded_policy(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = chain(then).data
     monkeypatch.setattr(config, "PRIORS", (0.5,))
     monkeypatch.setattr(config, "MODEL_PRIORS", {})
@@ -121,27 +121,28 @@ def test_a_later_table_of_priors_changes_nothing_of_then(then: Settings, monkeyp
 
 
 @pytest.mark.parametrize("name", ["router", "planner", "specialists", "gateway"])
-def test_what_is_said_names_the_policy_of_then_whatever_the_code_is_called_today(name: str) -> None:
+def test_messages_name_the_recorded_policy_and_not_that_of_todays_code(name: str) -> None:
     service = services(Settings(model_url="http://127.0.0.1:1/v1"))[name]
     decider = again(service, THEN)
     assert decider.policy == THEN
-    given = told(decider, [], CALL) if name == "gateway" else []
-    message = [one for received in ASKED.get(name, [WakeUp()]) for one in told(decider, given, received, OVER if given else HERE)]
-    assert {one.policy for one in message if hasattr(one, "policy")} == ({THEN} if name != "specialists" else set())
+    given = decided(decider, [], CALL) if name == "gateway" else []
+    context = OVER if given else HERE
+    messages = [message for received in ASKED.get(name, [WakeUp()]) for message in decided(decider, given, received, context)]
+    assert {message.policy for message in messages if hasattr(message, "policy")} == ({THEN} if name != "specialists" else set())
 
 
-def test_nothing_secret_is_kept(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_recorded(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "hunter2")
     for service in services(then).values():
         kept = canonical(service.basis.data) if service.basis else b""
         assert b"hunter2" not in kept and b"MY_KEY" not in kept and b"10.0.0.1" not in kept
 
 
-def test_where_code_alone_decides_nothing_is_kept() -> None:
+def test_a_service_that_decides_by_code_alone_records_no_policy() -> None:
     assert services(Settings())["verifier"].basis is None
 
 
-def test_a_version_is_drawn_from_its_data_and_no_service_has_another(then: Settings) -> None:
+def test_a_version_is_made_from_the_data_and_a_service_cannot_have_another(then: Settings) -> None:
     service = services(then)["router"]
     assert service.basis is not None
     assert is_behind(canonical(service.basis.data), service.decider.policy)
@@ -162,11 +163,11 @@ def routed(policy: Policy, kept: Policy, rules: Mapping[str, Any]) -> RequestRou
     return message
 
 
-def test_a_rule_that_was_added_since_answers_nothing_of_then() -> None:
+def test_a_rule_that_was_added_later_answers_nothing_under_a_recorded_policy() -> None:
     without = Policy(rules={name: rule for name, rule in RULES.items() if name != "calculate_tax"})
     assert routed(Policy(), without, RULES).path == "llm"
     assert routed(without, Policy(), RULES).path == "deterministic"
-    assert routed(Policy(), Policy(), without.rules).path == "llm", "what a rule does is code: one that is gone answers no more"
+    assert routed(Policy(), Policy(), without.rules).path == "llm", "a rule is code: one that is gone answers nothing"
 
 
 def test_measured_prices_are_part_of_the_policy() -> None:
@@ -179,8 +180,8 @@ def test_measured_prices_are_part_of_the_policy() -> None:
     assert routed(without, without, {}).reasoning.endswith("expected cost")
 
 
-def test_times_of_then_are_exact() -> None:
+def test_times_in_a_recorded_policy_are_exact() -> None:
     odd = Policy(within=timedelta(days=3, microseconds=1), farthest=timedelta(days=9), hurry=timedelta(milliseconds=1))
-    made = policy_of_then("x", json.loads(canonical(odd.data)), RULES)
+    made = recorded_policy("x", json.loads(canonical(odd.data)), RULES)
     assert (made.within, made.farthest, made.hurry) == (odd.within, odd.farthest, odd.hurry)
-    assert replace(made, of_then="").version == odd.version
+    assert replace(made, recorded_version="").version == odd.version

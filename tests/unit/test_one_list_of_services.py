@@ -1,0 +1,165 @@
+"""A service is its two folders, `contracts/NAME` and `services/NAME`, and its name in the one list. A small one is added here."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contracts.catalog import SERVICES
+from infra.cli.running import summaries
+from infra.cli.screen import CLIENTS, colour
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("contracts", "shared", "services", "infra")
+
+GREETER = {
+    "contracts/greeter/__init__.py": "from contracts.greeter.messages import Greet, Greeted\n\n__all__ = ['Greet', 'Greeted']\n",
+    "contracts/greeter/messages.py": '''\
+from hansard.message import Command, Event
+
+
+class Greet(Command):
+    """Asks for a greeting."""
+
+    kind = "hansard.greeter.greet.v1"
+    name: str
+
+
+class Greeted(Event):
+    """Somebody was greeted."""
+
+    kind = "hansard.greeter.greeted.v1"
+    text: str
+''',
+    "contracts/greeter/topics.py": """\
+from contracts.greeter.messages import Greet, Greeted
+from hansard.topics import Topic
+
+TOPICS = (
+    Topic("greeter.commands", "Whom to greet.", (Greet,), ("planner",), ("greeter",)),
+    Topic("greeter.events", "Who was greeted.", (Greeted,), ("greeter",), ("console",)),
+)
+""",
+    "contracts/greeter/samples.py": """\
+from contracts.greeter.messages import Greet, Greeted
+from contracts.samples import Samples
+
+COMPLETE: Samples = {Greet: {"name": "Ada"}, Greeted: {"text": "Hello, Ada."}}
+""",
+    "services/greeter/__init__.py": '"""Greets whoever is named, once."""\n',
+    "services/greeter/decider.py": """\
+from hansard.decider import Decider
+from contracts.greeter import Greet, Greeted
+
+
+def decide(greeted, message, context):
+    if isinstance(message, Greet) and not greeted:
+        yield Greeted(text=f"Hello, {message.name}.")
+
+
+greeter = Decider(False, decide, lambda *_: True)
+""",
+    "services/greeter/app.py": """\
+from contracts.greeter import Greet
+from services.greeter.decider import greeter
+from shared.service import Service
+
+
+def build(settings):
+    return Service("greeter", greeter, receives={Greet: lambda asked: asked.name})
+""",
+}
+
+TRIED = """
+from contracts.catalog import Topics
+from contracts.greeter import Greet, Greeted
+from hansard.testing import InMemory, given
+from infra.cli.running import load, services, summaries
+from infra.cli.screen import colour
+from infra.topics import acls
+from shared.settings import Settings
+
+service = load("greeter", Settings())
+given(service).when(Greet(name="Ada")).then(Greeted(text="Hello, Ada.")).when(Greet(name="Ada")).then()
+there = InMemory(service)
+assert there.send(Greet(name="Ada"), id="1") == (Greeted(text="Hello, Ada."),) and there.send(Greet(name="Ada"), id="1") == ()
+topics = Topics()
+assert topics.for_message("greeter", Greeted(text="")) == "greeter.events"
+assert {topic.name for topic in topics.consumed_by("greeter")} == {"greeter.commands", "control"}
+assert "greeter" in topics.by_name["dead-letters"].producers
+assert list(services(Settings()))[-1] == "greeter" and summaries()["greeter"] == "Greets whoever is named, once."
+assert colour("greeter") == "bright_cyan"
+assert any("User:hansard-greeter" in rule for rule in acls(Settings()))
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
+    for name in COPIED:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    before = hashes(tmp_path)
+
+    for path, text in GREETER.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    catalogue = tmp_path / "contracts" / "catalog.py"
+    one_line = catalogue.read_text().replace('"gateway")\n', '"gateway", "greeter")\n', 1)
+    catalogue.write_text(one_line)
+
+    run(tmp_path, "-c", TRIED)
+    run(tmp_path, "-m", "contracts.tools.generate", "--new-examples")
+    run(tmp_path, "-m", "contracts.tools.generate")
+    run(tmp_path, "-m", "contracts.tools.generate", "--check")
+    assert "Greets whoever is named, once." in run(tmp_path, "-m", "hansard", "serve", "--help")
+
+    after = hashes(tmp_path)
+    touched = {path for path in after if after[path] != before.get(path)}
+    own = {path for path in touched if path.startswith(("contracts/greeter/", "services/greeter/"))}
+    assert touched - own == {"contracts/catalog.py", "contracts/asyncapi.json"}, "the second is generated"
+    assert not before.keys() - after.keys()
+
+
+def run(folder: Path, *words: str) -> str:
+    paths = os.pathsep.join((str(folder), str(folder / "shared")))
+    environment = os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_service_says_in_one_line_what_it_does() -> None:
+    for name, about in summaries().items():
+        assert about.endswith((".", "?")), name
+
+
+def test_the_first_services_have_colours_of_their_own_and_every_service_has_one() -> None:
+    colours = [colour(name) for name in (*SERVICES, *CLIENTS)]
+    assert len(set(colours)) == len(SERVICES) + 1
+    assert colour("somebody-elses") == colour("somebody-elses")
+
+
+def test_every_service_has_a_container_in_compose() -> None:
+    containers = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    serving = [name for name, one in containers.items() if (one.get("command") or [""])[0] == "serve"]
+    assert tuple(serving) == SERVICES
+    for name in SERVICES:
+        assert containers[name]["command"] == ["serve", name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_readme_names_every_service(name: str) -> None:
+    [line] = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("services/ ")]
+    assert re.search(rf"\b{name}\b", line), f"name it in the README's list: {line}"
