@@ -1,7 +1,16 @@
-"""How long to wait before trying again: doubling, with jitter, so that a crowd does not come back at once."""
+"""How long to wait before trying again: doubling, with jitter, so that many processes do not come back at once."""
 
 import asyncio
+import logging
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from shared.eventstore.model import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class Backoff:
@@ -17,3 +26,14 @@ class Backoff:
     async def wait(self) -> None:
         bound, self._next = self._next, min(self._next * 2, self._most)
         await asyncio.sleep(bound * random.uniform(0.5, 1.0))
+
+
+async def until_available(call: Callable[[], Awaitable[Result]]) -> Result:
+    """The result of a call to the event store. Tries again while the store is unavailable."""
+    backoff = Backoff(most=2.0)
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as unavailable:
+            log.warning("waiting for the event store: %s", unavailable)
+            await backoff.wait()

@@ -1,5 +1,5 @@
 """What a service decides by, besides its code: see `hansard.policy`."""
 
-from hansard.policy import Basis, canonical, is_behind, version_of
+from hansard.policy import StoredPolicy, canonical_json, matches_version, version_of
 
-__all__ = ["Basis", "canonical", "is_behind", "version_of"]
+__all__ = ["StoredPolicy", "canonical_json", "matches_version", "version_of"]

@@ -1,24 +1,17 @@
-"""A service as data: see `hansard.service`. Here, what only a service of ours may ask of its process."""
+"""A service as data: see `hansard.service`. Here, what only a service of ours may use of its process."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from hansard.identity import Stream
 from hansard.service import Perform, Performer, Service
 from hansard.service import PerformerContext as PublicContext
-from shared.eventstore.model import StoredMessage
+from shared.eventstore.ports import AnswerIndex
 
 
 class PerformerContext(PublicContext, Protocol):
-    """The public one, and the index of answers."""
+    """The public one, and the index of answers for the gateway's cache."""
 
-    async def remember(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
-        """See EventStore."""
-        ...
-
-    async def remembered(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        """See EventStore."""
-        ...
+    @property
+    def answers(self) -> AnswerIndex: ...
 
 
 __all__ = ["Perform", "Performer", "PerformerContext", "Service"]

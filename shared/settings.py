@@ -23,46 +23,48 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HANSARD_", env_file=None, extra="ignore", frozen=True)
 
     # Kafka
-    kafka: str = Field(default="", description="bootstrap servers; empty: a broker of our own on this machine")
+    kafka: str = Field(default="", description="bootstrap servers; empty: a broker that is started on this machine")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     kafka_username: str = ""
     kafka_password: SecretStr = SecretStr("")
-    kafka_ca: Path | None = Field(default=None, description="PEM file of the authority that signed the brokers' certificates")
-    kafka_cert: Path | None = None
-    kafka_key: Path | None = None
-    topic_prefix: str = Field(default="", description="put before every topic and consumer group")
+    kafka_ca: Path | None = Field(default=None, description="PEM file of the CA that signed the brokers' certificates")
+    kafka_cert: Path | None = Field(default=None, description="PEM file of the client's certificate")
+    kafka_key: Path | None = Field(default=None, description="PEM file of the client's key")
+    topic_prefix: str = Field(default="", description="prefix of every topic and consumer group")
     partitions: int = Field(
         default_factory=lambda: min(6, max(2, os.cpu_count() or 1)),
         ge=1,
-        description="of each topic, when it is created; so many processes of a service share its work. Not given: as many"
-        " as this machine has processors, 2 to 6, or as many as the topics have that are there. Given: those with fewer get more",
+        description="partitions of each topic; at most so many processes of a service share its messages. Not given: one for"
+        " each processor of this machine, 2 to 6; existing topics keep theirs. Given: topics with fewer get more",
     )
     replication: int = Field(
         default=0,
         ge=0,
-        description="of each topic, when it is created; 0: as many as there are brokers, at most 3",
+        description="replication factor of a topic that is created; 0: the number of brokers, at most 3",
     )
 
     # Postgres
-    postgres: SecretStr = Field(default=SecretStr(""), description="DSN; empty: a server of our own on this machine")
+    postgres: SecretStr = Field(default=SecretStr(""), description="DSN; empty: a server that is started on this machine")
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
-    postgres_pool: int = Field(default=4, ge=1)
-    postgres_pooler: bool = Field(default=False, description="a transaction pooler stands between: no prepared statements")
-
-    # The model
-    model_url: str = Field(default="", description="OpenAI-compatible address; empty: a small model of our own on this machine")
-    model_name: str = ""
-    model_key: SecretStr = SecretStr("")
-    gateway: Path | None = Field(
-        default=None, description="YAML file with the tiers of the gateway; overrides the model settings"
+    postgres_pool: int = Field(default=4, ge=1, description="connections of a process")
+    postgres_pooler: bool = Field(
+        default=False, description="true behind a pooler in transaction mode: no prepared statements are used"
     )
 
-    stream_tokens: bool = Field(default=False, description="answers go to whoever watches while they are being written")
+    # The model
+    model_url: str = Field(
+        default="", description="OpenAI-compatible address; empty: a small model that is started on this machine"
+    )
+    model_name: str = ""
+    model_key: SecretStr = SecretStr("")
+    gateway: Path | None = Field(default=None, description="YAML file with the gateway's tiers; overrides the model settings")
 
-    # What users add
-    roles: Path | None = Field(default=None, description="folder with further roles (YAML)")
-    plans: Path | None = Field(default=None, description="folder with further plans (YAML)")
+    stream_tokens: bool = Field(default=False, description="publish answers piece by piece while the model writes them")
+
+    # Extensions
+    roles: Path | None = Field(default=None, description="folder with more roles (YAML)")
+    plans: Path | None = Field(default=None, description="folder with more plans (YAML)")
     services: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="services of your own, started with ours: `worker.py:service`, `package.module:service`, …"
     )
@@ -77,26 +79,29 @@ class Settings(BaseSettings):
     _loaded: tuple[Service[Any], ...] = PrivateAttr(default=())
 
     # A process
-    home: Path = Field(default=Path(".hansard"), description="data and logs of the servers that we start")
+    home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
         default="",
-        description="name of this process among those of its service, stable over a restart: it goes on where it was at once;"
-        " `@host`: the host's name; empty: a new member of its group each time",
+        description="Kafka's group.instance.id: a name of this process that stays the same after a restart, so that it keeps"
+        " its partitions; `@host`: the host's name; empty: a new member of its group at each start",
     )
-    http: str = Field(default="", description="host:port for /health, /ready and /metrics; empty: not served")
+    http: str = Field(default="", description="host:port of /health, /ready and /metrics; empty: they are not served")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
-    log_payloads: bool = Field(default=False, description="write message bodies to the log; they may hold personal data")
-    otlp: str = Field(default="", description="OTLP/HTTP address for traces; empty: not traced")
+    otlp: str = Field(default="", description="OTLP/HTTP address that traces are sent to; empty: no traces")
 
     # Limits
-    batch: int = Field(default=500, ge=1, description="messages decided together at most")
-    max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="body of a message at a door")
-    max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="body of a message of ours")
-    workflow_seconds: float = Field(default=600, gt=0, description="a workflow's deadline where the caller gives none")
-    cache_streams: int = Field(default=20_000, ge=1, description="folded states that a process keeps")
-    lease_seconds: float = Field(default=5, gt=0, description="a performer that falls silent for so long is taken over")
-    crash_attempts: int = Field(default=3, ge=1, description="a message during which the process ended so often is a dead letter")
+    batch: int = Field(default=500, ge=1, description="maximum messages in one batch")
+    max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="maximum body of a message from outside")
+    max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="maximum body of a message of a service")
+    workflow_seconds: float = Field(default=600, gt=0, description="deadline of a workflow where the caller gives none")
+    cache_streams: int = Field(default=20_000, ge=1, description="maximum streams whose state a process caches")
+    lease_seconds: float = Field(
+        default=5, gt=0, description="after so long without a heartbeat, a process's attempts are taken over"
+    )
+    crash_attempts: int = Field(
+        default=3, ge=1, description="a message is a dead letter after the process ended so often while processing it"
+    )
 
     @field_validator("services", "workers", "outside_workers", mode="before")
     @classmethod
@@ -110,18 +115,18 @@ class Settings(BaseSettings):
 
     @field_validator("home")
     @classmethod
-    def _whole(cls, home: Path) -> Path:
+    def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
 
     @property
-    def member(self) -> str:
-        """The name of this process among those of its service; no two that run may have the same."""
+    def instance_id(self) -> str:
+        """Kafka's group.instance.id of this process, "" for none. No two running processes of a service may share it."""
         return socket.gethostname() if self.instance == "@host" else self.instance
 
     @cached_property
     def process(self) -> str:
-        """The name of this run of this process, unlike any other's."""
-        return f"{self.member or socket.gethostname()}-{secrets.token_hex(6)}"
+        """A name that is unique to this run of this process."""
+        return f"{self.instance_id or socket.gethostname()}-{secrets.token_hex(6)}"
 
     @property
     def loaded(self) -> tuple[Service[Any], ...]:

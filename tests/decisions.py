@@ -10,7 +10,7 @@ from hansard.message import Message
 from hansard.testing import given
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HERE = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
+HERE = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
 
 
 def decided(decider: Decider[Any], stored: Sequence[Message], received: Message, context: Context = HERE) -> list[Message]:

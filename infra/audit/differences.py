@@ -198,7 +198,7 @@ def _entry(
     may_perform = any(issubclass(processor.topics.kinds.get(one.kind, Message), Intent) for one in stored)
     inbound.redrive = entry.attempt > 1
     processor.process(pending, inbound, may_perform=may_perform)  # an intent on the record means that a slot was free
-    yield from _compared(differs, stored, pending.stream_append.messages)
+    yield from _compared(differs, stored, pending.messages)
 
 
 def _compared(

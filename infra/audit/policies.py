@@ -8,7 +8,7 @@ from typing import Any
 from contracts.catalog import Topics
 from hansard.decider import Decider
 from shared.eventstore.ports import PolicyStore
-from shared.policy import is_behind
+from shared.policy import matches_version
 from shared.runtime.processor import Processor
 from shared.service import Service
 
@@ -28,7 +28,7 @@ class Policies:
         """The processors of this service by these policy versions."""
         wanted = {version: (service.name, version) for version in versions}
         unmade = sorted(one for one in wanted.values() if one not in self._made)
-        kept = await self._store.load_policies(unmade) if unmade and service.basis else {}
+        kept = await self._store.load_policies(unmade) if unmade and service.stored_policy else {}
         for one in unmade:
             self._made[one] = processor_of(service, one[1], kept.get(one), self._topics)
         return {version: self._made[one] for version, one in wanted.items()}
@@ -37,7 +37,11 @@ class Policies:
 def processor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Processor[Any] | str:
     """The service under this policy version, whose data on the record is `kept`; or why there can be none."""
     decider = decider_of(service, version, kept)
-    return decider if isinstance(decider, str) else Processor(replace(service, decider=decider, basis=None), topics, _ANY_SIZE)
+    return (
+        decider
+        if isinstance(decider, str)
+        else Processor(replace(service, decider=decider, stored_policy=None), topics, _ANY_SIZE)
+    )
 
 
 def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decider[Any] | str:
@@ -45,19 +49,23 @@ def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decid
 
     Today's own version needs no data: a store from before policies were kept can still be verified.
     """
-    if kept is not None and not is_behind(kept, version):
+    if kept is not None and not matches_version(kept, version):
         return f"the data on the record of policy {version!r} is not what its version was made from"
     if version == service.decider.policy:
         return service.decider
-    if kept is None or service.basis is None:
+    if kept is None or service.stored_policy is None:
         return missing(service, version)
     try:
-        return service.basis.decider(version, json.loads(kept))
+        return service.stored_policy.decider(version, json.loads(kept))
     except (ValueError, LookupError, TypeError, AttributeError) as unreadable:
         problem = " ".join(str(unreadable).split())[:500]
         return f"this code cannot decide by policy {version!r}: {type(unreadable).__name__}: {problem}"
 
 
 def missing(service: Service[Any], version: str) -> str:
-    why = "its data is not on the record" if service.basis else "it had no data, only code, and today's code has another policy"
+    why = (
+        "its data is not on the record"
+        if service.stored_policy
+        else "it had no data, only code, and today's code has another policy"
+    )
     return f"policy {version!r} cannot be made again: {why}"

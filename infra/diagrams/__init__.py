@@ -15,7 +15,7 @@ from hansard.decider import Context, Decider, State
 from hansard.message import Message
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HERE = Context(id=UUID(int=1), at=NOON, workflow="workflow", tenant="default", message_id="request")
+HERE = Context(causation_id=UUID(int=1), at=NOON, workflow="workflow", tenant="default", message_id="request")
 
 
 def at(time: datetime) -> Context:

@@ -1,14 +1,16 @@
 """The gateway, put together."""
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 
 from contracts.gateway import AttemptStarted, CallModel, CancelCall, RejectReply
+from hansard.message import Message
 from services.gateway.call import Attempting
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import State, gateway
 from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
-from shared.policy import Basis
+from shared.policy import StoredPolicy
 from shared.service import Perform, Performer, PerformerContext, Service
 from shared.settings import Settings
 
@@ -34,8 +36,15 @@ def build(settings: Settings) -> Service[State]:
             **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # of its performer only
         },
         performer=Performer(intent=AttemptStarted, open=open_performer, limit=tiers.concurrency),
-        basis=Basis(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
+        stored_policy=StoredPolicy(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),
+        observe=count,
     )
+
+
+def count(messages: Sequence[Message]) -> None:
+    from services.gateway.metrics import count_replies  # prometheus_client takes a while to import: only a process needs it
+
+    count_replies(messages)
 
 
 def keys(tiers: Chain, settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from services.planner.decider import planner
 from services.planner.state import WorkflowState
-from shared.policy import Basis, version_of
+from shared.policy import StoredPolicy, version_of
 from shared.roles import catalogue
 from shared.service import Service
 from shared.settings import Settings
@@ -44,7 +44,7 @@ def build(settings: Settings) -> Service[WorkflowState]:
             CancelWorkflow: of_workflow,
             DeadLettered: lambda dead: None if dead.door else "",
         },
-        basis=Basis(data, lambda version, data: planner(data, version)),
+        stored_policy=StoredPolicy(data, lambda version, data: planner(data, version)),
     )
 
 

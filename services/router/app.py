@@ -22,7 +22,7 @@ from services.router.rules import RULES, Rule
 from services.router.statistics import prices, routed_workflows
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import MessageReader
-from shared.policy import Basis
+from shared.policy import StoredPolicy
 from shared.roles import catalogue, routings
 from shared.service import Service
 from shared.settings import Settings
@@ -50,7 +50,7 @@ def build(settings: Settings, measured: Mapping[str, Decimal] | None = None) -> 
 def serving(policy: Policy) -> Service[WorkflowState]:
     """The service under this policy. A process that starts measures the prices from the record first."""
 
-    async def informed(store: MessageReader) -> Service[WorkflowState]:
+    async def prepare(store: MessageReader) -> Service[WorkflowState]:
         return serving(replace(policy, prices=replace(policy.prices, measured=await measured_in(store))))
 
     return Service(
@@ -61,8 +61,8 @@ def serving(policy: Policy) -> Service[WorkflowState]:
             CancelWorkflow: lambda _: "",
             DeadLettered: lambda dead: "" if is_request(dead) else None,
         },
-        basis=Basis(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),
-        informed=informed,
+        stored_policy=StoredPolicy(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),
+        prepare=prepare,
     )
 
 

@@ -5,7 +5,7 @@ from contracts.specialists import CancelTask, PerformTask
 from hansard.identity import mine
 from services.specialists.decider import TaskState, specialists
 from services.specialists.prompts import LARGE, SMALL
-from shared.policy import Basis, version_of
+from shared.policy import StoredPolicy, version_of
 from shared.roles import catalogue, from_data, to_data
 from shared.service import Service
 from shared.settings import Settings
@@ -31,5 +31,5 @@ def build(settings: Settings) -> Service[TaskState]:
         name="specialists",
         decider=specialists(roles, version_of(VERSION, data)),
         receives={PerformTask: task_of, CancelTask: task_of, ModelReplied: caller_of, ModelFailed: caller_of},
-        basis=Basis(data, lambda version, data: specialists(from_data(data), version)),
+        stored_policy=StoredPolicy(data, lambda version, data: specialists(from_data(data), version)),
     )

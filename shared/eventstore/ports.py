@@ -204,10 +204,6 @@ class AnswerIndex(Protocol):
         ...
 
 
-class PerformerStore(StreamStore, AnswerIndex, Protocol):
-    """What a performer uses."""
-
-
 class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
     """What an audit reads."""
 

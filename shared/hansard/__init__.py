@@ -34,14 +34,13 @@ from hansard.message import (
     Path,
     Value,
 )
-from hansard.policy import Basis, version_of
+from hansard.policy import StoredPolicy, version_of
 from hansard.service import Perform, Performer, PerformerContext, Service
 from hansard.tasks import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed, task_topics
 from hansard.topics import Topic
 from hansard.values import Passage
 
 __all__ = [
-    "Basis",
     "CancelTask",
     "CannotProcess",
     "Command",
@@ -63,6 +62,7 @@ __all__ = [
     "Performer",
     "PerformerContext",
     "Service",
+    "StoredPolicy",
     "Stream",
     "TaskAnswered",
     "TaskCancelled",

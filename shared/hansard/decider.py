@@ -1,4 +1,4 @@
-"""A service is a pure function: what it says follows from what it has said and what it hears."""
+"""A service is a pure function: its messages follow from those that it has stored and those that it receives."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision may know besides the message: recorded facts only, the same at every hearing."""
+    """What a decision may know besides the message: recorded facts only, the same each time it is decided again."""
 
-    id: UUID  # the cause id of this hearing
+    causation_id: UUID  # of the message that is decided; the messages that answer it carry it
     at: datetime  # recorded time of this decision
     workflow: str
     tenant: str
-    source: str = ""  # who says so: proven for a message of ours, a claim at a door
+    source: str = ""  # the sender: proven for a message of ours, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
-    may_perform: bool = True  # a slot is free: an intent that is said now is performed now. On record by what was said
+    may_perform: bool = True  # an attempt could start now. An audit knows it by the intent that was stored
 
 
 class CannotProcess(Exception):
-    """Raised by a decision for what cannot be heard as it stands: it is recorded as a dead letter with this reason."""
+    """Raised by a decision for a message that it cannot process: it is recorded as a dead letter with this reason."""
 
     def __init__(self, reason: DeadReason, detail: str) -> None:
         super().__init__(detail)
@@ -35,9 +35,9 @@ class CannotProcess(Exception):
 
 
 class WakeUp(Event):
-    """The time at which a stream wanted to be woken has come; or whoever worked on it has fallen silent."""
+    """The time that a stream asked for has come; or the process that worked on the stream has fallen silent."""
 
-    kind = "hansard.runtime.woken.v1"
+    kind = "hansard.runtime.wake-up.v1"
 
 
 def never(_: object) -> datetime | None:
@@ -46,10 +46,10 @@ def never(_: object) -> datetime | None:
 
 @dataclass(frozen=True)
 class Decider(Generic[State]):
-    """`decide(state, heard, context) -> said`, `evolve(state, said) -> state`, both pure; `State` is immutable.
+    """`decide(state, message, context) -> messages` and `evolve(state, message) -> state`, both pure; `State` is immutable.
 
-    `wake_at` tells from the state when this stream wants to hear `Woken` next (None: not at all).
-    `policy` names the version of the rules; it goes on the record with every hearing.
+    `wake_at` gives from the state when this stream is to receive its next `WakeUp` (None: never).
+    `policy` is the version of the rules; every inbox entry records it.
     """
 
     initial: State
@@ -58,5 +58,5 @@ class Decider(Generic[State]):
     wake_at: Callable[[State], datetime | None] = never
     policy: str = "1"
 
-    def fold(self, message: Iterable[Message], state: State | None = None) -> State:
-        return reduce(self.evolve, message, self.initial if state is None else state)
+    def fold(self, messages: Iterable[Message], state: State | None = None) -> State:
+        return reduce(self.evolve, messages, self.initial if state is None else state)

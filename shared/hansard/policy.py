@@ -1,4 +1,4 @@
-"""What a service decides by, besides its code: data, kept in the event store under a version that is made from them."""
+"""A policy: what a service decides by, besides its code. Its data is stored under a version that is made from it."""
 
 import hashlib
 import json
@@ -12,29 +12,29 @@ from hansard.decider import Decider, State
 
 
 @dataclass(frozen=True)
-class Basis(Generic[State]):
-    """The data behind a policy, and how to make a decider from such data: today's, or those of an earlier time.
+class StoredPolicy(Generic[State]):
+    """A policy's data, and how a decider is made of such data: of today's, or of an earlier version's.
 
-    `data` is stored: never a secret. `decider` is given a version and its data; it may raise ValueError or LookupError for
-    data that this code cannot decide by.
+    `data` is stored: it must hold no secret. `decider` is given a version and its data. It may raise ValueError or
+    LookupError for data that this code cannot decide by.
     """
 
     data: JsonValue
     decider: Callable[[str, Any], Decider[State]]
 
 
-def canonical(data: JsonValue) -> bytes:
-    """The one way to write the data down. Raises ValueError for NaN and infinities."""
+def canonical_json(data: JsonValue) -> bytes:
+    """The one way to encode it. Raises ValueError for NaN and infinities."""
     return json.dumps(data, sort_keys=True, allow_nan=False).encode()
 
 
 def version_of(code: str, data: JsonValue) -> str:
-    """A policy's name: the version of the code's own rules, and a hash of the data."""
-    return f"{code}-{_digest(canonical(data))}"
+    """A policy's version: the version of the code's own rules, and a hash of the data."""
+    return f"{code}-{_digest(canonical_json(data))}"
 
 
-def is_behind(data: bytes, version: str) -> bool:
-    """Whether the version was made from these data."""
+def matches_version(data: bytes, version: str) -> bool:
+    """Whether the version was made from this data."""
     return version.rpartition("-")[2] == _digest(data)
 
 

@@ -1,8 +1,9 @@
-"""A service as data: its name, what it receives, how it decides, what it performs, which topics it brings."""
+"""A service as data: its name, what it receives, how it decides, what it performs, which topics it adds."""
 
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,7 +14,7 @@ from uuid import UUID
 from hansard.decider import Decider, State
 from hansard.identity import Stream, stream_name
 from hansard.message import Intent, Message, Outcome
-from hansard.policy import Basis, canonical, is_behind
+from hansard.policy import StoredPolicy, canonical_json, matches_version
 from hansard.topics import Topic
 
 S = TypeVar("S", contravariant=True)
@@ -21,75 +22,80 @@ Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
 class Perform(Protocol[S, Attempt]):
-    """Makes one attempt for a stream, within the intent's deadline. Never raises for what the outside does: that is an
+    """Makes one attempt for a stream, until the intent's deadline at the latest. It must not raise: what fails outside is an
     outcome too."""
 
     async def __call__(self, state: S, intent: Attempt, stream: Stream, /) -> Outcome: ...
 
 
 class PerformerContext(Protocol):
-    """What a performer may use of its process. Raises StoreUnavailable while the event store does not answer, unless it waits."""
+    """What a performer may use. A method raises StoreUnavailable where the event store is unavailable, unless it waits for it."""
 
     def now(self) -> datetime:
-        """The event store's clock, as this process knows it: the only one that counts."""
+        """The event store's clock, as this process knows it: the only clock that counts."""
         ...
 
     async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
-        """A stream of this service processes a fact, once under this name; then its state. Waits for the event store."""
+        """Has a stream of this service process a fact, once under this name. Returns its state; waits for the event store."""
         ...
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
-        """The states of streams of this service as they are stored now, whoever stored them."""
+        """The states of streams of this service as they are stored now, whichever process wrote them."""
         ...
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
-        """Publishes what is not stored to its topic, or drops it. Never waits, never fails."""
+        """Publishes a message of an ephemeral topic, or drops it. Never waits, never fails."""
         ...
 
 
 @dataclass(frozen=True)
 class Performer(Generic[State, Attempt]):
-    """How a service reaches the outside. `open` is entered once a process (clients, connections) and yields what performs.
-
-    `limit` attempts run at once in a process; a slow one delays no other.
-    """
+    """How a service reaches the outside. `open` is entered once a process, for clients and connections, and yields what makes
+    the attempts. `limit`: attempts at once in a process; a slow one delays no other."""
 
     intent: type[Attempt]
-    open: Callable[[Any], Any]  # PerformerContext -> AbstractAsyncContextManager[Perform]
+    open: Callable[[Any], AbstractAsyncContextManager[Perform[State, Attempt]]]  # given a PerformerContext
     limit: int = 64
 
 
 @dataclass(frozen=True)
 class Service(Generic[State]):
-    """`receives` says for each kind, in one line, how its stream is found: the part after the service's own name.
+    """What the runtime needs to run a service.
 
-    "" is the service's one stream of that workflow; None: not meant for this service. `topics` are those that a service of
-    your own brings to the catalogue (see `task_topics`). `basis`: the data of its policy, stored when it starts; None: code
-    alone decides. `informed`: the same service, made from what is stored when a process starts, before it receives anything.
-    Raises ValueError where the policy's version is not made from its basis.
+    `receives`: by kind, how the stream of a message is found: the part after the service's name. "" is the service's one
+    stream of that workflow; None: the message is not for this service.
+
+    `topics`: what a service of your own adds to the catalogue (see `task_topics`). `stored_policy`: the data of its policy,
+    stored when it starts; None: code alone decides. `prepare`: makes the service that a process runs from the event store,
+    before the first message. `observe`: is called with the messages that were stored, after each append, for metrics of the
+    service's own; it must not raise.
+
+    Raises ValueError where the policy's version is not made from its data.
     """
 
     name: str
     decider: Decider[State]
     receives: Mapping[type[Message], Callable[[Any], str | None]]
-    performer: Performer[State, Any] | None = None
-    basis: Basis[State] | None = None
-    informed: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # given the event store
+    performer: Performer[Any, Any] | None = None
+    stored_policy: StoredPolicy[State] | None = None
+    prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # given the event store, of which nothing is public
+    observe: Callable[[Sequence[Message]], None] | None = None
     topics: tuple[Topic, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.basis is not None and not is_behind(canonical(self.basis.data), self.decider.policy):
-            raise ValueError(f"{self.name}: the policy {self.decider.policy!r} is not named after its data: see `version_of`")
+        policy, version = self.stored_policy, self.decider.policy
+        if policy is not None and not matches_version(canonical_json(policy.data), version):
+            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
 
     def stream(self, message: Message) -> str | None:
-        """The name of the stream that processes this: `planner`, `specialists/draft.1`; None where none does."""
+        """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
         find = self.receives.get(type(message))
         part = find(message) if find else None
         return None if part is None else stream_name(self.name, part)
 
     @cached_property
     def code(self) -> str:
-        """Version of the code that decides: the hash of the sources beside its decider, and below them in a package."""
+        """The version of the code that decides: the hash of the sources beside its decider, and below them in a package."""
         folder = Path(inspect.getfile(self.decider.decide)).parent
         files: Iterable[Path] = folder.rglob("*") if (folder / "__init__.py").exists() else folder.glob("*")
         sources = sorted(path for path in files if path.suffix in (".py", ".yaml"))

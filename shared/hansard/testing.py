@@ -21,7 +21,7 @@ from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-CONTEXT = Context(id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
+CONTEXT = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
 
 
 def given(decider: "Decider[State] | Service[State]", *stored: Message, context: Context = CONTEXT) -> "Given[State]":

@@ -53,7 +53,7 @@ def client_name(settings: Settings, client: str, instance: str = "") -> str:
     It begins with the process: the Range assignor goes by the order of these names, so a process has the same partition
     numbers in each of its groups.
     """
-    return f"{instance or settings.member or settings.process}.hansard.{client}"
+    return f"{instance or settings.instance_id or settings.process}.hansard.{client}"
 
 
 @lru_cache(1 << 16)

@@ -1,105 +1,110 @@
-"""One service in this process: its feed, its loop, its hands, its waker, its outbox."""
+"""Assembles one service: consumer, loop, performer, wake-ups, outbox and producer; starts and stops them."""
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.backoff import Backoff
+from shared.backoff import until_available
 from shared.eventstore.model import StoreUnavailable
-from shared.eventstore.ports import EventStore
+from shared.eventstore.ports import EventStore, PolicyStore
 from shared.kafka.consumer import Consumer
 from shared.kafka.ephemeral import EphemeralProducer
 from shared.kafka.producer import Producer
-from shared.kafka.record import Record
-from shared.policy import canonical
+from shared.policy import canonical_json
 from shared.runtime.crash_guard import CrashGuard
-from shared.runtime.inbound import DeadCause, Inbound, InboundParser
+from shared.runtime.heartbeat import keep_heartbeat
+from shared.runtime.inbound import InboundParser, Intake
 from shared.runtime.loop import Loop
 from shared.runtime.outbox import Outbox
-from shared.runtime.performer import AttemptRunner, keep_heartbeat
-from shared.runtime.performer_context import PerformerContext
-from shared.runtime.processor import Processor, as_dead
+from shared.runtime.performer import AttemptRunner
+from shared.runtime.performer_context import RuntimePerformerContext
+from shared.runtime.processor import Processor
 from shared.runtime.wake_ups import WakeUps
 from shared.service import Service
 from shared.settings import Settings
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
-from shared.telemetry.traces import hop
+from shared.telemetry.traces import record_span
 
-CLEAR_EVERY = 2.0  # seconds; an append notes the marks of its streams, this is for the rest
-SWEEP_EVERY, SWEEP_AGE = 1.0, 5.0
+MARK_EVERY = 2.0  # seconds; an append marks its own streams as published, this is for the others
+PUBLISH_EVERY, PUBLISH_AGE = 1.0, 5.0  # seconds; a message this old that no broker has acknowledged is published again
 MEASURE_EVERY = 5.0
-CLOCK_OFF = 2.0  # seconds by which a clock may be off before that is said
+MAX_CLOCK_OFFSET = 2.0  # seconds between this machine's clock and the store's; a larger offset is a warning
 
 
 @dataclass
 class ServiceRunner:
-    """Runs one service until it is stopped. `health` says what it waits for, part by part."""
+    """Runs one service until it is stopped."""
 
     service: Service[Any]
     settings: Settings
     store: EventStore
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _is_noted: bool = False  # that this process runs, in the store
 
     async def start(self) -> None:
         name, settings, store = self.service.name, self.settings, self.store
-        if (informed := self.service.informed) is not None:
-            self.service = await patiently(lambda: informed(store), "the event store")
-        await patiently(lambda: keep_policy(store, self.service), "the event store")
-        alone = bool(settings.member)
-        unclean = await patiently(
-            lambda: store.process_started(name, self._instance, self.settings.process, alone), "the event store"
-        )
-        self.crash_guard = (
-            CrashGuard(store, name, settings.batch, settings.crash_attempts) if unclean else CrashGuard.none(store, name)
-        )
-        self.parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
+        if (prepare := self.service.prepare) is not None:
+            self.service = await until_available(lambda: prepare(store))
+        await until_available(lambda: store_policy(store, self.service))
+        is_only, self._is_noted = bool(settings.instance_id), True
+        unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
         self.producer = Producer(settings, failed=lambda: self.outbox.failed())
         self.outbox = Outbox(store, name, self.producer)
-        processor = Processor(self.service, settings.topics, settings.max_message_bytes, hop)
-        self.loop = Loop(processor, store, self.outbox, holder=self.settings.process, keep=settings.cache_streams)
-        self.attempts = await self._hands()
-        self.loop.attempts = self.attempts
+        processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
+        self.loop = Loop(processor, store, self.outbox, process_name=settings.process, cache_streams=settings.cache_streams)
+        self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
+        crash_guard = CrashGuard(store, name, settings.batch) if unclean else CrashGuard.disabled(store, name)
+        parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
+        intake = Intake(
+            parser, crash_guard, self.loop.process, lambda offsets: self.consumer.done(offsets), settings.crash_attempts
+        )
         topics = [topic.name for topic in settings.topics.consumed_by(name)]
         self.consumer = Consumer(
             settings,
             name,
             topics,
-            process=self._process,
-            instance=self.settings.member,
+            process=intake.receive,
+            instance=settings.instance_id,
             on_assigned=self._rebalanced,
             on_revoked=self._rebalanced,
         )
         await self.producer.start()
         await self.consumer.start()
-        self._begin(self.outbox.keep_clearing(CLEAR_EVERY))
-        self._begin(self.outbox.keep_up(SWEEP_EVERY, SWEEP_AGE))
-        if processor.wakes:
-            self._begin(WakeUps(name, store, self.loop, settings.lease_seconds, self.attempts).run())
-        if self.attempts is not None:
-            self._begin(keep_heartbeat(store, name, self.settings.process, settings.lease_seconds))
-        self._begin(self._measure())
-        log.info("serving", service=name, instance=self._instance, receives=topics, unclean=unclean)
+        self._start_task(self.outbox.keep_marking(MARK_EVERY))
+        self._start_task(self.outbox.keep_publishing(PUBLISH_EVERY, PUBLISH_AGE))
+        if processor.has_wake_ups:
+            self._start_task(WakeUps(name, store, self.loop, settings.lease_seconds, self.attempt_runner).run())
+        if self.attempt_runner is not None:
+            self._start_task(keep_heartbeat(store, name, settings.process, settings.lease_seconds))
+        self._start_task(self._measure())
+        log.info("service started", service=name, instance=self._instance, topics=topics, after_unclean_end=unclean)
 
     async def stop(self, seconds: float) -> None:
-        """Drains and leaves: no new batch, what runs is waited for, what was said is published, the end is noted."""
+        """Takes no new batch, waits so many seconds for attempts and acknowledgements, and notes the clean end."""
+        if self._tasks:  # else its start was cancelled
+            await self._drain(seconds)
+        await self._stack.aclose()
+        try:
+            if self._is_noted:
+                await self.store.process_ended(self.service.name, self.settings.process)
+        except StoreUnavailable:
+            log.warning("the clean end was not noted: the event store is unavailable", service=self.service.name)
+        log.info("service stopped", service=self.service.name)
+
+    async def _drain(self, seconds: float) -> None:
         await self.consumer.stop()
-        if self.attempts is not None:
-            await self.attempts.drain(seconds)
+        if self.attempt_runner is not None:
+            await self.attempt_runner.drain(seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.producer.stop(seconds)
-        await self.outbox.clear()
-        await self._stack.aclose()
-        try:
-            await self.store.process_ended(self.service.name, self.settings.process)
-        except StoreUnavailable:
-            log.warning("the clean end could not be noted: the event store is away", service=self.service.name)
-        log.info("left", service=self.service.name)
+        await self.outbox.mark_acknowledged()
 
     @property
     def name(self) -> str:
@@ -107,93 +112,70 @@ class ServiceRunner:
 
     @property
     def alive(self) -> bool:
-        """Whether nothing of it has ended that should not."""
+        """Whether every task of it still runs."""
         return all(not task.done() for task in self._tasks)
 
     @property
     def health(self) -> dict[str, str]:
-        """What each part waits for; empty where it works."""
+        """By part, what it waits for; empty where it works."""
         if not self._tasks:
-            return {"start": "not yet begun"}
+            return {"startup": "not finished"}
         return {
-            "store": self.loop.trouble,
-            "consumer": "" if self.consumer.healthy else "Kafka is away",
-            "producer": "" if self.producer.healthy else "Kafka is away",
+            "event_store": self.loop.trouble,
+            "consumer": "" if self.consumer.healthy else "Kafka is unavailable",
+            "producer": "" if self.producer.healthy else "Kafka is unavailable",
         }
 
     @property
-    def notes(self) -> dict[str, str]:
-        """What is not as it should be, and keeps nothing from working."""
+    def warnings(self) -> dict[str, str]:
+        """What is wrong and keeps no part from working."""
         ahead = self.store.ahead
         off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
-        return {"clock": f"{off}; only the store's counts"} if abs(ahead) > CLOCK_OFF else {}
+        return {"clock": f"{off}; only the event store's counts"} if abs(ahead) > MAX_CLOCK_OFFSET else {}
 
     @property
     def _instance(self) -> str:
-        """The name under which a clean end is noted: stable over a restart, if anything is."""
-        return self.settings.member or socket.gethostname()
+        """The name under which a clean end is noted: the same after a restart, where possible."""
+        return self.settings.instance_id or socket.gethostname()
 
-    async def _hands(self) -> AttemptRunner | None:
+    async def _open_performer(self) -> AttemptRunner | None:
         performer = self.service.performer
         if performer is None:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
-        context = PerformerContext(self.loop, self.store, self.settings.topics, ephemeral)
+        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store)
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process)
 
-    async def _process(self, records: list[Record]) -> None:
-        for group in await patiently(lambda: self.crash_guard.sort(records), "the event store"):
-            before = await patiently(lambda group=group: self.crash_guard.before(group), "the event store")
-            inbounds = [inbound for inbound in map(self.parser.parse, group) if inbound is not None]
-            await self.loop.process([self._tried(inbound, before) for inbound in inbounds])
-            self.consumer.done({(record.topic, record.partition): record.offset + 1 for record in group})
-
-    def _tried(self, inbound: Inbound, before: int) -> Inbound:
-        if before < self.settings.crash_attempts:
-            return inbound
-        return as_dead(inbound, DeadCause("crashed", f"the process ended {before} times while hearing this", before))
-
     async def _rebalanced(self, partitions: set[tuple[str, int]]) -> None:
-        self.loop.forget()
+        self.loop.drop_cache()
 
     async def _measure(self) -> None:
         while True:
-            lags: dict[str, int] = {}
-            for (topic, _), behind in self.consumer.lag().items():
-                lags[topic] = lags.get(topic, 0) + behind
-            for topic, behind in lags.items():
-                metrics.lag.labels(self.name, topic).set(behind)
+            lag_by_topic: dict[str, int] = {}
+            for (topic, _), lag in self.consumer.lag().items():
+                lag_by_topic[topic] = lag_by_topic.get(topic, 0) + lag
+            for topic, lag in lag_by_topic.items():
+                metrics.consumer_lag.labels(self.name, topic).set(lag)
             try:
                 metrics.clock_ahead.set(self.store.ahead)
                 metrics.outbox_age.labels(self.name).set(await self.store.outbox_age(self.name))
-                metrics.reader_age.set(await self.store.reader_lag())
-            except StoreUnavailable as away:
-                log.debug("not measured", trouble=str(away))
+                metrics.reader_lag.set(await self.store.reader_lag())
+            except StoreUnavailable as unavailable:
+                log.debug("nothing was measured: the event store is unavailable", trouble=str(unavailable))
             await asyncio.sleep(MEASURE_EVERY)
 
-    def _begin(self, pending: Any) -> None:
-        task = asyncio.create_task(pending)
-        task.add_done_callback(self._ended)
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._task_ended)
         self._tasks.append(task)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:
-            log.error("a part of the service ended", service=self.service.name, exc_info=task.exception())
+            log.error("a task of the service failed", service=self.service.name, exc_info=task.exception())
 
 
-async def keep_policy(store: EventStore, service: Service[Any]) -> None:
-    """Before a hearing names a policy, what stands behind it is on the record."""
-    if service.basis is not None:
-        await store.store_policy(service.name, service.decider.policy, canonical(service.basis.data))
-
-
-async def patiently(pending: Any, what: str) -> Any:
-    """Tries until the store answers."""
-    backoff = Backoff(most=2.0)
-    while True:
-        try:
-            return await pending()
-        except StoreUnavailable as away:
-            log.warning("waiting", trouble=f"{what} is away: {away}")
-            await backoff.wait()
+async def store_policy(store: PolicyStore, service: Service[Any]) -> None:
+    """Stores the policy's data, before an inbox entry names its version."""
+    if service.stored_policy is not None:
+        await store.store_policy(service.name, service.decider.policy, canonical_json(service.stored_policy.data))

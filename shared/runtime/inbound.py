@@ -1,8 +1,8 @@
-"""From a Kafka record to what a stream hears, or to why it cannot be heard. Pure."""
+"""From a Kafka record to the message that one stream processes, or to why it is a dead letter."""
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -27,12 +27,13 @@ from hansard.identity import (
 from hansard.message import DeadReason, Message, Outcome
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.runtime.crash_guard import CrashGuard
 from shared.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class DeadCause:
-    """Why something cannot be decided."""
+    """Why a message cannot be processed."""
 
     reason: DeadReason
     detail: str
@@ -41,7 +42,7 @@ class DeadCause:
 
 @dataclass(slots=True)
 class Inbound:
-    """What one stream hears. Without a `message` it is dead on arrival; `record` is None for what comes from within."""
+    """A message for one stream. Without a `message` it is a dead letter; without a `record` it comes from within the service."""
 
     stream: Stream
     causation_id: UUID
@@ -49,7 +50,7 @@ class Inbound:
     hash: bytes
     source: str = ""
     message_id: str = ""
-    at: datetime | None = None  # recorded time of a message of ours; the broker's time at a door counts for nothing
+    at: datetime | None = None  # recorded time of a message of ours; None at a door, where no time is proven
     message: Message | None = None
     record: Record | None = None
     door: DoorMessage | None = None
@@ -58,22 +59,22 @@ class Inbound:
     traceparent: str = ""
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
-        """As it is decided at this recorded time."""
+        """What a decision at this recorded time may know."""
         stream = self.stream
         return Context(self.causation_id, at, stream.workflow, stream.tenant, self.source, self.message_id, may_perform)
 
 
 @dataclass(frozen=True)
 class InboundParser:
-    """Hears for one service."""
+    """Parses the records of one service."""
 
     service: Service[Any]
     topics: Topics
     max_request_bytes: int
 
     @cached_property
-    def deaf(self) -> dict[str, frozenset[bytes]]:
-        """By internal topic, the types of messages of ours that are there for others: most of what comes, and not read."""
+    def ignored_types(self) -> dict[str, frozenset[bytes]]:
+        """By internal topic, the types of messages that are for other services: most records, so they are not parsed."""
         return {
             topic.name: frozenset(kind.kind.encode() for kind in topic.kinds if kind not in self.service.receives)
             for topic in self.topics.consumed_by(self.service.name)
@@ -81,21 +82,21 @@ class InboundParser:
         }
 
     def parse(self, record: Record) -> Inbound | None:
-        """What a stream of this service hears in this record; None where the record is not for this service."""
+        """The message in this record; None where it is not for this service."""
         topic = self.topics.by_name[record.topic]
         if record.fault:
-            return self._nameless(topic, record, Unreadable(record.fault))
-        if (ignored := self.deaf.get(record.topic)) and any(
+            return self._unreadable(topic, record, Unreadable(record.fault))
+        if (ignored := self.ignored_types.get(record.topic)) and any(
             name == "ce_type" and kind in ignored for name, kind in record.headers
         ):
             return None
         try:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:
-            return self._nameless(topic, record, unreadable)
-        causation_id = _cause(topic, envelope)
+            return self._unreadable(topic, record, unreadable)
+        causation_id = _causation_id(topic, envelope)
         if causation_id is None:
-            return self._nameless(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
+            return self._unreadable(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
         stream = Stream(envelope.tenant, envelope.correlation_id, self.service.name)
         inbound = Inbound(
             stream=stream,
@@ -106,29 +107,31 @@ class InboundParser:
             message_id=envelope.id,
             at=None if topic.door else envelope.time,
             record=record,
-            door=_door(record, stream, causation_id) if topic.door else None,
+            door=_door_message(record, stream, causation_id) if topic.door else None,
             traceparent=envelope.traceparent,
         )
-        return self._understood(inbound, topic, envelope)
+        return self._parse_data(inbound, topic, envelope)
 
-    def _understood(self, inbound: Inbound, topic: Topic, envelope: Envelope) -> Inbound | None:
+    def _parse_data(self, inbound: Inbound, topic: Topic, envelope: Envelope) -> Inbound | None:
         kind = self.topics.kinds.get(envelope.type)
         if topic.door and len(envelope.data) > self.max_request_bytes:
-            size = f"the body has {len(envelope.data)} bytes; at most {self.max_request_bytes} are taken here"
-            return self._first(topic, inbound, DeadCause("too-large", size))
+            size = f"the body has {len(envelope.data)} bytes; the limit here is {self.max_request_bytes}"
+            return self._dead_once(topic, inbound, DeadCause("too-large", size))
         if kind is None:
-            wait = DeadCause("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
-            return self._first(topic, inbound, wait) if topic.door else _dead(inbound, wait)
+            unknown = DeadCause("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
+            return self._dead_once(topic, inbound, unknown) if topic.door else as_dead(inbound, unknown)
         if kind not in topic.kinds:
-            return self._first(topic, inbound, DeadCause("not-expected", f"{envelope.type} is not said on {topic.name}"))
+            return self._dead_once(
+                topic, inbound, DeadCause("not-expected", f"{envelope.type} is not a kind of the topic {topic.name}")
+            )
         if kind not in self.service.receives and kind is not RedriveDeadLetter:
             return None
         try:
             message = decode(kind, envelope.data)
         except Invalid as invalid:
-            return self._first(topic, inbound, DeadCause("invalid", str(invalid)))
+            return self._dead_once(topic, inbound, DeadCause("invalid", str(invalid)))
         if isinstance(message, RedriveDeadLetter):
-            return self._redriven(message, inbound, topic)
+            return self._parse_redriven(message, inbound, topic)
         name = self.service.stream(message)
         if name is None:
             return None
@@ -136,11 +139,11 @@ class InboundParser:
         inbound.message = message
         return inbound
 
-    def _first(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
-        """Of several services that hear a topic, the first says that this is dead."""
-        return _dead(inbound, dead) if self.service.name == topic.consumers[0] else None
+    def _dead_once(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
+        """Of several services that consume a topic, only the first dead-letters the message."""
+        return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
-    def _nameless(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
+    def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
         place = place_of(record.topic, record.partition, record.offset)
         stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
@@ -150,59 +153,89 @@ class InboundParser:
             hash=hashlib.sha256(record.value or b"").digest(),
             message_id=why.known.get("ce_id", "")[:512],
             record=record,
-            door=_door(record, stream, causation_id),
+            door=_door_message(record, stream, causation_id),
         )
-        return self._first(topic, inbound, DeadCause("unreadable", str(why)))
+        return self._dead_once(topic, inbound, DeadCause("unreadable", str(why)))
 
-    def _redriven(self, asked: RedriveDeadLetter, inbound: Inbound, topic: Topic) -> Inbound | None:
-        """The dead message itself, heard as it was; whether it may be heard again is for the stream to know."""
+    def _parse_redriven(self, asked: RedriveDeadLetter, inbound: Inbound, topic: Topic) -> Inbound | None:
+        """The dead message itself, as it was received. Whether it may be processed again is for its stream to decide."""
         origin = self.topics.by_name.get(asked.topic)
         if origin is None or asked.service not in origin.consumers or asked.service not in topic.consumers:
-            what = f"no service {asked.service[:80]!r} hears a topic {asked.topic[:80]!r}"
-            return self._first(topic, inbound, DeadCause("invalid", what))
+            what = f"no service {asked.service[:80]!r} consumes a topic {asked.topic[:80]!r}"
+            return self._dead_once(topic, inbound, DeadCause("invalid", what))
         if asked.service != self.service.name:
             return None
         try:
             key, body = _bytes(asked.key), _bytes(asked.body)
             headers = tuple((name, _bytes(value)) for name, value in asked.headers)
         except ValueError as broken:
-            return _dead(inbound, DeadCause("invalid", f"key, headers and body are base64: {broken}"))
+            return as_dead(inbound, DeadCause("invalid", f"key, headers and body are base64: {broken}"))
         again = self.parse(Record(asked.topic, asked.partition, asked.offset, asked.timestamp, key, body, headers))
         if again is not None:
             again.redrive = True
         return again
 
 
-def wake_up(stream: Stream, inbound: int) -> Inbound:
-    """The stream's waking, as its hearing number `heard` + 1."""
-    return internal_message(stream, WakeUp(), wake_up_name(inbound))
+@dataclass(frozen=True)
+class Intake:
+    """Takes each batch of the consumer: has it processed, then reports the offsets to commit.
+
+    `process` returns when the messages are stored. `done` is given the next offset to read, by (topic, partition).
+    """
+
+    parser: InboundParser
+    crash_guard: CrashGuard
+    process: Callable[[Sequence[Inbound]], Awaitable[None]]
+    done: Callable[[Mapping[tuple[str, int], int]], None]
+    crash_attempts: int
+
+    async def receive(self, records: Sequence[Record]) -> None:
+        for group in await self.crash_guard.groups(records):
+            crashes = await self.crash_guard.crashes(group)
+            inbounds = [inbound for inbound in map(self.parser.parse, group) if inbound is not None]
+            if crashes >= self.crash_attempts:
+                dead = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
+                inbounds = [as_dead(inbound, dead) for inbound in inbounds]
+            await self.process(inbounds)
+            self.done({(record.topic, record.partition): record.offset + 1 for record in group})
+
+
+def wake_up(stream: Stream, processed: int) -> Inbound:
+    """The wake-up of a stream that has so many inbox entries."""
+    return internal_message(stream, WakeUp(), wake_up_name(processed))
 
 
 def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
-    """What an attempt brought back."""
+    """What an attempt returned."""
     return internal_message(stream, outcome, outcome_name(outcome.attempt))
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
-    """What comes to a stream from within its service. Once under one name: the first is heard."""
+    """A message to a stream from within its service. Of several under one name only the first is processed."""
     causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
     return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
-    """The same id with another body: a hearing of its own, dead from the start."""
+    """The same id with another body: a dead letter under an id of its own."""
     causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
-    dead = DeadCause("id-reused", f"{inbound.message_id} was heard before with another body; send this under a new id")
+    dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 
-def _dead(inbound: Inbound, dead: DeadCause) -> Inbound:
-    inbound.dead = dead
-    return inbound
+def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
+    """The same message, known to be dead."""
+    return replace(inbound, dead=dead)
 
 
-def _cause(topic: Topic, envelope: Envelope) -> UUID | None:
+def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
+    """The same message, known to be dead, with nothing in it that its sender wrote."""
+    record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
+    return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
+
+
+def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
     if topic.door:
         return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
     try:
@@ -211,7 +244,7 @@ def _cause(topic: Topic, envelope: Envelope) -> UUID | None:
         return None
 
 
-def _door(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:
+def _door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:
     return DoorMessage(
         stream.tenant,
         stream.workflow,
@@ -221,12 +254,12 @@ def _door(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:
         record.offset,
         record.at,
         record.key,
-        tuple(_raw(record)),
+        tuple(_raw_headers(record)),
         record.value,
     )
 
 
-def _raw(record: Record) -> Iterator[tuple[str, bytes]]:
+def _raw_headers(record: Record) -> Iterator[tuple[str, bytes]]:
     for name, value in record.headers:
         yield (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")), value or b""
 

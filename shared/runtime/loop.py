@@ -1,251 +1,249 @@
-"""One service, at work: what is heard goes on the record, then it is spoken, then the offsets move on."""
+"""The loop of one service: decide a batch, append it, publish what was stored."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from hansard.decider import WakeUp
-from hansard.message import Command, Intent, Outcome
+from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, wake_up
-from shared.runtime.processor import PendingAppend, Processor, StreamState, as_dead, without_content
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, without_content
+from shared.runtime.performer import AttemptRunner
+from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
 
 
 class Publisher(Protocol):
-    """What publishes. Drops what it cannot take now: the outbox still has it."""
+    """What publishes stored messages (shared.runtime.outbox). It drops what it cannot take now: the store still has it."""
 
-    async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
-    def mark(self, stream: Stream) -> int: ...
-    def noted(self, stream: Stream, mark: int) -> None: ...
-
-
-class RunsAttempts(Protocol):
-    """What performs intents. `free` slots; `start` is told of each intent once it is on the record."""
-
-    @property
-    def free(self) -> int: ...
-    def start(self, stream: Stream, state: Any, intent: Intent, trace: str) -> None: ...
+    async def publish(self, messages: Sequence[StoredMessage]) -> None: ...
+    def acknowledged_version(self, stream: Stream) -> int: ...
+    def marked_published(self, stream: Stream, version: int) -> None: ...
 
 
-FAR = datetime.max.replace(tzinfo=UTC)
+FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class _Brought:
+class _Queued:
+    """What one caller of `process` waits for."""
+
     inbounds: Sequence[Inbound]
-    done: bool = False
+    is_stored: bool = False
 
 
 @dataclass
 class Loop:
-    """Hears batches. One batch at a time: whoever brings one waits for the one before, which is what makes batches."""
+    """Processes messages, one batch at a time. What arrives while a batch is processed is the next batch."""
 
     processor: Processor[Any]
     store: StreamStore
     publisher: Publisher
-    attempts: RunsAttempts | None = None
-    holder: str = ""  # whose attempts are out, where one is
-    keep: int = 20_000
-    healthy: bool = True
-    trouble: str = ""
-    next_due: asyncio.Event = field(default_factory=asyncio.Event)
-    backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is away
-    soonest: datetime = FAR  # when the waker looks again by itself
-    _lives: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
-    _waiting: "list[_Brought]" = field(default_factory=list)
-    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    attempt_runner: AttemptRunner | None = None
+    process_name: str = ""  # the process that runs the attempts, for the store
+    cache_streams: int = 20_000
+    trouble: str = ""  # what it waits for; empty where it works
+    backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is unavailable
+    next_claim_at: datetime = FAR_FUTURE  # when wake-ups are claimed next
+    claim_now: asyncio.Event = field(default_factory=asyncio.Event)  # set where an earlier wake-up was stored
+    _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
+    _queue: "list[_Queued]" = field(default_factory=list)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def forget(self) -> None:
-        """Drops what is cached: after a rebalance, a conflict, or a commit of unknown outcome."""
-        self._lives.clear()
+    @property
+    def healthy(self) -> bool:
+        return not self.trouble
+
+    def drop_cache(self) -> None:
+        """After a rebalance, a conflict, or a commit of unknown outcome."""
+        self._cache.clear()
+
+    def cached(self, stream: Stream) -> StreamState[Any] | None:
+        """The stream as this process knows it: never ahead of the store, perhaps behind it."""
+        return self._cache.get(stream)
 
     async def process(self, inbounds: Sequence[Inbound]) -> None:
-        """Returns when all of it is on the record, dead or alive. Waits for as long as a server is away.
-
-        Whatever is brought while a batch is under way is the next batch, whoever brings it.
-        """
-        brought = _Brought(inbounds)
-        self._waiting.append(brought)
-        async with self._one:
-            if brought.done:
+        """Returns when all of these are stored, as processed or as dead. Waits while the store is unavailable."""
+        mine = _Queued(inbounds)
+        self._queue.append(mine)
+        async with self._lock:
+            if mine.is_stored:
                 return
-            batch, self._waiting = self._waiting, []
+            batch, self._queue = self._queue, []
             try:
-                await self._process([inbound for each in batch for inbound in each.inbounds])
-            except BaseException:
-                self._waiting = [each for each in batch if each is not brought] + self._waiting
+                await self._process([inbound for queued in batch for inbound in queued.inbounds])
+            except BaseException:  # a cancelled caller too: the others of its batch try again
+                self._queue = [queued for queued in batch if queued is not mine] + self._queue
                 raise
-            for each in batch:
-                each.done = True
+            for queued in batch:
+                queued.is_stored = True
 
-    async def wake(self, due_wake_ups: Sequence[DueWakeUp]) -> None:
-        """These are due, and leased to us. Whom another process overtook is woken anew while it waits: the lease keeps
-        everyone else away."""
+    async def process_wake_ups(self, claimed: Sequence[DueWakeUp]) -> None:
+        """Processes the wake-ups that this process has claimed.
+
+        Where another process appended to the stream meanwhile, the wake-up is stale and a new one is made: the lease of the
+        claim keeps every other process from doing it.
+        """
         tried: dict[Stream, tuple[UUID, int]] = {}
-        while due_wake_ups:
-            async with self._one:
-                for due_ in due_wake_ups:
-                    if due_.stream in self._lives and self._lives[due_.stream].processed < due_.processed:
-                        del self._lives[due_.stream]  # another process went on with it
-                await self._recall(due_.stream for due_ in due_wake_ups)
-                due_wake_ups = [
-                    due_ for due_ in due_wake_ups if due_.stream not in tried or self._waits(due_, *tried[due_.stream])
+        while claimed:
+            async with self._lock:
+                for claim in claimed:
+                    if claim.stream in self._cache and self._cache[claim.stream].processed < claim.processed:
+                        del self._cache[claim.stream]  # another process appended to it
+                await self._load_missing(claim.stream for claim in claimed)
+                claimed = [
+                    claim for claim in claimed if claim.stream not in tried or self._is_still_due(claim, *tried[claim.stream])
                 ]
-                inbounds = [wake_up(due_.stream, self._lives[due_.stream].processed) for due_ in due_wake_ups]
-                tried = {inbound.stream: (inbound.causation_id, self._lives[inbound.stream].version) for inbound in inbounds}
+                inbounds = [wake_up(claim.stream, self._cache[claim.stream].processed) for claim in claimed]
+                tried = {inbound.stream: (inbound.causation_id, self._cache[inbound.stream].version) for inbound in inbounds}
             await self.process(inbounds)
 
-    def _waits(self, due_: DueWakeUp, wake_up_id: UUID, version: int) -> bool:
-        """Whether it was not woken, and whoever was faster left it waiting."""
-        known = self._lives[due_.stream]
-        if wake_up_id in known.entries:
+    def _is_still_due(self, claim: DueWakeUp, wake_up_id: UUID, version: int) -> bool:
+        """Whether the wake-up was stale, and the process that was faster left the stream due."""
+        stream_state = self._cache[claim.stream]
+        if wake_up_id in stream_state.entries:
             return False
-        at = self.processor.service.decider.wake_at(known.state)
-        return known.version == version or (at is not None and at <= self.store.now())
-
-    def known(self, stream: Stream) -> StreamState[Any] | None:
-        """The stream as this process knows it: never ahead of the record, perhaps behind."""
-        return self._lives.get(stream)
+        at = self.processor.service.decider.wake_at(stream_state.state)
+        return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:
         left, rounds = list(inbounds), 0
         while left:
             try:
-                left = await (self._together(left, guess=rounds == 0) if rounds < 2 else self._each(left))
+                left = await (self._append(left, assume_new=rounds == 0) if rounds < 2 else self._append_by_stream(left))
                 rounds += 1
             except StoreRefused:
                 rounds = 2
-            except StoreUnavailable as away:
-                self.forget()
-                self._ail(f"the event store is away: {away}")
+            except StoreUnavailable as unavailable:
+                self.drop_cache()
+                self._report_trouble(f"the event store is unavailable: {unavailable}")
                 await self.backoff.wait()
             else:
                 self.backoff.reset()
-                self._recover()
+                self._report_recovery()
 
-    async def _together(self, inbounds: Sequence[Inbound], guess: bool = False) -> list[Inbound]:
-        """One append for the whole batch. Returns what was refused: to be loaded and decided again."""
-        pendings = await self._decide(inbounds, guess)
-        appends = [pending.stream_append for pending in pendings.values() if pending.stream_append.entries]
+    async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
+        """One append for the whole batch. Returns what was refused: it must be loaded and decided again."""
+        batch = await self._decide(inbounds, assume_new)
+        appends = [pending for pending in batch.values() if pending.entries]
         if not appends:
             return []
-        for append in appends:
-            append.published = self.publisher.mark(append.stream)
+        for pending in appends:
+            pending.published = self.publisher.acknowledged_version(pending.stream)
         try:
             with metrics.append_seconds.time():
                 appended = await self.store.append(appends)
-        except BaseException:
-            self.forget()
+        except BaseException:  # also where it is cancelled: whether it was committed is unknown
+            self.drop_cache()
             raise
-        return await self._settle(pendings, appended)
+        return await self._confirm(appends, appended)
 
-    async def _each(self, inbounds: Sequence[Inbound]) -> list[Inbound]:
-        """Stream by stream, then hearing by hearing: what the store can never hold is found, and only that is dead."""
+    async def _append_by_stream(self, inbounds: Sequence[Inbound]) -> list[Inbound]:
+        """Stream by stream, then message by message: so only what the store can never hold becomes a dead letter."""
         for left in _by_stream(inbounds).values():
             try:
                 while left:
-                    left = await self._together(left)
+                    left = await self._append(left)
             except StoreRefused:
                 for inbound in left:
-                    await self._alone(inbound)
+                    await self._append_one(inbound)
         return []
 
-    async def _alone(self, inbound: Inbound) -> None:
-        left, last = (
-            [inbound],
-            without_content(
-                inbound, DeadCause("refused-by-store", "the store refused the dead letter too: read it at its origin")
-            ),
-        )
+    async def _append_one(self, inbound: Inbound) -> None:
+        refused_too = DeadCause("refused-by-store", "the store refused the dead letter too: read it at its origin")
+        left, last = [inbound], without_content(inbound, refused_too)
         while left:
             try:
-                left = await self._together(left)
+                left = await self._append(left)
             except StoreRefused as refused:
                 if left == [last]:
                     raise
                 left = [last if left[0].dead else as_dead(inbound, DeadCause("refused-by-store", str(refused)))]
 
-    async def _decide(self, inbounds: Sequence[Inbound], guess: bool) -> dict[Stream, PendingAppend[Any]]:
-        """`guess`: a command opens the stream that this process does not know. Where that is wrong, the append refuses it."""
+    async def _decide(self, inbounds: Sequence[Inbound], assume_new: bool) -> dict[Stream, PendingAppend[Any]]:
+        """`assume_new`: a stream that is not cached and receives a command is taken for new. Where it is not, the append
+        refuses it."""
         by_stream = _by_stream(inbounds)
-        if guess:
+        if assume_new:
             for stream, mine in by_stream.items():
-                if stream not in self._lives and isinstance(mine[0].message, Command) and not mine[0].redrive:
-                    self._lives[stream] = self.processor.unheard()
-        arrivals = {inbound.stream: _arrival(inbound.stream) for inbound in inbounds if inbound.redrive}
-        await self._recall([*by_stream, *arrivals.values()])
-        pendings: dict[Stream, PendingAppend[Any]] = {}
-        slots, now = self.attempts.free if self.attempts else 0, self.store.now()
+                if stream not in self._cache and isinstance(mine[0].message, Command) and not mine[0].redrive:
+                    self._cache[stream] = self.processor.new_stream()
+        defaults = {inbound.stream: _default_stream(inbound.stream) for inbound in inbounds if inbound.redrive}
+        await self._load_missing([*by_stream, *defaults.values()])
+        batch: dict[Stream, PendingAppend[Any]] = {}
+        slots, now = self.attempt_runner.free_slots if self.attempt_runner else 0, self.store.now()
         for stream, mine in by_stream.items():
-            known = self._lives[stream]
-            not_before = max([known.at, *(inbound.at for inbound in mine if inbound.at)])
-            pending = pendings[stream] = self.processor.begin(stream, known, max(now, not_before), not_before)
-            arrival = self._lives[arrivals[stream]] if stream in arrivals else None
+            loaded = self._cache[stream]
+            not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
+            pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
+            default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
-                # an outcome leaves its slot, and who is woken was promised one
+                # an outcome frees its own slot; wake-ups are claimed for free slots only
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
-                self.processor.process(pending, inbound, arrival, may_perform)
+                self.processor.process(pending, inbound, default, may_perform)
             slots -= len(pending.intents)
-            self.processor.wait(pending, self.holder)
-        return pendings
+            self.processor.set_wake_up(pending, self.process_name)
+        return batch
 
-    async def _recall(self, streams: Iterable[Stream]) -> None:
+    async def _load_missing(self, streams: Iterable[Stream]) -> None:
         streams = list(dict.fromkeys(streams))
-        while missing := [stream for stream in streams if stream not in self._lives]:  # a rebalance may forget meanwhile
+        while missing := [stream for stream in streams if stream not in self._cache]:  # a rebalance may drop the cache
             histories = await self.store.load(missing)
             await self.publisher.publish([stored for stream in missing for stored in histories[stream].unpublished])
             for stream in missing:
-                self._lives[stream] = self.processor.recall(histories[stream])
+                self._cache[stream] = self.processor.fold(histories[stream])
         for stream in streams:
-            self._lives.move_to_end(stream)
+            self._cache.move_to_end(stream)
 
-    async def _settle(self, pendings: Mapping[Stream, PendingAppend[Any]], appended: Appended) -> list[Inbound]:
+    async def _confirm(self, appends: Sequence[PendingAppend[Any]], appended: Appended) -> list[Inbound]:
+        """Caches and publishes what was stored, and starts its attempts. Returns what was refused."""
         left: list[Inbound] = []
-        stored: list[StoredMessage] = list(appended.unpublished)
-        for stream, pending in pendings.items():
-            if not pending.stream_append.entries:
-                continue
-            if stream not in appended.accepted:
-                self._lives.pop(stream, None)
+        messages: list[StoredMessage] = list(appended.unpublished)
+        accepted: list[PendingAppend[Any]] = []
+        for pending in appends:
+            if pending.stream not in appended.accepted:
+                self._cache.pop(pending.stream, None)
                 left.extend(pending.inbounds)
                 continue
-            self.publisher.noted(stream, pending.stream_append.published)
-            self._lives[stream] = pending.confirm()
-            stored.extend(pending.stream_append.messages)
-            if pending.stream_append.wake_at is not None and pending.stream_append.wake_at < self.soonest:
-                self.next_due.set()
-        await self.publisher.publish(stored)
-        metrics.count_processed(self.processor.service.name, [pendings[stream] for stream in appended.accepted])
-        if self.attempts is not None:
-            for stream, pending in pendings.items():
-                if stream in appended.accepted:
-                    for intent in pending.intents:
-                        self.attempts.start(stream, pending.state, intent, pending.trace)
-        while len(self._lives) > self.keep:
-            self._lives.popitem(last=False)
+            accepted.append(pending)
+            self.publisher.marked_published(pending.stream, pending.published)
+            self._cache[pending.stream] = pending.confirm()
+            messages.extend(pending.messages)
+            if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
+                self.claim_now.set()
+        await self.publisher.publish(messages)
+        service = self.processor.service
+        metrics.count_appended(service.name, accepted)
+        if service.observe is not None:
+            service.observe([message for pending in accepted for message in pending.decided])
+        if self.attempt_runner is not None:
+            for pending in accepted:
+                for intent in pending.intents:
+                    self.attempt_runner.start(pending.stream, pending.state, intent, pending.traceparent)
+        while len(self._cache) > self.cache_streams:
+            self._cache.popitem(last=False)
         return left
 
-    def _ail(self, trouble: str) -> None:
+    def _report_trouble(self, trouble: str) -> None:
         if self.healthy:
-            log.warning("waiting", service=self.processor.service.name, trouble=trouble)
-        self.healthy, self.trouble = False, trouble
+            log.warning("waiting for the event store", service=self.processor.service.name, trouble=trouble)
+        self.trouble = trouble
 
-    def _recover(self) -> None:
+    def _report_recovery(self) -> None:
         if not self.healthy:
-            log.info("going on", service=self.processor.service.name)
-        self.healthy, self.trouble = True, ""
+            log.info("the event store is available again", service=self.processor.service.name)
+        self.trouble = ""
 
 
-def _arrival(stream: Stream) -> Stream:
-    """Where a service hears what it does not understand."""
+def _default_stream(stream: Stream) -> Stream:
+    """The stream in which a service records what it cannot parse."""
     return stream._replace(name=stream.service)
 
 

@@ -1,4 +1,4 @@
-"""What is on the record and not yet published: said in order, said again after a failure, marked by acknowledgement."""
+"""The outbox: what is stored and not yet acknowledged by a broker is published in order, and again after a failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,132 +10,133 @@ from shared.eventstore.model import StoredMessage, StoreUnavailable, Stream
 from shared.eventstore.ports import OutboxStore
 
 PAGE = 1000
-LOOK = 0.1  # seconds between looks at whether the speaker is well
+POLL = 0.1  # seconds between looks at whether the producer is healthy
 
 
-class PublishesInOrder(Protocol):
-    """What the outbox needs of a speaker (shared.kafka.producer)."""
+class OrderedProducer(Protocol):
+    """What the outbox needs of a producer (shared.kafka.producer)."""
 
     @property
     def healthy(self) -> bool: ...
     @property
     def in_flight(self) -> int: ...
-    async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
+    async def publish(self, messages: Sequence[StoredMessage]) -> None: ...
     def take_acknowledged(self) -> list[tuple[Stream, int]]: ...
 
 
 @dataclass(slots=True)
-class _Spoken:
-    """A stream of which something was handed over since its mark: all up to `last`; of that, `out` is on its way."""
+class _Sent:
+    """A stream of which something was handed to the producer and the store does not know yet that it is published."""
 
-    last: int
-    out: set[int]
+    version: int  # all up to this one was handed over
+    in_flight: set[int]  # versions not yet acknowledged
 
 
 @dataclass
 class Outbox:
-    """Between the record and the speaker. While it catches up it drops what is new: the catching up will find it."""
+    """Between the event store and the producer. While it catches up after a failure it drops new messages: they are stored,
+    so the catching up finds them."""
 
     store: OutboxStore
     service: str
-    producer: PublishesInOrder
-    _produced: dict[Stream, _Spoken] = field(default_factory=dict)
-    _behind: asyncio.Event = field(default_factory=asyncio.Event)
+    producer: OrderedProducer
+    _sent: dict[Stream, _Sent] = field(default_factory=dict)
+    _is_behind: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def publish(self, stored: Sequence[StoredMessage]) -> None:
-        """A stream's events in order, from its mark on; what is on its way already is left out."""
-        if self._behind.is_set() or not self.producer.healthy:
+    async def publish(self, messages: Sequence[StoredMessage]) -> None:
+        """Hands these over, each stream's in order. What was handed over before is left out."""
+        if self._is_behind.is_set() or not self.producer.healthy:
             return
-        if fresh := [event for event in stored if self._is_new(event)]:
+        if fresh := [stored for stored in messages if self._is_new(stored)]:
             await self.producer.publish(fresh)
 
-    def _is_new(self, event: StoredMessage) -> bool:
-        spoken = self._produced.get(event.stream)
-        if spoken is None:
-            self._produced[event.stream] = _Spoken(event.version, {event.version})
+    def _is_new(self, stored: StoredMessage) -> bool:
+        sent = self._sent.get(stored.stream)
+        if sent is None:
+            self._sent[stored.stream] = _Sent(stored.version, {stored.version})
             return True
-        if event.version <= spoken.last:
+        if stored.version <= sent.version:
             return False
-        spoken.last = event.version
-        spoken.out.add(event.version)
+        sent.version = stored.version
+        sent.in_flight.add(stored.version)
         return True
 
-    def mark(self, stream: Stream) -> int:
-        """Up to which version all of this stream was acknowledged; 0 where that is not known or is noted already."""
-        self._take()
-        spoken = self._produced.get(stream)
-        return 0 if spoken is None or spoken.out else spoken.last
+    def acknowledged_version(self, stream: Stream) -> int:
+        """All of this stream up to this version was acknowledged; 0 where that is unknown, or the store knows it already."""
+        self._take_acknowledged()
+        sent = self._sent.get(stream)
+        return 0 if sent is None or sent.in_flight else sent.version
 
-    def noted(self, stream: Stream, mark: int) -> None:
-        """The store has this mark."""
-        spoken = self._produced.get(stream)
-        if spoken is not None and not spoken.out and spoken.last == mark:
-            del self._produced[stream]
+    def marked_published(self, stream: Stream, version: int) -> None:
+        """The store knows now that this stream is published up to this version."""
+        sent = self._sent.get(stream)
+        if sent is not None and not sent.in_flight and sent.version == version:
+            del self._sent[stream]
 
-    def _take(self) -> None:
+    def _take_acknowledged(self) -> None:
         for stream, version in self.producer.take_acknowledged():
-            if (spoken := self._produced.get(stream)) is not None:
-                spoken.out.discard(version)
+            if (sent := self._sent.get(stream)) is not None:
+                sent.in_flight.discard(version)
 
     def failed(self) -> None:
-        """The speaker lost what it had not seen acknowledged: the streams of that are said again, in order, from the store."""
-        self._behind.set()
-        self._take()
-        self._produced = {stream: spoken for stream, spoken in self._produced.items() if not spoken.out}
+        """The producer lost what was in flight: the streams of it are read from the store and published again, in order."""
+        self._is_behind.set()
+        self._take_acknowledged()
+        self._sent = {stream: sent for stream, sent in self._sent.items() if not sent.in_flight}
 
-    async def keep_clearing(self, every: float) -> None:
-        """Notes the marks that no append came along to note."""
+    async def keep_marking(self, every: float) -> None:
+        """Marks what is published and what no append has marked."""
         while True:
             await asyncio.sleep(every)
-            await self.clear()
+            await self.mark_acknowledged()
 
-    async def clear(self) -> None:
-        self._take()
-        marks = {stream: spoken.last for stream, spoken in self._produced.items() if not spoken.out}
-        if marks:
+    async def mark_acknowledged(self) -> None:
+        self._take_acknowledged()
+        versions = {stream: sent.version for stream, sent in self._sent.items() if not sent.in_flight}
+        if versions:
             try:
-                await self.store.mark_published(marks)
+                await self.store.mark_published(versions)
             except StoreUnavailable:
                 return
-            for stream, mark in marks.items():
-                self.noted(stream, mark)
+            for stream, version in versions.items():
+                self.marked_published(stream, version)
 
-    async def keep_up(self, every: float, age: float) -> None:
-        """Says what was left: at once after a failure, and whatever has lain for `age` seconds, whoever recorded it."""
+    async def keep_publishing(self, every: float, age: float) -> None:
+        """Publishes what was left: at once after a failure; and all that was stored `age` seconds ago, by any process."""
         backoff = Backoff(most=2.0)
         while True:
             try:
-                if self._behind.is_set():
+                if self._is_behind.is_set():
                     await self._catch_up()
-                await self._sweep(age)
+                await self._publish_older_than(age)
                 backoff.reset()
-                await _until(self._behind, every)
+                await _wait_for(self._is_behind, every)
             except StoreUnavailable:
                 await backoff.wait()
 
     async def _catch_up(self) -> None:
         while not self.producer.healthy:
-            await asyncio.sleep(LOOK)
-        self._behind.clear()
-        await self._sweep(0)
+            await asyncio.sleep(POLL)
+        self._is_behind.clear()
+        await self._publish_older_than(0)
 
-    async def _sweep(self, age: float) -> None:
+    async def _publish_older_than(self, age: float) -> None:
         left = await self.store.unpublished(self.service, age, PAGE)
-        while left and not self._behind.is_set():
+        while left and not self._is_behind.is_set():
             await self.publish(left)
-            await self._drained()
+            await self._drain()
             if len(left) < PAGE:
                 return
             left = await self.store.unpublished(self.service, age, PAGE)
 
-    async def _drained(self) -> None:
-        """Waits until what was said is acknowledged and noted, so that the next page of the outbox is a new one."""
-        while self.producer.in_flight and not self._behind.is_set():
-            await asyncio.sleep(LOOK / 10)
-        await self.clear()
+    async def _drain(self) -> None:
+        """Until all of it is acknowledged and marked, so that the store's next page is a new one."""
+        while self.producer.in_flight and not self._is_behind.is_set():
+            await asyncio.sleep(POLL / 10)
+        await self.mark_acknowledged()
 
 
-async def _until(event: asyncio.Event, seconds: float) -> None:
+async def _wait_for(event: asyncio.Event, seconds: float) -> None:
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:

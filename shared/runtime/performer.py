@@ -1,95 +1,64 @@
-"""The hands: what is performed in this process, and what it brings back. No slow call delays another."""
+"""Runs the attempts of this process and processes their outcomes. No slow attempt delays another."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hansard.message import Intent, Outcome
-from shared.eventstore.model import StoreUnavailable, Stream
-from shared.eventstore.ports import InstanceStore
+from hansard.message import Intent
+from shared.eventstore.model import Stream
 from shared.runtime.inbound import Inbound, outcome_message
+from shared.service import Perform
 from shared.telemetry.logs import log
-from shared.telemetry.traces import under
-
-Key = tuple[Stream, int]
+from shared.telemetry.traces import continued
 
 
 @dataclass
 class AttemptRunner:
-    """Starts an attempt when its intent is on the record. While it runs, its stream is this process's, as long as that gives
-    signs of life."""
+    """Starts an attempt once its intent is stored. While it runs, no other process takes the stream over, as long as this
+    process sends heartbeats. `limit`: attempts at once."""
 
-    perform: Callable[[Any, Any, Stream], Awaitable[Outcome]]
+    perform: Perform[Any, Any]
     limit: int
     process: Callable[[Sequence[Inbound]], Awaitable[None]]
-    freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _tasks: dict[Key, asyncio.Task[None]] = field(default_factory=dict)
+    _tasks: dict[tuple[Stream, int], asyncio.Task[None]] = field(default_factory=dict)
+    _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         return max(0, self.limit - len(self._tasks))
 
-    def holds(self, stream: Stream) -> bool:
+    async def wait_for_slot(self) -> None:
+        """Until an attempt ends."""
+        self._slot_freed.clear()
+        await self._slot_freed.wait()
+
+    def is_running(self, stream: Stream) -> bool:
         return any(mine == stream for mine, _ in self._tasks)
 
-    def start(self, stream: Stream, state: Any, intent: Intent, trace: str = "") -> None:
+    def start(self, stream: Stream, state: Any, intent: Intent, traceparent: str = "") -> None:
+        """`state`: the stream's, with the intent in it."""
         key = (stream, intent.attempt)
-        task = asyncio.create_task(self._attempt(stream, state, intent, trace), name=f"{stream.name}#{intent.attempt}")
+        task = asyncio.create_task(self._attempt(stream, state, intent, traceparent), name=f"{stream.name}#{intent.attempt}")
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._released(key))
+        task.add_done_callback(lambda _: self._ended(key))
 
-    async def _attempt(self, stream: Stream, state: Any, intent: Intent, trace: str) -> None:
+    async def _attempt(self, stream: Stream, state: Any, intent: Intent, traceparent: str) -> None:
         try:
-            with under(trace):
+            with continued(traceparent):
                 outcome = await self.perform(state, intent, stream)
-        except Exception:  # its contract forbids it; the stream is woken in its time, and the attempt is found to be lost
-            log.exception("an attempt raised", stream=str(stream), attempt=intent.attempt)
+        except Exception:  # a performer must not raise; if it does, the stream's wake-up finds the attempt lost
+            log.exception("an attempt raised an error", stream=str(stream), attempt=intent.attempt)
             return
         await self.process([outcome_message(stream, outcome)])
 
-    def _released(self, key: Key) -> None:
+    def _ended(self, key: tuple[Stream, int]) -> None:
         self._tasks.pop(key, None)
-        self.freed.set()
+        self._slot_freed.set()
 
     async def drain(self, seconds: float) -> None:
-        """Waits for what runs; what is left after that is called off."""
+        """Waits for the running attempts; after so many seconds they are cancelled."""
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
         for task in list(self._tasks.values()):
             task.cancel()
-
-
-async def keep_heartbeat(store: InstanceStore, service: str, process: str, silence: float) -> None:
-    """Gives signs of life, and takes what they hold from those that gave none for `silence` seconds.
-
-    Silence is measured by this process's own monotonic time, whatever the store's clock does; and whoever comes back from
-    a silence of its own begins to listen anew: the others may have been kept from speaking by the same cause.
-    """
-    signs = Heartbeats(silence)
-    while True:
-        try:
-            signs.processed(await store.heartbeat(service, process, signs.silent(time.monotonic())), time.monotonic())
-        except StoreUnavailable:
-            log.warning("no sign of life: the event store is away", service=service)
-        await asyncio.sleep(silence / 5)
-
-
-@dataclass
-class Heartbeats:
-    """Of each other process its last sign of life, and since when there was no other. Times are monotonic seconds."""
-
-    silence: float
-    last: float = float("-inf")
-    seen: dict[str, tuple[Any, float]] = field(default_factory=dict)
-
-    def silent(self, now: float) -> dict[str, Any]:
-        """Those that are, with their last signs."""
-        if now - self.last > self.silence / 2:
-            self.seen = {}
-        return {process: sign for process, (sign, since) in self.seen.items() if now - since > self.silence}
-
-    def processed(self, signs: Mapping[str, Any], now: float) -> None:
-        before, self.last = self.seen, now
-        self.seen = {who: before[who] if who in before and before[who][0] == sign else (sign, now) for who, sign in signs.items()}

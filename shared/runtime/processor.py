@@ -1,9 +1,10 @@
-"""What streams say to what they hear. Pure: the same batch on the same past gives the same turns, to the byte."""
+"""Decides what each stream answers to the messages it received. Pure: the same batch on the same history gives the same
+appends, to the byte."""
 
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic
 from uuid import UUID
@@ -18,202 +19,233 @@ from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage
 from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
 from shared.service import Service
 
-CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; larger ones are read at their origin
-
-Hop = Callable[[Inbound], str]
+MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
 
 @dataclass(slots=True)
 class StreamState(Generic[State]):
-    """A stream as this process knows it. Only what the store confirmed is ever kept."""
+    """The cached fold of a stream. Holds only what the store has confirmed."""
 
     state: State
-    processed: int = 0
+    processed: int = 0  # inbox entries
     version: int = 0
-    at: datetime = LONG_AGO  # recorded time of what it heard last
-    entries: dict[UUID, InboxEntry] = field(default_factory=dict)
-    trace: str = ""  # W3C traceparent of what was said last: what comes from within goes on from there
+    at: datetime = LONG_AGO  # recorded time of the last inbox entry
+    entries: dict[UUID, InboxEntry] = field(default_factory=dict)  # by causation id, the latest attempt
+    traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
 
 
-@dataclass(slots=True)
-class PendingAppend(Generic[State]):
-    """A stream's turn in the making, on top of what is confirmed."""
+@dataclass(slots=True, kw_only=True)
+class PendingAppend(StreamAppend, Generic[State]):
+    """What one batch adds to one stream, while it is being decided; and the state of the stream once it is stored."""
 
     loaded: StreamState[State]
-    stream_append: StreamAppend
     state: State
+    traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
-    entries: dict[UUID, InboxEntry] = field(default_factory=dict)
-    messages: list[Message] = field(default_factory=list)
+    entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
+    decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
-    woke_up: bool = False
-    stuck: bool = False  # its last waking is dead: it is not woken for that again
-    trace: str = ""
+    was_woken: bool = False
+    wake_up_is_dead: bool = False  # its last wake-up is a dead letter: the same time must not wake it again
 
-    def known(self, causation_id: UUID) -> InboxEntry | None:
-        return self.entries.get(causation_id) or self.loaded.entries.get(causation_id)
+    def entry(self, causation_id: UUID) -> InboxEntry | None:
+        return self.entry_by_id.get(causation_id) or self.loaded.entries.get(causation_id)
 
     def confirm(self) -> StreamState[State]:
-        known = self.loaded
-        known.state = self.state
-        known.processed += len(self.stream_append.entries)
-        known.version += len(self.stream_append.messages)
-        known.at = self.stream_append.at
-        known.entries.update(self.entries)
-        known.trace = self.trace
-        return known
+        """The store accepted it: the cached stream moves on."""
+        stream_state = self.loaded
+        stream_state.state = self.state
+        stream_state.processed += len(self.entries)
+        stream_state.version += len(self.messages)
+        stream_state.at = self.at
+        stream_state.entries.update(self.entry_by_id)
+        stream_state.traceparent = self.traceparent
+        return stream_state
 
 
 @dataclass(frozen=True)
 class Processor(Generic[State]):
-    """Where one service decides."""
+    """Decides for one service. `traceparent_of` gives the W3C traceparent of what is stored for an inbound message."""
 
     service: Service[State]
     topics: Topics
     max_message_bytes: int
-    hop: Hop = lambda inbound: inbound.traceparent
+    traceparent_of: Callable[[Inbound], str] = lambda inbound: inbound.traceparent
 
-    def recall(self, history: History) -> StreamState[State]:
-        """The fold of what the store has."""
+    def fold(self, history: History) -> StreamState[State]:
+        """The state of a stream as the store has it."""
         kinds = self.topics.kinds
-        stored = (decode(kinds[s.kind], s.data) for s in history.messages)
-        trace = history.messages[-1].traceparent if history.messages else ""
+        messages = (decode(kinds[stored.kind], stored.data) for stored in history.messages)
+        traceparent = history.messages[-1].traceparent if history.messages else ""
         return StreamState(
-            self.service.decider.fold(stored), history.processed, history.version, history.at, dict(history.entries), trace
+            self.service.decider.fold(messages),
+            history.processed,
+            history.version,
+            history.at,
+            dict(history.entries),
+            traceparent,
         )
 
-    def unheard(self) -> StreamState[State]:
-        """A stream that heard nothing yet."""
+    def new_stream(self) -> StreamState[State]:
+        """The state of a stream that has processed nothing."""
         return StreamState(self.service.decider.initial)
 
     def begin(
-        self, stream: Stream, known: StreamState[State], at: datetime, not_before: datetime = LONG_AGO
+        self, stream: Stream, loaded: StreamState[State], at: datetime, not_before: datetime = LONG_AGO
     ) -> PendingAppend[State]:
-        """A turn at this recorded time. `floor`: the latest recorded time of what is involved."""
+        """An empty append at this recorded time. `not_before`: the latest recorded time of what is involved."""
         return PendingAppend(
-            known, StreamAppend(stream, known.processed, known.version, at, not_before), known.state, trace=known.trace
+            stream,
+            loaded.processed,
+            loaded.version,
+            at,
+            not_before,
+            loaded=loaded,
+            state=loaded.state,
+            traceparent=loaded.traceparent,
         )
 
     def process(
-        self, pending: PendingAppend[State], inbound: Inbound, arrival: StreamState[State] | None = None, may_perform: bool = True
+        self,
+        pending: PendingAppend[State],
+        inbound: Inbound,
+        default_stream: StreamState[State] | None = None,
+        may_perform: bool = True,
     ) -> bool:
-        """Adds this hearing, and what is said to it, to the turn. False where it counts no more: nothing is added."""
-        if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._waking(pending):
+        """Adds the inbox entry of this message, and the messages that answer it, to the append.
+
+        False where the message was processed before or no longer counts: then nothing is added. `default_stream`: where
+        the service recorded a redriven message that it could not parse.
+        """
+        if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
-        known = pending.known(inbound.causation_id)
-        if known is not None and known.hash != inbound.hash:
+        earlier = pending.entry(inbound.causation_id)
+        if earlier is not None and earlier.hash != inbound.hash:
             inbound = with_reused_id(inbound)
-            known = pending.known(inbound.causation_id)
-        if known is None and inbound.redrive and not _died_on(arrival, inbound):
+            earlier = pending.entry(inbound.causation_id)
+        if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
             return False
-        if known is not None and not (inbound.redrive and known.dead):
+        if earlier is not None and not (inbound.redrive and earlier.dead):
             return False
-        attempt = 1 if known is None else known.attempt + 1
-        append = pending.stream_append
+        attempt = 1 if earlier is None else earlier.attempt + 1
         if inbound.record is None:
-            inbound.traceparent = pending.trace
-        stored, state = self._decide(pending, inbound, attempt, may_perform)
+            inbound.traceparent = pending.traceparent
+        answers, state = self._decide(pending, inbound, attempt, may_perform)
         entry = InboxEntry(
             causation_id=inbound.causation_id,
-            sequence=append.processed + len(append.entries) + 1,
-            version_before=append.version + len(append.messages),
+            sequence=pending.processed + len(pending.entries) + 1,
+            version_before=pending.version + len(pending.messages),
             kind=inbound.kind,
-            at=append.at,
+            at=pending.at,
             hash=inbound.hash,
             code=self.service.code,
             policy=self.service.decider.policy,
-            dead=any(isinstance(message, DeadLettered) for message, _ in stored),
+            dead=any(isinstance(message, DeadLettered) for message, _ in answers),
             attempt=attempt,
         )
-        append.entries.append(entry)
-        append.messages.extend(event for _, event in stored)
-        if inbound.door is not None:
-            append.door_messages.append(inbound.door)
-        pending.inbounds.append(inbound)
-        pending.entries[entry.causation_id] = entry
-        if isinstance(inbound.message, WakeUp):
-            pending.woke_up, pending.stuck = True, entry.dead
-        pending.messages.extend(message for message, _ in stored)
-        pending.intents.extend(message for message, _ in stored if isinstance(message, Intent))
-        if stored:
-            pending.trace = stored[-1][1].traceparent
+        self._add(pending, inbound, entry, answers)
         pending.state = state
         return True
 
+    def _add(
+        self,
+        pending: PendingAppend[State],
+        inbound: Inbound,
+        entry: InboxEntry,
+        answers: Sequence[tuple[Message, StoredMessage]],
+    ) -> None:
+        pending.entries.append(entry)
+        pending.entry_by_id[entry.causation_id] = entry
+        pending.messages.extend(stored for _, stored in answers)
+        if inbound.door is not None:
+            pending.door_messages.append(inbound.door)
+        pending.inbounds.append(inbound)
+        if isinstance(inbound.message, WakeUp):
+            pending.was_woken, pending.wake_up_is_dead = True, entry.dead
+        pending.decided.extend(message for message, _ in answers)
+        pending.intents.extend(message for message, _ in answers if isinstance(message, Intent))
+        if answers:
+            pending.traceparent = answers[-1][1].traceparent
+
     @staticmethod
-    def _waking(pending: PendingAppend[State]) -> UUID:
-        """A waking belongs to the count of hearings for which it was made: another came first, and this one is stale."""
-        append = pending.stream_append
-        return wake_up_causation_id(append.stream, append.processed + len(append.entries))
+    def _next_wake_up_id(pending: PendingAppend[State]) -> UUID:
+        """A wake-up is made for a number of inbox entries: where another message came first, it is stale."""
+        return wake_up_causation_id(pending.stream, pending.processed + len(pending.entries))
 
     @property
-    def wakes(self) -> bool:
+    def has_wake_ups(self) -> bool:
         return self.service.decider.wake_at is not never
 
-    def wait(self, pending: PendingAppend[State], process: str) -> None:
-        """Says in the turn when the stream is woken next, where that has changed; while an attempt is out, whose it is."""
-        append, wake_at = pending.stream_append, self.service.decider.wake_at
+    def set_wake_up(self, pending: PendingAppend[State], process: str) -> None:
+        """Adds the time of the stream's next wake-up, where it has changed; and, while an attempt runs, the process that runs
+        it."""
+        wake_at = self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        append.keep_wake_up = after == before and not pending.woke_up and not pending.intents
-        append.wake_at = None if pending.stuck and after is not None and after <= append.at else after
-        append.holder = process if pending.intents else ""
+        pending.keep_wake_up = after == before and not pending.was_woken and not pending.intents
+        pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
+        pending.holder = process if pending.intents else ""
 
     def _decide(
         self, pending: PendingAppend[State], inbound: Inbound, attempt: int, may_perform: bool
     ) -> tuple[list[tuple[Message, StoredMessage]], State]:
-        trace = self.hop(inbound)
+        traceparent = self.traceparent_of(inbound)
         dead = inbound.dead
         if dead is None and inbound.message is not None:
             try:
-                context = inbound.context(pending.stream_append.at, may_perform)
+                context = inbound.context(pending.at, may_perform)
                 messages = list(self.service.decider.decide(pending.state, inbound.message, context))
-                stored = list(self._said(pending, inbound, messages, trace))
+                answers = list(self._stored(pending, inbound, messages, traceparent))
                 state = self.service.decider.fold(messages, pending.state)
-                self._check_waiting(inbound.message, messages, state, pending.stream_append.at)
-                return stored, state
-            except CannotProcess as away:
-                dead = DeadCause(away.reason, away.detail)
+                self._check_wake_up(inbound.message, messages, state, pending.at)
+                return answers, state
+            except CannotProcess as refused:
+                dead = DeadCause(refused.reason, refused.detail)
             except _TooLarge as large:
                 dead = DeadCause("too-large", str(large))
-            except Exception as poison:  # a decision that fails would fail for ever: it is dead, with its cause
+            except Exception as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = DeadCause("poison", f"{type(poison).__name__}: {poison}"[:2000])
-        letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "nothing to hear"))
-        stored = list(self._said(pending, inbound, [letter], trace, dead_attempt=attempt))
-        return stored, self.service.decider.fold([letter], pending.state)
+        letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "there is no message to process"))
+        answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
+        return answers, self.service.decider.fold([letter], pending.state)
 
-    def _check_waiting(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
-        """Raises ValueError where a stream would be woken for ever, or an attempt could be lost and nobody would notice."""
-        intends = any(isinstance(message, Intent) for message in messages)
-        if not intends and not isinstance(inbound, WakeUp):
+    def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
+        """Raises ValueError where a stream would get wake-ups for ever, or a lost attempt would never be noticed."""
+        has_intent = any(isinstance(message, Intent) for message in messages)
+        if not has_intent and not isinstance(inbound, WakeUp):
             return
-        again = self.service.decider.wake_at(state)
-        if again is None and intends:
-            raise ValueError("an attempt is out and the stream waits for no time: wake_at is the net under it")
-        if again is not None and again <= at:
-            raise ValueError(f"woken at {at.isoformat()} it wants to be woken at {again.isoformat()}, which is no later")
+        next_wake_up = self.service.decider.wake_at(state)
+        if next_wake_up is None and has_intent:
+            raise ValueError("an attempt begins and wake_at gives no time: if the attempt is lost, nothing wakes the stream")
+        if next_wake_up is not None and next_wake_up <= at:
+            raise ValueError(f"at {at.isoformat()} wake_at gives {next_wake_up.isoformat()}, which is no later")
 
-    def _said(
-        self, pending: PendingAppend[State], inbound: Inbound, messages: Iterable[Message], trace: str, dead_attempt: int = 0
+    def _stored(
+        self,
+        pending: PendingAppend[State],
+        inbound: Inbound,
+        messages: Iterable[Message],
+        traceparent: str,
+        dead_attempt: int = 0,
     ) -> Iterator[tuple[Message, StoredMessage]]:
-        append, causation_id = pending.stream_append, inbound.causation_id
-        version = append.version + len(append.messages)
+        causation_id = inbound.causation_id
+        version = pending.version + len(pending.messages)
         for n, message in enumerate(messages, 1):
             data = encode(message)
             if len(data) > self.max_message_bytes:
-                raise _TooLarge(f"{message.kind} would have {len(data)} bytes; at most {self.max_message_bytes} are said")
+                raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
                 message,
                 StoredMessage(
-                    stream=append.stream,
+                    stream=pending.stream,
                     version=version + n,
-                    id=stored_message_id(message, append.stream, causation_id, n, dead_attempt),
+                    id=stored_message_id(message, pending.stream, causation_id, n, dead_attempt),
                     kind=message.kind,
                     topic=self.topics.for_message(self.service.name, message),
                     causation_id=causation_id,
                     data=data,
                     hash=hashlib.sha256(data).digest(),
-                    traceparent=trace,
-                    at=append.at,
+                    traceparent=traceparent,
+                    at=pending.at,
                 ),
             )
 
@@ -222,10 +254,10 @@ class _TooLarge(ValueError):
     pass
 
 
-def _died_on(arrival: StreamState[Any] | None, inbound: Inbound) -> bool:
-    """Whether this is dead on the service's own stream: it could not be understood then, and its stream not be found."""
-    known = arrival.entries.get(inbound.causation_id) if arrival else None
-    return known is not None and known.dead and known.hash == inbound.hash
+def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
+    """Whether this message is dead on the service's default stream: it could not be parsed, so its own stream was unknown."""
+    entry = default_stream.entries.get(inbound.causation_id) if default_stream else None
+    return entry is not None and entry.dead and entry.hash == inbound.hash
 
 
 def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered:
@@ -246,13 +278,13 @@ def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered
         timestamp=record.timestamp if record else 0,
         key=_text(record.key if record else None),
         headers=tuple((_name(name), _text(value) or "") for name, value in (record.headers if record else ())),
-        body=_text(body if body is None or len(body) <= CARRIED else None),
+        body=_text(body if body is None or len(body) <= MAX_CARRIED else None),
         hash=inbound.hash.hex(),
     )
 
 
 def printable(text: str) -> str:
-    """What a store and a terminal can hold: no NUL, no lone surrogate."""
+    """The text in a form that a store and a terminal can hold: no NUL, no lone surrogate."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
@@ -262,14 +294,3 @@ def _name(name: str | bytes) -> str:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
-
-
-def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same hearing, known to be dead."""
-    return replace(inbound, dead=dead)
-
-
-def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same hearing, known to be dead, with nothing in it that its sender wrote."""
-    record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
-    return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")

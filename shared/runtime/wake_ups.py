@@ -1,4 +1,4 @@
-"""Wakes streams when they are due: a deadline that has passed, a retry whose time has come, a performer that fell silent."""
+"""Claims the wake-ups of a service when they are due: a deadline, the time of a retry, an attempt whose process fell silent."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,42 +10,45 @@ from shared.eventstore.ports import WakeUpStore
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 
-AT_ONCE = 200
-LOOK = 1.0  # seconds between looks for what other instances recorded; our own is known at once
+MAX_CLAIMED = 200
+CLAIM_EVERY = 1.0  # seconds; this is for wake-ups that other processes stored, those of this process are known at once
 
 
 @dataclass
 class WakeUps:
+    """`lease`: seconds for which a claimed wake-up is this process's."""
+
     service: str
     store: WakeUpStore
     loop: Loop
     lease: float
-    attempts: AttemptRunner | None = None
+    attempt_runner: AttemptRunner | None = None
 
     async def run(self) -> None:
         backoff = Backoff(most=2.0)
         while True:
             try:
-                await self._once()
+                await self._claim()
                 backoff.reset()
             except StoreUnavailable:
                 await backoff.wait()
 
-    async def _once(self) -> None:
-        self.loop.next_due.clear()
-        room = AT_ONCE if self.attempts is None else min(AT_ONCE, self.attempts.free)
-        if room == 0 and self.attempts is not None:
-            self.attempts.freed.clear()
-            await self.attempts.freed.wait()
-            return
-        due_wake_ups, until_next = await self.store.claim_wake_ups(self.service, room, self.lease)
-        await self.loop.wake([due_ for due_ in due_wake_ups if self.attempts is None or not self.attempts.holds(due_.stream)])
-        if len(due_wake_ups) < room:
-            await self._rest(min(until_next, LOOK))
+    async def _claim(self) -> None:
+        self.loop.claim_now.clear()
+        limit, runner = MAX_CLAIMED, self.attempt_runner
+        if runner is not None:
+            limit = min(limit, runner.free_slots)
+            if limit == 0:
+                await runner.wait_for_slot()
+                return
+        claimed, until_next = await self.store.claim_wake_ups(self.service, limit, self.lease)
+        await self.loop.process_wake_ups([claim for claim in claimed if runner is None or not runner.is_running(claim.stream)])
+        if len(claimed) < limit:
+            await self._wait(min(until_next, CLAIM_EVERY))
 
-    async def _rest(self, seconds: float) -> None:
-        self.loop.soonest = self.store.now() + timedelta(seconds=seconds)
+    async def _wait(self, seconds: float) -> None:
+        self.loop.next_claim_at = self.store.now() + timedelta(seconds=seconds)
         try:
-            await asyncio.wait_for(self.loop.next_due.wait(), max(seconds, 0.001))
+            await asyncio.wait_for(self.loop.claim_now.wait(), max(seconds, 0.001))
         except TimeoutError:
             return

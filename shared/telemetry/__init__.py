@@ -1,1 +1,1 @@
-"""Seen from outside: logs without payloads, metrics, traces, health."""
+"""Logs, metrics, traces and health of a process. No message bodies, no secrets."""

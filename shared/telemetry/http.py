@@ -1,4 +1,4 @@
-"""What a process tells over HTTP: /health (is it alive), /ready (does every part work), /metrics. Nothing else, no payloads."""
+"""HTTP of a process: /health (does it run), /ready (does every part work), /metrics. Nothing else, no payloads."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from prometheus_client import make_asgi_app
 from shared.telemetry import metrics
 
 
-class Healthy(Protocol):
-    """A part of the process that says what it waits for."""
+class Reporting(Protocol):
+    """A service of this process. `health` and `warnings` are by part; an empty text means that the part works."""
 
     @property
     def name(self) -> str: ...
@@ -22,25 +22,25 @@ class Healthy(Protocol):
     @property
     def health(self) -> dict[str, str]: ...
     @property
-    def notes(self) -> dict[str, str]: ...
+    def warnings(self) -> dict[str, str]: ...
 
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The process has its own way to leave."""
+        """The process handles its signals itself."""
         yield
 
 
 @contextlib.asynccontextmanager
-async def serve_http(address: str, parts: Sequence[Healthy]) -> AsyncIterator[None]:
-    """Serves on `host:port` for as long as it is open; nothing where the address is empty."""
+async def serve_http(address: str, services: Sequence[Reporting]) -> AsyncIterator[None]:
+    """Serves on `host:port` until it is left; serves nothing where the address is empty."""
     if not address:
         yield
         return
     host, _, port = address.rpartition(":")
     config = uvicorn.Config(
-        _app(parts), host=host or "127.0.0.1", port=int(port), log_level="warning", lifespan="off", access_log=False
+        _app(services), host=host or "127.0.0.1", port=int(port), log_level="warning", lifespan="off", access_log=False
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
@@ -51,29 +51,28 @@ async def serve_http(address: str, parts: Sequence[Healthy]) -> AsyncIterator[No
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _app(parts: Sequence[Healthy]) -> Any:
-    exposed = make_asgi_app()
+def _app(services: Sequence[Reporting]) -> Any:
+    exporter = make_asgi_app()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # as ASGI has them
         path = scope.get("path", "")
         if path.startswith("/metrics"):
-            for part in parts:
-                for name, trouble in part.health.items():
-                    metrics.healthy.labels(part.name, name).set(not trouble)
-            await exposed(scope, receive, send)
+            for service in services:
+                for part, trouble in service.health.items():
+                    metrics.healthy.labels(service.name, part).set(not trouble)
+            await exporter(scope, receive, send)
         elif path in ("/health", "/ready"):
-            ok = all(part.alive for part in parts)
+            ok = all(service.alive for service in services)
             if path == "/ready":
-                ok = ok and len(parts) > 0 and not any(any(part.health.values()) for part in parts)
-            await _answer(
-                send, 200 if ok else 503, {part.name: {"alive": part.alive} | part.health | part.notes for part in parts}
-            )
+                ok = ok and len(services) > 0 and not any(any(service.health.values()) for service in services)
+            body = {service.name: {"alive": service.alive, **service.health, **service.warnings} for service in services}
+            await _respond(send, 200 if ok else 503, body)
         else:
-            await _answer(send, 404, {"try": ["/health", "/ready", "/metrics"]})
+            await _respond(send, 404, {"try": ["/health", "/ready", "/metrics"]})
 
     return app
 
 
-async def _answer(send: Any, status: int, body: Any) -> None:
+async def _respond(send: Any, status: int, body: Any) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

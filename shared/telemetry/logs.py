@@ -2,21 +2,21 @@
 
 import logging
 import sys
-from typing import Any
 
 import structlog
+from structlog.typing import FilteringBoundLogger, Processor
 
-log: Any = structlog.get_logger("hansard")
+log: FilteringBoundLogger = structlog.get_logger("hansard")
 
 
 def configure(level: str, form: str) -> None:
     """`form`: `console` for people, `json` for machines."""
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last: Any = (
+    last: Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
         else structlog.dev.ConsoleRenderer(
@@ -34,5 +34,5 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, plain], processor=last))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # what they cannot do, our own lines say once
+    for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # our own lines report what they fail at, once
         logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "CRITICAL")

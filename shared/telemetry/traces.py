@@ -1,8 +1,8 @@
-"""W3C trace context through every hop. Costs nothing where tracing is off: the caller's traceparent is passed on."""
+"""W3C trace context through every service. Costs nothing where tracing is off: the sender's traceparent is passed on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import attach, detach
@@ -12,8 +12,19 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.eventstore.model import Stream
+
 _propagator = TraceContextTextMapPropagator()
 _tracer: trace.Tracer | None = None
+
+
+class Traced(Protocol):
+    """A message that a stream processes (shared.runtime.inbound)."""
+
+    kind: str
+    message_id: str
+    traceparent: str
+    stream: Stream
 
 
 def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> None:
@@ -31,14 +42,14 @@ def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> 
     _tracer = provider.get_tracer("hansard")
 
 
-def hop(inbound: Any) -> str:
-    """A span for one hearing; the traceparent of what is said to it."""
-    given: str = inbound.traceparent
+def record_span(inbound: Traced) -> str:
+    """Records a span for the processing of one message; returns the traceparent of the messages that answer it."""
+    given = inbound.traceparent
     if _tracer is None:
         return given
     parent = _propagator.extract({"traceparent": given}) if given else None
     span = _tracer.start_span(
-        f"hear {inbound.kind}",
+        f"process {inbound.kind}",
         parent,
         kind=SpanKind.CONSUMER,
         attributes={
@@ -57,8 +68,8 @@ def hop(inbound: Any) -> str:
 
 
 @contextmanager
-def under(traceparent: str) -> Iterator[None]:
-    """What is traced within is a part of that trace."""
+def continued(traceparent: str) -> Iterator[None]:
+    """Spans within continue this trace."""
     if _tracer is None or not traceparent:
         yield
         return

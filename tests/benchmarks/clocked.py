@@ -1,7 +1,7 @@
 """`hansard` with a clock at each phase of its work. `python -m tests.benchmarks.clocked FOLDER serve SERVICE`
 
-Each time that one of the points below is passed is noted with its begin and end, in seconds of the system's clock, and
-written to `FOLDER/SERVICE.json` when the process leaves.
+The begin and end of every call of the functions below are kept, in seconds of the system's clock, and written to
+`FOLDER/SERVICE.json` when the process ends.
 """
 
 import atexit
@@ -15,10 +15,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-POINTS = {  # a phase, and where in the code it is: `module:Class.function`
+POINTS = {  # by phase, its functions: `module:Class.function`
     "read": ("shared.runtime.inbound:InboundParser.parse",),
     "load": ("shared.eventstore.postgres:PostgresEventStore.load",),
-    "fold": ("shared.runtime.processor:Processor.recall",),
+    "fold": ("shared.runtime.processor:Processor.fold",),
     "decide, encode": ("shared.runtime.processor:Processor.process",),
     "append": ("shared.eventstore.postgres:PostgresEventStore.append",),
     "producer handover": ("shared.kafka.producer:Producer.publish",),
@@ -28,7 +28,7 @@ Note = Callable[[str, float, float], None]
 
 
 def found(point: str) -> tuple[Any, str]:
-    """What holds this function, and its name there. Raises ImportError or AttributeError where it is no more."""
+    """The class of this function, and its name there. Raises ImportError or AttributeError where it is gone."""
     module, _, path = point.partition(":")
     holder, _, name = path.rpartition(".")
     owner = getattr(importlib.import_module(module), holder)
@@ -37,7 +37,7 @@ def found(point: str) -> tuple[Any, str]:
 
 
 def clocked(function: Callable[..., Any], phase: str, note: Note) -> Callable[..., Any]:
-    """The same function; each call of it is noted."""
+    """The same function; `note` is called with the begin and end of each call."""
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)

@@ -1,7 +1,7 @@
 """Where the time of a workflow goes, one at a time: each moment of the path from the request to its result.
 
-The path is read from the topics: a result, the message that caused it, and so on back to the request. Between two of its
-messages only the two services that say them are looked at; what none of their phases accounts for is Kafka's.
+The path is read from the topics: a result, the message that it answers, and so on back to the request. Between two of its
+messages only the phases of their two services count; time in none of them counts as Kafka's.
 """
 
 import json
@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Message:
-    """What a topic holds, by its headers."""
+    """A message of a topic, by its headers."""
 
     id: str
     causation_id: str
@@ -52,7 +52,7 @@ class Message:
 
 
 def path(messages: Iterable[Message], last: Message) -> list[Message]:
-    """From the first message to `last`, by cause; what came from within was caused by what its stream had said before."""
+    """From the first message to `last`, by causation id; one from within a service follows the one before it in its stream."""
     messages = list(messages)
     by_id = {one.id: one for one in messages}
     by_place = {one.place: one for one in messages}
@@ -64,7 +64,7 @@ def path(messages: Iterable[Message], last: Message) -> list[Message]:
 
 
 def spent(spans: Iterable[Span], begin: float, end: float) -> dict[str, float]:
-    """Seconds of each phase between the two; phases at the same moment share it, and a moment without one is Kafka's."""
+    """Seconds of each phase between the two. Phases at the same time share it; time without a phase is Kafka's."""
     seconds: dict[str, float] = defaultdict(float)
     inside = [span for span in spans if span.end > begin and span.begin < end]
     cuts = sorted({begin, end, *(cut for span in inside for cut in (span.begin, span.end) if begin < cut < end)})
@@ -102,16 +102,16 @@ async def measure(bench: Bench, run: Run) -> Section:
             times[name] = began, time.time()
         size = (await _size(it) - before) / COUNT
         topics = await everything(it)
-        it.stop()  # what each process noted is written when it leaves
+        it.stop()  # each process writes its times when it ends
     spans = [Span(file.stem, *span) for file in folder.glob("*.json") for span in json.loads(file.read_text())]
     messages: dict[str, list[Message]] = {name: [] for name in times}
     for one in topics:
         messages.get(one.place[0], []).append(one)
     ways = {name: path(mine, next(one for one in mine if one.result)) for name, mine in messages.items()}
-    return Section("Where the time goes", list(_told(times, ways, messages, spans, size)))
+    return Section("Where the time goes", list(_report(times, ways, messages, spans, size)))
 
 
-def _told(
+def _report(
     times: Mapping[str, tuple[float, float]],
     ways: Mapping[str, Sequence[Message]],
     messages: Mapping[str, Sequence[Message]],
@@ -131,14 +131,14 @@ def _told(
     yield (
         f"W1, one at a time, with clocks in the services: {COUNT} workflows of {sum(took.values()):.1f} ms each. On the path"
         f" from request to result a message goes {hops:g} times from one service to another, and twice between service and"
-        f" caller; in all a workflow has {stored:.0f} messages and {size:,.0f} bytes in Postgres. `{KAFKA}` is whatever no phase"
-        f" accounts for: the producer, the broker, the fetch, and the wait for a core. Calls count on and off the path."
+        f" caller; in all a workflow has {stored:.0f} messages and {size:,.0f} bytes in Postgres. `{KAFKA}` is the time in no"
+        f" phase: the producer, the broker, the fetch, and the wait for a core. Calls count on and off the path."
     )
     yield Table(["phase", "ms on the path", "share", "calls a workflow"], rows)
 
 
 async def everything(it: Deployment) -> list[Message]:
-    """What is on the deployment's topics by now."""
+    """All messages of its topics."""
     at = {"bootstrap_servers": it.bench.addresses.kafka}
     async with AIOKafkaConsumer(*await it.topics(), **at, auto_offset_reset="earliest") as consumer:
         partitions = consumer.assignment()
@@ -151,20 +151,20 @@ async def everything(it: Deployment) -> list[Message]:
 
 
 def _message(record: Any, topic: str) -> Message:
-    head = {name: value.decode() for name, value in record.headers}
-    workflow = head.get("ce_correlationid") or record.key.decode()
+    headers = {name: value.decode() for name, value in record.headers}
+    workflow = headers.get("ce_correlationid") or record.key.decode()
     return Message(
-        id=head["ce_id"],
-        causation_id=head.get("ce_causationid", ""),
-        place=(workflow, head.get("ce_subject", ""), int(head.get("ce_sequence", "0"))),
-        service=head["ce_source"].rpartition("/")[2],
-        at=datetime.fromisoformat(head["ce_time"]).timestamp() if "ce_time" in head else record.timestamp / 1000,
+        id=headers["ce_id"],
+        causation_id=headers.get("ce_causationid", ""),
+        place=(workflow, headers.get("ce_subject", ""), int(headers.get("ce_sequence", "0"))),
+        service=headers["ce_source"].rpartition("/")[2],
+        at=datetime.fromisoformat(headers["ce_time"]).timestamp() if "ce_time" in headers else record.timestamp / 1000,
         result=topic == "results",
     )
 
 
 async def _size(it: Deployment) -> int:
-    """Bytes of the deployment's tables and indexes."""
+    """Bytes of its tables and indexes."""
     connection = await asyncpg.connect(it.bench.addresses.postgres)
     try:
         size = await connection.fetchval(

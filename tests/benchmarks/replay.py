@@ -1,4 +1,4 @@
-"""Replay: 100,000 events in 20,000 streams read and folded; one stream of 5 and one of 1,000 events loaded and folded."""
+"""Replay: 100,000 messages of 20,000 streams loaded and folded; one stream of 5 and one of 1,000 messages loaded and folded."""
 
 import hashlib
 import time
@@ -34,45 +34,45 @@ async def measure(bench: Bench, run: Run) -> Section:
     try:
         names = [Stream("default", f"w{n}", "gateway/specialists/draft.1/1") for n in range(STREAMS)]
         for start in range(0, STREAMS, 500):
-            await store.append([turn(name, EACH) for name in names[start : start + 500]])
+            await store.append([stream_append(name, EACH) for name in names[start : start + 500]])
         long = Stream("default", "long", "gateway/specialists/draft.1/1")
-        await store.append([turn(long, LONG)])
+        await store.append([stream_append(long, LONG)])
 
-        began, cpu, events = time.perf_counter(), time.process_time(), 0
+        began, cpu, messages = time.perf_counter(), time.process_time(), 0
         for start in range(0, STREAMS, 1000):
             histories = await store.load(names[start : start + 1000])
             for history in histories.values():
-                processor.recall(history)
-                events += history.version
+                processor.fold(history)
+                messages += history.version
         taken = time.perf_counter() - began
-        used = (time.process_time() - cpu) * 1000 / events
-        rows.append(["load and fold, 20,000 streams of 5", figure(events / taken), "", "", figure(used)])
+        used = (time.process_time() - cpu) * 1000 / messages
+        rows.append(["load and fold, 20,000 streams of 5", figure(messages / taken), "", "", figure(used)])
 
         histories = await store.load(names[:4000])
         began, folded = time.perf_counter(), 0
         for history in histories.values():
-            processor.recall(history)
+            processor.fold(history)
             folded += history.version
         rows.append(["decode and fold only", figure(folded / (time.perf_counter() - began)), "", "", ""])
 
-        for name, events in ((names[0], EACH), (long, LONG)):
+        for name, messages in ((names[0], EACH), (long, LONG)):
             seconds = []
             for _ in range(50):
                 began = time.perf_counter()
-                processor.recall((await store.load([name]))[name])
+                processor.fold((await store.load([name]))[name])
                 seconds.append(time.perf_counter() - began)
-            what = f"load and fold one stream of {events} events"
-            rows.append([what, *map(figure, (events * 50 / sum(seconds), *percentiles(seconds))), ""])
+            what = f"load and fold one stream of {messages} messages"
+            rows.append([what, *map(figure, (messages * 50 / sum(seconds), *percentiles(seconds))), ""])
     finally:
         await store.close()
-    return Section("Replay", [Table(["what", "events per second", "p50 ms", "p99 ms", "our CPU ms an event"], rows)])
+    return Section("Replay", [Table(["what", "messages per second", "p50 ms", "p99 ms", "our CPU ms a message"], rows)])
 
 
-def turn(stream: Stream, events: int) -> StreamAppend:
+def stream_append(stream: Stream, messages: int) -> StreamAppend:
     """A call that was accepted and then tried over and over."""
-    numbers = range(1, events + 1)
-    inbound, spoken = [hearing(n) for n in numbers], [said(stream, n, message(n)) for n in numbers]
-    return StreamAppend(stream, 0, 0, datetime.now(UTC), entries=inbound, messages=spoken)
+    numbers = range(1, messages + 1)
+    entries, stored = [entry(n) for n in numbers], [stored_message(stream, n, message(n)) for n in numbers]
+    return StreamAppend(stream, 0, 0, datetime.now(UTC), entries=entries, messages=stored)
 
 
 def message(n: int) -> Message:
@@ -87,11 +87,11 @@ def message(n: int) -> Message:
     return AttemptFailed(call=CALL.call, fall=Fall(tier="primary", attempt=attempt, reason="timeout"), latency_ms=3.5)
 
 
-def hearing(n: int) -> InboxEntry:
-    return InboxEntry(uuid.uuid4(), n, n - 1, "bench.heard.v1", NOON, b"\0" * 32, "code", "1")
+def entry(n: int) -> InboxEntry:
+    return InboxEntry(uuid.uuid4(), n, n - 1, "bench.message.v1", NOON, b"\0" * 32, "code", "1")
 
 
-def said(stream: Stream, n: int, message: Message) -> StoredMessage:
+def stored_message(stream: Stream, n: int, message: Message) -> StoredMessage:
     data = encode(message)
     return StoredMessage(
         stream, n, uuid.uuid4(), message.kind, "gateway.events", uuid.uuid4(), data, hashlib.sha256(data).digest()

@@ -27,7 +27,7 @@ def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> 
         before(received, context)
         return decider.decide(state, received, context)
 
-    return replace(service, decider=replace(decider, decide=decide), informed=None)
+    return replace(service, decider=replace(decider, decide=decide), prepare=None)
 
 
 def poisoned_planner(settings: Settings) -> Service[Any]:

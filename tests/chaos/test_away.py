@@ -22,7 +22,7 @@ async def test_work_continues_after_postgres_was_unavailable(own: Servers, scrip
             during = await deployment.ask(*[QUESTION, RULE] * 10)
             router = deployment.processes["router"]
             await until(lambda: router.health()[0] == 503, "the router is not ready")
-            assert "the event store is away" in json.loads(router.health()[1])["router"]["store"]
+            assert "the event store is unavailable" in json.loads(router.health()[1])["router"]["event_store"]
             assert router.health("health")[0] == 200, "the process is alive meanwhile"
         finally:
             await asyncio.to_thread(own.start, "postgres")
@@ -40,7 +40,7 @@ async def test_work_continues_after_kafka_was_unavailable(own: Servers, scripted
         os.kill(broker, signal.SIGSTOP)
         try:
             await until(lambda: router.health()[0] == 503, "the router is not ready")
-            assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is away"
+            assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is unavailable"
             assert router.health("health")[0] == 200, "the process is alive meanwhile"
         finally:
             os.kill(broker, signal.SIGCONT)

@@ -9,7 +9,7 @@ from tests.deployment import QUESTION, RULE, Deployment
 from tests.processes import until
 
 ROUNDS = 5 if LARGE else 1
-INBOX_ENTRIES = "hansard_hearings_total{"  # a line of the metrics, once a message was processed
+PROCESSED = "hansard_messages_processed_total{"  # a line of the metrics, once a message was processed
 RESULTS = "select kind, count(*) from messages where topic = 'results' group by kind"
 PROCESSED_TWICE = (
     "select workflow, stream, causation_id from inbox group by tenant, workflow, stream, causation_id having count(*) > 1"
@@ -56,7 +56,7 @@ async def test_topics_get_more_partitions_under_load_and_a_second_process_gets_i
         await deployment.ready("two")
         asked += await deployment.ask(*[QUESTION, RULE] * 40)
         two = deployment.processes["two"]
-        await until(lambda: INBOX_ENTRIES in two.health("metrics")[1], "the second process has its share")
+        await until(lambda: PROCESSED in two.health("metrics")[1], "the second process has its share")
 
         async def answered() -> bool:
             return await deployment.rows(RESULTS) == [("hansard.results.completed.v1", len(asked))]

@@ -56,7 +56,9 @@ async def test_a_planner_that_was_stopped_beyond_its_session_changes_nothing_aft
         await deployment.at_rest()
         after = await deployment.rows(STORED + " and workflow = any($1) order by id", [*warm, *ids, *later])
         assert after == before
-        counted = re.findall(rf'hansard_hearings_total{{.*kind="{RunPlan.kind}".*}} (\S+)', sleeper.health("metrics")[1])
+        counted = re.findall(
+            rf'hansard_messages_processed_total{{.*kind="{RunPlan.kind}".*}} (\S+)', sleeper.health("metrics")[1]
+        )
         assert sum(map(float, counted)) == len(warm), "what it had decided before it stopped was refused"
         assert await deployment.rows(PROCESSED_TWICE) == []
         await deployment.is_whole()

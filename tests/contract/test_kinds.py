@@ -1,63 +1,21 @@
-"""Kinds outlive the names of classes, files and topics. This list only grows."""
+"""Kinds outlive the names of classes, files and topics."""
 
+import json
 import re
+from pathlib import Path
 
 from contracts.catalog import Topics
 from contracts.tools.generate import CATALOGUE
 from contracts.tools.goldens import folder_of
 from hansard.message import Message
 
-KINDS = [
-    "hansard.control.cancel.v1",
-    "hansard.control.redrive.v1",
-    "hansard.dead-letters.dead-lettered.v1",
-    "hansard.gateway.attempt-failed.v1",
-    "hansard.gateway.attempt-started.v1",
-    "hansard.gateway.call-accepted.v1",
-    "hansard.gateway.call-cancelled.v1",
-    "hansard.gateway.call.v1",
-    "hansard.gateway.cancel.v1",
-    "hansard.gateway.circuit-closed.v1",
-    "hansard.gateway.circuit-opened.v1",
-    "hansard.gateway.model-failed.v1",
-    "hansard.gateway.model-replied.v1",
-    "hansard.gateway.probe-granted.v1",
-    "hansard.gateway.reject-reply.v1",
-    "hansard.gateway.reply-discarded.v1",
-    "hansard.gateway.reply-rejected.v1",
-    "hansard.gateway.retries-granted.v1",
-    "hansard.gateway.tokens-streamed.v1",
-    "hansard.planner.cancel-noted.v1",
-    "hansard.planner.expire.v1",
-    "hansard.planner.plan-rejected.v1",
-    "hansard.planner.plan-started.v1",
-    "hansard.planner.run.v1",
-    "hansard.planner.step-answered.v1",
-    "hansard.planner.step-cancelled.v1",
-    "hansard.planner.step-failed.v1",
-    "hansard.planner.step-passed.v1",
-    "hansard.planner.step-retried.v1",
-    "hansard.planner.step-skipped.v1",
-    "hansard.requests.submit.v1",
-    "hansard.results.cancelled.v1",
-    "hansard.results.completed.v1",
-    "hansard.results.failed.v1",
-    "hansard.results.refused.v1",
-    "hansard.router.cancel-noted.v1",
-    "hansard.router.request-routed.v1",
-    "hansard.specialists.cancel.v1",
-    "hansard.specialists.perform.v1",
-    "hansard.specialists.task-answered.v1",
-    "hansard.specialists.task-cancelled.v1",
-    "hansard.specialists.task-failed.v1",
-    "hansard.verifier.check.v1",
-    "hansard.verifier.claim-passed.v1",
-    "hansard.verifier.claim-rejected.v1",
-]
+EXAMPLES = (Path(__file__).parents[2] / "contracts").glob("*/examples/*.json")
+FROZEN = {json.loads(path.read_text("utf-8"))["kind"] for path in EXAMPLES}
 
 
 def test_no_kind_is_renamed_removed_or_added_unseen() -> None:
-    assert sorted(CATALOGUE.kinds) == KINDS
+    """Golden examples are frozen by their manifests: a kind that is gone leaves its own behind, a new one needs some."""
+    assert set(CATALOGUE.kinds) == FROZEN
 
 
 def test_a_kind_names_its_folder_and_its_version() -> None:

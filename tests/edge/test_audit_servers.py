@@ -170,9 +170,9 @@ async def test_a_dead_inbox_entry_and_its_redrive_are_both_rebuilt(
     poison = parser.parse(request("poison"))
     assert poison is not None
     fixed = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
-    pending = fixed.begin(stream, fixed.recall((await store.load([stream]))[stream]), store.now())
+    pending = fixed.begin(stream, fixed.fold((await store.load([stream]))[stream]), store.now())
     assert fixed.process(pending, replace(poison, redrive=True))
-    await store.append([pending.stream_append])
+    await store.append([pending])
     await rebuilt_into(empty, postgres_dsn, [published(one) for one in await stored_in(store)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     then, now = await store.inbox_entries(stream), await rebuilt.inbox_entries(stream)

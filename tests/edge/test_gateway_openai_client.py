@@ -96,7 +96,7 @@ async def answer(tiers: Chain, call: CallModel, keys: dict[str, str] | None = No
             else:
                 resume_at = decider.wake_at(state)
                 assert resume_at is not None
-                received, context = WakeUp(), Context(context.id, max(context.at, resume_at), "w", "t")
+                received, context = WakeUp(), Context(context.causation_id, max(context.at, resume_at), "w", "t")
             stored += decider.decide(state, received, context)
     return stored
 

@@ -40,7 +40,7 @@ from shared.eventstore.ports import EventStore
 from shared.runtime.inbound import Inbound
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
-from shared.runtime.performer_context import PerformerContext
+from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
 from shared.runtime.wake_ups import WakeUps
 from shared.service import Service
@@ -60,11 +60,11 @@ class NoProducer:
 
     pieces: list[StoredMessage] = field(default_factory=list)
 
-    async def publish(self, stored: Sequence[StoredMessage]) -> None: ...
-    def mark(self, stream: Stream) -> int:
+    async def publish(self, messages: Sequence[StoredMessage]) -> None: ...
+    def acknowledged_version(self, stream: Stream) -> int:
         return 0
 
-    def noted(self, stream: Stream, mark: int) -> None: ...
+    def marked_published(self, stream: Stream, version: int) -> None: ...
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
         self.pieces.append(stored)
 
@@ -76,7 +76,7 @@ class Process:
     loop: Loop
     store: EventStore
     producer: NoProducer
-    context: PerformerContext
+    context: RuntimePerformerContext
     last: Stream = field(init=False)
 
     async def call(
@@ -91,9 +91,9 @@ class Process:
             deadline=now + timedelta(seconds=seconds),
         )
         digest = hashlib.sha256(workflow.encode()).digest()
-        attempts, self.loop.attempts = self.loop.attempts, self.loop.attempts if slot else None
+        attempts, self.loop.attempt_runner = self.loop.attempt_runner, self.loop.attempt_runner if slot else None
         await self.loop.process([Inbound(stream, uuid4(), CallModel.kind, digest, "/test", "1", message=call)])
-        self.loop.attempts = attempts
+        self.loop.attempt_runner = attempts
 
         async def answer() -> ModelReplied | None:
             return next((m for m in await messages_of(self.store, stream) if isinstance(m, ModelReplied)), None)
@@ -140,9 +140,9 @@ async def process(chain: Chain, store: EventStore, stream_tokens: bool = False) 
     async with AsyncExitStack() as stack:
         producer = NoProducer()
         loop = Loop(Processor(service(chain), TOPICS, 900_000), store, producer)
-        context = PerformerContext(loop, store, TOPICS, producer)
+        context = RuntimePerformerContext(loop, store, TOPICS, producer, store)
         perform = await stack.enter_async_context(open_performer(chain, {}, context, 200_000, stream_tokens))
-        loop.attempts = attempts = AttemptRunner(perform, 64, loop.process)
+        loop.attempt_runner = attempts = AttemptRunner(perform, 64, loop.process)
         wake_ups = asyncio.create_task(WakeUps("gateway", store, loop, 15, attempts).run())
         try:
             yield Process(loop, store, producer, context)

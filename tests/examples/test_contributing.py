@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / ".github" / "CONTRIBUTING.md"
 COPIED = ("contracts", "shared", "services", "infra", "tests", "pyproject.toml", "docker-compose.yml", "README.md", "Makefile")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FOR_A_PERSON = "make"  # sets up, runs and tests the whole project: what the suite that this belongs to does
+FOR_A_PERSON = "make "  # sets up, runs and tests the whole project: what the suite that this belongs to does
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("title", "blocks"), sections(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("title", "blocks"), list(sections()), ids=lambda value: value if isinstance(value, str) else "")
 def test_the_guide_works_to_the_letter(title: str, blocks: list[Block], copy: Path) -> None:
     for block in blocks:
         follow(block, copy)

@@ -12,7 +12,7 @@ from hansard.message import Message
 from services.gateway.call import call_decider
 from services.gateway.config import Chain, Endpoint
 from services.gateway.facts import AttemptReturned
-from tests.told import told
+from tests.decisions import decided
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CALL = "specialists/draft.1/1"
@@ -30,7 +30,7 @@ def tiers(*endpoints: Endpoint, **more: Any) -> Chain:
 
 
 def at(seconds: float = 0) -> Context:
-    return Context(id=UUID(int=1), at=NOON + timedelta(seconds=seconds), workflow="w", tenant="t")
+    return Context(causation_id=UUID(int=1), at=NOON + timedelta(seconds=seconds), workflow="w", tenant="t")
 
 
 def full(seconds: float = 0) -> Context:
@@ -71,9 +71,9 @@ def started(attempt: int = 1, endpoint: Endpoint = FIRST, seconds: float = 0, **
 
 def key(repairs: int = 0) -> str:
     decider = call_decider(tiers(FIRST))
-    stored: list[Message] = told(decider, [], asks(), at())
+    stored: list[Message] = decided(decider, [], asks(), at())
     for attempt in range(1, repairs + 1):
-        stored += told(decider, stored, failure(fell("invalid-output", attempt)), at())
+        stored += decided(decider, stored, failure(fell("invalid-output", attempt)), at())
     intent = stored[-1]
     assert isinstance(intent, AttemptStarted)
     return intent.key
@@ -132,7 +132,7 @@ def lost(attempt: int = 1, endpoint: Endpoint = FIRST, **more: Any) -> AttemptFa
 
 def woken_up(decider: Decider[Any], stored: list[Message], seconds: float) -> list[Message]:
     """What is stored after a wake-up. The next wake-up is later than that."""
-    more = told(decider, stored, WakeUp(), at(seconds))
+    more = decided(decider, stored, WakeUp(), at(seconds))
     resume_at = decider.wake_at(decider.fold([*stored, *more]))
     assert resume_at is None or resume_at > at(seconds).at
     return more

@@ -13,10 +13,10 @@ from services.gateway.call import NoCall, call_decider
 from services.gateway.circuit import Circuit, circuit_decider
 from services.gateway.decider import State, gateway
 from services.gateway.retry_budget import RetryBudget, retry_budget_decider
+from tests.decisions import decided
 from tests.spec.gateway_kit import FIRST, SECOND, accepted, asks, at, begun, failure, fell, started, tiers
 from tests.spec.test_gateway_circuit import asks_for_probe, failing, granted, opened, probed
 from tests.spec.test_gateway_retry_budget import asks_retries
-from tests.told import told
 
 chain = tiers(FIRST, SECOND)
 whole = gateway(chain)
@@ -33,7 +33,7 @@ STREAMS: list[tuple[State, Sequence[Message]]] = [
 def test_a_call_is_decided_by_its_own_decider(before: list[Message]) -> None:
     alone = call_decider(chain)
     for message in (asks(), WakeUp(), failure(fell("refused"))):
-        assert told(whole, before, message, at(1)) == told(alone, before, message, at(1))
+        assert decided(whole, before, message, at(1)) == decided(alone, before, message, at(1))
     assert whole.fold(before) == alone.fold(before)
     assert whole.wake_at(whole.fold(before)) == alone.wake_at(alone.fold(before))
 
@@ -42,14 +42,14 @@ def test_a_call_is_decided_by_its_own_decider(before: list[Message]) -> None:
 def test_a_circuit_is_decided_by_its_own_decider(before: list[Message]) -> None:
     alone = circuit_decider(chain)
     for message in (failing(), asks_for_probe(), probed(good=True), probed(good=False)):
-        assert told(whole, before, message, at(9)) == told(alone, before, message, at(9)) != []
+        assert decided(whole, before, message, at(9)) == decided(alone, before, message, at(9)) != []
     assert whole.fold([opened(), granted()]) == alone.fold([opened(), granted()])
 
 
 @pytest.mark.parametrize("before", [[], [RETRIES]])
 def test_a_retry_budget_is_decided_by_its_own_decider(before: list[Message]) -> None:
     alone = retry_budget_decider(chain)
-    assert told(whole, before, asks_retries(9), at()) == told(alone, before, asks_retries(9), at()) != []
+    assert decided(whole, before, asks_retries(9), at()) == decided(alone, before, asks_retries(9), at()) != []
     assert whole.fold([RETRIES]) == alone.fold([RETRIES]) == RetryBudget(9, {"p1": 1})
 
 
@@ -60,7 +60,7 @@ def test_an_endpoints_streams_never_wake_up_and_ignore_what_is_for_a_call() -> N
         assert whole.wake_at(state) is None
         assert whole.fold([begun()], state) == state
         for message in (asks(), WakeUp(), failure(fell("refused"))):
-            assert told(whole, before, message, at()) == []
+            assert decided(whole, before, message, at()) == []
 
 
 @pytest.mark.parametrize(("state", "stored"), STREAMS)

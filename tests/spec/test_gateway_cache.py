@@ -13,6 +13,7 @@ from services.gateway.answer_reuse import cache_key, may_be_reused, reused
 from services.gateway.call import call_decider
 from services.gateway.facts import AttemptReturned
 from shared.eventstore.model import StoredMessage, Stream
+from tests.decisions import decided
 from tests.spec.gateway_kit import (
     CALL,
     FIRST,
@@ -30,7 +31,6 @@ from tests.spec.gateway_kit import (
     then,
     tiers,
 )
-from tests.told import told
 
 chain = tiers(FIRST, SECOND, learning={"hours": 1, "confidence": 0.7})
 decider = call_decider(chain)
@@ -53,22 +53,22 @@ def not_found(attempt: int = 3) -> AttemptReturned:
 
 
 def test_if_no_endpoint_is_left_the_cache_is_searched_and_the_search_is_recorded() -> None:
-    assert told(decider, trying, failure(refused), at()) == [then(refused, 0), searches()]
-    assert told(decider, trying, failure(refused), full()) == [then(refused, 0)]
-    assert told(decider, fallen, WakeUp(), at()) == [searches()]
+    assert decided(decider, trying, failure(refused), at()) == [then(refused, 0), searches()]
+    assert decided(decider, trying, failure(refused), full()) == [then(refused, 0)]
+    assert decided(decider, fallen, WakeUp(), at()) == [searches()]
 
 
 def test_an_answer_of_the_cache_has_its_source_and_the_cost_of_the_attempts_before_it() -> None:
     learned = Learned(event="e", workflow="w", stream="gateway/a/1", tier="first", at=NOON)
     found = replied(3, tier="cache", learned=learned, cost=Decimal(0), confidence=0.9)
-    (answer,) = told(decider, [*fallen, searches()], success(found), at(1))
+    (answer,) = decided(decider, [*fallen, searches()], success(found), at(1))
     assert isinstance(answer, ModelReplied)
     assert (answer.tier, answer.learned, answer.confidence, answer.cost) == ("cache", learned, 0.9, Decimal(0))
     assert [(fall.tier, fall.reason) for fall in answer.falls] == [("first", "refused"), ("second", "refused")]
 
 
 def test_if_the_cache_has_no_answer_the_next_tier_answers_and_the_cache_is_one_fall() -> None:
-    _, answer = told(decider, [*fallen, searches()], not_found(), at(1))
+    _, answer = decided(decider, [*fallen, searches()], not_found(), at(1))
     assert isinstance(answer, ModelReplied)
     assert answer.tier == "rules"
     assert [fall.tier for fall in answer.falls] == ["first", "second", "cache", "extractive"]
@@ -77,7 +77,7 @@ def test_if_the_cache_has_no_answer_the_next_tier_answers_and_the_cache_is_one_f
 
 def test_a_known_answer_takes_precedence_over_the_cache() -> None:
     known = begun(asks("What is your refund policy?"))
-    _, answer = told(decider, [known, *trying[1:]], failure(refused), at())
+    _, answer = decided(decider, [known, *trying[1:]], failure(refused), at())
     assert isinstance(answer, ModelReplied)
     assert (answer.tier, answer.text, answer.learned) == ("cache", "30 days.", None)
 
@@ -85,26 +85,26 @@ def test_a_known_answer_takes_precedence_over_the_cache() -> None:
 def test_the_cache_is_searched_before_a_long_wait_for_an_endpoint_and_the_wait_follows() -> None:
     alone = call_decider(tiers(FIRST, learning={"hours": 1}))
     limited = fell("rate-limit", retry_at=30)
-    assert told(alone, [begun()], failure(limited), at(1)) == [then(limited, 1), searches(2, 1)]
+    assert decided(alone, [begun()], failure(limited), at(1)) == [then(limited, 1), searches(2, 1)]
     stored = [begun(), then(limited, 1), searches(2, 1)]
-    (miss,) = told(alone, stored, not_found(2), at(1))
+    (miss,) = decided(alone, stored, not_found(2), at(1))
     assert alone.wake_at(alone.fold([*stored, miss])) == NOON + timedelta(seconds=30)
 
 
 def test_a_cache_that_comes_first_is_searched_first_and_an_endpoint_after_it() -> None:
     first = call_decider(tiers(FIRST, order=["cache", "first", "rules"], learning={"hours": 1}))
-    stored = told(first, [], asks(), at())
+    stored = decided(first, [], asks(), at())
     assert stored == [searches(1, request=asks())]
-    stored += told(first, stored, not_found(1), at())
+    stored += decided(first, stored, not_found(1), at())
     assert stored[-1] == started(2)
-    (answer,) = told(first, stored, success(replied(2)), at(1))
+    (answer,) = decided(first, stored, success(replied(2)), at(1))
     assert isinstance(answer, ModelReplied)
     assert [fall.tier for fall in answer.falls] == ["cache"]
 
 
 def test_after_the_deadline_the_cache_is_not_searched() -> None:
-    _, answer = told(decider, trying, failure(refused), at(60))
-    assert told(decider, fallen, WakeUp(), at(60)) == [answer]
+    _, answer = decided(decider, trying, failure(refused), at(60))
+    assert decided(decider, fallen, WakeUp(), at(60)) == [answer]
     assert isinstance(answer, ModelReplied)
     assert answer.tier == "rules"
 

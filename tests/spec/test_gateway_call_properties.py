@@ -20,9 +20,9 @@ from hansard.decider import Decider, WakeUp
 from hansard.message import Message
 from services.gateway.call import Settled, Waiting, call_decider
 from services.gateway.fallback import NOT_SENT
+from tests.decisions import decided
 from tests.spec.gateway_kit import CALL, FIRST, NOON, SECOND, asks, at, failure, fell, full, replied, success, tiers, woken_up
 from tests.spec.test_gateway_cache import not_found
-from tests.told import told
 
 both = call_decider(tiers(FIRST, SECOND))
 alone = call_decider(tiers(FIRST))
@@ -40,7 +40,7 @@ def test_every_call_is_answered_within_its_deadline_and_every_fall_has_a_reason(
     retries = data.draw(st.integers(0, 3))
     decider = call_decider(tiers(*(e.model_copy(update={"max_retries": retries, "timeout": 10}) for e in (FIRST, SECOND))))
     slots = st.sampled_from([at, full])
-    stored: list[Message] = told(decider, [], asks(), data.draw(slots)(0))
+    stored: list[Message] = decided(decider, [], asks(), data.draw(slots)(0))
     now, attempts = 0.0, 0
     while not isinstance(state := decider.fold(stored), Settled):
         if isinstance(state, Waiting):
@@ -64,7 +64,7 @@ def test_every_call_is_answered_within_its_deadline_and_every_fall_has_a_reason(
             failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST)
             if retry is not None:
                 failed = failed.model_copy(update={"retry_at": NOON + timedelta(seconds=now + retry)})
-            stored += told(decider, stored, failure(failed), data.draw(slots)(now))
+            stored += decided(decider, stored, failure(failed), data.draw(slots)(now))
         assert len(stored) < 100
     last = stored[-1]
     assert isinstance(last, ModelReplied)
@@ -83,7 +83,7 @@ def test_no_repeated_or_misplaced_message_leads_to_a_second_answer(order: list[i
     ]  # fmt: skip
     stored: list[Message] = []
     for place in order:
-        stored += told(both, stored, received[place], at(1))
+        stored += decided(both, stored, received[place], at(1))
     ends = [m for m in stored if isinstance(m, ModelReplied | ModelFailed | CallCancelled)]
     assert len(ends) <= 1
     marks = [place for place, m in enumerate(stored) if isinstance(m, ReplyRejected)]
@@ -123,7 +123,7 @@ def test_a_wake_up_time_is_never_in_the_past_except_while_a_call_waits_for_a_slo
         if isinstance(received, WakeUp):
             stored += woken_up(decider, stored, now)
             continue
-        before, more = decider.fold(stored), told(decider, stored, received, at(now) if free else full(now))
+        before, more = decider.fold(stored), decided(decider, stored, received, at(now) if free else full(now))
         stored += more
         after = decider.fold(stored)
         if more and isinstance(after, Waiting) and not isinstance(before, Waiting) and free:
@@ -168,7 +168,7 @@ def test_a_call_is_answered_within_its_deadline_whatever_circuits_budgets_and_th
     )
     decider, span = call_decider(chain), data.draw(st.floats(0.1, 60))
     slots = st.sampled_from([at, full])
-    stored: list[Message] = told(decider, [], asks(deadline=NOON + timedelta(seconds=span)), data.draw(slots)(0))
+    stored: list[Message] = decided(decider, [], asks(deadline=NOON + timedelta(seconds=span)), data.draw(slots)(0))
     now, attempts = 0.0, 0
     while not isinstance(state := decider.fold(stored), Settled):
         out = stored[-1]
@@ -184,7 +184,7 @@ def test_a_call_is_answered_within_its_deadline_whatever_circuits_budgets_and_th
         if out.tier == "cache":
             hit = data.draw(st.booleans())
             found = success(replied(attempts, tier="cache")) if hit else not_found(attempts)
-            stored += told(decider, stored, found, data.draw(slots)(now))
+            stored += decided(decider, stored, found, data.draw(slots)(now))
             continue
         reason = data.draw(st.sampled_from(WITH_CIRCUITS))
         if reason == "lost":
@@ -192,7 +192,7 @@ def test_a_call_is_answered_within_its_deadline_whatever_circuits_budgets_and_th
             continue
         retry = now + data.draw(st.floats(0, 80)) if reason in ("error", "rate-limit") else None
         failed = fell(reason, attempts, SECOND if out.tier == "second" else FIRST, "why", retry_at=retry) if retry else None
-        stored += told(decider, stored, failure(failed or fell(reason, attempts, detail="why")), data.draw(slots)(now))
+        stored += decided(decider, stored, failure(failed or fell(reason, attempts, detail="why")), data.draw(slots)(now))
         assert len(stored) < 100
     last = stored[-1]
     assert isinstance(last, ModelReplied | ModelFailed)

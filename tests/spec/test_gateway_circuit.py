@@ -10,8 +10,8 @@ from hansard.message import Message
 from services.gateway.circuit import Circuit, circuit_decider, circuit_stream, trips
 from services.gateway.facts import EndpointFailed, ProbeAsked, ProbeReturned
 from services.gateway.retry_budget import retry_budget_stream
+from tests.decisions import decided
 from tests.spec.gateway_kit import FIRST, NOON, at, tiers
-from tests.told import told
 
 decider = circuit_decider(tiers(FIRST, circuits={"cooldown": 5, "longest": 60}))
 
@@ -43,7 +43,7 @@ def probed(change: int = 3, *, good: bool, **more: Any) -> ProbeReturned:
 
 
 def test_a_circuit_opens_for_the_cooldown_and_has_the_reason() -> None:
-    assert told(decider, [], failing(), at()) == [opened()]
+    assert decided(decider, [], failing(), at()) == [opened()]
 
 
 def test_an_open_circuit_bars_every_call_until_that_time_and_no_longer() -> None:
@@ -53,18 +53,20 @@ def test_an_open_circuit_bars_every_call_until_that_time_and_no_longer() -> None
 
 
 def test_the_call_that_asked_is_the_probe_and_no_other_call_is_made_while_it_is_out() -> None:
-    assert told(decider, [opened()], asks_for_probe(), at(5)) == [granted()]
+    assert decided(decider, [opened()], asks_for_probe(), at(5)) == [granted()]
     circuit = decider.fold([opened(), granted()])
     assert isinstance(circuit, Circuit)
     assert (circuit.probe, circuit.bars(time(29)), circuit.bars(time(30))) == ("a#1", True, False)
 
 
 def test_a_probe_asked_for_too_early_is_not_granted_and_the_circuit_can_still_be_changed() -> None:
-    assert told(decider, [opened()], asks_for_probe(), at(1)) == [opened(change=2)]
+    assert decided(decider, [opened()], asks_for_probe(), at(1)) == [opened(change=2)]
 
 
 def test_a_good_probe_closes_the_circuit() -> None:
-    assert told(decider, [opened(), granted()], probed(good=True), at(6)) == [CircuitClosed(endpoint="first", change=3, by="a#1")]
+    assert decided(decider, [opened(), granted()], probed(good=True), at(6)) == [
+        CircuitClosed(endpoint="first", change=3, by="a#1")
+    ]
     assert decider.fold([opened(), granted(), CircuitClosed(endpoint="first", change=3, by="a#1")]) == Circuit(3)
 
 
@@ -73,7 +75,7 @@ def test_each_failed_probe_doubles_the_wait_up_to_the_longest() -> None:
     waits = []
     for probe in range(5):
         stored.append(granted(change=len(stored) + 1))
-        (again,) = told(decider, stored, probed(len(stored) + 1, good=False, reason="error", detail="500"), at(100))
+        (again,) = decided(decider, stored, probed(len(stored) + 1, good=False, reason="error", detail="500"), at(100))
         assert isinstance(again, CircuitOpened)
         assert again.probes == probe + 1
         waits.append((again.until - time(100)).total_seconds())
@@ -82,13 +84,13 @@ def test_each_failed_probe_doubles_the_wait_up_to_the_longest() -> None:
 
 
 def test_a_circuit_stays_open_as_long_as_the_provider_asks_up_to_the_longest_wait() -> None:
-    events = [told(decider, [], failing(reason="rate-limit", not_before=time(s)), at())[0] for s in (1, 30, 9000)]
+    events = [decided(decider, [], failing(reason="rate-limit", not_before=time(s)), at())[0] for s in (1, 30, 9000)]
     assert [(event.until - NOON).total_seconds() for event in events if isinstance(event, CircuitOpened)] == [5, 30, 60]
 
 
 def test_after_closing_a_circuit_opens_for_the_first_cooldown_again() -> None:
     before = [opened(), granted(), opened(3, 10, 1), granted(4), CircuitClosed(endpoint="first", change=5, by="a#1")]
-    assert told(decider, before, failing(6), at()) == [opened(6)]
+    assert decided(decider, before, failing(6), at()) == [opened(6)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from services.gateway.config import Chain, Price, chain
 from services.router import app as router_app
 from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES
-from shared.policy import canonical, is_behind, version_of
+from shared.policy import canonical_json, matches_version, version_of
 from shared.service import Service
 from shared.settings import Settings
 from tests.decisions import HERE, NOON, decided
@@ -74,16 +74,16 @@ def then(tmp_path: Path) -> Settings:
 
 def again(service: Service[Any], version: str) -> Decider[Any]:
     """A decider made from the recorded bytes, as an audit makes it."""
-    assert service.basis is not None
-    return service.basis.decider(version, json.loads(canonical(service.basis.data)))
+    assert service.stored_policy is not None
+    return service.stored_policy.decider(version, json.loads(canonical_json(service.stored_policy.data)))
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_a_decider_made_from_its_recorded_policy_decides_as_before(then: Settings, name: str) -> None:
     """The decider is made by a service with other settings, which itself decides otherwise."""
     old, new = services(then)[name], services(Settings())[name]
-    assert old.basis is not None and new.basis is not None
-    made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
+    assert old.stored_policy is not None and new.stored_policy is not None
+    made = new.stored_policy.decider(old.decider.policy, json.loads(canonical_json(old.stored_policy.data)))
     assert made.policy == old.decider.policy != new.decider.policy
 
     def decisions(decider: Decider[Any]) -> list[list[Message]]:
@@ -94,8 +94,8 @@ def test_a_decider_made_from_its_recorded_policy_decides_as_before(then: Setting
 
 def test_a_chain_of_tiers_made_from_its_recorded_policy_decides_as_before(then: Settings) -> None:
     old, new = services(then)["gateway"], services(Settings(model_url="http://127.0.0.1:1/v1"))["gateway"]
-    assert old.basis is not None and new.basis is not None
-    made = new.basis.decider(old.decider.policy, json.loads(canonical(old.basis.data)))
+    assert old.stored_policy is not None and new.stored_policy is not None
+    made = new.stored_policy.decider(old.decider.policy, json.loads(canonical_json(old.stored_policy.data)))
     (accepted,) = decided(old.decider, [], CALL)
 
     def decisions(decider: Decider[Any]) -> list[Message]:
@@ -104,7 +104,7 @@ def test_a_chain_of_tiers_made_from_its_recorded_policy_decides_as_before(then: 
 
     assert decisions(made) == decisions(old.decider) != decisions(new.decider)
     assert decisions(made)[0] == accepted
-    tiers = Chain.of_then("then", old.basis.data)  # type: ignore[arg-type]
+    tiers = Chain.of_then("then", old.stored_policy.data)  # type: ignore[arg-type]
     assert [(e.name, e.provider, e.model, tiers.prior(e.name)) for e in tiers.endpoints] == [
         ("one", "openai", "m", 0.92),
         ("two", "local", "smollm2-135m", 0.3),
@@ -134,30 +134,30 @@ def test_messages_name_the_recorded_policy_and_not_that_of_todays_code(name: str
 def test_no_secret_is_recorded(then: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "hunter2")
     for service in services(then).values():
-        kept = canonical(service.basis.data) if service.basis else b""
+        kept = canonical_json(service.stored_policy.data) if service.stored_policy else b""
         assert b"hunter2" not in kept and b"MY_KEY" not in kept and b"10.0.0.1" not in kept
 
 
 def test_a_service_that_decides_by_code_alone_records_no_policy() -> None:
-    assert services(Settings())["verifier"].basis is None
+    assert services(Settings())["verifier"].stored_policy is None
 
 
 def test_a_version_is_made_from_the_data_and_a_service_cannot_have_another(then: Settings) -> None:
     service = services(then)["router"]
-    assert service.basis is not None
-    assert is_behind(canonical(service.basis.data), service.decider.policy)
-    assert not is_behind(canonical([service.basis.data]), service.decider.policy)
+    assert service.stored_policy is not None
+    assert matches_version(canonical_json(service.stored_policy.data), service.decider.policy)
+    assert not matches_version(canonical_json([service.stored_policy.data]), service.decider.policy)
     with pytest.raises(ValueError, match="not named after its data"):
         replace(service, decider=replace(service.decider, policy="2"))
     assert version_of("1", {"a": 1, "b": 2}) == version_of("1", {"b": 2, "a": 1}) != version_of("1", {"a": 1})
     with pytest.raises(ValueError):
-        canonical(float("nan"))
+        canonical_json(float("nan"))
 
 
 def routed(policy: Policy, kept: Policy, rules: Mapping[str, Any]) -> RequestRouted:
-    made = router_app.serving(replace(policy, rules=rules)).basis
+    made = router_app.serving(replace(policy, rules=rules)).stored_policy
     assert made is not None
-    decider = made.decider(kept.version, json.loads(canonical(kept.data)))
+    decider = made.decider(kept.version, json.loads(canonical_json(kept.data)))
     message, *_ = decider.decide(decider.initial, SubmitRequest(type="calculate_tax", data={"amount": 5}), HERE)
     assert isinstance(message, RequestRouted)
     return message
@@ -182,6 +182,6 @@ def test_measured_prices_are_part_of_the_policy() -> None:
 
 def test_times_in_a_recorded_policy_are_exact() -> None:
     odd = Policy(within=timedelta(days=3, microseconds=1), farthest=timedelta(days=9), hurry=timedelta(milliseconds=1))
-    made = recorded_policy("x", json.loads(canonical(odd.data)), RULES)
+    made = recorded_policy("x", json.loads(canonical_json(odd.data)), RULES)
     assert (made.within, made.farthest, made.hurry) == (odd.within, odd.farthest, odd.hurry)
     assert replace(made, recorded_version="").version == odd.version

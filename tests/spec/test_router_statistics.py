@@ -135,18 +135,18 @@ async def record(store: InMemoryEventStore, *messages: Message, workflow: str) -
 async def test_a_router_that_starts_measures_prices_from_the_record() -> None:
     store = InMemoryEventStore()
     service = build(Settings())
-    assert service.informed is not None
-    assert (await service.informed(store)).decider.policy == service.decider.policy, "an empty record changes no price"
+    assert service.prepare is not None
+    assert (await service.prepare(store)).decider.policy == service.decider.policy, "an empty record changes no price"
     for n in range(20):
         _, *events = (message for _, message in events_of(str(n), typed("classify_intent", text="hi"), "0.0007"))
         await record(store, *events, workflow=str(n))
-    informed = await service.informed(store)
-    routed = decided(informed.decider, [], typed("classify_intent", text="hi"))[0]
+    prepared = await service.prepare(store)
+    routed = decided(prepared.decider, [], typed("classify_intent", text="hi"))[0]
     assert isinstance(routed, RequestRouted)
-    assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), informed.decider.policy)
+    assert (routed.cost_estimate, routed.policy) == (Decimal("0.0007"), prepared.decider.policy)
     assert routed.policy != service.decider.policy
     assert routed.reasoning.endswith("measured cost")
-    assert (await informed.informed(store)).decider.policy == informed.decider.policy  # type: ignore[misc]
+    assert (await prepared.prepare(store)).decider.policy == prepared.decider.policy  # type: ignore[misc]
 
 
 async def test_prices_are_measured_from_the_newest_events_and_unreadable_ones_are_skipped() -> None:

@@ -27,9 +27,9 @@ async def record(store: S, *records: Record) -> S:
         inbound = parser.parse(record)
         assert inbound is not None
         history = (await store.load([inbound.stream]))[inbound.stream]
-        pending = processor.begin(inbound.stream, processor.recall(history), store.now())
+        pending = processor.begin(inbound.stream, processor.fold(history), store.now())
         processor.process(pending, inbound)
-        assert inbound.stream in (await store.append([pending.stream_append])).accepted
+        assert inbound.stream in (await store.append([pending])).accepted
     return store
 
 

@@ -20,8 +20,8 @@ from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
 from shared.kafka.record import Record
-from shared.policy import Basis, version_of
-from shared.runtime.assembly import keep_policy
+from shared.policy import StoredPolicy, version_of
+from shared.runtime.assembly import store_policy
 from shared.runtime.inbound import Inbound
 from shared.runtime.processor import Processor
 from shared.service import Service
@@ -67,10 +67,10 @@ async def test_the_stored_messages_show_whether_a_slot_was_free(slot: bool, kind
     gateway, store = build(Settings(model_url="http://127.0.0.1:1/v1")), InMemoryEventStore(lambda: NOON)
     call = CallModel(call="a/1", messages=(ChatMessage(role="user", content="?"),), deadline=NOON + timedelta(days=1))
     of_gateway, stream = Processor(gateway, topics, max_message_bytes=4000), Stream("default", "w1", "gateway/a/1")
-    pending = of_gateway.begin(stream, of_gateway.unheard(), NOON)
+    pending = of_gateway.begin(stream, of_gateway.new_stream(), NOON)
     inbound = Inbound(stream, uuid4(), CallModel.kind, b"\0" * 32, message=call)
     of_gateway.process(pending, inbound, may_perform=slot)
-    assert (await store.append([pending.stream_append])).accepted
+    assert (await store.append([pending])).accepted
     history = (await store.load([stream]))[stream]
     assert [one.kind for one in history.messages] == [kind]
     assert differences(gateway, history, await store.inbox_entries(stream), {inbound.causation_id: inbound}, topics) == []
@@ -87,7 +87,7 @@ def ending_with(mark: str) -> Service[Count]:
         return replace(service.decider, decide=decide, policy=version)
 
     data = {"mark": mark}
-    return replace(service, decider=made(version_of("1", {**data}), data), basis=Basis({**data}, made))
+    return replace(service, decider=made(version_of("1", {**data}), data), stored_policy=StoredPolicy({**data}, made))
 
 
 CALM, LOUD = ending_with("."), ending_with("!")
@@ -98,13 +98,13 @@ async def of_two_policies(*, keep: bool = True) -> InMemoryEventStore:
     store = InMemoryEventStore(lambda: NOON)
     for n, today in enumerate((CALM, LOUD, CALM)):
         if keep:
-            await keep_policy(store, today)
+            await store_policy(store, today)
         inbound = parser.parse(request("hello", id=f"r{n}", offset=n))
         assert inbound is not None
         processor = Processor(today, topics, max_message_bytes=4000)
-        pending = processor.begin(STREAM, processor.recall((await store.load([STREAM]))[STREAM]), NOON)
+        pending = processor.begin(STREAM, processor.fold((await store.load([STREAM]))[STREAM]), NOON)
         processor.process(pending, inbound)
-        assert (await store.append([pending.stream_append])).accepted
+        assert (await store.append([pending])).accepted
     return store
 
 
@@ -137,9 +137,9 @@ async def test_a_policy_that_this_code_cannot_read_is_reported() -> None:
     def unwilling(version: str, data: Any) -> Decider[Count]:
         raise KeyError("tone")
 
-    basis = ending_with("?").basis
-    assert basis is not None
-    today = replace(ending_with("?"), basis=replace(basis, decider=unwilling))
+    stored_policy = ending_with("?").stored_policy
+    assert stored_policy is not None
+    today = replace(ending_with("?"), stored_policy=replace(stored_policy, decider=unwilling))
     found = await audited(await of_two_policies(), today)
     assert len(found) == 3 and all("this code cannot decide by policy" in one.what and "tone" in one.what for one in found)
 
@@ -306,9 +306,9 @@ async def test_a_message_processed_again_after_a_redrive_holds() -> None:
     inbound = parser.parse(request("poison"))
     assert inbound is not None
     later = replace(processor, service=fixed)
-    pending = later.begin(STREAM, later.recall((await store.load([STREAM]))[STREAM]), NOON)
+    pending = later.begin(STREAM, later.fold((await store.load([STREAM]))[STREAM]), NOON)
     assert later.process(pending, replace(inbound, redrive=True))
-    await store.append([pending.stream_append])
+    await store.append([pending])
     assert await audited(store, fixed) == []
     (difference,) = await audited(store, with_decide(lambda *_: [*service.decider.decide(Count(), HELLO, inbound.context(NOON))]))
     assert difference.sequence == 2

@@ -28,9 +28,9 @@ async def test_a_timeline_begins_at_the_door_and_names_causes() -> None:
 async def test_a_message_stored_at_a_wake_up_is_shown_so_after_its_streams_message_before() -> None:
     store = await recorded(request("hello"))
     awake = replace(processor, service=with_decide(lambda *_: [routed("awake")]))
-    pending = awake.begin(STREAM, awake.recall((await store.load([STREAM]))[STREAM]), NOON)
+    pending = awake.begin(STREAM, awake.fold((await store.load([STREAM]))[STREAM]), NOON)
     assert awake.process(pending, wake_up(STREAM, 1))
-    await store.append([pending.stream_append])
+    await store.append([pending])
     found = await timeline(store, "default", "w1")
     assert found is not None
     _, before, after = found.messages

@@ -1,4 +1,4 @@
-"""What is logged holds no secret: a traceback shows the way, never what was in the variables."""
+"""Logs hold no secret: a traceback shows the calls, never the values of variables."""
 
 import subprocess
 import sys
@@ -27,12 +27,12 @@ except OSError:
 def test_a_traceback_shows_no_locals(form: str, logger: str, how: str) -> None:
     code = LOGS_A_FAILURE.format(form=form, logger=logger, how=how)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.count("nobody is there") >= 2, "both are told"
-    assert "in connect" in done.stderr, "with the way that it took"
+    assert done.stderr.count("nobody is there") >= 2, "both are logged"
+    assert "in connect" in done.stderr, "with the calls"
     assert "hunter2" not in done.stdout + done.stderr
 
 
-def test_libraries_that_only_repeat_what_we_say_are_silent() -> None:
+def test_libraries_that_only_repeat_our_own_log_lines_are_silent() -> None:
     code = "from shared.telemetry import logs; import logging; logs.configure('INFO', 'json');" + "".join(
         f"logging.getLogger({name!r}).error('again');" for name in ("asyncpg.pool", "aiokafka.client", "openai._base_client")
     )

@@ -12,7 +12,7 @@ from shared.eventstore.clock import Clock
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, Stream, StreamAppend
 from shared.runtime.loop import Loop
-from tests.unit.test_loop import Publisher, heard
+from tests.unit.test_loop import Publisher, parsed
 from tests.unit.toy import NOON, processor, request
 
 STREAM = Stream("default", "w1", "router")
@@ -59,14 +59,14 @@ def loop(store: EventStore) -> Loop:
 
 async def test_a_decision_and_its_messages_have_the_time_at_which_they_are_recorded(loop: Loop, store: EventStore) -> None:
     store.time = store.believed = NOON + timedelta(minutes=5)
-    await loop.process(heard(request()))
+    await loop.process(parsed(request()))
     assert await store.times() == ["12:05 12:05"]
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "behind"])
 async def test_a_process_with_a_wrong_clock_decides_again_by_the_stores(loop: Loop, store: EventStore, off: timedelta) -> None:
     store.believed = NOON + off
-    await loop.process(heard(request()))
+    await loop.process(parsed(request()))
     assert await store.times() == ["12:00 12:00"]
     assert len(store.appends) == 2
 
@@ -74,29 +74,29 @@ async def test_a_process_with_a_wrong_clock_decides_again_by_the_stores(loop: Lo
 @pytest.mark.parametrize("seconds", [-4, 0])
 async def test_a_time_proposed_a_moment_ago_is_accepted(loop: Loop, store: EventStore, seconds: int) -> None:
     store.believed = NOON + timedelta(seconds=seconds)
-    await loop.process(heard(request()))
+    await loop.process(parsed(request()))
     assert len(store.appends) == 1
 
 
 async def test_when_the_stores_clock_was_put_back_a_stream_goes_on_at_its_own_times(loop: Loop, store: EventStore) -> None:
-    await loop.process(heard(request("a", id="1")))
+    await loop.process(parsed(request("a", id="1")))
     store.time = store.believed = NOON - HOUR
-    await loop.process(heard(request("b", id="2"), request("c", id="3", workflow="w2")))
+    await loop.process(parsed(request("b", id="2"), request("c", id="3", workflow="w2")))
     assert await store.times() == ["12:00 12:00", "12:00 12:00"]
     assert await store.times(STREAM._replace(workflow="w2")) == ["11:00 11:00"], "other streams go by the clock"
 
 
 async def test_a_message_is_never_processed_before_it_was_stored(loop: Loop, store: EventStore) -> None:
-    (stored,) = heard(request())
+    (stored,) = parsed(request())
     await loop.process([replace(stored, at=NOON + HOUR)])
     assert await store.times() == ["13:00 13:00"]
     assert len(store.appends) == 1
 
 
 async def test_a_stream_that_is_loaded_again_keeps_its_time(store: EventStore) -> None:
-    await Loop(processor, store, Publisher(store)).process(heard(request("a", id="1")))
+    await Loop(processor, store, Publisher(store)).process(parsed(request("a", id="1")))
     store.time = store.believed = NOON - HOUR
-    await Loop(processor, store, Publisher(store)).process(heard(request("b", id="2")))
+    await Loop(processor, store, Publisher(store)).process(parsed(request("b", id="2")))
     assert await store.times() == ["12:00 12:00", "12:00 12:00"]
 
 

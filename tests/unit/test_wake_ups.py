@@ -1,4 +1,4 @@
-"""Time is a stream's own: it says when it is woken, in the append that says everything else (laws 2 and 3)."""
+"""Time is a property of a stream: its next wake-up is stored in the append that stores everything else (laws 2 and 3)."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,13 @@ from contracts.gateway import AttemptStarted, CallModel
 from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
 from hansard.decider import Context, Decider, WakeUp
-from hansard.message import Message
+from hansard.message import Message, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, History, Stream, StreamAppend
 from shared.runtime.inbound import InboundParser
 from shared.runtime.loop import Loop
+from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
 from shared.service import Service
 from tests.unit.test_loop import CALL, CALLS, Publisher
@@ -27,14 +28,14 @@ STREAM = Stream("default", "w1", "router")
 
 @dataclass(frozen=True)
 class Alarm:
-    """Rings at a time. One that is `stuck` does not go off when it rings."""
+    """Rings at a time. One that is `stuck` asks for the same time again."""
 
     at: datetime | None = None
     stuck: bool = False
 
 
-def decide(alarm: Alarm, inbound: Message, context: Context) -> Iterable[Message]:
-    match inbound:
+def decide(alarm: Alarm, message: Message, context: Context) -> Iterable[Message]:
+    match message:
         case SubmitRequest(text=text):
             yield routed(text or "")
         case WakeUp() if alarm.at is not None and alarm.at <= context.at and not alarm.stuck:
@@ -43,8 +44,8 @@ def decide(alarm: Alarm, inbound: Message, context: Context) -> Iterable[Message
             pass
 
 
-def evolve(alarm: Alarm, stored: Message) -> Alarm:
-    match stored:
+def evolve(alarm: Alarm, message: Message) -> Alarm:
+    match message:
         case RequestRouted(reasoning="rings" | "off"):
             return Alarm()
         case RequestRouted(reasoning=text) if text.startswith(("set ", "stuck ")):
@@ -58,16 +59,16 @@ parser = InboundParser(service, topics, 2000)
 
 
 class EventStore(InMemoryEventStore):
-    """Notes what is written of wake-ups, and what is loaded."""
+    """Keeps what is appended and what is loaded."""
 
     def __init__(self) -> None:
         super().__init__(lambda: self.time)
         self.time = NOON
-        self.turns: list[StreamAppend] = []
+        self.appends: list[StreamAppend] = []
         self.loaded: list[Stream] = []
 
     async def append(self, appends: Sequence[StreamAppend]) -> Appended:
-        self.turns.extend(appends)
+        self.appends.extend(appends)
         return await super().append(appends)
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
@@ -76,8 +77,10 @@ class EventStore(InMemoryEventStore):
 
     @property
     def written(self) -> list[int | None]:
-        """The seconds after noon at which each append that wrote a wake-up wrote it; None where it called one off."""
-        return [None if t.wake_at is None else int((t.wake_at - NOON).total_seconds()) for t in self.turns if not t.keep_wake_up]
+        """Of each append that changed the wake-up: the seconds after noon; None where it removed the wake-up."""
+        return [
+            None if a.wake_at is None else int((a.wake_at - NOON).total_seconds()) for a in self.appends if not a.keep_wake_up
+        ]
 
 
 @dataclass
@@ -88,15 +91,15 @@ class Process:
 
     async def ask(self, *texts: str, workflow: str = "w1") -> None:
         self.n += len(texts)
-        asked = [parser.parse(request(text, id=f"{self.n}.{k}", workflow=workflow)) for k, text in enumerate(texts)]
-        await self.loop.process([inbound for inbound in asked if inbound is not None])
+        inbounds = [parser.parse(request(text, id=f"{self.n}.{k}", workflow=workflow)) for k, text in enumerate(texts)]
+        await self.loop.process([inbound for inbound in inbounds if inbound is not None])
 
     async def at(self, seconds: int) -> int:
-        """The clock comes to so many seconds after noon; how many streams are woken."""
+        """Sets the clock to so many seconds after noon; returns how many wake-ups come."""
         self.store.time = NOON + timedelta(seconds=seconds)
-        due_wake_ups, _ = await self.store.claim_wake_ups("router", 100, 60)
-        await self.loop.wake(due_wake_ups)
-        return len(due_wake_ups)
+        claimed, _ = await self.store.claim_wake_ups("router", 100, 60)
+        await self.loop.process_wake_ups(claimed)
+        return len(claimed)
 
     async def messages(self, workflow: str = "w1") -> list[str]:
         history = (await self.store.load([STREAM._replace(workflow=workflow)]))[STREAM._replace(workflow=workflow)]
@@ -117,53 +120,53 @@ async def test_a_stream_is_woken_once_at_its_time(process: Process) -> None:
     assert await process.messages() == ["set 5", "rings"]
 
 
-async def test_what_is_called_off_never_rings(process: Process) -> None:
+async def test_a_wake_up_that_is_removed_never_comes(process: Process) -> None:
     await process.ask("set 5")
     await process.ask("off")
     assert await process.at(500) == 0
 
 
-async def test_the_row_is_written_only_where_the_time_changed(process: Process) -> None:
+async def test_a_wake_up_is_written_only_where_its_time_changed(process: Process) -> None:
     for text in ("hello", "set 5", "hello", "set 5", "set 6", "hello", "off", "hello"):
         await process.ask(text)
     assert process.store.written == [5, 6, None]
 
 
-async def test_a_process_that_loads_the_stream_writes_it_only_where_it_changed_too(process: Process) -> None:
+async def test_a_process_that_loads_the_stream_also_writes_it_only_where_its_time_changed(process: Process) -> None:
     await process.ask("set 5")
-    process.loop.forget()
+    process.loop.drop_cache()
     await process.ask("hello")
     assert process.store.written == [5]
     assert await process.at(5) == 1
 
 
-async def test_a_wake_up_is_on_the_record_with_its_time(process: Process) -> None:
+async def test_a_wake_up_is_recorded_with_its_time(process: Process) -> None:
     await process.ask("set 5")
     await process.at(7)
     entries = await process.store.inbox_entries(STREAM)
     assert [(h.kind, h.at) for h in entries][1:] == [(WakeUp.kind, NOON + timedelta(seconds=7))]
 
 
-async def test_who_is_woken_before_its_time_has_come_waits_on(process: Process) -> None:
-    """Its row may be older than the code that says its time, or the clock was put back since it was claimed."""
+async def test_a_stream_that_is_woken_too_early_is_woken_again_at_its_time(process: Process) -> None:
+    """Its wake-up may be older than the code that asks for the time, or the clock was put back since it was claimed."""
     await process.ask("set 5")
     process.store.time = NOON + timedelta(seconds=5)
-    due_wake_ups, _ = await process.store.claim_wake_ups("router", 10, 60)
+    claimed, _ = await process.store.claim_wake_ups("router", 10, 60)
     process.store.time = NOON + timedelta(seconds=3)
-    await process.loop.wake(due_wake_ups)
+    await process.loop.process_wake_ups(claimed)
     assert await process.messages() == ["set 5"]
     assert await process.at(5) == 1
     assert await process.messages() == ["set 5", "rings"]
 
 
-async def test_one_that_would_be_woken_for_ever_is_dead_and_is_not_woken_again(process: Process) -> None:
+async def test_a_wake_up_that_would_come_for_ever_is_a_dead_letter_and_does_not_come_again(process: Process) -> None:
     await process.ask("stuck 5")
     assert [await process.at(5), await process.at(50), await process.at(5000)] == [1, 0, 0]
     assert await process.messages() == ["stuck 5", "poison"]
     assert [entry.dead for entry in await process.store.inbox_entries(STREAM)] == [False, True]
 
 
-async def test_one_that_was_dead_is_woken_when_it_wants_another_time(process: Process) -> None:
+async def test_a_stream_whose_wake_up_was_dead_is_woken_at_another_time(process: Process) -> None:
     await process.ask("stuck 5")
     await process.at(5)
     await process.ask("hello")
@@ -173,74 +176,80 @@ async def test_one_that_was_dead_is_woken_when_it_wants_another_time(process: Pr
     assert (await process.messages())[-1] == "rings"
 
 
-async def test_it_blocks_no_neighbour(process: Process) -> None:
+async def test_a_dead_wake_up_blocks_no_other_stream(process: Process) -> None:
     await process.ask("stuck 5")
     await process.ask("set 5", workflow="w2")
     assert await process.at(5) == 2
     assert await process.messages("w2") == ["set 5", "rings"]
 
 
-@pytest.mark.parametrize("net", [None, NOON], ids=["none", "no later"])
-async def test_an_attempt_that_nobody_would_miss_is_not_made(net: datetime | None) -> None:
-    def intends(_: int, inbound: Message, context: Context) -> Iterable[Message]:
+@pytest.mark.parametrize("next_time", [None, NOON], ids=["none", "no later"])
+async def test_an_attempt_whose_loss_nothing_would_notice_is_not_made(next_time: datetime | None) -> None:
+    def intends(_: int, message: Message, context: Context) -> Iterable[Message]:
         yield AttemptStarted(
             attempt=1, safety="safe", key="k", deadline=context.at, call="t/1", tier="t", provider="", model="", endpoint=""
         )
 
     store = EventStore()
-    careless = Service("gateway", Decider(0, intends, lambda n, _: n, lambda _: net), receives={CallModel: lambda m: m.call})
+    careless = Service(
+        "gateway", Decider(0, intends, lambda n, _: n, lambda _: next_time), receives={CallModel: lambda m: m.call}
+    )
     started: list[Stream] = []
 
-    class RunsAttempts:
-        free = 5
-
-        def start(self, stream: Stream, state: object, intent: object, trace: str) -> None:
+    class Starts(AttemptRunner):
+        def start(self, stream: Stream, state: object, intent: object, traceparent: str = "") -> None:
             started.append(stream)
 
-    loop = Loop(Processor(careless, topics, 9000), store, Publisher(store), RunsAttempts())
+    async def perform(state: object, intent: object, stream: Stream) -> Outcome:
+        raise AssertionError
+
+    async def process(inbounds: object) -> None:
+        raise AssertionError
+
+    loop = Loop(Processor(careless, topics, 9000), store, Publisher(store), Starts(perform, 5, process))
     record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000001", ce_type=CallModel.kind, body=CALL.model_dump_json().encode())
-    (inbound,) = [it for it in [InboundParser(careless, topics, 2000).parse(record._replace(topic="gateway.commands"))] if it]
+    (inbound,) = [one for one in [InboundParser(careless, topics, 2000).parse(record._replace(topic="gateway.commands"))] if one]
     await loop.process([inbound])
     assert started == []
     assert [h.dead for h in await store.inbox_entries(CALLS)] == [True]
 
 
-# A command opens a stream
+# A stream that is not cached
 
 
-async def test_a_command_to_a_stream_that_is_not_known_is_decided_without_a_look(process: Process) -> None:
+async def test_a_command_to_a_stream_that_is_not_cached_is_decided_without_loading_it(process: Process) -> None:
     await process.ask("hello")
     assert process.store.loaded == []
-    assert len(process.store.turns) == 1
+    assert len(process.store.appends) == 1
 
 
-async def test_where_the_stream_was_there_the_append_refuses_and_it_is_loaded(process: Process) -> None:
+async def test_where_that_stream_existed_the_append_is_refused_and_the_stream_is_loaded(process: Process) -> None:
     await process.ask("set 5")
-    process.loop.forget()
+    process.loop.drop_cache()
     await process.ask("off")
     assert process.store.loaded == [STREAM]
     assert await process.messages() == ["set 5", "off"]
     assert await process.at(50) == 0
 
 
-async def test_a_redelivery_to_another_process_is_known_all_the_same(process: Process) -> None:
-    (again,) = [it for it in [parser.parse(request("hello"))] if it]
+async def test_a_redelivery_to_a_process_without_the_stream_is_recognised(process: Process) -> None:
+    (again,) = [one for one in [parser.parse(request("hello"))] if one]
     for _ in range(2):
         await process.loop.process([again])
-        process.loop.forget()
+        process.loop.drop_cache()
     assert await process.messages() == ["hello"]
 
 
-async def test_a_wrong_guess_costs_its_neighbours_nothing(process: Process) -> None:
+async def test_one_stream_wrongly_taken_for_new_does_not_affect_the_others_of_its_batch(process: Process) -> None:
     await process.ask("set 5")
-    process.loop.forget()
+    process.loop.drop_cache()
     inbounds = [parser.parse(request(text, id=text, workflow=w)) for text, w in (("off", "w1"), ("hello", "w2"))]
     await process.loop.process([inbound for inbound in inbounds if inbound is not None])
     assert (await process.messages("w1"), await process.messages("w2")) == (["set 5", "off"], ["hello"])
 
 
-async def test_what_is_heard_of_a_stream_by_an_event_is_loaded_first(process: Process) -> None:
-    (inbound,) = [it for it in [parser.parse(request("hello"))] if it]
+async def test_a_stream_that_receives_an_event_is_loaded_first(process: Process) -> None:
+    (inbound,) = [one for one in [parser.parse(request("hello"))] if one]
     event = replace(inbound, message=routed("an event"))
     await process.loop.process([event])
     assert process.store.loaded == [STREAM]

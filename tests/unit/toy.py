@@ -1,4 +1,4 @@
-"""A service small enough to see through: it echoes requests, counts them, and can be asked to fail."""
+"""A small service: it echoes requests, counts them, and fails on request."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ def decide(count: Count, received: Message, context: Context) -> Iterable[Messag
             return
         case "poison":
             raise ZeroDivisionError("asked for it")
-        case "away":
+        case "in use":
             raise CannotProcess("correlation-in-use", "asked for it")
         case "large":
             yield routed("x" * 5000)

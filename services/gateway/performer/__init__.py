@@ -31,7 +31,7 @@ async def open_performer(
 ) -> AsyncIterator[Perform[Attempting, AttemptStarted]]:
     """`keys`: API keys by name of the endpoint; `largest`: bytes of an answer at most."""
     guards = {endpoint.name: EndpointGuard(chain, endpoint, context) for endpoint in chain.endpoints}
-    cache = AnswerCache(chain, context)
+    cache = AnswerCache(chain, context.answers, context.now)
 
     async def perform(state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         if intent.tier == "cache":

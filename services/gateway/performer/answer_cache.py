@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from contracts.gateway import AttemptStarted, ModelReplied, ReplyRejected
 from services.gateway.answer_reuse import cache_key, may_be_reused, reused
@@ -14,7 +15,7 @@ from services.gateway.facts import AttemptReturned
 from services.gateway.local_tiers import miss
 from services.gateway.performer.outcomes import not_sent
 from shared.eventstore.model import StoreUnavailable, Stream
-from shared.service import PerformerContext
+from shared.eventstore.ports import AnswerIndex
 from shared.telemetry.logs import log
 
 FLUSH_EVERY = 0.5  # seconds
@@ -23,7 +24,8 @@ FLUSH_EVERY = 0.5  # seconds
 @dataclass
 class AnswerCache:
     chain: Chain
-    context: PerformerContext
+    answers: AnswerIndex
+    now: Callable[[], datetime]
     new: list[tuple[bytes, Stream]] = field(default_factory=list)  # not yet in the index
 
     def learn(self, state: Attempting, returned: AttemptReturned, stream: Stream) -> None:
@@ -38,15 +40,15 @@ class AnswerCache:
         """The outcome of a search of the index: the answer, or that there is none that is young and good enough and stands."""
         call, began = state.before.call, time.perf_counter()
         try:
-            async with asyncio.timeout((intent.deadline - self.context.now()).total_seconds()):
+            async with asyncio.timeout((intent.deadline - self.now()).total_seconds()):
                 key = cache_key(stream.tenant, call)
-                message = await self.context.remembered(stream.tenant, key, ModelReplied.kind, ReplyRejected.kind)
+                message = await self.answers.find_answer(stream.tenant, key, ModelReplied.kind, ReplyRejected.kind)
         except (TimeoutError, StoreUnavailable):
             return not_sent(intent, "miss", "the cache did not answer in time")
         reply = reused(self.chain, message, call) if message else None
         if message is None or message.at is None or reply is None:
             return not_sent(intent, "miss", miss("cache").detail)
-        if (self.context.now() - message.at).total_seconds() > self.chain.learning.hours * 3600:
+        if (self.now() - message.at).total_seconds() > self.chain.learning.hours * 3600:
             return not_sent(intent, "miss", f"the recorded answer is of {message.at:%Y-%m-%d %H:%M} UTC, and too old")
         reply = reply.model_copy(update={"attempt": intent.attempt, "latency_ms": round((time.perf_counter() - began) * 1000, 3)})
         return AttemptReturned(attempt=intent.attempt, call=intent.call, reply=reply)
@@ -71,6 +73,6 @@ class AnswerCache:
         new, self.new = self.new, []
         if new:
             try:
-                await self.context.remember(new, self.chain.learning.hours * 3600)
+                await self.answers.index_answers(new, self.chain.learning.hours * 3600)
             except StoreUnavailable as error:
                 log.debug("answers were not added to the cache's index", answers=len(new), error=str(error))
