@@ -1,4 +1,4 @@
-"""Terminals that are not UTF-8: what one cannot show is written as what it can, `→` as `->`, `é` as `e`."""
+"""Terminals that are not UTF-8: a character that one cannot show is written as a similar one, `→` as `->`, `é` as `e`."""
 
 import codecs
 import io
@@ -29,12 +29,12 @@ _HANDLER = "hansard.lookalikes"
 
 
 def lookalike(text: str) -> str:
-    """The same in ASCII, as near as it comes; `?` for what has no likeness."""
-    return "".join(LOOKALIKES.get(one) or _plain(one) or "?" for one in text)
+    """The text in ASCII, with similar characters; `?` for one that has none."""
+    return "".join(LOOKALIKES.get(char) or _without_accents(char) or "?" for char in text)
 
 
-def _plain(one: str) -> str:
-    return unicodedata.normalize("NFKD", one).encode("ascii", "ignore").decode("ascii")
+def _without_accents(char: str) -> str:
+    return unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode("ascii")
 
 
 def _encoded(error: UnicodeError) -> tuple[str, int]:
@@ -44,17 +44,17 @@ def _encoded(error: UnicodeError) -> tuple[str, int]:
 
 
 def write_what_can_be_shown() -> None:
-    """From now on nothing that is written to standard output or error fails for the terminal's encoding."""
+    """From now on no write to standard output or standard error fails because of the terminal's encoding."""
     codecs.register_error(_HANDLER, _encoded)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
 
 
-def typed(words: str) -> str:
-    """What was typed, read as UTF-8 where the locale's encoding could not read it."""
-    unread = any("\udc80" <= one <= "\udcff" for one in words)
-    return os.fsencode(words).decode("utf-8", "replace") if unread else words
+def typed(text: str) -> str:
+    """A command-line argument, read as UTF-8 where the locale's encoding could not read it."""
+    unread = any("\udc80" <= char <= "\udcff" for char in text)
+    return os.fsencode(text).decode("utf-8", "replace") if unread else text
 
 
 def holds_everything() -> bool:

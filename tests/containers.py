@@ -1,6 +1,6 @@
-"""Kafka and Postgres in containers, for tests: what docker-compose.yml starts, by testcontainers.
+"""Kafka and Postgres in containers, for tests: those of docker-compose.yml, started by testcontainers.
 
-Asked for with HANSARD_TEST_CONTAINERS=1; needs a Docker engine. Ports are on 127.0.0.1, and nothing is left behind.
+HANSARD_TEST_CONTAINERS=1 turns them on; they need a Docker engine. Ports are on 127.0.0.1, and all is removed at the end.
 """
 
 import contextlib
@@ -25,13 +25,13 @@ PATIENCE = 120.0  # seconds from a container's start to its first answer
 
 
 def wanted() -> bool:
-    """Whether the person who runs the tests asked for containers."""
+    """Whether HANSARD_TEST_CONTAINERS asks for containers."""
     return os.environ.get("HANSARD_TEST_CONTAINERS", "0") not in ("", "0")
 
 
 @contextlib.contextmanager
 def given() -> Iterator[None]:
-    """Containers for the addresses that the environment does not give, and these given there; nothing unless `wanted`."""
+    """Starts containers for the addresses that the environment lacks, and sets these. Does nothing unless `wanted`."""
     if not wanted():
         yield
         return
@@ -42,29 +42,29 @@ def given() -> Iterator[None]:
         yield
 
 
-def _started(stack: contextlib.ExitStack, there: Addresses) -> Addresses:
-    """Starts them side by side; the stack removes them. Those that are there already are not started."""
+def _started(stack: contextlib.ExitStack, known: Addresses) -> Addresses:
+    """Starts those without a known address, in parallel; the stack removes them. The addresses of all."""
     kafka, postgres, password = free_port(), free_port(), secrets.token_hex(16)
     given = {"KAFKA_PORT": str(kafka), "POSTGRES_PORT": str(postgres), "POSTGRES_PASSWORD": password}
     started = Addresses(
-        kafka="" if there.kafka else f"127.0.0.1:{kafka}",
-        postgres="" if there.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
+        kafka="" if known.kafka else f"127.0.0.1:{kafka}",
+        postgres="" if known.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
     )
-    asked: list[tuple[str, str, Callable[[str], bool]]] = [
+    candidates: list[tuple[str, str, Callable[[str], bool]]] = [
         ("kafka", started.kafka, kafka_ready),
         ("postgres", started.postgres, postgres_ready),
     ]
-    running = [(stack.enter_context(_container(name, given)), at, ready) for name, at, ready in asked if at]
+    running = [(stack.enter_context(_container(name, given)), at, ready) for name, at, ready in candidates if at]
     for container, at, ready in running:
         if not wait_for(partial(ready, at), seconds=PATIENCE):
-            stored = b"".join(container.get_logs()).decode(errors="replace")
-            raise AssertionError(f"{container.image} does not answer after {PATIENCE:.0f} s\n{stored[-2000:]}")
-    return there | started
+            log = b"".join(container.get_logs()).decode(errors="replace")
+            raise AssertionError(f"{container.image} does not answer after {PATIENCE:.0f} s\n{log[-2000:]}")
+    return known | started
 
 
 def _container(name: str, given: dict[str, str]) -> Any:
-    """This service of the compose file, its `${NAME:-default}` filled in; `with` starts and removes it."""
-    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # `with` removes them; a container for that is one more
+    """A service of the compose file, with its `${NAME:-default}` filled in; `with` starts and removes it."""
+    os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # `with` removes them already
     from testcontainers.core.container import DockerContainer
 
     service = yaml.safe_load(COMPOSE.read_text())["services"][name]

@@ -1,1 +1,1 @@
-"""What the record is for: to decide it all again, to tell a story, to say it again, to rebuild it from the other log."""
+"""Audits: what the record holds, whether it holds true, and how to publish it again or rebuild it from Kafka."""

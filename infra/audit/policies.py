@@ -1,4 +1,4 @@
-"""The policies of then: deciders made again of what is on the record, and never of anything else."""
+"""The policies of then: deciders made again from the data on the record, and from nothing else."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,30 +12,30 @@ from shared.policy import matches_version
 from shared.runtime.processor import Processor
 from shared.service import Service
 
-Floors = Mapping[str, Processor[Any] | str]  # by version; where nobody can decide, why
+Processors = Mapping[str, Processor[Any] | str]  # by policy version; a sentence that says why where there can be none
 _ANY_SIZE = 1 << 62
 
 
 class Policies:
-    """What a store keeps of policies. Each is read and made once, however many workflows ask for it."""
+    """The processors of a store's policies. Each is read and made once, however many workflows need it."""
 
     def __init__(self, store: PolicyStore, topics: Topics | None = None) -> None:
         self._store = store
         self._topics = topics or Topics()
         self._made: dict[tuple[str, str], Processor[Any] | str] = {}
 
-    async def of(self, service: Service[Any], versions: Iterable[str]) -> Floors:
-        """Where these versions of this service decide."""
+    async def of(self, service: Service[Any], versions: Iterable[str]) -> Processors:
+        """The processors of this service by these policy versions."""
         wanted = {version: (service.name, version) for version in versions}
         unmade = sorted(one for one in wanted.values() if one not in self._made)
         kept = await self._store.load_policies(unmade) if unmade and service.stored_policy else {}
         for one in unmade:
-            self._made[one] = floor_of(service, one[1], kept.get(one), self._topics)
+            self._made[one] = processor_of(service, one[1], kept.get(one), self._topics)
         return {version: self._made[one] for version, one in wanted.items()}
 
 
-def floor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Processor[Any] | str:
-    """Where this version decides, of which `kept` is on the record; or why nobody can."""
+def processor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Processor[Any] | str:
+    """The service under this policy version, whose data on the record is `kept`; or why there can be none."""
     decider = decider_of(service, version, kept)
     return (
         decider
@@ -45,12 +45,12 @@ def floor_of(service: Service[Any], version: str, kept: bytes | None, topics: To
 
 
 def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decider[Any] | str:
-    """Who decides by this version, of which `kept` is on the record; or why nobody can.
+    """The decider under this policy version, whose data on the record is `kept`; or why there can be none.
 
-    Today's own needs no record: a store from before policies were kept still holds.
+    Today's own version needs no data: a store from before policies were kept can still be verified.
     """
     if kept is not None and not matches_version(kept, version):
-        return f"what is on the record of policy {version!r} is not what it is named after"
+        return f"the data on the record of policy {version!r} is not what its version was made from"
     if version == service.decider.policy:
         return service.decider
     if kept is None or service.stored_policy is None:
@@ -63,5 +63,9 @@ def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decid
 
 
 def missing(service: Service[Any], version: str) -> str:
-    why = "what stood behind it is not on the record" if service.stored_policy else "it was code alone, and today's is another"
-    return f"policy {version!r} is not here any more: {why}"
+    why = (
+        "its data is not on the record"
+        if service.stored_policy
+        else "it had no data, only code, and today's code has another policy"
+    )
+    return f"policy {version!r} cannot be made again: {why}"

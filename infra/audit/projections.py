@@ -1,4 +1,4 @@
-"""What the record adds up to: folds over everything that was said. Pure."""
+"""What the record adds up to: folds over all stored messages. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from shared.eventstore.model import StoredMessage, Stream
 
 
 def read(stored: StoredMessage, topics: Topics) -> Message | None:
-    """The message; None for what this code does not know."""
+    """The decoded message; None for a kind or a form that this code does not know."""
     kind = topics.kinds.get(stored.kind)
     try:
         return decode(kind, stored.data) if kind else None
@@ -45,7 +45,7 @@ class Tier:
 class Totals:
     """Everything, added up."""
 
-    events: int = 0
+    messages: int = 0
     workflows: set[tuple[str, str]] = field(default_factory=set)
     kinds: Counter[str] = field(default_factory=Counter)
     services: Counter[str] = field(default_factory=Counter)
@@ -61,8 +61,8 @@ class Totals:
     last: datetime | None = None
 
     def add(self, stored: StoredMessage, message: Message | None) -> None:
-        """One event more."""
-        self.events += 1
+        """Counts one more message."""
+        self.messages += 1
         self.kinds[stored.kind] += 1
         self.services[stored.stream.service] += 1
         self.first, self.last = self.first or stored.at, stored.at or self.last
@@ -105,7 +105,7 @@ class Totals:
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         return {
-            "events": self.events,
+            "messages": self.messages,
             "workflows": len(self.workflows),
             "paths": dict(self.paths),
             "handlers": dict(self.handlers),
@@ -131,58 +131,65 @@ class Totals:
 
 @dataclass(frozen=True)
 class Effect:
-    """An intent on the record, and what is known of it."""
+    """An intent on the record, and whether its outcome is known."""
 
     stream: Stream
     kind: str
     intent: Intent
     at: datetime
-    receipt: bool
-    superseded: bool  # the stream has gone on to another attempt without this one's receipt
+    has_outcome: bool
+    superseded: bool  # the stream went on to a later attempt
 
     def status(self, now: datetime) -> str:
         """`done`, `in flight`, or `in doubt`: nobody knows whether it happened."""
-        if self.receipt:
+        if self.has_outcome:
             return "done"
         return "in doubt" if self.superseded or now > self.intent.deadline else "in flight"
 
 
-def effects(stored: Iterable[StoredMessage], topics: Topics, entry: Mapping[Stream, set[UUID]] | None = None) -> list[Effect]:
-    """Every intent, in order. A receipt is whatever the stream said under the attempt's cause (or silently heard: `heard`)."""
+def effects(
+    messages: Iterable[StoredMessage], topics: Topics, processed: Mapping[Stream, set[UUID]] | None = None
+) -> list[Effect]:
+    """Every intent, in order. An outcome is known by its causation id: of a message that the stream stored, or of one that it
+    `processed` and stored nothing."""
     intents: list[tuple[StoredMessage, Intent]] = []
-    entries: set[tuple[Stream, UUID]] = set()
+    causation_ids: set[tuple[Stream, UUID]] = set()
     last: dict[Stream, int] = {}
-    for one in stored:
-        entries.add((one.stream, one.causation_id))
-        kind = topics.kinds.get(one.kind)
-        if kind is not None and issubclass(kind, Intent) and isinstance(message := read(one, topics), Intent):
-            intents.append((one, message))
-            last[one.stream] = message.attempt
-    for stream, ids in (entry or {}).items():
-        entries.update((stream, causation_id) for causation_id in ids)
+    for stored in messages:
+        causation_ids.add((stored.stream, stored.causation_id))
+        kind = topics.kinds.get(stored.kind)
+        if kind is not None and issubclass(kind, Intent) and isinstance(message := read(stored, topics), Intent):
+            intents.append((stored, message))
+            last[stored.stream] = message.attempt
+    for stream, ids in (processed or {}).items():
+        causation_ids.update((stream, causation_id) for causation_id in ids)
     return [
         Effect(
-            one.stream,
-            one.kind,
+            stored.stream,
+            stored.kind,
             intent,
-            one.at or intent.deadline,
-            (one.stream, outcome_causation_id(one.stream, intent.attempt)) in entries,
-            last[one.stream] > intent.attempt,
+            stored.at or intent.deadline,
+            (stored.stream, outcome_causation_id(stored.stream, intent.attempt)) in causation_ids,
+            last[stored.stream] > intent.attempt,
         )
-        for one, intent in intents
+        for stored, intent in intents
     ]
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A dead letter on the record."""
+class StoredDeadLetter:
+    """A dead letter, and the stored message that carries it."""
 
     stored: StoredMessage
     letter: DeadLettered
 
 
-def letters(stored: Iterable[StoredMessage], topics: Topics) -> list[Letter]:
-    """Every dead letter, in order; of one that was redriven and died again, the last."""
-    found = ((one, read(one, topics)) for one in stored if one.kind == DeadLettered.kind)
-    last = {(one.stream, one.causation_id): Letter(one, letter) for one, letter in found if isinstance(letter, DeadLettered)}
+def dead_letters(messages: Iterable[StoredMessage], topics: Topics) -> list[StoredDeadLetter]:
+    """Every dead letter, in order; where a redrive was dead-lettered again, the last one."""
+    found = ((stored, read(stored, topics)) for stored in messages if stored.kind == DeadLettered.kind)
+    last = {
+        (stored.stream, stored.causation_id): StoredDeadLetter(stored, letter)
+        for stored, letter in found
+        if isinstance(letter, DeadLettered)
+    }
     return list(last.values())

@@ -1,4 +1,4 @@
-"""Says recorded events again, somewhere else, marked as said again. Pure, but for the publishing."""
+"""Stored messages to be published again, on another topic, marked as replayed. Pure, but for reading them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from fnmatch import fnmatchcase
 from contracts.catalog import Topics
 from hansard.envelope import Envelope, rfc3339
 from hansard.identity import source_of
-from infra.audit.words import short
+from infra.audit.text import short
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import MessageReader
 
 
 class Forbidden(ValueError):
-    """A replay into a topic of the table would be heard as if it were new."""
+    """Services would process a replay into a topic of the catalogue as if it were new."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which events: all that apply. `kinds` are CloudEvents types, in short (`model-replied`) or with wildcards."""
+    """Which messages: those that meet every condition. `kinds`: CloudEvents types, in short (`model-replied`) or wildcards."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -35,14 +35,14 @@ class Choice:
 
 
 def allowed(topic: str, topics: Topics, prefix: str) -> str:
-    """The topic's name at the broker, as it is given. Raises Forbidden for one of the table, with its prefix or without."""
+    """The topic's name at the broker, unchanged. Raises Forbidden for one of the catalogue, with its prefix or without."""
     if topic in topics.by_name or topic.removeprefix(prefix) in topics.by_name:
-        raise Forbidden(f"{topic} is a topic of the table: what is replayed there would be heard as new")
+        raise Forbidden(f"{topic} is a topic of the catalogue: services would process what is replayed there as new")
     return topic
 
 
 def envelope(stored: StoredMessage, now: datetime) -> Envelope:
-    """The event as it was published, marked as replayed."""
+    """The envelope as it was published, marked as replayed."""
     return Envelope(
         id=str(stored.id),
         source=source_of(stored.stream.service),
@@ -60,10 +60,10 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
     )
 
 
-async def events(
-    store: MessageReader, choice: Choice, passed: Callable[[int], object] = lambda events: None
+async def messages(
+    store: MessageReader, choice: Choice, passed: Callable[[int], object] = lambda count: None
 ) -> AsyncIterator[StoredMessage]:
-    """What is chosen, in the order of the record. `passed` is told of events, chosen or not, as they are done with."""
+    """The chosen messages, in the order of the record. `passed` is called with how many were read, chosen or not."""
     async for batch in store.read_all():
         for stored in _taken(batch, choice):
             yield stored

@@ -1,4 +1,4 @@
-"""`hansard`: the one command, and the one place that may import every service."""
+"""`hansard`: the one command, and the composition root: the one place that may import every service."""
 
 import logging
 import sys
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import typer
 
-from infra.cli import audit, demo, doctor, operate, requests, running, starters, submitting
+from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
 from infra.cli.base import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
 
 app = typer.Typer(
     name="hansard",
-    help="A parliament of LLM agents that speaks through Kafka; nothing counts until it is on the record.\n\n"
+    help="LLM agents that work together through Kafka topics; nothing counts until it is on the record.\n\n"
     'Start with:  hansard up --detach   and   hansard ask "What is a quorum?"',
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -21,19 +21,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RUN, ASK, RECORD, CARE = "Run it", "Ask it", "The record", "Look after it"
+RUN, ASK, RECORD, CARE = "Run", "Ask", "The record", "Maintenance"
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
         "submit": submitting.submit,
-        "watch": requests.watch,
-        "results": requests.results,
+        "watch": watching.watch,
+        "results": watching.results,
         "cancel": requests.cancel,
         "init": starters.init,
     },
-    RECORD: {"replay": audit.replay, "stats": operate.stats, "effects": operate.effects},
+    RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
     CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
 }
 EPILOGS = {"serve": "\n\n".join(f"[bold]{name}[/bold]: {about}" for name, about in running.summaries().items())}
@@ -42,14 +42,14 @@ for panel, commands in COMMANDS.items():
         app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
-app.add_typer(operate.dead_letters, name="dead-letters", rich_help_panel=CARE)
+app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
 
 
 @app.callback()
-def _hansard(debug: bool = typer.Option(False, "--debug", help="Show where an error came from.")) -> None:
+def _hansard(debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error.")) -> None:
     if not debug:
-        logging.disable(logging.CRITICAL)  # a library's words are no help here: what matters is told in a sentence
+        logging.disable(logging.CRITICAL)  # libraries log what the command itself reports in one sentence
 
 
 def main() -> None:
@@ -62,14 +62,14 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
-    except Exception as failed:
+    except Exception as failed:  # whatever a command did not foresee is still reported in one sentence
         if "--debug" in sys.argv[1:]:
             raise
-        sys.exit(told(failed))
+        sys.exit(report(failed))
 
 
-def told(failed: Exception) -> int:
-    """One sentence for a person, on standard error; the exit code."""
+def report(failed: Exception) -> int:
+    """Prints one sentence for a person on standard error; returns the exit code."""
     if isinstance(failed, Problem):
         sys.stderr.write(f"hansard: {failed}\n")
         return failed.code
@@ -77,5 +77,7 @@ def told(failed: Exception) -> int:
         sys.stderr.write(f"hansard: {failed}\n")
         return 1
     name = type(failed).__name__
-    sys.stderr.write(f"hansard: {name}: {failed}\n(`hansard --debug …` shows where; `hansard doctor` looks for causes)\n")
+    sys.stderr.write(
+        f"hansard: {name}: {failed}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n"
+    )
     return 1

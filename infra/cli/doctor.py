@@ -1,4 +1,4 @@
-"""`doctor`: looks at everything the services need, and says how to mend what is not right."""
+"""`doctor`: checks everything that the services need, and says how to fix what fails."""
 
 import asyncio
 import json
@@ -29,18 +29,18 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look found. `fix` is what to do; empty where all is well."""
+    """The result of one check. `fix` says what to do; it is empty where the check passed."""
 
-    what: str
+    check: str
     found: str
     fix: str = ""
 
     @property
-    def well(self) -> bool:
+    def ok(self) -> bool:
         return not self.fix
 
 
-Look = Callable[[Settings], Awaitable[list[Finding]]]
+Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
@@ -152,12 +152,13 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
 
 
 def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
-    """How far a clock is from ours, given when we asked and when the answer was here."""
+    """How far another clock is from this machine's, which stood at `before` and `after` when it was asked and had answered."""
     here = before + (after - before) / 2
     apart = abs((there - here).total_seconds())
     slack = (after - before).total_seconds() / 2
-    told = f"{apart:.3f} s from this machine's"
-    return Finding(what, told, "" if apart <= SKEW + slack else "let both machines keep their time by NTP")
+    return Finding(
+        what, f"{apart:.3f} s from this machine's", "" if apart <= SKEW + slack else "synchronise both machines by NTP"
+    )
 
 
 async def broker_clock(settings: Settings) -> list[Finding]:
@@ -187,42 +188,47 @@ async def _latest_at_a_door(settings: Settings) -> datetime | None:
 
 
 async def model(settings: Settings) -> list[Finding]:
-    """The endpoint answers, and has the model that is asked for."""
+    """The endpoint answers, and serves the configured model."""
     if settings.gateway:
         there = settings.gateway.is_file()
-        fix = "" if there else "write it, or unset HANSARD_GATEWAY"
-        return [Finding("model", f"the tiers of {settings.gateway}" + ("" if there else ", which is not there"), fix)]
+        fix = "" if there else "create the file, or unset HANSARD_GATEWAY"
+        found = f"the tiers of {settings.gateway}" if there else f"{settings.gateway} does not exist"
+        return [Finding("model", found, fix)]
     if not settings.model_url:
-        return [Finding("model", "no address, and none of ours runs", "hansard up, or set HANSARD_MODEL_URL")]
+        return [Finding("model", "no address is set, and no local model runs", "hansard up, or set HANSARD_MODEL_URL")]
     try:
         names = await asyncio.to_thread(_models, settings)
-    except (OSError, ValueError, urllib.error.URLError) as away:
-        fix = f"start it, or mend HANSARD_MODEL_URL and HANSARD_MODEL_KEY ({one_line(away)})"
+    except (OSError, ValueError, urllib.error.URLError) as failed:
+        fix = f"start it, or correct HANSARD_MODEL_URL and HANSARD_MODEL_KEY ({one_line(failed)})"
         return [Finding("model", f"{settings.model_url} does not answer", fix)]
     wanted = settings.model_name
     if wanted and names and wanted not in names:
-        return [Finding("model", f"{settings.model_url} has no {wanted}", f"HANSARD_MODEL_NAME is one of {', '.join(names[:8])}")]
+        return [
+            Finding("model", f"{settings.model_url} has no {wanted}", f"set HANSARD_MODEL_NAME to one of {', '.join(names[:8])}")
+        ]
     return [Finding("model", f"{settings.model_url} answers: {wanted or ', '.join(names[:3])}")]
 
 
 def _models(settings: Settings) -> list[str]:
-    asked = urllib.request.Request(f"{settings.model_url.rstrip('/')}/models")
+    question = urllib.request.Request(f"{settings.model_url.rstrip('/')}/models")
     if key := settings.model_key.get_secret_value():
-        asked.add_header("Authorization", f"Bearer {key}")
-    with urllib.request.urlopen(asked, timeout=5) as answer:
+        question.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(question, timeout=5) as answer:
         return [str(one.get("id")) for one in json.load(answer).get("data", ())]
 
 
 async def disk(settings: Settings) -> list[Finding]:
-    """Room for data and logs."""
+    """There is room for data and logs."""
     folder = settings.home
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    return [Finding("disk", f"{free / 1e9:.1f} GB free at {folder}", "" if free > ROOM else "make room: less than 1 GB is left")]
+    return [
+        Finding("disk", f"{free / 1e9:.1f} GB free at {folder}", "" if free > ROOM else "free some space: less than 1 GB is left")
+    ]
 
 
-LOOKS: Sequence[Look] = (kafka, topics, broker_clock, postgres, model, disk)
+CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, model, disk)
 
 
 def one_line(text: object) -> str:
@@ -241,7 +247,7 @@ def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
             alone = loading.with_own(settings.model_copy(update={"services": (spec,)}))
             settings = loading.taken(settings, alone.loaded)
         except base.Problem as problem:
-            found.append(Finding(f"service {spec}", str(problem), "mend the file, or HANSARD_SERVICES"))
+            found.append(Finding(f"service {spec}", str(problem), "correct the file, or HANSARD_SERVICES"))
             continue
         service = alone.loaded[-1]
         kinds = sorted(kind.kind for kind in service.receives)
@@ -250,23 +256,23 @@ def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
     return settings, found
 
 
-async def findings(settings: Settings, looks: Sequence[Look] = LOOKS) -> list[Finding]:
-    """All of them, each within its time; what needs Kafka only where it answers."""
+async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """The findings of every check, each within `PATIENCE`. Checks that need Kafka are left out where it does not answer."""
     found: list[Finding] = []
-    for one in looks:
-        if one in OF_KAFKA and any(finding.what == "Kafka" and not finding.well for finding in found):
+    for check in checks:
+        if check in OF_KAFKA and any(finding.check == "Kafka" and not finding.ok for finding in found):
             continue
         try:
-            found.extend(await asyncio.wait_for(one(settings), PATIENCE))
+            found.extend(await asyncio.wait_for(check(settings), PATIENCE))
         except TimeoutError:
-            found.append(Finding(one.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
+            found.append(Finding(check.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
     return found
 
 
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
-    """Look at Kafka, Postgres and its grants, the model, clocks, door topics and the disk: each failure with its fix.
+    """Check Kafka, Postgres and its grants, the model, clocks, topics and the disk. Each failure is printed with its fix.
 
     Example: hansard doctor
     """
@@ -276,14 +282,15 @@ def doctor(
     settings, own = own_services(base.with_addresses(settings, Servers(settings.home).found() or Addresses()))
     found = [*own, *base.run(findings(settings))]
     if json_:
-        for one in found:
-            print(screen.as_json({"what": one.what, "well": one.well, "found": one.found, "fix": one.fix}))
+        for finding in found:
+            fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
+            print(screen.as_json(fields))
     else:
-        rows = [(_mark(one), one.what, one.found, one.fix and f"→ {one.fix}") for one in found]
-        screen.out.print(screen.table(("", "what", "found", "what to do"), rows))
-    if not all(one.well for one in found):
+        rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
+        screen.out.print(screen.table(("", "check", "found", "what to do"), rows))
+    if not all(finding.ok for finding in found):
         raise typer.Exit(1)
 
 
-def _mark(one: Finding) -> Text:
-    return Text("✓", "green") if one.well else Text("✗", "bold red")
+def _mark(finding: Finding) -> Text:
+    return Text("✓", "green") if finding.ok else Text("✗", "bold red")

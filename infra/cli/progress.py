@@ -1,4 +1,4 @@
-"""How far a long reading is: a bar on a terminal, else one plain line now and then. On standard error, beside the output."""
+"""How far a long read has come: a bar on a terminal, else a plain line every few seconds. On standard error."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ from rich.text import Text
 from infra.cli import screen
 
 EVERY = 10.0  # seconds between two plain lines
-OFTEN = 0.1  # seconds between two moves of the bar
+OFTEN = 0.1  # seconds between two updates of the bar
 
 
 class _Counts(ProgressColumn):
@@ -20,28 +20,28 @@ class _Counts(ProgressColumn):
 
 
 class Progress:
-    """What moves it on, `progress(n)`; and `aside()`, while which nothing stands where output is to go."""
+    """`progress(n)` counts n more; inside `aside()` the bar is gone, so that output can be printed."""
 
     def __init__(self, what: str, total: int, bar: Bar | None) -> None:
         self.done = 0
         self._what, self._total, self._bar = what, total, bar
         self._task = bar.add_task(what, total=total or None) if bar else None
-        self._began = self._told = time.monotonic()
+        self._began = self._shown_at = time.monotonic()
 
     def __call__(self, more: int = 1) -> None:
         self.done += more
         now = time.monotonic()
         if self._bar is not None and self._task is not None:
-            if now - self._told >= OFTEN:
-                self._told = now
+            if now - self._shown_at >= OFTEN:
+                self._shown_at = now
                 self._bar.update(self._task, completed=self.done, total=max(self._total, self.done))
-        elif now - self._told >= EVERY:
-            self._told = now
-            screen.say(line(self._what, self.done, self._total, now - self._began))
+        elif now - self._shown_at >= EVERY:
+            self._shown_at = now
+            screen.note(line(self._what, self.done, self._total, now - self._began))
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """For printing in between."""
+        """Hides the bar meanwhile."""
         if self._bar is None:
             yield
             return
@@ -53,15 +53,15 @@ class Progress:
 
 
 def line(what: str, done: int, total: int, seconds: float) -> str:
-    """`verifying: 40,000 of about 210,000, 8,900/s`. A total that was passed, or that nobody knows, is left out."""
-    told = f"{what}: {done:,}" if what else f"{done:,}"
+    """`verifying: 40,000 of about 210,000, 8,900/s`. A total that is exceeded or unknown (0) is left out."""
+    count = f"{what}: {done:,}" if what else f"{done:,}"
     of = f" of about {total:,}" if total >= done > 0 else ""
-    return f"{told}{of}, {done / seconds if seconds else 0:,.0f}/s"
+    return f"{count}{of}, {done / seconds if seconds else 0:,.0f}/s"
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Progress]:
-    """`total` is about how much there is; 0: nobody knows."""
+    """`total` is an estimate; 0: unknown."""
     console = screen.err_console()
     if not console.is_terminal or console.is_dumb_terminal:
         yield Progress(what, total, None)

@@ -124,13 +124,13 @@ def up(
 
 def _attached(settings: Settings, brokers: int) -> None:
     try:
-        supervisor = start_services(prepare(settings, screen.say, brokers=brokers), screen.say)
+        supervisor = start_services(prepare(settings, screen.note, brokers=brokers), screen.note)
         with ended_by_signal() as ended:
             screen.out.print(hints())
-            screen.say("Ctrl-C stops everything.")
+            screen.note("Ctrl-C stops everything.")
             supervisor.watch(ended)
     finally:
-        screen.say("stopping")
+        screen.note("stopping")
         down_ours(settings)
 
 
@@ -142,7 +142,7 @@ def down_ours(settings: Settings) -> None:
 
 
 def _detached(settings: Settings, brokers: int) -> None:
-    ready = prepare(settings, screen.say, brokers=brokers, keep=True)
+    ready = prepare(settings, screen.note, brokers=brokers, keep=True)
     log = settings.home / "logs" / "supervisor.log"
     with log.open("ab") as target:
         supervisor = subprocess.Popen(
@@ -167,9 +167,9 @@ def _detached(settings: Settings, brokers: int) -> None:
         wait_ready(statuses)
     except BaseException:
         processes.stop(settings.home)
-        screen.say("The services are stopped again; `hansard down` stops the servers.")
+        screen.note("The services are stopped again; `hansard down` stops the servers.")
         raise
-    screen.say(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
+    screen.note(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
     screen.out.print(hints())
 
 
@@ -177,7 +177,7 @@ def supervise() -> None:
     """Supervise the services until SIGTERM (what `up --detach` leaves behind)."""
     settings = base.running(kafka=True, postgres=True)
     with ended_by_signal() as ended:
-        supervisor = supervisor_of(settings, screen.say)
+        supervisor = supervisor_of(settings, screen.note)
         supervisor.start()
         supervisor.watch(ended)
 
@@ -228,9 +228,9 @@ def down() -> None:
     servers = [one for one in Servers(settings.home).status() if one.alive]
     Servers(settings.home).down()
     if not services and not servers:
-        screen.say("Nothing was running.")
+        screen.note("Nothing was running.")
     else:
-        screen.say(
+        screen.note(
             f"Stopped: {'services, ' if services else ''}{', '.join(one.name for one in servers) or 'no servers of ours'}."
         )
 

@@ -1,4 +1,4 @@
-"""How things look on a terminal. Piped somewhere, it is plain text."""
+"""How output looks: coloured on a terminal, plain text in a pipe or a file."""
 
 import json
 import os
@@ -16,15 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from contracts.catalog import SERVICES
-from infra.audit.words import Minutes, Word, dollars, money, one_line, percent
+from infra.audit.message import Numbering, ShownMessage
+from infra.audit.text import dollars, money, one_line, percent
 from infra.terminal import holds_everything
 
-CLIENTS = ("", "console")  # whoever stands outside of the services
+CLIENTS = ("", "console")  # senders that are no service
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
 
 
 def colour(service: str) -> str:
-    """The same for the same service in every run: ours by their place in the list, others by their name."""
+    """A service has the same colour in every run: ours by their place in the list, others by their name."""
     if service in CLIENTS:
         return "bold white"
     place = SERVICES.index(service) if service in SERVICES else len(SERVICES) + sum(service.encode())
@@ -37,22 +38,25 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=int(os.environ.get("COLUMNS") or 0) or width, highlight=False, soft_wrap=False)
 
 
-class _Lazy:
-    """Asks for the streams when it prints: tests and pipes change them."""
+class _Output:
+    """A console created at every use: tests and pipes replace the standard streams."""
 
     def __init__(self, *, stderr: bool) -> None:
-        self.stderr = stderr
+        self._stderr = stderr
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(_console(stderr=self.stderr), name)
+    def print(self, *objects: object, style: str | None = None, markup: bool | None = None, soft_wrap: bool = False) -> None:
+        _console(stderr=self._stderr).print(*objects, style=style, markup=markup, soft_wrap=soft_wrap)
+
+    def print_json(self, data: object) -> None:
+        _console(stderr=self._stderr).print_json(data=data, indent=2)
 
 
-out: Any = _Lazy(stderr=False)
-err: Any = _Lazy(stderr=True)
+out = _Output(stderr=False)
+err = _Output(stderr=True)
 
 
 def put(text: Text, console: Console | None = None) -> None:
-    """One line: cut to the width of a terminal, whole where it goes elsewhere."""
+    """Prints one line: cut to the width of a terminal, whole in a pipe or a file."""
     console = console or _console()
     if console.is_terminal:
         text.truncate(console.width, overflow="ellipsis")
@@ -62,14 +66,14 @@ def put(text: Text, console: Console | None = None) -> None:
 
 
 class Stage:
-    """Lines that stay and, on a terminal, under them what changes: `below`."""
+    """Lines that stay and, on a terminal, below them lines that change."""
 
     def __init__(self) -> None:
         self._live: Live | None = None
 
     @property
     def can_change(self) -> bool:
-        """Whether there is a terminal to show what changes."""
+        """Whether there is a terminal on which lines can change."""
         console = _console()
         return bool(console.is_terminal and not console.is_dumb_terminal)
 
@@ -77,7 +81,7 @@ class Stage:
         put(text, self._live.console if self._live else None)
 
     def below(self, lines: Sequence[Text]) -> None:
-        """These stand under all that was put, in place of those that stood there."""
+        """Shows these lines below all that was put, in place of those shown there before."""
         if not lines:
             self.clear()
             return
@@ -87,57 +91,57 @@ class Stage:
         self._live.update(Group(*lines), refresh=True)
 
     def clear(self) -> None:
-        """Nothing stands below."""
+        """Removes the lines below."""
         live, self._live = self._live, None
         if live is not None:
             live.stop()
 
 
 def err_console() -> Console:
-    """Standard error, for progress bars."""
+    """A console on standard error, for progress bars."""
     return _console(stderr=True)
 
 
-def say(text: str) -> None:
-    """A word of ours about how it goes: to standard error, so that output stays clean."""
+def note(text: str) -> None:
+    """Prints a remark about progress, or what to do next, on standard error: standard output holds only results."""
     err.print(Text(text, style="dim"))
 
 
-def line(word: Word, minutes: Minutes, began: datetime | None = None, *, workflow: bool = False) -> Text:
+def line(message: ShownMessage, numbering: Numbering, began: datetime | None = None, *, workflow: bool = False) -> Text:
     """`12  +0.431s gateway     model-replied    ← 9   “…”  $0.0001`."""
-    text = _columns(str(minutes.number(word)), word, word.name, minutes.causation_id(word), began, workflow=workflow)
-    if word.spent:
-        text.append(f"{dollars(word.spent)} ", "bold green")
-    text.append(word.gist)
+    text = _columns(str(numbering.number(message)), message, message.name, numbering.causation(message), began, workflow=workflow)
+    if message.cost:
+        text.append(f"{dollars(message.cost)} ", "bold green")
+    text.append(message.summary)
     return text
 
 
-def writing(word: Word, so_far: str, began: datetime | None = None, *, workflow: bool = False) -> Text:
-    """What an answer that is being written says so far: its last words, on a line like those of `line`."""
-    text = _columns("", word, "writes", "", began, workflow=workflow)
+def writing(message: ShownMessage, so_far: str, began: datetime | None = None, *, workflow: bool = False) -> Text:
+    """An answer that is still being written: the end of its text so far, on a line like those of `line`."""
+    text = _columns("", message, "writes", "", began, workflow=workflow)
     room = max(_console().width - text.cell_len - 2, 10)
-    told = one_line(so_far, len(so_far) + 1)
-    text.append(f"“{told}" if len(told) <= room else f"…{told[1 - room :]}", "italic")
+    flat = one_line(so_far, len(so_far) + 1)
+    text.append(f"“{flat}" if len(flat) <= room else f"…{flat[1 - room :]}", "italic")
     return text
 
 
-def _columns(number: str, word: Word, name: str, causation_id: str, began: datetime | None, *, workflow: bool) -> Text:
-    clock = f"+{max((word.at - began).total_seconds(), 0):.3f}s" if began else f"{word.at.astimezone():%H:%M:%S.%f}"[:-3]
+def _columns(number: str, message: ShownMessage, name: str, causation: str, began: datetime | None, *, workflow: bool) -> Text:
+    clock = f"+{max((message.at - began).total_seconds(), 0):.3f}s" if began else f"{message.at.astimezone():%H:%M:%S.%f}"[:-3]
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{number:>4} ", "dim")
     text.append(f"{clock:>12} ", "dim")
     if workflow:
-        text.append(f"{word.workflow[-18:]:<19}", "dim")
-    text.append(f"{one_line(word.stream or 'a client', 24):<25}", colour(word.service))
-    text.append(f"{one_line(name, 17):<18}", "bold " + colour(word.service))
-    text.append(f"{causation_id:<10}", "dim")
+        text.append(f"{message.workflow[-18:]:<19}", "dim")
+    text.append(f"{one_line(message.stream or 'a client', 24):<25}", colour(message.service))
+    text.append(f"{one_line(name, 17):<18}", "bold " + colour(message.service))
+    text.append(f"{causation:<10}", "dim")
     return text
 
 
 def heading(*, workflow: bool = False) -> Text:
-    """What the columns of `line` are."""
+    """The headings of the columns of `line`."""
     return Text(
-        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'who':<25}{'stored':<18}{'because':<10}what",
+        f"{'no':>4} {'when':>12} {'workflow           ' if workflow else ''}{'stream':<25}{'message':<18}{'cause':<10}summary",
         style="dim underline",
         no_wrap=True,
         overflow="ellipsis",
@@ -148,7 +152,7 @@ GOOD = "hansard.results.completed.v1"
 
 
 def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> Panel:
-    """A terminal message, whole."""
+    """A terminal message in full."""
     good = kind == GOOD
     name = kind.split(".")[-2] if kind.count(".") > 1 else kind
     body = Text(str(data.get("text") or "")) if good else Text(f"{data.get('reason', '')}: {data.get('detail', '')}".strip(": "))
@@ -179,19 +183,19 @@ def _model(one: Mapping[str, Any]) -> str:
 
 
 def confidence(data: Mapping[str, Any]) -> str:
-    """`confidence 85%`, or that nobody measured one."""
-    told = percent(data.get("confidence"))
-    return f"confidence {told}" if told else ""
+    """`confidence 85%`; empty where none is given."""
+    measured = percent(data.get("confidence"))
+    return f"confidence {measured}" if measured else ""
 
 
 def cost(data: Mapping[str, Any]) -> str:
-    """Dollars and tokens, where there were any."""
+    """`$0.0042 · 120 tokens`; empty where there were none."""
     tokens = int(data.get("input_tokens") or 0) + int(data.get("output_tokens") or 0)
     return " · ".join(part for part in (dollars(money(data.get("cost"))), f"{tokens} tokens" if tokens else "") if part)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
-    """Plain rows under a heading; nothing in a cell is taken for markup."""
+    """Plain rows below column names. Text in a cell is never read as markup."""
     made = Table(title=title or None, box=None, header_style="dim underline", title_justify="left", pad_edge=False)
     for name in columns:
         made.add_column(name, overflow="fold")
@@ -201,18 +205,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 
 
 def as_json(value: object) -> str:
-    """One object a line, for programs, which lose nothing where the output is not UTF-8."""
+    """One line of JSON, for programs: nothing is lost where the output is not UTF-8."""
     return json.dumps(value, ensure_ascii=not holds_everything(), default=str)
 
 
-def result_line(word: Word) -> Text:
+def result_line(message: ShownMessage) -> Text:
     """A terminal message on one line."""
-    good = word.kind == GOOD
+    good = message.kind == GOOD
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{word.at.astimezone():%H:%M:%S} ", "dim")
-    text.append(f"{word.workflow:<34} ")
-    text.append(f"{word.name:<10} ", "green" if good else "red")
-    if word.spent:
-        text.append(f"{dollars(word.spent)} ", "bold green")
-    text.append(word.gist)
+    text.append(f"{message.at.astimezone():%H:%M:%S} ", "dim")
+    text.append(f"{message.workflow:<34} ")
+    text.append(f"{message.name:<10} ", "green" if good else "red")
+    if message.cost:
+        text.append(f"{dollars(message.cost)} ", "bold green")
+    text.append(message.summary)
     return text

@@ -10,7 +10,9 @@ from contracts.plans import Plan
 from infra.cli import base, screen, worker
 from infra.cli.base import Problem
 from infra.cli.loading import with_own
-from infra.cli.requests import HOW, Json, asked, conclude, misspelled, plan_of, problems, put_and_watch
+from infra.cli.options import Json
+from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
+from infra.cli.requests import conclude, new_request, publish_and_watch
 from infra.terminal import typed
 
 ROLE = """\
@@ -97,10 +99,10 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
     from services.planner.graph import problems as unmet
     from shared.roles import BadRole
 
-    data = plan_of(file)
+    data = read_plan(file)
     if not isinstance(data, dict):
         raise Problem(f'There is no file {file}. (`hansard ask "…" --plan {file}` runs a plan by its name.)', code=2)
-    wrong = list(misspelled(data))
+    wrong = list(unknown_fields(data))
     try:
         plan = Plan.model_validate(data)
         wrong += unmet(plan, workers_of(with_own(base.local())))
@@ -133,7 +135,7 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json =
         return
     rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
     screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
-    screen.say(f'It can be run: hansard plans run {file} "…"')
+    screen.note(f'It can be run: hansard plans run {file} "…"')
 
 
 @app.command("run")
@@ -149,5 +151,6 @@ def run_plan(
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
-    put = asked({"text": typed(text), "plan": data})
-    conclude(put, base.run(put_and_watch(settings, put, show=not (quiet or json_), known=False, seconds=0)), json_=json_)
+    asked = new_request({"text": typed(text), "plan": data})
+    answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=False, seconds=0))
+    conclude(asked, answer, json_=json_)

@@ -1,4 +1,4 @@
-"""`submit`: many requests from a file, and what comes of them."""
+"""`submit`: many requests from a file, and their results."""
 
 import asyncio
 import json
@@ -14,22 +14,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hansard.envelope import TENANT
 from hansard.identity import line_id
-from infra.audit.words import Word
+from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.bus import Bus, Listener
-from infra.cli.requests import Answer, Asked, Json, Tenant, asked, is_end, print_result, until, word
+from infra.cli.options import Json, Tenant
+from infra.cli.requests import Answer, NewRequest, is_end, new_request, until
+from infra.cli.watching import print_result, shown_message
 from shared.settings import Settings
 
 
-def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[Asked]:
-    """Requests from JSON lines. An id that is not given comes from the line itself, so that the same file is the same requests.
+def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[NewRequest]:
+    """Requests from JSON lines. Without an id, a line's id is made from its content, so that the same file is the same requests.
 
-    The n-th repetition of a line within a file is a request of its own. Raises Problem, naming every line that is none.
+    The n-th repetition of a line within a file is a request of its own. Raises Problem, which names every invalid line.
     """
     seen: dict[str, int] = {}
     wrong: list[str] = []
-    found: list[Asked] = []
+    found: list[NewRequest] = []
     for number, raw in enumerate(text.splitlines(), 1):
         if not raw.strip():
             continue
@@ -37,34 +39,34 @@ def lines(text: str, tenant: str, *, fresh: bool = False) -> Iterator[Asked]:
             given = json.loads(raw)
             given = {"text": given} if isinstance(given, str) else given
             if not isinstance(given, dict):
-                raise Problem("neither a JSON object nor a JSON string")
+                raise Problem("it is neither a JSON object nor a JSON string")
             body = dict(given)
             id_, workflow = str(body.pop("id", "")), str(body.pop("correlationid", "") or body.pop("correlationId", ""))
             owner = str(body.pop("tenant", "") or tenant)
             canonical = json.dumps([owner, workflow, body], sort_keys=True)
             seen[canonical] = seen.get(canonical, 0) + 1
             id_ = id_ or (uuid.uuid4().hex if fresh else line_id(canonical, seen[canonical]))
-            found.append(asked(body, id_=id_, workflow=workflow, tenant=owner))
+            found.append(new_request(body, id_=id_, workflow=workflow, tenant=owner))
         except (ValueError, Problem) as bad:
             wrong.append(f"line {number}: {bad}")
     if wrong:
         more = f"\n… and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        raise Problem("Nothing was sent.\n" + "\n".join(wrong[:10]) + more, code=2)
+        raise Problem("Nothing was published.\n" + "\n".join(wrong[:10]) + more, code=2)
     yield from found
 
 
 def submit(
-    file: Annotated[str, typer.Argument(help="JSON lines, or `-` for standard input.")],
+    file: Annotated[str, typer.Argument(help="A file of JSON lines, or `-` for standard input.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for every result and print it.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="New requests, even if this file was submitted before.")] = False,
-    seconds: Annotated[float, typer.Option(help="With --wait: give up after so long.")] = 600,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Make new requests, even if this file was submitted before.")] = False,
+    seconds: Annotated[float, typer.Option(help="With --wait: give up after so many seconds.")] = 600,
     tenant: Tenant = TENANT,
     json_: Json = False,
 ) -> None:
     """Submit many requests: one JSON string or object a line, as `{"text": …}` or `{"type": …, "data": …}`.
 
-    A line may bring its `id`, `correlationid` and `tenant`. Without an id, the line itself gives it: submitting the same
-    file again is harmless and, with --wait, prints the results it had.
+    A line may name its `id`, `correlationid` and `tenant`. Without an id, one is made from the line: submitting the same
+    file again changes nothing and, with --wait, prints the results it had.
 
     Example: echo '"What is a quorum?"' | hansard submit - --wait
     """
@@ -72,63 +74,64 @@ def submit(
         text = sys.stdin.buffer.read().decode("utf-8") if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as bad:
         raise Problem(f"{file} cannot be read: {bad}", code=2) from None
-    puts = list(lines(text, tenant, fresh=fresh))
-    if not puts:
-        raise Problem(f"There is no request in {file}.", code=2)
+    requests = list(lines(text, tenant, fresh=fresh))
+    if not requests:
+        raise Problem(f"{file} holds no request: write one JSON string or object a line.", code=2)
     settings = base.running(kafka=True)
-    answers = base.run(_submit(settings, puts, wait=wait, seconds=seconds, json_=json_))
+    answers = base.run(_submit(settings, requests, wait=wait, seconds=seconds, json_=json_))
     if not wait:
-        screen.say(f"{len(puts)} requests are published. `hansard results --follow` shows what comes of them.")
+        screen.note(f"{len(requests)} requests are published. `hansard results --follow` prints their results.")
         return
-    missing = [put.workflow for put in puts if put.workflow not in answers]
+    missing = [asked.workflow for asked in requests if asked.workflow not in answers]
     good = sum(answer.good for answer in answers.values())
-    screen.say(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
+    screen.note(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
     if missing or good < len(answers):
         raise typer.Exit(1)
 
 
-async def _submit(settings: Settings, puts: list[Asked], *, wait: bool, seconds: float, json_: bool) -> dict[str, Answer]:
+async def _submit(
+    settings: Settings, requests: list[NewRequest], *, wait: bool, seconds: float, json_: bool
+) -> dict[str, Answer]:
+    """Publishes them all; with `wait`, prints each result as it comes. The answers, by workflow."""
     answers: dict[str, Answer] = {}
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=screen.err_console(),
-        transient=True,
-    )
+    bar = _bar()
     async with Bus(settings) as bus:
         with bar:
-            task = bar.add_task("publishing", total=len(puts))
-            for start in range(0, len(puts), 500):
-                some = puts[start : start + 500]
-                await asyncio.gather(*(bus.publish("requests", put.envelope) for put in some))
+            task = bar.add_task("publishing", total=len(requests))
+            for start in range(0, len(requests), 500):
+                some = requests[start : start + 500]
+                await asyncio.gather(*(bus.publish("requests", asked.envelope) for asked in some))
                 bar.advance(task, len(some))
         if not wait:
             return answers
         began = time.monotonic()
         async with bus.listen(["results", "dead-letters"], "beginning") as listener:
             with bar:
-                task = bar.add_task("answered", total=len({put.workflow for put in puts}))
-                async for put, stored in _ends(listener, puts, began + seconds):
-                    answers[put.workflow] = Answer(stored.kind, stored.data, time.monotonic() - began)
+                task = bar.add_task("answered", total=len({asked.workflow for asked in requests}))
+                async for asked, message in _ends(listener, requests, began + seconds):
+                    answers[asked.workflow] = Answer(message.kind, message.data, time.monotonic() - began)
                     bar.advance(task)
-                    print_result(stored, json_=json_)
+                    print_result(message, json_=json_)
     return answers
 
 
-async def _ends(listener: Listener, puts: Iterable[Asked], end: float) -> AsyncIterator[tuple[Asked, Word]]:
-    """Each request's end, once, as it comes."""
-    by_workflow = {(put.tenant, put.workflow): put for put in puts}
-    by_id = {put.id: put for put in puts}
-    async for entry in until(listener, end):
-        stored = word(entry)
-        if stored is None:
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=screen.err_console(), transient=True)
+
+
+async def _ends(listener: Listener, requests: Iterable[NewRequest], end: float) -> AsyncIterator[tuple[NewRequest, ShownMessage]]:
+    """Each request with its terminal message, once, as it comes."""
+    by_workflow = {(asked.tenant, asked.workflow): asked for asked in requests}
+    by_id = {asked.id: asked for asked in requests}
+    async for received in until(listener, end):
+        message = shown_message(received)
+        if message is None:
             continue
-        put = by_workflow.get((stored.tenant, stored.workflow)) or by_id.get(str(stored.data.get("message_id")))
-        if put is None or not is_end(stored, put):
+        asked = by_workflow.get((message.tenant, message.workflow)) or by_id.get(str(message.data.get("message_id")))
+        if asked is None or not is_end(message, asked):
             continue
-        if by_workflow.pop((put.tenant, put.workflow), None) is not None:
-            yield put, stored
+        if by_workflow.pop((asked.tenant, asked.workflow), None) is not None:
+            yield asked, message
         if not by_workflow:
             return

@@ -160,7 +160,7 @@ def write(name: str, folder: Path) -> None:
 def put(file: Path, content: str) -> None:
     """Writes a file that is not there yet. Raises Problem."""
     if file.exists():
-        screen.say(f"{file} is there already")
+        screen.note(f"{file} is there already")
         return
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Real servers for a bare machine: Kafka, Postgres and a small language model, with nothing installed but Python.
+"""Real servers for a bare machine: Kafka, Postgres and a small language model, from Python packages alone.
 
 They keep data, logs and one state file in a home folder (`HANSARD_HOME`, else `.hansard/` in the project), listen on
-127.0.0.1 only, die with the process that started them unless told to be kept, and are found again by the next one.
-An address in the environment (`HANSARD_KAFKA`, `HANSARD_POSTGRES`, `HANSARD_MODEL_URL`) wins over a server of ours.
+127.0.0.1 only, end with the process that started them unless it keeps them, and are found again by the next process.
+An address in the environment (`HANSARD_KAFKA`, `HANSARD_POSTGRES`, `HANSARD_MODEL_URL`) is used instead of starting one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATIENCE = 90.0  # seconds a server may take to answer
 REASONS = {
     r"libgomp\.so": "The model needs the OpenMP runtime. On Debian or Ubuntu: apt install libgomp1.",
     r"Address already in use|Failed to init server": "Another program took its port: try again.",
-    r"Failed to acquire lock on file": "A Kafka that we lost sight of holds its data folder: stop it first.",
+    r"Failed to acquire lock on file": "A Kafka that is not in the state file uses its data folder: stop it first.",
     r"No space left on device": "The disk is full.",
     r"Cannot allocate memory|insufficient memory|OutOfMemoryError": "There is too little memory.",
 }
@@ -40,7 +40,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the servers are; an empty string where there is none."""
+    """The addresses of the servers; empty where there is none."""
 
     kafka: str = ""  # "127.0.0.1:20001,127.0.0.1:20002"
     postgres: str = field(default="", repr=False)  # "postgresql://hansard:…@127.0.0.1:20003/hansard"
@@ -48,11 +48,11 @@ class Addresses:
 
     @classmethod
     def from_environment(cls) -> Addresses:
-        """The addresses a user gave."""
+        """The addresses that the environment gives."""
         return cls(**{kind: os.environ.get(name, "") for kind, name in _SETTINGS.items()})
 
     def environment(self) -> dict[str, str]:
-        """The same as settings, for the processes that are to use them."""
+        """The same as environment variables, for processes that use these servers."""
         return {_SETTINGS[kind]: address for kind, address in asdict(self).items() if address}
 
     def __or__(self, other: Addresses) -> Addresses:
@@ -64,14 +64,14 @@ _SETTINGS = {"kafka": "HANSARD_KAFKA", "postgres": "HANSARD_POSTGRES", "model": 
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server, as a person wants to see it: the address holds no password."""
+    """One server, for a person: the address has no password."""
 
     name: str  # kafka-1, kafka-2, kafka-3, postgres, model
     pid: int
     address: str
     log: Path
     alive: bool
-    kept: bool  # goes on when the process that started it ends
+    kept: bool  # keeps running when the process that started it ends
 
 
 def _quiet(_: str) -> None:
@@ -79,7 +79,7 @@ def _quiet(_: str) -> None:
 
 
 class Servers:
-    """The servers of one home folder. Safe to call from several processes at once; `with` stops them at the end."""
+    """The servers of one home folder. Several processes may use it at once; `with` stops the servers at the end."""
 
     def __init__(self, home: Path | None = None) -> None:
         project = Path(__file__).parents[2]
@@ -96,10 +96,10 @@ class Servers:
         keep: bool = False,
         progress: Callable[[str], None] = _quiet,
     ) -> Addresses:
-        """Have these servers answer: given by the environment, found running, or started now, side by side.
+        """Returns when these servers answer: given by the environment, found running, or started now, in parallel.
 
-        The model is never a reason to stop: where it cannot be had, `progress` hears why, and its address stays empty.
-        Raises ServerError; what this call had started by then is stopped again.
+        A model that cannot be started is no error: `progress` gets the reason, and its address stays empty.
+        Raises ServerError; servers that this call had started by then are stopped again.
         """
         given = Addresses.from_environment()
         with self._home.alone(progress):
@@ -123,11 +123,11 @@ class Servers:
             if model and not given.model and "model" not in running:
                 model_port = self._home.port("model", taken=taken)
                 wanted[MODEL_NAME] = lambda: _model.plan(model_port, self.home)
-            self._side_by_side(wanted, running, keep, progress)
+            self._in_parallel(wanted, running, keep, progress)
         return self.found() or given
 
     def found(self) -> Addresses | None:
-        """The addresses given by the environment, or of servers that run now; None when there is not one."""
+        """The addresses given by the environment, or of servers that run now; None when there is no server at all."""
         alive = self._home.alive()
         brokers = [server.address for name, server in alive.items() if name.startswith("kafka-")]
         others = {name: alive[name].address for name in ("postgres", "model") if name in alive}
@@ -135,14 +135,14 @@ class Servers:
         return found if found != Addresses() else None
 
     def down(self) -> None:
-        """Stop whatever runs in this home, whoever started it. Data and logs stay."""
+        """Stop every server of this home, whichever process started it. Data and logs stay."""
         if self.home.exists():
             with self._home.alone(_quiet):
                 process.stop_all(self._home.known().values())
                 self._home.forget()
 
     def erase(self) -> None:
-        """Stop the servers and remove their data and logs, wherever they are. There is no way back."""
+        """Stop the servers and remove their data and logs, also those outside the home. This cannot be undone."""
         self.down()
         if outside := found_outside(self.home):
             shutil.rmtree(outside, ignore_errors=True)
@@ -156,11 +156,11 @@ class Servers:
         ]
 
     def stop(self, name: str, *, kill: bool = False) -> None:
-        """Stop one server, or kill it with SIGKILL; `start` brings it back with its data at the same address."""
+        """Stop one server, or kill it with SIGKILL; `start` starts it again with its data at the same address."""
         process.stop(self._one(name), kill=kill)
 
     def start(self, name: str) -> None:
-        """Start a stopped server again at the same address, wait until it answers. It then lives as long as we do."""
+        """Start a stopped server again at the same address and wait until it answers. It ends with this process."""
         with self._home.alone(_quiet):
             server = self._one(name)
             if process.alive(server):
@@ -179,7 +179,7 @@ class Servers:
         self.start(f"kafka-{n}")
 
     def restart_postgres(self, *, kill: bool = False) -> None:
-        """Stop Postgres, in good order or with SIGKILL, and start it again."""
+        """Stop Postgres, cleanly or with SIGKILL, and start it again."""
         self.stop("postgres", kill=kill)
         self.start("postgres")
 
@@ -196,14 +196,14 @@ class Servers:
             raise ServerError(f"No {name} was started in {self.home}.") from None
 
     def _whole_cluster(self, running: set[str], brokers: int) -> bool:
-        """Whether the Kafka that is asked for runs; of a part of it nothing can be used, of another one nothing may."""
+        """Whether a cluster of this size runs. Raises ServerError for one of another size."""
         started = sum(name.startswith("kafka-") for name in self._home.known())
         alive = sum(name.startswith("kafka-") for name in running)
         if alive and started != brokers:
-            raise ServerError(f"Kafka runs here with {started} broker(s), not {brokers}: stop it first.")
+            raise ServerError(f"Kafka runs here with {started} broker(s), not {brokers}: stop it first (`hansard down`).")
         return alive == brokers
 
-    def _side_by_side(
+    def _in_parallel(
         self,
         wanted: dict[str, Callable[[], list[Planned]]],
         before: set[str],
@@ -212,18 +212,18 @@ class Servers:
     ) -> None:
         with ThreadPoolExecutor(len(wanted) or 1) as pool:
             futures = [
-                pool.submit(self._try if name == MODEL_NAME else self._have, name, plan, keep, progress)
+                pool.submit(self._try_start if name == MODEL_NAME else self._start, name, plan, keep, progress)
                 for name, plan in wanted.items()
             ]
             try:
                 wait(futures)
                 for future in futures:
                     future.result()
-            except BaseException:
+            except BaseException:  # also Ctrl-C: no half of the servers stays behind
                 process.stop_all(server for name, server in self._home.alive().items() if name not in before)
                 raise
 
-    def _have(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
+    def _start(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
         began = time.monotonic()
         started = [self._launch(planned, keep=keep) for planned in plan()]
         for server in started:
@@ -231,14 +231,14 @@ class Servers:
         many = f", {len(started)} brokers" if len(started) > 1 else ""
         progress(f"{name} answers ({time.monotonic() - began:.1f} s{many})")
 
-    def _try(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
-        """The same for the model, without which everything else works: its rules, and a model of the user's own."""
+    def _try_start(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
+        """The same for the model: everything else works without it, with rules or with a model of the user's own."""
         try:
-            self._have(name, plan, keep, progress)
+            self._start(name, plan, keep, progress)
         except ServerError as failed:
             process.stop_all(server for known, server in self._home.alive().items() if known == "model")
             self._home.forget("model")
-            progress(f"Going on without {name} (HANSARD_MODEL_URL names another model): {str(failed).splitlines()[0]}")
+            progress(f"Going on without {name} (HANSARD_MODEL_URL names a different model): {str(failed).splitlines()[0]}")
 
     def _launch(self, planned: Planned, *, keep: bool) -> Running:
         self._home.fresh_log(Path(planned.spec.log))
@@ -251,9 +251,9 @@ class Servers:
             if time.monotonic() > end:
                 raise ServerError(f"{server.name} does not answer after {PATIENCE:.0f} s. {process.last_words(log)}")
             if not process.alive(server):
-                said = log.read_text("utf-8", errors="replace")
-                if not (server.name == "postgres" and _postgres.must_wait(said)):
-                    reason = next((f"{why} " for what, why in REASONS.items() if re.search(what, said)), "")
+                output = log.read_text("utf-8", errors="replace")
+                if not (server.name == "postgres" and _postgres.must_wait(output)):
+                    reason = next((f"{why} " for what, why in REASONS.items() if re.search(what, output)), "")
                     raise ServerError(f"{server.name} ended while it started. {reason}{process.last_words(log)}")
                 server = self._launch(Planned(server.name, server.address, server.spec), keep=server.kept)
             time.sleep(0.05)

@@ -1,8 +1,8 @@
-"""A server's guard: starts it, and ends it when the one who asked for it is gone.
+"""A server's guard: starts the server, and ends it when the process that started the guard has ended.
 
-Standard input is the lifeline. It closes when its owner dies, however it dies, so nothing is ever left behind; a byte on
-it says that the server may stay. On Linux a server ends when its guard is killed, too.
-Runs by itself (`python guard.py '{"command": […], …}'`), prints the server's process id, imports nothing of ours.
+Standard input is the lifeline: it closes when its owner ends, in whatever way, so that no server is left behind. A byte
+on it means that the server may stay. On Linux a server also ends when its guard is killed.
+Runs by itself (`python guard.py '{"command": […], …}'`), prints the server's process id, imports nothing of this project.
 """
 
 import ctypes
@@ -18,33 +18,33 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(spec: str) -> int:
-    asked = json.loads(spec)
+    wanted = json.loads(spec)
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def end_with_guard() -> None:
         if libc:
-            libc.prctl(PR_SET_PDEATHSIG, asked["stop_signal"])
+            libc.prctl(PR_SET_PDEATHSIG, wanted["stop_signal"])
 
-    with Path(asked["log"]).open("ab") as log:
+    with Path(wanted["log"]).open("ab") as log:
         server = subprocess.Popen(
-            asked["command"],
-            cwd=asked["cwd"],
+            wanted["command"],
+            cwd=wanted["cwd"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=asked["uid"],
-            group=asked["gid"],
-            extra_groups=None if asked["uid"] is None else [],
-            preexec_fn=end_with_guard,  # follows the thread that starts it: this one, which waits to the end
+            user=wanted["uid"],
+            group=wanted["gid"],
+            extra_groups=None if wanted["uid"] is None else [],
+            preexec_fn=end_with_guard,  # bound to the thread that starts the server: this one, which waits for its end
         )
     print(server.pid, flush=True)
     os.close(1)
 
     def end() -> None:
-        server.send_signal(asked["stop_signal"])
+        server.send_signal(wanted["stop_signal"])
         try:
-            server.wait(asked["patience"])
+            server.wait(wanted["patience"])
         except subprocess.TimeoutExpired:
             server.kill()
 

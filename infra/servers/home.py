@@ -1,4 +1,4 @@
-"""The home folder of our servers: its one state file, the ports they had, the door that one process at a time holds."""
+"""The home folder of the servers: the state file, the ports that they had, and a lock for one process at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _running(entry: dict[str, Any]) -> Running:
 
 
 class Home:
-    """What is known of the servers of one folder. Reading needs no lock; the state file is replaced whole."""
+    """The servers started in one folder. Reading needs no lock: the state file is replaced as a whole."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,24 +32,24 @@ class Home:
         self._one_thread = Lock()
 
     @contextmanager
-    def alone(self, say: Callable[[str], None]) -> Iterator[None]:
-        """One process at a time starts and stops servers here. Raises ServerError when the folder cannot be written."""
+    def alone(self, progress: Callable[[str], None]) -> Iterator[None]:
+        """Lets one process at a time start and stop servers here. Raises ServerError when the folder cannot be written."""
         try:
             made(self.folder, ENTERED)
             made(self.folder / "logs", OWN)
-            door = (self.folder / "lock").open("wb")
+            lock = (self.folder / "lock").open("wb")
         except OSError as refused:
             raise ServerError(f"{self.folder} cannot be written ({refused}): set HANSARD_HOME to a folder that can.") from None
-        with door:
+        with lock:
             try:
-                fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say("waiting for another process that starts or stops servers here")
-                fcntl.flock(door, fcntl.LOCK_EX)
+                progress("waiting for another process that starts or stops servers here")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def known(self) -> dict[str, Running]:
-        """Every server started and not stopped, by name, dead or alive."""
+        """Every server that was started and not stopped, by name, running or not."""
         try:
             entries = json.loads(self._state.read_text("utf-8"))
             return {name: _running(entry) for name, entry in sorted(entries.items())}
@@ -57,28 +57,28 @@ class Home:
             return {}
         except (ValueError, TypeError, KeyError, AttributeError) as broken:
             raise ServerError(
-                f"{self._state} cannot be read ({broken}): stop the servers it stood for by hand, then remove it."
+                f"{self._state} cannot be read ({broken}): stop its servers by hand, then remove the file."
             ) from None
         except OSError as refused:
-            raise ServerError(f"{self._state} cannot be read ({refused}): be the user who started the servers.") from None
+            raise ServerError(f"{self._state} cannot be read ({refused}): run as the user who started the servers.") from None
 
     def alive(self) -> dict[str, Running]:
-        """Those that run now."""
+        """The servers that run now."""
         return {name: server for name, server in self.known().items() if alive(server)}
 
     def remember(self, server: Running) -> None:
-        """Put a server that was just started on the list."""
+        """Add a server that was just started to the state file."""
         with self._one_thread:
             self._replace(self._state, self._listed(self.known() | {server.name: server}))
 
     def forget(self, *names: str) -> None:
-        """Take these from the list, or all."""
+        """Remove these servers, or all, from the state file."""
         with self._one_thread:
             kept = {name: server for name, server in self.known().items() if names and name not in names}
             self._replace(self._state, self._listed(kept))
 
     def port(self, name: str, *, taken: set[int]) -> int:
-        """The port this server had before if it is free, else another; `taken` ones are never given."""
+        """The port that this server had before if it is free, else a new one; never one of `taken`, to which it is added."""
         try:
             before = json.loads(self._ports.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
@@ -89,7 +89,7 @@ class Home:
         return port
 
     def fresh_log(self, log: Path) -> None:
-        """Move the log of the run before out of the way: kafka-1.log becomes kafka-1.log.1, and so on."""
+        """Rotate the log of the previous run: kafka-1.log becomes kafka-1.log.1, and so on."""
         for number in range(LOGS_KEPT - 1, 0, -1):
             older, newer = Path(f"{log}.{number}"), Path(f"{log}.{number - 1}") if number > 1 else log
             if newer.exists():

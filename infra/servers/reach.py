@@ -1,7 +1,7 @@
-"""What another user must reach: Postgres refuses to run as root, and whom it then runs as may be let in nowhere of ours.
+"""Files for a different user: Postgres refuses to run as root, and the user it then runs as may not enter the home.
 
-Nothing of ours is opened for that user. What it needs and cannot reach is put into a folder outside the home, to which
-the link `outside` in the home leads: so the next run finds it, and `erase` takes it away.
+No folder of the home is opened for that user. What it needs and cannot reach is put into a folder outside the home, to
+which the link `outside` in the home leads: so the next run finds it, and `erase` removes it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackagePath
 from pathlib import Path
-from typing import Any
 
 from infra.servers.process import ServerError
 
-PLACES = ("/var/lib", "/var/tmp")  # where programs may lie and data stay; then wherever temporary files go
-ENTERED = 0o711  # to be entered by others, not to be read
+PLACES = ("/var/lib", "/var/tmp")  # where programs and data may be kept; then the folder for temporary files
+ENTERED = 0o711  # others may enter it, and not list it
 OWN = 0o700
 
 
 def made(folder: Path, mode: int) -> Path:
-    """This folder, made with this mode whatever the umask; one that is there already stays as it is."""
+    """This folder, made with this mode whatever the umask; an existing one stays as it is."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(OWN)
@@ -36,13 +35,13 @@ def made(folder: Path, mode: int) -> Path:
 
 @dataclass(frozen=True)
 class User:
-    """Whom a server runs as; without ids, whoever we are."""
+    """The user that a server runs as; without ids, the current one."""
 
     uid: int | None = None
     gid: int | None = None
 
-    def run(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command as this user. Raises OSError when it, or the user, is not to be had."""
+    def run(self, command: list[str], *, cwd: Path | str) -> subprocess.CompletedProcess[str]:
+        """Run a command as this user. Raises OSError when the command cannot be run or the user not be taken."""
         return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -52,29 +51,29 @@ class User:
             user=self.uid,
             group=self.gid,
             extra_groups=None if self.uid is None else [],
-            **options,
+            cwd=cwd,
         )
 
     def can(self, *command: str) -> bool:
-        """Whether this command goes well for this user."""
+        """Whether this command succeeds for this user."""
         try:
             return self.run([*command], cwd="/").returncode == 0
         except OSError:
             return False
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether it is let into this folder and all those above it."""
+        """Whether this user may enter a folder and all those above it."""
         return self.uid is None or self.can("test", "-x", str(folder))
 
     def own(self, path: Path) -> None:
-        """Give this user what lies there, with all that is in it."""
+        """Give a path, with all that it contains, to this user."""
         if self.uid is not None:
-            for one in (path, *path.rglob("*")):
-                os.chown(one, self.uid, -1 if self.gid is None else self.gid, follow_symlinks=False)
+            for each in (path, *path.rglob("*")):
+                os.chown(each, self.uid, -1 if self.gid is None else self.gid, follow_symlinks=False)
 
 
 def unprivileged() -> User:
-    """Who we are, unless that is root: then `postgres` or `nobody`, who are there already. Raises ServerError."""
+    """The current user, unless that is root: then `postgres` or `nobody`, whichever exists. Raises ServerError."""
     if os.geteuid() != 0:
         return User()
     for name in ("postgres", "nobody"):
@@ -83,18 +82,18 @@ def unprivileged() -> User:
         except KeyError:
             continue
         return User(user.pw_uid, user.pw_gid)
-    raise ServerError("Postgres does not run as root, and there is no user `postgres` or `nobody`: be another user.")
+    raise ServerError("Postgres does not run as root, and there is no user `postgres` or `nobody`: run this as a different user.")
 
 
 def found_outside(home: Path) -> Path | None:
-    """The folder outside this home, where one was made, and is still there and ours."""
+    """The folder outside this home, where one was made and still belongs to the current user."""
     folder = (home / "outside").resolve()
     ours = folder.name.startswith("hansard-") and folder.is_dir() and folder.stat().st_uid == os.geteuid()
     return folder if ours else None
 
 
 def outside(home: Path, user: User) -> Path:
-    """The same, made where there is none: where this user may enter and run programs. Raises ServerError."""
+    """The same, made where there is none, in a place where this user may run programs. Raises ServerError."""
     if (folder := found_outside(home)) and _runs_programs(user, folder):
         return folder
     for place in dict.fromkeys([*PLACES, tempfile.gettempdir()]):
@@ -110,7 +109,8 @@ def outside(home: Path, user: User) -> Path:
             return folder
         folder.rmdir()
     raise ServerError(
-        f"Postgres cannot run as root, and as user {user.uid} it is let in nowhere: be another user, or set HANSARD_POSTGRES."
+        f"Postgres cannot run as root, and user {user.uid} can run programs nowhere: "
+        "run this as a different user, or set HANSARD_POSTGRES."
     )
 
 
@@ -125,23 +125,23 @@ def _runs_programs(user: User, folder: Path) -> bool:
 
 
 def open_to(user: User, files: list[PackagePath]) -> bool:
-    """Whether this user can read every one of these installed files, run the programs among them, enter their folders."""
+    """Whether this user can read all of these installed files, run the programs among them and enter their folders."""
     if user.uid is None:
         return True
-    there = [Path(file.locate()) for file in files]
-    folders = {file.parent for file in there}
-    programs = [file for file in there if file.stat().st_mode & 0o100]
+    paths = [Path(file.locate()) for file in files]
+    folders = {file.parent for file in paths}
+    programs = [file for file in paths if file.stat().st_mode & 0o100]
     every = 'is=$1; shift; for one; do test "$is" "$one" || exit 1; done'
     return all(
-        user.can("sh", "-c", every, "sh", is_, *map(str, paths))
-        for is_, paths in (("-x", {*folders, *programs}), ("-r", {*folders, *there}))
+        user.can("sh", "-c", every, "sh", right, *map(str, wanted))
+        for right, wanted in (("-x", {*folders, *programs}), ("-r", {*folders, *paths}))
     )
 
 
 def copied(files: list[PackagePath], target: Path) -> Path:
-    """These installed files under this folder, laid out as they were, for everyone to read. Whole, or not there at all.
+    """The folder `target` with a copy of these installed files, readable by everyone. Made atomically.
 
-    Copies and parts of copies that lie beside it under another version's name are removed.
+    Copies of other versions beside it, complete or not, are removed.
     """
     if not target.exists():
         for leftover in target.parent.glob(f"{target.name.partition('-')[0]}-*"):

@@ -102,7 +102,7 @@ def internal_causation_id(stream: Stream, name: str) -> UUID:
 
 def wake_up_name(processed: int) -> str:
     """Of the wake-up of a stream that has processed so many messages: any other message that comes first makes it stale."""
-    return f"woken/{processed + 1}"
+    return f"wake-up/{processed + 1}"
 
 
 def wake_up_causation_id(stream: Stream, processed: int) -> UUID:

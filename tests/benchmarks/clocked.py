@@ -67,7 +67,7 @@ def main() -> None:
         for owner, name in map(found, points):
             setattr(owner, name, clocked(getattr(owner, name), phase, lambda *span: spans.append(span)))
     from infra.cli import main as hansard
-    from tests.benchmarks.kit import short
+    from tests.benchmarks.deployments import short
 
     path = Path(sys.argv.pop(1)) / f"{short(sys.argv[-1])}.json"
     atexit.register(lambda: path.write_text(json.dumps(spans)))

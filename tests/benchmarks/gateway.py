@@ -17,7 +17,8 @@ from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
 from hansard.codec import encode
 from hansard.envelope import Envelope, headers
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, Ours, Run, Side, house, rounds
+from tests.benchmarks.deployments import Caller, Ours, deployed
+from tests.benchmarks.kit import Bench, Run, Side, rounds
 from tests.benchmarks.tables import Cell, Section, compared
 from tests.benchmarks.trees import TODAY
 
@@ -31,7 +32,7 @@ async def measure(bench: Bench, run: Run) -> Section:
     settings = {"model_url": bench.model, "model_name": "ok", "model_key": "scripted"}
     cells = run.cells(CELLS)
     async with AsyncExitStack() as opened:
-        it = await opened.enter_async_context(house(bench, TODAY, "gateway", **settings))
+        it = await opened.enter_async_context(deployed(bench, TODAY, "gateway", **settings))
         calls = await opened.enter_async_context(Calls(it, "gateway.commands", "gateway.replies"))
         gateway = Ours(TODAY.name, calls, {"model call": {}}, ends=ModelReplied.kind)
         sdk = await opened.enter_async_context(

@@ -12,7 +12,8 @@ from aiokafka.admin import NewTopic
 
 from infra.servers import process
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, House, Ours, Run, Side, house, kafka_admin, rounds
+from tests.benchmarks.deployments import Caller, Deployment, Ours, deployed, kafka_admin
+from tests.benchmarks.kit import Bench, Run, Side, rounds
 from tests.benchmarks.tables import Cell, Section, compared, ratios
 
 REQUEST = {"type": "calculate_tax", "data": {"amount": "99.99"}}
@@ -27,7 +28,7 @@ async def measure(bench: Bench, run: Run) -> Section:
     async with AsyncExitStack() as opened:
         sides: list[Side] = []
         for tree in run.trees:
-            it = await opened.enter_async_context(house(bench, tree, "router"))
+            it = await opened.enter_async_context(deployed(bench, tree, "router"))
             caller = await opened.enter_async_context(Caller(it))
             sides.append(Ours(tree.name, caller, {"hop": REQUEST}))
             await sides[-1].loop(FIRST, FIRST.at_once, FIRST.count)
@@ -53,12 +54,12 @@ class Echo:
     name = "a bare Kafka hop"
     shares = ("kafka", "load")
 
-    def __init__(self, it: House, partitions: int) -> None:
-        self._house, self._partitions = it, partitions
+    def __init__(self, it: Deployment, partitions: int) -> None:
+        self._deployment, self._partitions = it, partitions
         self.caller = Caller(it, "echo.in", "echo.out")
 
     async def __aenter__(self) -> "Echo":
-        bench, caller = self._house.bench, self.caller
+        bench, caller = self._deployment.bench, self.caller
         async with kafka_admin(bench.addresses) as admin:
             copies = min(3, len((await admin.describe_cluster())["brokers"]))
             await admin.create_topics([NewTopic(name, self._partitions, copies) for name in (caller.into, caller.out)])

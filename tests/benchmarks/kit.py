@@ -1,45 +1,33 @@
-"""The bench: servers and processes with their CPU, houses of services as black boxes, a caller, a closed loop, rounds.
+"""What benchmarks share: servers and processes with their CPU, the systems that are measured, rounds of measurements."""
 
-A house is what a user would run: `hansard migrate`, `hansard topics`, `hansard serve SERVICE`, settings in the environment.
-Its caller publishes requests and consumes results. So the same driver measures any commit that has these.
-"""
-
-import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.request
-import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol, TypeVar
 
-import asyncpg
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.servers import Addresses, Servers, process
 from infra.servers.process import Planned, Running, Spec
-from tests.benchmarks.closed import closed
 from tests.benchmarks.tables import Cell, Sample, percentiles
 from tests.benchmarks.trees import ROOT, TODAY, Failed, Tree, commit
 
 T = TypeVar("T")
-COMPLETED = "hansard.results.completed.v1"
-DRAIN = 20.0  # seconds a process has to leave
+DRAIN = 20.0  # seconds a process may take to stop
 
 
 @dataclass
 class Bench:
-    """One run: its servers, the folder that goes with it, and every process that it started, by name."""
+    """One run: its servers, its folder, and the names of all processes that it started, by pid."""
 
     addresses: Addresses
     folder: Path
@@ -47,7 +35,7 @@ class Bench:
     names: dict[int, str] = field(default_factory=dict)
 
     def start(self, name: str, command: Sequence[str], cwd: Path = ROOT, **environment: str) -> Running:
-        """A process that ends with this one, however this one ends. What it prints goes to `log(name)`."""
+        """Starts a process that ends with this one, in whatever way. Its output goes to `log(name)`."""
         spec = Spec(list(command), str(cwd), str(self.log(name)), stop_signal=15, patience=DRAIN)
         with _environment(environment):
             running = process.start(Planned(name, "", spec), keep=False)
@@ -58,8 +46,9 @@ class Bench:
         return self.folder / "logs" / f"{name.replace('/', '-')}.log"
 
     def cpu(self) -> Counter[str]:
-        """Seconds of CPU that each process has used, with its children; ours is called `load`."""
-        found = {one.pid: one.info for one in psutil.process_iter(["ppid", "cpu_times"]) if one.info["cpu_times"]}
+        """Seconds of CPU that each process has used, with its children; this process is called `load`."""
+        running = psutil.process_iter(["ppid", "cpu_times"])
+        found = {one.pid: one.info for one in running if one.info["cpu_times"]}
         names = self.names | {os.getpid(): "load"}
 
         def name(pid: int) -> str:
@@ -76,12 +65,13 @@ class Bench:
 
     def calls(self) -> int:
         """Model calls so far."""
-        return sum(self.told()["calls"].values())
+        return sum(self.model_counts()["calls"].values())
 
-    def told(self) -> Any:
-        """What the scripted model tells of its calls."""
+    def model_counts(self) -> dict[str, Any]:
+        """What the scripted model counts: `calls` by script, `connections`, `now`, `peak`."""
         with urllib.request.urlopen(self.model.removesuffix("/v1") + "/calls", timeout=10) as answer:
-            return json.load(answer)
+            counts: dict[str, Any] = json.load(answer)
+            return counts
 
 
 @contextmanager
@@ -97,177 +87,28 @@ def _environment(given: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    """Kafka and Postgres of our own in a fresh folder, or those that the environment names; a scripted model; nothing after."""
-    home = Servers(Path(mkdtemp(prefix="hansard-bench-")))
-    (home.home / "logs").mkdir()
+    """Kafka and Postgres in a new folder, or those that the environment names, and a scripted model. All end with it."""
+    servers = Servers(Path(mkdtemp(prefix="hansard-bench-")))
+    (servers.home / "logs").mkdir()
     port = process.free_port()
-    it = Bench(Addresses(), home.home, f"http://127.0.0.1:{port}/v1")
+    made = Bench(Addresses(), servers.home, f"http://127.0.0.1:{port}/v1")
     model = None
     try:
-        it.addresses = home.up(model=False, progress=lambda text: print(text, flush=True))
-        it.names |= {one.pid: one.name.partition("-")[0] for one in home.status()}
-        model = it.start("model", [sys.executable, "-m", "tests.scripted", str(port)])
+        made.addresses = servers.up(model=False, progress=lambda text: print(text, flush=True))
+        made.names |= {one.pid: one.name.partition("-")[0] for one in servers.status()}
+        model = made.start("model", [sys.executable, "-m", "tests.scripted", str(port)])
         if not process.wait_for(lambda: not process.is_free(port), seconds=30):
-            raise Failed(f"The scripted model does not start. {process.last_words(it.log('model'))}")
-        yield it
+            raise Failed(f"The scripted model does not start. {process.last_words(made.log('model'))}")
+        yield made
     finally:
         if model is not None:
             process.stop(model)
-        home.erase()
-
-
-@dataclass
-class House:
-    """One schema, one topic prefix, and the processes of one source tree that serve on them."""
-
-    bench: Bench
-    tree: Tree
-    environment: dict[str, str]
-    processes: dict[str, Running] = field(default_factory=dict)
-
-    @property
-    def prefix(self) -> str:
-        return self.environment["HANSARD_TOPIC_PREFIX"]
-
-    @property
-    def schema(self) -> str:
-        return self.environment["HANSARD_POSTGRES_SCHEMA"]
-
-    def serve(self, *names: str, command: Sequence[str] = ()) -> None:
-        """Starts a process for each; `command` comes in the place of the tree's `hansard`."""
-        for name in names:
-            line = [*(command or self.tree.command()), "serve", name]
-            label = f"{self.tree.name}/{short(name)}"
-            self.processes[short(name)] = self.bench.start(label, line, self.tree.path, **self.environment)
-
-    def provide(self) -> None:
-        """The schema and the topics, by the tree's own command. Raises Failed."""
-        for verb in ("migrate", "topics"):
-            command = self.tree.command(verb)
-            done = subprocess.run(
-                command, cwd=self.tree.path, env=os.environ | self.environment, capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise Failed(f"hansard {verb} of {self.tree.name}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-
-    def end(self) -> None:
-        process.stop_all(self.processes.values())
-
-    async def forget(self) -> None:
-        """Drops the schema and the topics."""
-        connection = await asyncpg.connect(self.bench.addresses.postgres)
-        await connection.execute(f"drop schema if exists {self.schema} cascade")
-        await connection.close()
-        topics = await self.topics()
-        async with kafka_admin(self.bench.addresses) as admin:
-            await admin.delete_topics(topics)
-
-    async def topics(self) -> list[str]:
-        """Those of this house, by their whole names."""
-        async with kafka_admin(self.bench.addresses) as admin:
-            return [topic for topic in await admin.list_topics() if topic.startswith(self.prefix)]
-
-
-@asynccontextmanager
-async def kafka_admin(addresses: Addresses) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=addresses.kafka)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
-
-
-def short(name: str) -> str:
-    """What a process is called: `tests.benchmarks.retriever:service` is the retriever."""
-    return name.partition(":")[0].rpartition(".")[2]
-
-
-@asynccontextmanager
-async def house(bench: Bench, tree: Tree, *serves: str, command: Sequence[str] = (), **settings: str) -> AsyncIterator[House]:
-    """A house of this tree on these servers, with the services asked for; it works when a first call comes back."""
-    mark = uuid.uuid4().hex[:8]
-    given = {
-        **tree.environment(),
-        **bench.addresses.environment(),
-        "HANSARD_POSTGRES_SCHEMA": f"bench_{mark}",
-        "HANSARD_TOPIC_PREFIX": f"bench-{mark}.",
-        "HANSARD_HOME": str(bench.folder / mark),
-        "HANSARD_LOG_LEVEL": "WARNING",
-        "HANSARD_INSTANCE": "1",
-        **{f"HANSARD_{name.upper()}": value for name, value in settings.items()},
-    }
-    it = House(bench, tree, given)
-    try:
-        await asyncio.to_thread(it.provide)
-        it.serve(*serves, command=command)
-        yield it
-    finally:
-        it.end()
-        with suppress(OSError, asyncpg.PostgresError):
-            await it.forget()
-
-
-class Caller:
-    """Publishes requests and sees their results: what an outside client does, and no more."""
-
-    def __init__(self, house: House, into: str = "requests", out: str = "results") -> None:
-        self.house, self.into, self.out = house, house.prefix + into, house.prefix + out
-        self.results: dict[str, tuple[float, str]] = {}
-        self._waiting: dict[str, asyncio.Future[None]] = {}
-
-    async def __aenter__(self) -> "Caller":
-        at = {"bootstrap_servers": self.house.bench.addresses.kafka}
-        self._producer = AIOKafkaProducer(**at, acks="all", linger_ms=0)
-        self._consumer = AIOKafkaConsumer(self.out, **at, auto_offset_reset="earliest")
-        await self._producer.start()
-        await self._consumer.start()
-        self._reader = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._reader.cancel()
-        await self._consumer.stop()
-        await self._producer.stop()
-
-    async def call(self, body: Mapping[str, Any], timeout: float = 120) -> None:
-        """Publishes, and comes back with the result."""
-        name = uuid.uuid4().hex
-        self._waiting[name] = asyncio.get_running_loop().create_future()
-        await self.publish(name, body)
-        await asyncio.wait_for(self._waiting[name], timeout)
-
-    async def publish(self, name: str, body: Mapping[str, Any]) -> None:
-        """As the README tells any client to."""
-        event = {"ce_specversion": "1.0", "ce_id": name, "ce_source": "/bench", "ce_type": "hansard.requests.submit.v1"}
-        headers = [(key, value.encode()) for key, value in event.items()]
-        await self._producer.send(self.into, json.dumps(body).encode(), name.encode(), headers=headers)
-
-    def ends(self, kind: bytes) -> bool:
-        """Whether a message of this kind is what a caller waits for."""
-        return True
-
-    def partitions(self) -> int:
-        """Of the topic that results are on."""
-        return len(self._consumer.partitions_for_topic(self.out) or ())
-
-    async def _read(self) -> None:
-        while True:
-            for records in (await self._consumer.getmany(timeout_ms=1000)).values():
-                at = time.perf_counter()
-                for record in records:
-                    named = dict(record.headers)
-                    name, kind = (named.get("ce_correlationid") or record.key or b"").decode(), named.get("ce_type") or b""
-                    if not self.ends(kind):
-                        continue
-                    self.results.setdefault(name, (at, kind.decode()))
-                    if (future := self._waiting.pop(name, None)) and not future.done():
-                        future.set_result(None)
+        servers.erase()
 
 
 class Side(Protocol):
-    """One of those that are measured in turns. Its processes are called `name/process`; `shares` are what it uses of
-    `kafka`, `postgres`, `model` and `load`, which is this process."""
+    """A system that is measured. Its processes are called `name/process`; `shares` are those it uses of `kafka`,
+    `postgres`, `model` and `load`, which is this process."""
 
     @property
     def name(self) -> str: ...
@@ -282,43 +123,24 @@ Open = Callable[[Bench, AsyncExitStack], Awaitable[Side]]  # a side is closed wi
 
 @dataclass(frozen=True)
 class Run:
-    """What is asked for."""
+    """What is to be measured."""
 
     rounds: int
     parts: tuple[str, ...]
-    at_once: tuple[int, ...] = ()  # only these, of those that a part has
+    at_once: tuple[int, ...] = ()  # only these concurrencies of a part
     trees: tuple[Tree, ...] = (TODAY,)  # today's first
     peers: tuple[Open, ...] = ()
 
     def cells(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Those that are asked for. What is done one at a time only is not chosen by concurrency. Raises Failed without any."""
+        """The cells to be measured. Cells that are only done one at a time are always chosen. Raises Failed for none."""
         chosen = [cell for cell in cells if not self.at_once or cell.at_once in self.at_once or cell.single]
         if not chosen:
             raise Failed(f"Nothing here is measured at {' or '.join(map(str, self.at_once))} at once.")
         return chosen
 
 
-@dataclass(frozen=True)
-class Ours:
-    """A house and its caller, with the body of each workload's request."""
-
-    name: str
-    caller: Caller
-    bodies: Mapping[str, Mapping[str, Any]]
-    ends: str = COMPLETED
-    shares: tuple[str, ...] = ("kafka", "postgres", "model", "load")
-
-    async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
-        before = len(self.caller.results)
-        done = await closed(lambda: self.caller.call(self.bodies[cell.workload]), concurrency, count)
-        kinds = Counter(kind for _, kind in list(self.caller.results.values())[before:])
-        if kinds != {self.ends: count}:
-            raise Failed(f"{self.name}: {count} of {cell.name} should end as {self.ends}, and did as {dict(kinds)}.")
-        return done
-
-
 async def block(bench: Bench, side: Side, cell: Cell) -> Sample:
-    """One round of one cell, after its warm-up. Raises Failed where a model call was saved or doubled."""
+    """Measures one round of one cell, after its warm-up. Raises Failed where there was not one model call for each."""
     if cell.warm:
         await side.loop(cell, cell.at_once, cell.warm)
     calls = bench.calls() if cell.calls else 0
@@ -342,45 +164,45 @@ def _busy() -> float:
 async def rounds(
     bench: Bench, part: str, sides: Sequence[Side], cells: Sequence[Cell], count: int
 ) -> dict[tuple[Cell, str], list[Sample]]:
-    """Every cell by every side, one after the other, each round in another order of sides. All of them stand all the time."""
+    """Measures every cell on every side, in turn, in a new order of sides each round. All sides run all the time."""
     samples: dict[tuple[Cell, str], list[Sample]] = {(cell, side.name): [] for cell in cells for side in sides}
     for number in range(count):
         for cell in cells:
-            for side in turned(sides, number):
-                samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
+            for side in rotated(sides, number):
+                samples[cell, side.name].append(await _measured(bench, part, number, side, cell))
     return samples
 
 
 async def apart(
     bench: Bench, part: str, opens: Sequence[Open], first: Cell, cells: Sequence[Cell], count: int
 ) -> dict[tuple[Cell, str], list[Sample]]:
-    """As `rounds`, but in each round every side is started, warmed by `first`, measured, and gone before the next."""
+    """As `rounds`, but in each round every side is started, warmed up by `first`, measured and stopped before the next."""
     samples: dict[tuple[Cell, str], list[Sample]] = defaultdict(list)
     for number in range(count):
-        for start in turned(opens, number):
+        for start in rotated(opens, number):
             async with AsyncExitStack() as opened:
                 side = await start(bench, opened)
                 await side.loop(first, first.at_once, first.count)
                 for cell in cells:
-                    samples[cell, side.name].append(await _noted(bench, part, number, side, cell))
+                    samples[cell, side.name].append(await _measured(bench, part, number, side, cell))
     names = list(dict.fromkeys(name for _, name in samples))
     return {(cell, name): samples[cell, name] for cell in cells for name in names}
 
 
-def turned(things: Sequence[T], number: int) -> list[T]:
-    """In another order each time: whoever was first is last."""
+def rotated(things: Sequence[T], number: int) -> list[T]:
+    """The same rotated by `number` places."""
     first = number % len(things)
     return [*things[first:], *things[:first]]
 
 
-async def _noted(bench: Bench, part: str, number: int, side: Side, cell: Cell) -> Sample:
+async def _measured(bench: Bench, part: str, number: int, side: Side, cell: Cell) -> Sample:
     sample = await block(bench, side, cell)
-    _note(part, number, side.name, cell, sample)
+    _log(part, number, side.name, cell, sample)
     return sample
 
 
-def _note(part: str, number: int, side: str, cell: Cell, sample: Sample) -> None:
-    """On the screen, and as one JSON object a line in `.hansard/bench.jsonl`."""
+def _log(part: str, number: int, side: str, cell: Cell, sample: Sample) -> None:
+    """Prints a sample, and adds it to `.hansard/bench.jsonl` as one line of JSON."""
     print(
         f"  round {number + 1}  {cell.name:22} {side:22} {sample.rate:9,.1f}/s  p50 {sample.p50_ms:8.1f} ms"
         f"  p99 {sample.p99_ms:8.1f} ms  CPU {sum(sample.cpu.values()):8.2f} ms  others {sample.others:.2f} cores",
@@ -389,8 +211,8 @@ def _note(part: str, number: int, side: str, cell: Cell, sample: Sample) -> None
     line = {"part": part, "round": number, "side": side, **vars(cell), **vars(sample)}
     path = ROOT / ".hansard" / "bench.jsonl"
     path.parent.mkdir(exist_ok=True)
-    with path.open("a") as book:
-        book.write(json.dumps(line | {"commit": commit(), "at": datetime.now(UTC).isoformat()}) + "\n")
+    with path.open("a") as log:
+        log.write(json.dumps(line | {"commit": commit(), "at": datetime.now(UTC).isoformat()}) + "\n")
 
 
 def machine() -> str:

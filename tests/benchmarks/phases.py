@@ -20,7 +20,8 @@ from aiokafka import AIOKafkaConsumer
 
 from tests.benchmarks.clocked import POINTS
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Bench, Caller, House, Run
+from tests.benchmarks.deployments import Caller, Deployment
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure
 from tests.benchmarks.trees import TODAY
 from tests.benchmarks.workflows import BODIES, stack
@@ -101,7 +102,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             times[name] = began, time.time()
         size = (await _size(it) - before) / COUNT
         topics = await everything(it)
-        it.end()  # each process writes its times when it ends
+        it.stop()  # each process writes its times when it ends
     spans = [Span(file.stem, *span) for file in folder.glob("*.json") for span in json.loads(file.read_text())]
     messages: dict[str, list[Message]] = {name: [] for name in times}
     for one in topics:
@@ -136,7 +137,7 @@ def _report(
     yield Table(["phase", "ms on the path", "share", "calls a workflow"], rows)
 
 
-async def everything(it: House) -> list[Message]:
+async def everything(it: Deployment) -> list[Message]:
     """All messages of its topics."""
     at = {"bootstrap_servers": it.bench.addresses.kafka}
     async with AIOKafkaConsumer(*await it.topics(), **at, auto_offset_reset="earliest") as consumer:
@@ -162,7 +163,7 @@ def _message(record: Any, topic: str) -> Message:
     )
 
 
-async def _size(it: House) -> int:
+async def _size(it: Deployment) -> int:
     """Bytes of its tables and indexes."""
     connection = await asyncpg.connect(it.bench.addresses.postgres)
     try:

@@ -1,4 +1,4 @@
-"""What was measured, and what is made of it: medians of rounds, ratios within a round, tables, the results file. Pure."""
+"""Samples, and what is computed from them: medians of rounds, ratios within a round, tables, the results file. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ Row = Sequence[str]
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to do, over and over: `count` times in all, `at_once` at a time, after `warm` times that do not count."""
+    """A workload to repeat: `count` times in all, `at_once` at a time, after `warm` times that are not measured."""
 
     workload: str
     at_once: int
     count: int
     warm: int
-    calls: int = 0  # of the model, each time
+    calls: int = 0  # of the model, for each
     single: bool = False  # only ever done one at a time
 
     @property
@@ -25,13 +25,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sample:
-    """One round of one cell. Rates per second; `cpu` in milliseconds for each time, by process."""
+    """One round of one cell. Rates per second; `cpu` in milliseconds for each repetition, by process."""
 
     rate: float
     p50_ms: float
     p99_ms: float
     cpu: Mapping[str, float] = field(default_factory=dict)
-    others: float = 0.0  # cores that were busy with something else
+    others: float = 0.0  # cores that were busy with other work
 
 
 Samples = Mapping[tuple[Cell, str], Sequence[Sample]]
@@ -39,14 +39,14 @@ Samples = Mapping[tuple[Cell, str], Sequence[Sample]]
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; the columns in `left` are words, the others figures."""
+    """Cells of text; the first `left` columns are text, the others figures."""
 
     columns: Row
     rows: Sequence[Row]
     left: int = 1
 
     def markdown(self) -> str:
-        """Aligned, so that it reads on a screen too."""
+        """Markdown, aligned for a terminal."""
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
         lines = [self.columns, *self.rows]
         text = ["| " + " | ".join(self._padded(row, widths)) + " |" for row in lines]
@@ -62,7 +62,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the results: all of it measured in one run."""
+    """A part of the results, measured in one run."""
 
     title: str
     parts: Sequence[Table | str]
@@ -80,7 +80,7 @@ def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
 
 
 def middle(samples: Sequence[Sample]) -> Sample:
-    """The median of each figure by itself."""
+    """The median of each figure, separately."""
     processes = dict.fromkeys(name for sample in samples for name in sample.cpu)
     return Sample(
         median(sample.rate for sample in samples),
@@ -92,13 +92,13 @@ def middle(samples: Sequence[Sample]) -> Sample:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Ours over theirs, each round by itself: the median, and the least and most. `1.31 (1.22–1.40)`; empty without rounds."""
+    """Ours divided by theirs, round by round: median, least and most. `1.31 (1.22–1.40)`; empty without rounds."""
     each = [a / b for a, b in zip(ours, theirs, strict=True) if b]
     return f"{median(each):.2f} ({min(each):.2f}–{max(each):.2f})" if each else ""
 
 
 def compared(samples: Samples, over: str = "") -> Table:
-    """A row for each cell and side, with how the side named `over` stands to each of the others in the same rounds."""
+    """A row for each cell and side; with several sides, also the ratio of the side named `over` to each in the same rounds."""
     names = list(dict.fromkeys(side for _, side in samples))
     beside = len(names) > 1 and over in names
     head = ["workload", "at once", "system", "per second", "p50 ms", "p99 ms", "CPU ms", "others' cores"]
@@ -120,7 +120,7 @@ def compared(samples: Samples, over: str = "") -> Table:
 
 
 def by_process(samples: Samples, side: str) -> Table:
-    """Milliseconds of CPU for one, a column for each cell: what took most, first."""
+    """Milliseconds of CPU for one repetition by process, a column for each cell; the largest first."""
     middles = {cell: middle(rounds) for (cell, name), rounds in samples.items() if name == side}
     used = {name: max(one.cpu.get(name, 0.0) for one in middles.values()) for one in middles.values() for name in one.cpu}
     names = sorted(used, key=lambda name: -used[name])
@@ -130,12 +130,12 @@ def by_process(samples: Samples, side: str) -> Table:
 
 
 def figure(value: float) -> str:
-    """Three digits that count."""
+    """A number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def merged(text: str, sections: Iterable[Section], order: Sequence[str], stamp: str, head: str) -> str:
-    """The results file with these sections in the place of those of the same title; `stamp` says when and where."""
+    """The results file with these sections in place of those of the same title; `stamp` says when and where."""
     _, *kept = text.split("\n## ")
     known = {title: body.strip() for title, _, body in (part.partition("\n") for part in kept)}
     known |= {section.title: f"{stamp}\n\n{section.markdown()}" for section in sections}

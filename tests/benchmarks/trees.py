@@ -1,4 +1,4 @@
-"""Which code is measured: today's, or that of an earlier commit, built beside it as it builds itself."""
+"""The code that is measured: today's, or that of an earlier commit, built by its own `make setup`."""
 
 import io
 import os
@@ -20,7 +20,7 @@ class Failed(RuntimeError):
 
 @dataclass(frozen=True)
 class Tree:
-    """A source tree, and the Python whose packages it was locked with."""
+    """A source tree, and a Python with its locked packages."""
 
     name: str
     path: Path
@@ -31,12 +31,12 @@ class Tree:
         return [self.python, "-m", "infra.cli", *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Its own source before any other."""
+        """Its own source first on the path."""
         return {"PYTHONPATH": os.pathsep.join((str(self.path), str(self.path / "shared")))}
 
     @property
     def services(self) -> list[str]:
-        """The services that it has, by name."""
+        """The names of its services."""
         return sorted(app.parent.name for app in (self.path / "services").glob("*/app.py"))
 
 
@@ -44,7 +44,7 @@ TODAY = Tree("Hansard", ROOT)
 
 
 def built(commit: str) -> Tree:
-    """That commit's source in a folder of its own, with an environment of its own where its lock differs. Raises Failed."""
+    """A commit's source in a folder of its own, with its own environment where its lock differs. Raises Failed."""
     sha = _git("rev-parse", "--verify", "--short=10", f"{commit}^{{commit}}").decode().strip()
     path = KEPT / sha
     if not path.exists():
@@ -62,12 +62,12 @@ def _python(path: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     made = subprocess.run(["make", "setup"], cwd=path, env=environment, check=False)
     if made.returncode:
-        raise Failed(f"{path} does not build: make setup, in it, says why.")
+        raise Failed(f"{path} cannot be built: run `make setup` there to see why.")
     return str(path / ".venv" / "bin" / "python")
 
 
 def commit() -> str:
-    """Today's commit, and whether the files are not as it has them."""
+    """Today's commit, with a note where files were changed since."""
     try:
         sha = _git("rev-parse", "--short=10", "HEAD").decode().strip()
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS}").strip()

@@ -1,5 +1,6 @@
-"""100,000 streams that wait for their time: what each takes in the store, what all cost at rest, how late they are when 10,000
-are due at once. They are plans whose only step nobody takes, and what they wait for is their deadline.
+"""100,000 pending wake-ups: what each takes in the store, what all cost at rest, how late 10,000 at once are.
+
+They are the deadlines of plans whose only step is for a worker that does not run.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from contracts.requests import SubmitRequest
-from tests.benchmarks.kit import Bench, House, Run, house
+from tests.benchmarks.deployments import Deployment, deployed
+from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure, percentiles
 from tests.benchmarks.trees import TODAY
 
@@ -24,29 +26,29 @@ LATE = "select extract(epoch from at - $1)::float8 from {}.messages where topic 
 
 
 async def measure(bench: Bench, run: Run) -> Section:
-    async with house(bench, TODAY, "router", "planner", workers='["nobody"]') as it:
+    async with deployed(bench, TODAY, "router", "planner", workers='["nobody"]') as deployment:
         connection = await asyncpg.connect(bench.addresses.postgres)
         try:
             empty = await at_rest(bench)
             together = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)
-            await publish(it, PENDING - TOGETHER, together + timedelta(days=1))
-            await pending(it, connection, PENDING - TOGETHER)
+            await publish(deployment, PENDING - TOGETHER, together + timedelta(days=1))
+            await pending(deployment, connection, PENDING - TOGETHER)
             [[rows, size]] = await connection.fetch(
-                f"select count(*), pg_total_relation_size('{it.schema}.wake_ups') from {it.schema}.wake_ups"
+                f"select count(*), pg_total_relation_size('{deployment.schema}.wake_ups') from {deployment.schema}.wake_ups"
             )
             full = await at_rest(bench)
             soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=60)
-            await publish(it, TOGETHER, soon)
+            await publish(deployment, TOGETHER, soon)
             late: list[float] = []
             while len(late) < TOGETHER:
                 await asyncio.sleep(1)
-                late = [row[0] for row in await connection.fetch(LATE.format(it.schema), soon)]
+                late = [row[0] for row in await connection.fetch(LATE.format(deployment.schema), soon)]
         finally:
             await connection.close()
     p50, p99 = percentiles(late)
     names = ("router", "planner", "postgres")
     found = [
-        ["waiting streams (router's and planner's)", f"{rows:,}"],
+        ["wake-ups (router's and planner's)", f"{rows:,}"],
         ["bytes each in the store, indexes included", figure(size / rows)],
         *(
             [f"CPU at rest, {name}: ms a second without any, with all", f"{figure(empty[name])}, {figure(full[name])}"]
@@ -69,20 +71,20 @@ async def at_rest(bench: Bench) -> Mapping[str, float]:
     )
 
 
-async def publish(it: House, count: int, deadline: datetime) -> None:
+async def publish(deployment: Deployment, count: int, deadline: datetime) -> None:
     body = json.dumps({"text": "Wait.", "plan": PLAN, "deadline": deadline.isoformat()}).encode()
-    async with AIOKafkaProducer(bootstrap_servers=it.bench.addresses.kafka, linger_ms=5) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=deployment.bench.addresses.kafka, linger_ms=5) as producer:
         for start in range(0, count, 1000):
             sent = []
             for _ in range(min(1000, count - start)):
                 name = f"w-{uuid.uuid4().hex}"
                 headers = {"specversion": "1.0", "id": name, "source": "/bench", "type": SubmitRequest.kind}
                 given = [(f"ce_{key}", value.encode()) for key, value in headers.items()]
-                sent.append(await producer.send(f"{it.prefix}requests", body, name.encode(), headers=given))
+                sent.append(await producer.send(f"{deployment.prefix}requests", body, name.encode(), headers=given))
             await asyncio.gather(*sent)
 
 
-async def pending(it: House, connection: asyncpg.Connection, count: int) -> None:
-    """Until router and planner wait for so many each."""
-    while await connection.fetchval(f"select count(*) from {it.schema}.wake_ups") < 2 * count:
+async def pending(deployment: Deployment, connection: asyncpg.Connection, count: int) -> None:
+    """Waits until router and planner have so many wake-ups each."""
+    while await connection.fetchval(f"select count(*) from {deployment.schema}.wake_ups") < 2 * count:
         await asyncio.sleep(1)

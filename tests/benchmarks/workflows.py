@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.benchmarks.kit import Bench, Caller, House, Open, Ours, Run, apart, house, rounds
+from tests.benchmarks.deployments import Caller, Deployment, Ours, deployed
+from tests.benchmarks.kit import Bench, Open, Run, apart, rounds
 from tests.benchmarks.tables import Cell, Section, Table, by_process, compared
 from tests.benchmarks.trees import Failed, Tree
 
@@ -41,37 +42,37 @@ CELLS = {
 }
 BESIDE = CELLS | {"w1": [cell for cell in CELLS["w1"] if cell.at_once <= 256]}
 PEERS = {"w1": BESIDE["w1"], "w2": [cell for cell in CELLS["w2"] if cell.at_once <= 32]}
-FIRST = Cell("w1", 32, 500, 0, calls=1)  # what has just started is slower than it will be
+FIRST = Cell("w1", 32, 500, 0, calls=1)  # a process that has just started is slower
 
 
 async def measure(bench: Bench, run: Run) -> Section:
-    """Today's workflows: alone, beside those of another tree, or beside peers."""
-    those = PEERS if run.peers else BESIDE if len(run.trees) > 1 else CELLS
-    cells = run.cells(cell for part, them in those.items() if part in run.parts for cell in them)
+    """The workflows of today's tree: alone, beside those of an earlier commit, or beside peers."""
+    parts = PEERS if run.peers else BESIDE if len(run.trees) > 1 else CELLS
+    cells = run.cells(cell for part, cells in parts.items() if part in run.parts for cell in cells)
     async with AsyncExitStack() as opened:
         opens: list[Open] = [partial(side, tree=tree) for tree in run.trees]
-        if run.peers:  # an idle house takes a seventh of a core: from us, beside our own base; but not from others
+        if run.peers:  # not side by side: each idle deployment takes a seventh of a core from the one that is measured
             samples = await apart(bench, "workflows", [*opens, *run.peers], FIRST, cells, run.rounds)
         else:
             sides = [await start(bench, opened) for start in opens]
             for one in sides:
                 await one.loop(FIRST, FIRST.at_once, FIRST.count)
             samples = await rounds(bench, "workflows", sides, cells, run.rounds)
-    us = run.trees[0].name
+    today = run.trees[0].name
     beside = " beside peers" if run.peers else " beside an earlier commit" if len(run.trees) > 1 else ""
     w1 = {key: found for key, found in samples.items() if key[0].workload == "w1"}
-    processes: list[Table | str] = ["CPU of one W1, in ms, by process:", by_process(w1, us)] if w1 else []
-    return Section(f"Workflows{beside}", [compared(samples, us), *processes])
+    processes: list[Table | str] = ["CPU of one W1, in ms, by process:", by_process(w1, today)] if w1 else []
+    return Section(f"Workflows{beside}", [compared(samples, today), *processes])
 
 
 async def side(bench: Bench, opened: AsyncExitStack, *, tree: Tree) -> Ours:
     """Every service of a tree, and a caller."""
-    it = await opened.enter_async_context(stack(bench, tree))
-    return Ours(tree.name, await opened.enter_async_context(Caller(it)), BODIES)
+    deployment = await opened.enter_async_context(stack(bench, tree))
+    return Ours(tree.name, await opened.enter_async_context(Caller(deployment)), BODIES)
 
 
-def stack(bench: Bench, tree: Tree, script: str = "ok", command: Sequence[str] = ()) -> AbstractAsyncContextManager[House]:
-    """Every service of this tree, and the benchmark's own worker as that tree has it. Raises Failed where it has none."""
+def stack(bench: Bench, tree: Tree, script: str = "ok", command: Sequence[str] = ()) -> AbstractAsyncContextManager[Deployment]:
+    """Every service of this tree, and the benchmark's worker of the same tree. Raises Failed where it has none."""
     if not (tree.path / "tests" / "benchmarks" / "retriever.py").exists():
         raise Failed(f"{tree.name} has no tests/benchmarks/retriever.py, the worker of these workflows.")
     plans = bench.folder / "plans"
@@ -85,4 +86,4 @@ def stack(bench: Bench, tree: Tree, script: str = "ok", command: Sequence[str] =
         "model_name": script,
         "model_key": "scripted",
     }
-    return house(bench, tree, *tree.services, "tests.benchmarks.retriever:service", command=command, **settings)
+    return deployed(bench, tree, *tree.services, "tests.benchmarks.retriever:service", command=command, **settings)

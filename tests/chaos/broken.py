@@ -31,23 +31,23 @@ def _with(service: Service[Any], before: Callable[[Message, Context], None]) -> 
 
 
 def poisoned_planner(settings: Settings) -> Service[Any]:
-    """Its decision fails for a plan whose goal says so."""
+    """Its decision fails for a plan with `poison` in its goal."""
 
     def fail(received: Message, context: Context) -> None:
         if isinstance(received, RunPlan) and "poison" in received.goal:
-            raise ZeroDivisionError("one of those days")
+            raise ZeroDivisionError("scripted failure")
 
     return _with(build_planner(settings), fail)
 
 
 def forgetful_planner(settings: Settings) -> Service[Any]:
-    """A plan never reaches it."""
+    """It does not receive plans."""
     service = build_planner(settings)
     return replace(service, receives={kind: find for kind, find in service.receives.items() if kind is not RunPlan})
 
 
 def crashing_router(settings: Settings) -> Service[Any]:
-    """A request that says so ends the process."""
+    """A request with `crash` in its text ends the process."""
 
     def crash(received: Message, context: Context) -> None:
         if isinstance(received, SubmitRequest) and "crash" in (received.text or ""):
@@ -57,7 +57,7 @@ def crashing_router(settings: Settings) -> Service[Any]:
 
 
 def sleeping_planner(settings: Settings) -> Service[Any]:
-    """Falls asleep once, between a decision and its append, for a plan whose goal says so."""
+    """Stops once (SIGSTOP), between a decision and its append, for a plan with `sleep` in its goal."""
     asleep = Path(settings.home) / "asleep"
 
     def sleep(received: Message, context: Context) -> None:
@@ -69,12 +69,12 @@ def sleeping_planner(settings: Settings) -> Service[Any]:
 
 
 def changed_router(settings: Settings) -> Service[Any]:
-    """The next version: it gives a workflow half the time."""
+    """The next version: workflows have half the time."""
     return build_router(settings.model_copy(update={"workflow_seconds": settings.workflow_seconds / 2}))
 
 
 def ignorant_router(settings: Settings) -> Service[Any]:
-    """An old version, from before there were requests of this kind."""
+    """An old version that does not know the kind of requests."""
     known = Topics.kinds.func(settings.topics)  # type: ignore[attr-defined]
     vars(settings.topics)["kinds"] = {name: kind for name, kind in known.items() if kind is not SubmitRequest}
     return build_router(settings)

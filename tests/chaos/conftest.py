@@ -1,4 +1,4 @@
-"""What the chaos tests share: the scripted model, and servers that may be killed. Each has a house of its own."""
+"""Fixtures of the chaos tests: the scripted model, and servers that may be killed. Each test has its own deployment."""
 
 import os
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from collections.abc import Iterator
 import pytest
 
 from infra.servers import Servers, process
-from tests import house as houses
+from tests import processes
 
 LARGE = os.environ.get("HANSARD_CHAOS") == "large"  # `make chaos`: every case and the large counts
 
 
 @pytest.fixture(scope="session")
 def scripted(servers: Servers) -> Iterator[str]:
-    """Address of the scripted OpenAI-compatible server."""
-    running = houses.model(servers)
+    """The address of the scripted OpenAI-compatible server."""
+    running = processes.model(servers)
     yield running.address
     process.stop(running)
 
 
 @pytest.fixture
 def own(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
-    """Servers that we start ourselves, whatever addresses were given: those of others are not killed."""
+    """Servers that this session starts itself, whatever addresses were given: a user's servers are never killed."""
     for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES"):
         monkeypatch.delenv(name, raising=False)
     return servers

@@ -1,4 +1,4 @@
-"""A server is away for a while: health says so, nothing is lost, and all goes on by itself."""
+"""A server is unavailable for a while: /ready says so, nothing is lost, and work continues by itself."""
 
 import asyncio
 import json
@@ -6,51 +6,52 @@ import os
 import signal
 
 from infra.servers import Servers
-from tests.house import QUESTION, RULE, House, Process, until
+from tests.deployment import QUESTION, RULE, Deployment
+from tests.processes import Process, until
 
 
-async def test_postgres_is_away_for_a_while(own: Servers, scripted: str) -> None:
-    async with House.open(own, scripted) as house:
-        house.serve("router", key="router")
-        rest = house.serve("planner", "specialists", "gateway", "verifier", key="rest")
-        await house.ready()
-        before = await house.ask(*[QUESTION, RULE] * 10)
-        await house.answered_so_far(5)
+async def test_work_continues_after_postgres_was_unavailable(own: Servers, scripted: str) -> None:
+    async with Deployment.open(own, scripted) as deployment:
+        deployment.serve("router", key="router")
+        rest = deployment.serve("planner", "specialists", "gateway", "verifier", key="rest")
+        await deployment.ready()
+        before = await deployment.ask(*[QUESTION, RULE] * 10)
+        await deployment.answered_so_far(5)
         await asyncio.to_thread(own.stop, "postgres")
         try:
-            during = await house.ask(*[QUESTION, RULE] * 10)
-            router = house.processes["router"]
-            await until(lambda: router.health()[0] == 503, "the router says that it is not ready")
+            during = await deployment.ask(*[QUESTION, RULE] * 10)
+            router = deployment.processes["router"]
+            await until(lambda: router.health()[0] == 503, "the router is not ready")
             assert "the event store is unavailable" in json.loads(router.health()[1])["router"]["event_store"]
-            assert router.health("health")[0] == 200, "it is alive all the same"
+            assert router.health("health")[0] == 200, "the process is alive meanwhile"
         finally:
             await asyncio.to_thread(own.start, "postgres")
-        await goes_on(house, [*before, *during], router, rest)
+        await continues(deployment, [*before, *during], router, rest)
 
 
-async def test_kafka_is_away_for_a_while(own: Servers, scripted: str) -> None:
-    async with House.open(own, scripted) as house:
-        router = house.serve("router", key="router")
-        rest = house.serve("planner", "specialists", "gateway", "verifier", key="rest")
-        await house.ready()
-        ids = await house.ask(*[QUESTION, RULE] * 20)
-        await house.answered_so_far(5)
+async def test_work_continues_after_kafka_was_unavailable(own: Servers, scripted: str) -> None:
+    async with Deployment.open(own, scripted) as deployment:
+        router = deployment.serve("router", key="router")
+        rest = deployment.serve("planner", "specialists", "gateway", "verifier", key="rest")
+        await deployment.ready()
+        ids = await deployment.ask(*[QUESTION, RULE] * 20)
+        await deployment.answered_so_far(5)
         [broker] = [one.pid for one in own.status() if one.name == "kafka-1"]
         os.kill(broker, signal.SIGSTOP)
         try:
-            await until(lambda: router.health()[0] == 503, "the router says that it is not ready")
+            await until(lambda: router.health()[0] == 503, "the router is not ready")
             assert json.loads(router.health()[1])["router"]["consumer"] == "Kafka is unavailable"
-            assert router.health("health")[0] == 200, "it is alive all the same"
+            assert router.health("health")[0] == 200, "the process is alive meanwhile"
         finally:
             os.kill(broker, signal.SIGCONT)
-        await goes_on(house, ids, router, rest)
+        await continues(deployment, ids, router, rest)
 
 
-async def goes_on(house: House, ids: list[str], *processes: Process) -> None:
-    results = await house.answered([*ids, *await house.ask(QUESTION, RULE)])
+async def continues(deployment: Deployment, ids: list[str], *processes: Process) -> None:
+    results = await deployment.answered([*ids, *await deployment.ask(QUESTION, RULE)])
     assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
     assert all(process.alive for process in processes)
-    await house.ready()
-    await house.at_rest()
-    await house.is_whole()
-    assert (await house.verified()).differences == []
+    await deployment.ready()
+    await deployment.at_rest()
+    await deployment.is_whole()
+    assert (await deployment.verified()).differences == []

@@ -1,4 +1,4 @@
-"""Three brokers, each message on all of them: one is killed under load, and the others go on."""
+"""Three brokers, each with every message: one is killed under load, and the others continue."""
 
 import asyncio
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.servers import Servers
-from tests.house import QUESTION, RULE, House
+from tests.deployment import QUESTION, RULE, Deployment
 
 
 @pytest.fixture
@@ -23,15 +23,15 @@ def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     servers.erase()
 
 
-async def test_of_three_brokers_one_is_killed_and_all_is_answered(three: Servers, scripted: str) -> None:
-    async with House.open(three, scripted, brokers=3) as house:
-        house.serve("all")
-        await house.ready()
-        first = await house.ask(*[QUESTION, RULE] * 25)
-        await house.answered_so_far(10)
+async def test_every_request_is_answered_when_one_of_three_brokers_is_killed(three: Servers, scripted: str) -> None:
+    async with Deployment.open(three, scripted, brokers=3) as deployment:
+        deployment.serve("all")
+        await deployment.ready()
+        first = await deployment.ask(*[QUESTION, RULE] * 25)
+        await deployment.answered_so_far(10)
         await asyncio.to_thread(three.stop_broker, 1, kill=True)
-        second = await house.ask(*[QUESTION, RULE] * 25)
-        results = await house.answered([*first, *second])
+        second = await deployment.ask(*[QUESTION, RULE] * 25)
+        results = await deployment.answered([*first, *second])
         assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
-        await house.at_rest()
-        await house.is_whole()
+        await deployment.at_rest()
+        await deployment.is_whole()

@@ -1,4 +1,4 @@
-"""A provider that is down while two processes of the gateway are under load; and an answer that is watched."""
+"""A provider is down while two processes of the gateway are under load; and tokens are published as they are written."""
 
 import asyncio
 import json
@@ -12,7 +12,9 @@ from aiokafka import AIOKafkaConsumer
 
 from contracts.gateway import CallModel, ChatMessage, CircuitOpened, ModelReplied, ProbeGranted, TokensStreamed
 from infra.servers import Servers
-from tests.house import House, Json, until
+from tests.deployment import Deployment
+from tests.processes import until
+from tests.published import Json
 
 DOWN = 15.0  # seconds
 WAVE = 20  # calls at once
@@ -37,61 +39,65 @@ async def provider_calls(scripted: str, script: str) -> int:
     return sum(count for name, count in calls.items() if name.startswith(script))
 
 
-async def answers(house: House, ids: list[str]) -> dict[str, Json]:
+async def answers(deployment: Deployment, ids: list[str]) -> dict[str, Json]:
     wanted = set(ids)
 
     def found() -> dict[str, Json]:
-        return {one.workflow: one.data for one in house.processed if one.kind == ModelReplied.kind and one.workflow in wanted}
+        return {
+            one.workflow: one.data for one in deployment.published if one.kind == ModelReplied.kind and one.workflow in wanted
+        }
 
     await until(lambda: len(found()) == len(wanted), "every call is answered")
     return found()
 
 
-async def test_a_provider_that_is_down_gets_probes_only_and_every_caller_an_answer(servers: Servers, scripted: str) -> None:
+async def test_a_provider_that_is_down_gets_only_probes_and_every_caller_gets_an_answer(servers: Servers, scripted: str) -> None:
     script = f"503#{uuid4().hex}"
-    async with House.open(servers, scripted, script=script, gateway={"circuits": {"cooldown": 1, "longest": 4}}) as house:
+    async with Deployment.open(
+        servers, scripted, script=script, gateway={"circuits": {"cooldown": 1, "longest": 4}}
+    ) as deployment:
         for instance in ("1", "2"):
-            house.serve("gateway", instance=instance)
-        await house.ready()
-        await house.listen()
+            deployment.serve("gateway", instance=instance)
+        await deployment.ready()
+        await deployment.listen()
         end, ids = time.monotonic() + DOWN, list[str]()
         while time.monotonic() < end:
-            wave = await house.ask(
+            wave = await deployment.ask(
                 *(call(n) for n in range(WAVE)),
                 ids=[str(uuid4()) for _ in range(WAVE)],
                 topic="gateway.commands",
                 kind=CallModel.kind,
             )
-            await answers(house, wave)
+            await answers(deployment, wave)
             ids += wave
-        told = await answers(house, ids)
-        [(probes,)] = await house.rows(KINDS, ProbeGranted.kind)
-        [(openings,)] = await house.rows(KINDS, CircuitOpened.kind)
+        replies = await answers(deployment, ids)
+        [(probes,)] = await deployment.rows(KINDS, ProbeGranted.kind)
+        [(openings,)] = await deployment.rows(KINDS, CircuitOpened.kind)
         received = await provider_calls(scripted, script)
         print(f"{len(ids)} calls in {DOWN:g} s, {received} reached the provider, {probes} of them probes, {openings} openings")
-        falls = Counter(fall["reason"] for one in told.values() for fall in one["falls"])
-        assert {one["tier"] for one in told.values()} == {"rules"}
+        falls = Counter(fall["reason"] for reply in replies.values() for fall in reply["falls"])
+        assert {reply["tier"] for reply in replies.values()} == {"rules"}
         assert len(ids) > 10 * WAVE
         assert 2 <= probes <= 8  # at 1, 3, 7, 11, 15 seconds, …
-        assert received - probes <= 3 * WAVE  # what was on its way when it went down, and the retries of that
+        assert received - probes <= 3 * WAVE  # calls made before its circuit opened, and their retries
         assert falls["circuit-open"] >= len(ids) - received
-        counted = json.loads(await house.hansard("stats", "--json"))["gateway"]
+        counted = json.loads(await deployment.hansard("stats", "--json"))["gateway"]
         assert (counted["calls"], counted["tiers"], counted["primary_success_rate"]) == (len(ids), {"rules": 1.0}, 0.0)
         assert (counted["probes"], counted["circuits_opened"]) == ({"scripted": probes}, {"scripted": openings - probes})
-        assert [it for it in (await house.verified()).differences if it.stream.workflow.startswith("endpoint.")] == []
+        assert [one for one in (await deployment.verified()).differences if one.stream.workflow.startswith("endpoint.")] == []
 
 
-async def test_who_watches_sees_an_answer_before_it_is_on_the_record(servers: Servers, scripted: str) -> None:
-    async with House.open(servers, scripted, HANSARD_STREAM_TOKENS="true") as house:
-        house.serve("gateway")
-        await house.ready()
-        await house.listen()
-        name = house.settings.topic_prefix + "tokens"
-        consumer = AIOKafkaConsumer(name, bootstrap_servers=house.settings.kafka, auto_offset_reset="earliest")
+async def test_tokens_are_published_before_the_answer_is_stored(servers: Servers, scripted: str) -> None:
+    async with Deployment.open(servers, scripted, HANSARD_STREAM_TOKENS="true") as deployment:
+        deployment.serve("gateway")
+        await deployment.ready()
+        await deployment.listen()
+        name = deployment.settings.topic_prefix + "tokens"
+        consumer = AIOKafkaConsumer(name, bootstrap_servers=deployment.settings.kafka, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            [id_] = await house.ask(call(1), ids=[str(uuid4())], topic="gateway.commands", kind=CallModel.kind)
-            answer = (await answers(house, [id_]))[id_]
+            [id_] = await deployment.ask(call(1), ids=[str(uuid4())], topic="gateway.commands", kind=CallModel.kind)
+            answer = (await answers(deployment, [id_]))[id_]
             text = ""
             async with asyncio.timeout(60):
                 while text != answer["text"]:
@@ -101,4 +107,4 @@ async def test_who_watches_sees_an_answer_before_it_is_on_the_record(servers: Se
                     text += json.loads(record.value)["text"]
         finally:
             await consumer.stop()
-        assert await house.rows(KINDS, TokensStreamed.kind) == [(0,)]
+        assert await deployment.rows(KINDS, TokensStreamed.kind) == [(0,)]

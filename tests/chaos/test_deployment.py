@@ -1,38 +1,38 @@
-"""The next version is brought in while requests come: half are decided by the old one, half by the new, none by both."""
+"""The next version is deployed under load: each request is decided by the old version or by the new, never by both."""
 
 from contracts.requests import SubmitRequest
 from infra.cli.running import services
 from infra.servers import Servers
-from tests.house import QUESTION, RULE, House
+from tests.deployment import QUESTION, RULE, Deployment
 
-HEARD = "select workflow, policy from inbox where stream = 'router' and kind = $1"
+PROCESSED = "select workflow, policy from inbox where stream = 'router' and kind = $1"
 
 
-async def test_a_deployment_in_the_middle_decides_no_hearing_twice(servers: Servers, scripted: str) -> None:
-    async with House.open(servers, scripted) as house:
-        house.serve("router", instance="1", key="old")
-        house.serve("planner", "specialists", "gateway", "verifier", key="rest")
-        await house.ready()
-        first = await house.ask(*[QUESTION, RULE] * 30)
-        await house.answered_so_far(15)
-        house.serve("tests.chaos.broken:changed_router", instance="2", key="new")
-        second = await house.ask(*[QUESTION, RULE] * 30)
-        await house.ready("new")
-        await house.leave("old")
-        third = await house.ask(*[QUESTION, RULE] * 30)
+async def test_a_deployment_under_load_decides_no_message_twice(servers: Servers, scripted: str) -> None:
+    async with Deployment.open(servers, scripted) as deployment:
+        deployment.serve("router", instance="1", key="old")
+        deployment.serve("planner", "specialists", "gateway", "verifier", key="rest")
+        await deployment.ready()
+        first = await deployment.ask(*[QUESTION, RULE] * 30)
+        await deployment.answered_so_far(15)
+        deployment.serve("tests.chaos.broken:changed_router", instance="2", key="new")
+        second = await deployment.ask(*[QUESTION, RULE] * 30)
+        await deployment.ready("new")
+        await deployment.terminate("old")
+        third = await deployment.ask(*[QUESTION, RULE] * 30)
         ids = [*first, *second, *third]
-        results = await house.answered(ids)
+        results = await deployment.answered(ids)
         assert {result.kind for result in results.values()} == {"hansard.results.completed.v1"}
-        await house.at_rest()
-        await house.is_whole()
+        await deployment.at_rest()
+        await deployment.is_whole()
 
-        received = await house.rows(HEARD, SubmitRequest.kind)
+        received = await deployment.rows(PROCESSED, SubmitRequest.kind)
         assert sorted(workflow for workflow, _ in received) == sorted(ids), "each request was decided once"
-        old = services(house.settings)["router"].decider.policy
+        old = services(deployment.settings)["router"].decider.policy
         assert len({policy for _, policy in received}) == 2
         by_old = {workflow for workflow, policy in received if policy == old}
         by_new = {workflow for workflow, policy in received if policy != old}
         assert set(first[:5]) <= by_old
         assert set(third) <= by_new
 
-        assert (await house.verified()).differences == [], "each half is decided again by the policy of then"
+        assert (await deployment.verified()).differences == [], "each request is decided again by the policy of then"

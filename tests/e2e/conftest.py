@@ -1,4 +1,4 @@
-"""One house for all tests of this folder: five services, each a process of its own, and a scripted model."""
+"""One deployment for all tests of this folder: five services, each in its own process, and a scripted model."""
 
 import asyncio
 import os
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from infra.servers import Servers, process
-from tests import house as houses
-from tests.house import House
+from tests import processes
+from tests.deployment import Deployment
 
 
 def in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -19,22 +19,22 @@ def in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def e2e_house(servers: Servers) -> Iterator[House]:
-    """On a broker of our own its topics have no prefix: outsiders find them under their names."""
-    model = houses.model(servers)
+def e2e_deployment(servers: Servers) -> Iterator[Deployment]:
+    """On a broker that the tests start, its topics have no prefix: foreign clients find them by their names."""
+    model = processes.model(servers)
     prefix = None if os.environ.get("HANSARD_KAFKA") else ""
-    house = in_own_loop(House.build(servers, model.address, prefix=prefix, capable="ok@5s"))
+    deployment = in_own_loop(Deployment.build(servers, model.address, prefix=prefix, capable="ok@5s"))
     try:
-        house.serve_all()
-        in_own_loop(house.ready())
-        yield house
+        deployment.serve_all()
+        in_own_loop(deployment.ready())
+        yield deployment
     finally:
-        house.end()
-        in_own_loop(house.forget())
+        deployment.stop()
+        in_own_loop(deployment.drop_schema())
         process.stop(model)
 
 
 @pytest.fixture
-async def house(e2e_house: House) -> AsyncIterator[House]:
-    yield e2e_house
-    await e2e_house.close()
+async def deployment(e2e_deployment: Deployment) -> AsyncIterator[Deployment]:
+    yield e2e_deployment
+    await e2e_deployment.close()

@@ -1,4 +1,4 @@
-"""A hundred messages, and more, that nobody should have sent: for each door, what is wrong with it and what must become of it."""
+"""More than a hundred invalid messages: for each door, what is wrong with each and what must become of it."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from contracts.control import CancelWorkflow, RedriveDeadLetter
 from contracts.requests import SubmitRequest
-from tests.house import envelope
+from tests.published import envelope
 
 Fate = Literal["dead", "refused", "silent", "dead or answered"]
 Headers = list[tuple[str, bytes]]
@@ -63,7 +63,7 @@ NO_ENVELOPE: dict[str, Any] = {
     "correlation of spaces": {"ce_correlationid": b"   "},
     "tenant with a slash": {"ce_tenant": b"a/b"},
     "tenant of quotes": {"ce_tenant": b"'; drop table events; --"},
-    "time that is none": {"ce_time": b"yesterday"},
+    "time that is not one": {"ce_time": b"yesterday"},
     "time without a zone": {"ce_time": b"2026-01-05T09:00:00"},
     "time beyond the calendar": {"ce_time": b"9999-12-31T23:59:59-23:59"},
     "sequence of words": {"ce_sequence": b"first"},
@@ -111,7 +111,7 @@ NOT_THE_FIELDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Hostile:
-    """One message. `refused`: a dead letter or not, its sender is told so in a terminal result. `silent`: changes nothing."""
+    """One message. `refused`: its sender gets a terminal result, with or without a dead letter. `silent`: changes nothing."""
 
     name: str
     fate: Fate
@@ -127,7 +127,7 @@ def _changed(headers: Headers, changes: dict[str, bytes | None]) -> Headers:
 
 
 def _broken(kind: str, good: bytes, readable: Fate, tag: str) -> Iterator[Hostile]:
-    """What is wrong at any door. `readable`: the fate of a body that is wrong under an envelope that is right."""
+    """What is invalid at any door. `readable`: the fate of an invalid body with a valid envelope."""
 
     def one(name: str, fate: Fate, body: bytes | None, **changes: bytes | None) -> Hostile:
         id_ = f"{tag}-{name.replace(' ', '-').replace(',', '')}"
@@ -168,7 +168,7 @@ def _broken(kind: str, good: bytes, readable: Fate, tag: str) -> Iterator[Hostil
 
 
 def at_requests(tag: str, answered: str, event: str) -> Iterator[Hostile]:
-    """`answered`: a workflow that has its result; `event`: the id of an event of ours."""
+    """`answered`: a workflow that has its result; `event`: the id of a stored event."""
     kind, good = SubmitRequest.kind, b'{"type": "calculate_tax", "data": {"amount": "1.00"}}'
     yield from _broken(kind, good, "refused", tag)
     for name, body in NOT_THE_FIELDS.items():
@@ -182,9 +182,11 @@ def at_requests(tag: str, answered: str, event: str) -> Iterator[Hostile]:
             b'{"type": "calculate_tax", "data": {"amount": ' + text + b"}}",
             f"{tag}-{name}",
         )
-    yield Hostile("another's correlation", "dead", envelope(f"{tag}-thief", workflow=answered), good, answered)
-    yield Hostile("another's correlation, by an event's id", "dead", envelope(event, workflow=answered), good, answered)
-    yield Hostile("another's request id with another body", "dead", envelope(answered), b'{"text": "not what I said"}', answered)
+    yield Hostile("a correlation id in use", "dead", envelope(f"{tag}-thief", workflow=answered), good, answered)
+    yield Hostile("a correlation id in use, under the id of an event", "dead", envelope(event, workflow=answered), good, answered)
+    yield Hostile(
+        "a request id in use, with a different body", "dead", envelope(answered), b'{"text": "not what I said"}', answered
+    )
     yield Hostile("a cancel at the wrong door", "dead", envelope(f"{tag}-wrong", CancelWorkflow.kind), b"{}", f"{tag}-wrong")
     yield Hostile(
         "NUL as an escape",
@@ -193,7 +195,7 @@ def at_requests(tag: str, answered: str, event: str) -> Iterator[Hostile]:
         b'{"type": "calculate_tax", "data": {"amount": "1", "note": "\\u0000"}}',
         f"{tag}-nul",
     )
-    yield Hostile("the request again", "silent", envelope(answered), None, answered)  # its body is the caller's to fill in
+    yield Hostile("the request again", "silent", envelope(answered), None, answered)  # the caller fills in its body
 
 
 def at_control(tag: str, answered: str, running: str) -> Iterator[Hostile]:
@@ -208,8 +210,8 @@ def at_control(tag: str, answered: str, running: str) -> Iterator[Hostile]:
     yield Hostile(
         "a cancel of another tenant's workflow", "silent", envelope(f"{tag}-t", kind, workflow=running, tenant="mallory"), good
     )
-    yield Hostile("a cancel of nobody's workflow", "silent", envelope(f"{tag}-n", kind, workflow=f"{tag}-nobody"), good)
-    yield Hostile("a cancel of what is over", "silent", envelope(f"{tag}-o", kind, workflow=answered), good)
+    yield Hostile("a cancel of an unknown workflow", "silent", envelope(f"{tag}-n", kind, workflow=f"{tag}-nobody"), good)
+    yield Hostile("a cancel of an ended workflow", "silent", envelope(f"{tag}-o", kind, workflow=answered), good)
     for name, changes, fate in _redrives(answered):
         body = json.dumps(_redrive(answered) | changes).encode()
         yield Hostile(
@@ -221,7 +223,7 @@ def at_control(tag: str, answered: str, running: str) -> Iterator[Hostile]:
 
 
 def _redrive(answered: str) -> dict[str, Any]:
-    """Asks the router to hear a request that was never dead."""
+    """Asks the router to process again a request that was never dead."""
     return {
         "service": "router",
         "topic": "requests",
@@ -238,10 +240,10 @@ def _redrives(answered: str) -> Iterator[tuple[str, dict[str, Any], Fate]]:
     def headers(*pairs: tuple[str, bytes]) -> dict[str, Any]:
         return {"headers": [[name, base64.b64encode(value).decode()] for name, value in pairs]}
 
-    yield "of what was never dead", {}, "silent"
-    yield "into another's workflow", headers(*envelope("forged", workflow=answered)), "silent"
+    yield "of a message that was never dead", {}, "silent"
+    yield "into the workflow of someone else", headers(*envelope("forged", workflow=answered)), "silent"
     yield (
-        "of a plan of one's own",
+        "of a forged plan",
         headers(*envelope("6a0f5f0e-5f5a-5b1e-9d5e-1f0b6f7a9c11", "hansard.planner.run-plan.v1", workflow=answered))
         | {
             "service": "planner",
@@ -251,17 +253,17 @@ def _redrives(answered: str) -> Iterator[tuple[str, dict[str, Any], Fate]]:
     )
     yield "of nothing", {"headers": [], "body": None}, "silent"
     yield "of a redrive", headers(*envelope("forged-r", RedriveDeadLetter.kind)) | {"topic": "control"}, "silent"
-    yield "of what comes in a million years", {"timestamp": 2**62}, "silent"
-    yield "at a time of no calendar", {"timestamp": 10**30}, "dead"
+    yield "of a message in a million years", {"timestamp": 2**62}, "silent"
+    yield "at a time beyond the calendar", {"timestamp": 10**30}, "dead"
     yield "before all time", {"timestamp": -2}, "dead"
     yield "far beyond the topic", {"offset": 2**63}, "dead"
     yield "of no partition", {"partition": 2**31}, "dead"
-    yield "a body that is no base64", {"body": "%%%"}, "dead"
-    yield "a header that is no base64", {"headers": [["ce_id", "a"]]}, "dead"
-    yield "a key that is no base64", {"key": "a"}, "dead"
-    yield "a service that is not there", {"service": "nobody"}, "dead"
-    yield "a topic that is not there", {"topic": "secrets"}, "dead"
-    yield "a topic that the service does not hear", {"service": "verifier"}, "dead"
+    yield "a body that is not base64", {"body": "%%%"}, "dead"
+    yield "a header that is not base64", {"headers": [["ce_id", "a"]]}, "dead"
+    yield "a key that is not base64", {"key": "a"}, "dead"
+    yield "an unknown service", {"service": "nobody"}, "dead"
+    yield "an unknown topic", {"topic": "secrets"}, "dead"
+    yield "a topic that the service does not receive", {"service": "verifier"}, "dead"
     yield "an offset that is a word", {"offset": "first"}, "dead"
-    yield "headers that are none", {"headers": "ce_id"}, "dead"
+    yield "headers that are not a list", {"headers": "ce_id"}, "dead"
     yield "no service", {"service": None}, "dead"

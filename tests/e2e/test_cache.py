@@ -1,4 +1,4 @@
-"""What the verifier turned away is not answered again by the gateway's cache; what it passed is."""
+"""The gateway's cache answers with what the verifier passed, and never with what it rejected."""
 
 import asyncio
 import json
@@ -9,8 +9,10 @@ import pytest
 
 from contracts.catalog import SERVICES
 from infra.servers import Servers, process
-from tests import house as houses
-from tests.house import QUESTION, House, Json, until
+from tests import processes
+from tests.deployment import QUESTION, Deployment
+from tests.processes import until
+from tests.published import Json
 
 CACHE_FIRST: Json = {"order": ["cache", "scripted", "rules"]}
 REPLIED = """select data from messages where kind = 'hansard.gateway.model-replied.v1' and workflow = $1
@@ -18,19 +20,19 @@ REPLIED = """select data from messages where kind = 'hansard.gateway.model-repli
 
 
 @pytest.fixture
-async def frugal(servers: Servers) -> AsyncIterator[House]:
-    """A house that asks its cache before its model; the model loops at its first task, and does the others."""
-    model = await asyncio.to_thread(houses.model, servers)
+async def frugal(servers: Servers) -> AsyncIterator[Deployment]:
+    """A deployment whose cache comes before its model. The model repeats itself at its first task, and answers the others."""
+    model = await asyncio.to_thread(processes.model, servers)
     try:
-        async with House.open(servers, model.address, script="loops+ok", gateway=CACHE_FIRST) as house:
-            house.serve(*SERVICES)
-            await house.ready()
-            yield house
+        async with Deployment.open(servers, model.address, script="loops+ok", gateway=CACHE_FIRST) as deployment:
+            deployment.serve(*SERVICES)
+            await deployment.ready()
+            yield deployment
     finally:
         await asyncio.to_thread(process.stop, model)
 
 
-async def test_a_rejected_answer_is_not_served_from_the_cache_and_one_that_passed_is(frugal: House) -> None:
+async def test_a_rejected_answer_is_not_served_from_the_cache_and_a_passed_one_is(frugal: Deployment) -> None:
     first = await answered(frugal)
     assert [(reply["tier"], loops(reply)) for reply in first] == [("scripted", True), ("scripted", False)]
     await noted(frugal, first[0], first[1])
@@ -47,29 +49,29 @@ async def test_a_rejected_answer_is_not_served_from_the_cache_and_one_that_passe
     assert (await frugal.verified()).differences == []
 
 
-async def answered(house: House) -> list[dict[str, Any]]:
-    """The replies that its task got on the way to the answer, in order."""
-    [workflow] = await house.ask(QUESTION)
-    result = (await house.answered([workflow]))[workflow]
+async def answered(deployment: Deployment) -> list[dict[str, Any]]:
+    """The replies to the task of a new request, in order, once it is answered."""
+    [workflow] = await deployment.ask(QUESTION)
+    result = (await deployment.answered([workflow]))[workflow]
     assert result.kind == "hansard.results.completed.v1", result.data
     assert not loops(result.data)
-    await house.at_rest()
-    return [json.loads(data) | {"workflow": workflow} for (data,) in await house.rows(REPLIED, workflow)]
+    await deployment.at_rest()
+    return [json.loads(data) | {"workflow": workflow} for (data,) in await deployment.rows(REPLIED, workflow)]
 
 
-def loops(stored: dict[str, Any]) -> bool:
-    return "again and again and" in str(stored["text"])
+def loops(reply: dict[str, Any]) -> bool:
+    return "again and again and" in str(reply["text"])
 
 
-async def noted(house: House, *replies: dict[str, Any]) -> None:
-    """Until the index of answers leads to these."""
+async def noted(deployment: Deployment, *replies: dict[str, Any]) -> None:
+    """Waits until the index of answers names these replies."""
 
     async def there() -> bool:
-        known = await house.rows("select workflow, stream from answers")
+        known = await deployment.rows("select workflow, stream from answers")
         return all((reply["workflow"], f"gateway/{reply['call']}") in known for reply in replies)
 
-    await until(there, "the gateway has noted what was answered")
+    await until(there, "the gateway has indexed the answers")
 
 
-async def marked(house: House, replies: int) -> None:
-    assert await house.rows("select count(*) from messages where kind = 'hansard.gateway.reply-rejected.v1'") == [(replies,)]
+async def marked(deployment: Deployment, replies: int) -> None:
+    assert await deployment.rows("select count(*) from messages where kind = 'hansard.gateway.reply-rejected.v1'") == [(replies,)]

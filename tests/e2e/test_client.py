@@ -5,15 +5,15 @@ import asyncio
 import pytest
 
 from hansard.client import Client, ask
-from tests.house import House
+from tests.deployment import Deployment
 
 
-def client(house: House) -> Client:
-    return Client(house.settings.kafka, prefix=house.settings.topic_prefix)
+def client(deployment: Deployment) -> Client:
+    return Client(deployment.settings.kafka, prefix=deployment.settings.topic_prefix)
 
 
-async def test_free_text_is_followed_through_its_plan_to_its_result(house: House) -> None:
-    async with client(house) as one:
+async def test_free_text_is_followed_through_its_plan_to_its_result(deployment: Deployment) -> None:
+    async with client(deployment) as one:
         id = await one.submit("What is a quorum?")
         seen = [message async for message in one.follow(id, timeout=90)]
         result = await one.result(id)
@@ -23,13 +23,13 @@ async def test_free_text_is_followed_through_its_plan_to_its_result(house: House
     assert len({message.envelope.id for message in seen}) == len(seen)
 
 
-async def test_many_requests_are_waited_for_at_once(house: House) -> None:
-    async with client(house) as one:
+async def test_many_requests_are_waited_for_at_once(deployment: Deployment) -> None:
+    async with client(deployment) as one:
         requests = (one.ask(type="calculate_tax", data={"amount": str(n)}, timeout=90) for n in range(20))
         results = await asyncio.gather(*requests)
     assert all(result.ok for result in results) and len({result.id for result in results}) == 20
 
 
-def test_without_an_event_loop(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HANSARD_TOPIC_PREFIX", house.settings.topic_prefix)
-    assert ask(type="calculate_tax", data={"amount": "7"}, brokers=house.settings.kafka, timeout=90).ok
+def test_without_an_event_loop(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANSARD_TOPIC_PREFIX", deployment.settings.topic_prefix)
+    assert ask(type="calculate_tax", data={"amount": "7"}, brokers=deployment.settings.kafka, timeout=90).ok

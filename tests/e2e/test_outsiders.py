@@ -1,4 +1,4 @@
-"""Whoever speaks Kafka can ask: nothing of ours is needed."""
+"""Any Kafka client can submit a request, without any code of this project."""
 
 import asyncio
 import json
@@ -11,33 +11,34 @@ from pathlib import Path
 import pytest
 
 from tests import npm
-from tests.house import LONG, House, until
+from tests.deployment import Deployment
+from tests.processes import LONG, until
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 
 
 @pytest.fixture(autouse=True)
-def under_their_names(e2e_house: House) -> None:
-    if e2e_house.settings.topic_prefix:
-        pytest.skip("on a Kafka of yours the topics have a prefix here")
+def topics_without_prefix(e2e_deployment: Deployment) -> None:
+    if e2e_deployment.settings.topic_prefix:
+        pytest.skip("on a Kafka that was given, the topics have a prefix")
 
 
-async def test_the_python_client_is_answered(house: House) -> None:
-    done = await run(sys.executable, str(CLIENTS / "client.py"), house.settings.kafka, "What is a quorum?")
+async def test_the_python_client_is_answered(deployment: Deployment) -> None:
+    done = await run(sys.executable, str(CLIENTS / "client.py"), deployment.settings.kafka, "What is a quorum?")
     assert json.loads(done)["type"] == "hansard.results.completed.v1"
 
 
-async def test_the_node_client_is_answered(house: House) -> None:
-    done = await asyncio.to_thread(npm.node, CLIENTS / "client.mjs", house.settings.kafka, "What is a quorum?", seconds=LONG)
+async def test_the_node_client_is_answered(deployment: Deployment) -> None:
+    done = await asyncio.to_thread(npm.node, CLIENTS / "client.mjs", deployment.settings.kafka, "What is a quorum?", seconds=LONG)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["type"] == "hansard.results.completed.v1"
 
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed (Debian: apt install kcat)")
-async def test_two_lines_of_shell_are_answered(house: House) -> None:
+async def test_two_lines_of_shell_are_answered(deployment: Deployment) -> None:
     id_ = f"kcat-{secrets.token_hex(4)}"
     publish, read = [line for line in (CLIENTS / "kcat.sh").read_text().splitlines() if not line.startswith("#")]
-    environment = {"BROKERS": house.settings.kafka, "ID": id_, "PATH": os.environ["PATH"]}
+    environment = {"BROKERS": deployment.settings.kafka, "ID": id_, "PATH": os.environ["PATH"]}
     await run("sh", "-c", publish, env=environment)
     lines: list[str] = []
 

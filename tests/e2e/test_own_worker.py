@@ -88,12 +88,12 @@ def test_a_worker_that_was_just_written_is_served_answers_and_is_audited(shell: 
     shown = shell.hansard("audit", "show", answer["workflow"])
     assert "words-counted" in shown and "tasting/count.1" in shown
     audited = json.loads(shell.hansard("audit", "verify", "--json"))
-    assert audited["differences"] == 0 and audited["strangers"] == [] and audited["streams"] == 3
+    assert audited["differences"] == 0 and audited["forged"] == [] and audited["streams"] == 3
 
     code = shell.folder / "worker.py"
     code.write_text(code.read_text().replace("{words} words:", "{words} WORDS:"))
     assert "tasting/count.1" in shell.hansard("audit", "verify", code=1), "what decides otherwise today is found"
 
     looked = [json.loads(line) for line in shell.hansard("doctor", "--json", code=1).splitlines()]
-    found = {one["what"]: one["well"] for one in looked}
+    found = {one["check"]: one["ok"] for one in looked}
     assert found["service tasting"] and found["topics"] and not found["model"]

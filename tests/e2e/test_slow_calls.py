@@ -1,13 +1,13 @@
 """A slow model call delays no other."""
 
-from tests.house import QUESTION, House
+from tests.deployment import QUESTION, Deployment
 
-SLOW = {"text": "Implement a function that counts words."}  # a coder's: the scripted model takes five seconds for it
+SLOW = {"text": "Implement a function that counts words."}  # for a coder: the scripted model takes five seconds for it
 
 
-async def test_twenty_quick_calls_pass_one_that_is_slow(house: House) -> None:
-    slow, *quick = await house.ask(SLOW, *[QUESTION] * 20)
-    await house.answered(quick)
-    assert slow not in house.results
-    result = (await house.answered([slow]))[slow]
+async def test_twenty_quick_calls_overtake_a_slow_one(deployment: Deployment) -> None:
+    slow, *quick = await deployment.ask(SLOW, *[QUESTION] * 20)
+    await deployment.answered(quick)
+    assert slow not in deployment.results
+    result = (await deployment.answered([slow]))[slow]
     assert result.kind == "hansard.results.completed.v1"

@@ -1,4 +1,4 @@
-"""The audit on a real Postgres and a real Kafka."""
+"""Audits on a real Postgres and a real Kafka."""
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -21,73 +21,73 @@ from shared.kafka.record import Record
 from shared.runtime.inbound import with_reused_id
 from shared.settings import Settings
 from tests.conftest import _drop
-from tests.unit.test_audit import published, record
+from tests.unit.recorded import published, record
 from tests.unit.toy import NOON, parser, processor, request, routed, service, topics
 
 REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefg")]
 
 
-async def said_in(store: PostgresEventStore) -> list[StoredMessage]:
+async def stored_in(store: PostgresEventStore) -> list[StoredMessage]:
     return [stored async for batch in store.read_all() for stored in batch]
 
 
 @pytest.fixture
 async def empty(postgres_dsn: str) -> AsyncIterator[str]:
-    """Another migrated schema."""
+    """The name of a second migrated schema."""
     name = f"test_{secrets.token_hex(6)}"
     await migrate(postgres_dsn, name)
     yield name
     await _drop(postgres_dsn, name)
 
 
-async def test_what_postgres_holds_is_decided_again_and_holds(store: PostgresEventStore) -> None:
+async def test_an_untouched_record_in_postgres_holds(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS, request("poison", id="p", workflow="w0", offset=9))
     reports = [await verify(store, {"router": service}, topics, *pair) for pair in await workflows(store)]
-    assert len(reports) == 3 and not [one for report in reports for one in (*report.differences, *report.strangers)]
+    assert len(reports) == 3 and not [one for report in reports for one in (*report.differences, *report.forged)]
     assert (sum(report.decided for report in reports), sum(report.trusted for report in reports)) == (7, 1)
     assert [one async for one in verify_all(store, {"router": service}, topics)] == reports
 
 
-async def test_what_lacks_its_head_is_found(store: PostgresEventStore, postgres_dsn: str, schema: str) -> None:
+async def test_a_missing_stream_row_is_found(store: PostgresEventStore, postgres_dsn: str, schema: str) -> None:
     await record(store, *REQUESTS)
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(f"""delete from "{schema}".streams where workflow = 'w0'""")
     await connection.close()
-    reports = [one_ async for one_ in verify_all(store, {"router": service}, topics)]
-    assert [(one_.workflow, one_.differences[0].what) for one_ in reports if one_.differences] == [
-        ("w0", "the head does not stand at the last version")
+    reports = [one async for one in verify_all(store, {"router": service}, topics)]
+    assert [(one.workflow, one.differences[0].what) for one in reports if one.differences] == [
+        ("w0", "the stream's version is not that of its last message")
     ]
 
 
-async def test_workflows_come_in_one_order_in_pages_and_whole_in_one_snapshot(store: PostgresEventStore) -> None:
+async def test_workflows_are_listed_in_order_in_pages_and_read_in_one_snapshot(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [[one_.workflow for one_ in page] async for page in store.list_workflows(batch=2)]
+    found = [[one.workflow for one in page] async for page in store.list_workflows(batch=2)]
     assert found == [["w0", "w1"], ["w2"]]
     [(first, *_)] = [page async for page in store.list_workflows()]
     assert first == ("default", "w0", 3, 3, True)
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert [one_.active async for page in store.list_workflows(later) for one_ in page] == [False] * 3
+    assert [one.active async for page in store.list_workflows(later) for one in page] == [False] * 3
     wholes = await store.load_workflows([("default", "w2"), ("default", "nobody"), ("default", "w0")])
-    assert [(one_.workflow, len(one_.histories), len(one_.door_messages)) for one_ in wholes] == [
+    assert [(one.workflow, len(one.histories), len(one.door_messages)) for one in wholes] == [
         ("w2", 1, 2),
         ("nobody", 0, 0),
         ("w0", 1, 3),
     ]
     (stream,) = wholes[2].histories
-    assert {stream: replace(one_, published=0) for stream, one_ in (await store.load([stream])).items()} == wholes[2].histories
+    assert {stream: replace(one, published=0) for stream, one in (await store.load([stream])).items()} == wholes[2].histories
     assert wholes[2].entries == {stream: await store.inbox_entries(stream)}
     assert wholes[2].door_messages == await store.door_messages("default", "w0")
     assert await store.load_workflows([]) == []
 
 
-async def test_events_by_stream_are_all_there_are_in_one_order(store: PostgresEventStore) -> None:
+async def test_all_messages_are_read_in_the_order_of_streams(store: PostgresEventStore) -> None:
     await record(store, *REQUESTS)
-    found = [one_ async for batch in store.read_streams(batch=3) for one_ in batch]
-    assert found == sorted(await said_in(store), key=lambda one_: (one_.stream, one_.version))
+    found = [one async for batch in store.read_streams(batch=3) for one in batch]
+    assert found == sorted(await stored_in(store), key=lambda one: (one.stream, one.version))
     assert await store.estimate_size() >= 0
 
 
-async def test_a_word_changed_behind_the_triggers_back_is_found(
+async def test_a_message_changed_with_the_trigger_disabled_is_found(
     store: PostgresEventStore, postgres_dsn: str, schema: str
 ) -> None:
     await record(store, *REQUESTS)
@@ -109,14 +109,14 @@ async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
 
 
 async def publish(settings: Settings, stored: Sequence[StoredMessage]) -> None:
-    """As the runtime does, and all of it twice: a repeat is nothing new."""
+    """Publishes as the runtime does, but every message twice: a repeat changes nothing."""
     async with Bus(settings) as bus:
-        for asked in REQUESTS:
-            raw = [(str(name), value or b"") for name, value in asked.headers]
-            await bus.put("requests", asked.key, asked.value, raw)
-        for event in (*stored, *stored):
-            envelope = replace(replay.envelope(event, NOON), replayed="")
-            await bus.put(event.topic, envelope.correlation_id.encode(), envelope.data, headers(envelope))
+        for submitted in REQUESTS:
+            raw = [(str(name), value or b"") for name, value in submitted.headers]
+            await bus.put("requests", submitted.key, submitted.value, raw)
+        for message in (*stored, *stored):
+            envelope = replace(replay.envelope(message, NOON), replayed="")
+            await bus.put(message.topic, envelope.correlation_id.encode(), envelope.data, headers(envelope))
 
 
 async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> rebuild.Rebuilt:
@@ -130,7 +130,7 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
     store: PostgresEventStore, settings: Settings, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, *REQUESTS)
-    await publish(settings, await said_in(store))
+    await publish(settings, await stored_in(store))
     async with Bus(settings) as bus, bus.listen(settings.topics.by_name, "beginning") as listener:
         extent = await listener.extent()
         records = [received.record async for received in listener.to_the_end()]
@@ -139,7 +139,7 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
     assert (made.records, made.repeats, made.messages, made.door_messages, made.streams, made.gaps) == (21, 7, 7, 7, 3, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     compared = await rebuild.compare(store, rebuilt)
-    doors = [await one_.door_messages("default", "w0") for one_ in (store, rebuilt)]
+    doors = [await one.door_messages("default", "w0") for one in (store, rebuilt)]
     await rebuilt.close()
     assert (compared.unlike, compared.streams, compared.messages) == ([], 3, 7)
     assert doors[0].keys() == doors[1].keys()
@@ -147,11 +147,11 @@ async def test_a_store_rebuilt_from_kafka_alone_is_the_same_hash_for_hash(
         await rebuilt_into(empty, postgres_dsn, records)
 
 
-async def test_what_kafka_has_gives_back_every_stream_in_order_once(
+async def test_a_rebuilt_store_has_every_stream_in_order_and_once(
     store: PostgresEventStore, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, *REQUESTS)
-    events = [published(one_) for one_ in await said_in(store)]
+    events = [published(one) for one in await stored_in(store)]
     made = await rebuilt_into(empty, postgres_dsn, [*reversed(events)], events)
     assert (made.messages, made.repeats, made.gaps) == (7, 7, [])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
@@ -159,33 +159,31 @@ async def test_what_kafka_has_gives_back_every_stream_in_order_once(
     await rebuilt.close()
     assert compared.unlike == []
     (history,) = histories.values()
-    assert [
-        (one_.sequence, one_.version_before) for one_ in history.entries.values()
-    ] and history.processed == history.version == 3
+    assert [(one.sequence, one.version_before) for one in history.entries.values()] and history.processed == history.version == 3
 
 
-async def test_a_hearing_that_died_and_was_heard_again_comes_back_as_both(
+async def test_a_dead_inbox_entry_and_its_redrive_are_both_rebuilt(
     store: PostgresEventStore, postgres_dsn: str, empty: str
 ) -> None:
     await record(store, request("poison"), request("a", id="a", offset=1))
     (stream,) = (await store.load_workflow("default", "w1")).keys()
     poison = parser.parse(request("poison"))
     assert poison is not None
-    mended = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
-    work = mended.begin(stream, mended.fold((await store.load([stream]))[stream]), store.now())
-    assert mended.process(work, replace(poison, redrive=True))
-    await store.append([work])
-    await rebuilt_into(empty, postgres_dsn, [published(one_) for one_ in await said_in(store)])
+    fixed = replace(processor, service=replace(service, decider=replace(service.decider, decide=lambda *_: [routed("mended")])))
+    pending = fixed.begin(stream, fixed.fold((await store.load([stream]))[stream]), store.now())
+    assert fixed.process(pending, replace(poison, redrive=True))
+    await store.append([pending])
+    await rebuilt_into(empty, postgres_dsn, [published(one) for one in await stored_in(store)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
     then, now = await store.inbox_entries(stream), await rebuilt.inbox_entries(stream)
     await rebuilt.close()
-    assert [(one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in now] == [
-        (one_.causation_id, one_.sequence, one_.version_before, one_.dead, one_.attempt) for one_ in then
+    assert [(one.causation_id, one.sequence, one.version_before, one.dead, one.attempt) for one in now] == [
+        (one.causation_id, one.sequence, one.version_before, one.dead, one.attempt) for one in then
     ]
-    assert [(one_.dead, one_.attempt) for one_ in now] == [(True, 1), (False, 1), (False, 2)]
+    assert [(one.dead, one.attempt) for one in now] == [(True, 1), (False, 1), (False, 2)]
 
 
-async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn: str, empty: str) -> None:
+async def test_of_two_bodies_under_one_id_the_first_keeps_its_causation_id(postgres_dsn: str, empty: str) -> None:
     first, second = request("a"), request("b", offset=1)
     made = await rebuilt_into(empty, postgres_dsn, [first, second, first._replace(offset=2)])
     rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
@@ -200,20 +198,20 @@ async def test_of_two_bodies_under_one_id_the_first_keeps_its_cause(postgres_dsn
     assert (made.door_messages, made.repeats) == (2, 1)
 
 
-async def test_a_word_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgres_dsn: str, empty: str) -> None:
+async def test_a_message_that_kafka_lost_is_a_gap(store: PostgresEventStore, postgres_dsn: str, empty: str) -> None:
     await record(store, *REQUESTS)
-    lost = [published(one_) for one_ in await said_in(store) if (one_.stream.workflow, one_.version) != ("w0", 1)]
+    lost = [published(one) for one in await stored_in(store) if (one.stream.workflow, one.version) != ("w0", 1)]
     made = await rebuilt_into(empty, postgres_dsn, lost)
     assert (made.gapped, made.gaps) == (1, ["default/w0/router: 2 of 3 are there"])
 
 
-async def test_a_rebuilding_says_what_is_not_ours_and_goes_on(postgres_dsn: str, empty: str) -> None:
+async def test_a_rebuild_reports_foreign_messages_and_continues(postgres_dsn: str, empty: str) -> None:
     forged = request("a")._replace(topic="router.events")
     made = await rebuilt_into(empty, postgres_dsn, [forged._replace(offset=n) for n in range(30)], [request("a")])
     assert (made.records, made.rejected, len(made.rejections), made.door_messages) == (31, 30, 20, 1)
 
 
-async def test_a_listener_hears_what_is_published_once_it_listens_and_not_what_was_before(settings: Settings) -> None:
+async def test_a_listener_receives_what_is_published_after_it_began_and_nothing_before(settings: Settings) -> None:
     async with Bus(settings) as bus:
         await bus.put("requests", b"k", b"before", [])
         async with bus.listen(["requests"]) as listener:
@@ -221,10 +219,10 @@ async def test_a_listener_hears_what_is_published_once_it_listens_and_not_what_w
             received: list[ReceivedMessage] = []
             while not received:
                 received = await listener.batch()
-    assert [one_.record.value for one_ in received] == [b"after"]
+    assert [one.record.value for one in received] == [b"after"]
 
 
-async def test_a_record_is_read_at_its_place_and_nowhere_else(settings: Settings) -> None:
+async def test_a_record_is_read_at_its_place_only(settings: Settings) -> None:
     async with Bus(settings) as bus, bus.listen(["requests"]) as listener:
         await bus.put("requests", b"k", b"here", [("a", b"\xff")])
         received: list[ReceivedMessage] = []
@@ -236,6 +234,6 @@ async def test_a_record_is_read_at_its_place_and_nowhere_else(settings: Settings
     assert await record_at(settings, "requests", place.partition, place.offset + 1) is None
 
 
-async def test_a_topic_of_ones_own_is_made_once(settings: Settings) -> None:
+async def test_a_users_topic_is_created_once(settings: Settings) -> None:
     name = f"own-{secrets.token_hex(4)}"
     assert (await make_topic(settings, name), await make_topic(settings, name)) == (True, False)

@@ -1,4 +1,4 @@
-"""docker-compose.yml and the images, against the tables they stand for; no engine is needed."""
+"""docker-compose.yml and the images agree with the catalogue, the settings and the locks. No Docker engine is needed."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ from shared.settings import Settings
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-STAYING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name != "setup"]
+LASTING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name != "setup"]
 OURS = {"hansard", "hansard-model"}
 DOCKERFILE = (ROOT / "infra/Dockerfile").read_text()
 
@@ -30,37 +30,37 @@ def test_every_service_has_a_container_of_its_own(service: str) -> None:
     container = CONTAINERS[service]
     assert (container["image"], container["command"]) == ("hansard", ["serve", service])
     assert container["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
-    assert any("127.0.0.1:8080/ready" in word for word in container["healthcheck"]["test"])
+    assert any("127.0.0.1:8080/ready" in part for part in container["healthcheck"]["test"])
 
 
-def test_no_container_is_there_for_nothing() -> None:
-    assert {*STAYING} == {*SERVICES, "kafka", "postgres", "model"}
+def test_there_is_no_other_container() -> None:
+    assert {*LASTING} == {*SERVICES, "kafka", "postgres", "model"}
 
 
-def test_tables_and_topics_wait_for_their_servers() -> None:
+def test_migrations_and_topics_wait_for_their_servers() -> None:
     healthy = {"condition": "service_healthy"}
     assert CONTAINERS["setup"]["depends_on"] == {"kafka": healthy, "postgres": healthy}
     assert CONTAINERS["setup"]["restart"] == "no"
 
 
-def test_nothing_waits_for_the_model_that_a_user_may_have_elsewhere() -> None:
+def test_no_container_waits_for_the_model() -> None:
     assert not [name for name, one in CONTAINERS.items() if "model" in one.get("depends_on", {})]
 
 
-@pytest.mark.parametrize("name", STAYING)
-def test_what_stays_is_looked_after(name: str) -> None:
+@pytest.mark.parametrize("name", LASTING)
+def test_every_lasting_container_restarts_has_a_health_check_and_bounded_logs(name: str) -> None:
     container = CONTAINERS[name]
     assert container["restart"] == "unless-stopped"
     assert container["healthcheck"]["test"][0] == "CMD"
-    assert container["logging"] == {"driver": "local"}, "a log that ends by itself"
+    assert container["logging"] == {"driver": "local"}, "a log of bounded size"
 
 
-def test_ports_are_for_this_machine_alone() -> None:
+def test_ports_are_published_on_this_machine_only() -> None:
     published = [port for one in CONTAINERS.values() for port in one.get("ports", [])]
     assert len(published) == 2 and all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_images_of_others_are_pinned_and_ours_are_built_here() -> None:
+def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
     images = {one["image"] for one in CONTAINERS.values()}
     assert images - OURS == {f"apache/kafka:{VERSION}", "pgvector/pgvector:pg18"}
     built = {one["image"]: one["build"] for one in CONTAINERS.values() if "build" in one}
@@ -70,66 +70,66 @@ def test_images_of_others_are_pinned_and_ours_are_built_here() -> None:
     assert bases and len({*bases}) == 1 and not bases[0].endswith(":latest")
 
 
-def test_data_lies_in_volumes_where_these_images_keep_it() -> None:
+def test_data_is_kept_in_volumes_where_the_images_expect_it() -> None:
     assert COMPOSE["volumes"].keys() == {"kafka", "postgres"}
     assert CONTAINERS["kafka"]["volumes"] == [f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"]
     assert CONTAINERS["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"], "from PostgreSQL 18 on; before it was …/data"
 
 
-def test_kafka_calls_itself_by_the_address_at_which_it_is_published() -> None:
+def test_kafka_advertises_the_address_at_which_it_is_published() -> None:
     kafka = CONTAINERS["kafka"]
     inside, outside = kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",", 1)
     assert f"{outside.removeprefix('HOST://')}:9092" == kafka["ports"][0]
-    assert inside.removeprefix("HOUSE://") == CONTAINERS["router"]["environment"]["HANSARD_KAFKA"]
+    assert inside.removeprefix("INTERNAL://") == CONTAINERS["router"]["environment"]["HANSARD_KAFKA"]
 
 
-def test_what_is_set_is_a_setting() -> None:
+def test_every_variable_that_is_set_is_a_setting() -> None:
     known = {f"HANSARD_{name.upper()}" for name in Settings.model_fields}
     given = {name for one in CONTAINERS.values() for name in one.get("environment", {}) if name.startswith("HANSARD_")}
     in_the_image = {*re.findall(r"\b(HANSARD_\w+)=", DOCKERFILE)}
     assert given and in_the_image and given | in_the_image <= known
 
 
-def test_the_small_model_is_named() -> None:
+def test_the_gateway_names_the_small_model() -> None:
     assert CONTAINERS["gateway"]["environment"]["HANSARD_MODEL_NAME"] == f"${{HANSARD_MODEL_NAME:-{MODEL_NAME}}}"
 
 
-def test_the_key_of_a_model_goes_to_the_one_who_calls_it() -> None:
+def test_only_the_gateway_and_the_command_have_the_model_key() -> None:
     holders = [name for name, one in CONTAINERS.items() if "HANSARD_MODEL_KEY" in one.get("environment", {})]
     assert holders == ["gateway", "hansard"]
 
 
 @pytest.mark.parametrize("name", [name for name, one in CONTAINERS.items() if one["image"] in OURS])
-def test_ours_need_no_rights(name: str) -> None:
+def test_our_containers_need_no_privileges(name: str) -> None:
     container = CONTAINERS[name]
     assert container["read_only"] and container["cap_drop"] == ["ALL"] and "privileged" not in container
     assert container["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_images_run_as_nobody_of_importance() -> None:
+def test_images_run_as_an_unprivileged_user() -> None:
     stages = re.split(r"^FROM .* AS (\w+)$", DOCKERFILE, flags=re.M)
     users = {name: re.findall(r"^USER (\w+)$", text, re.M) for name, text in zip(stages[1::2], stages[2::2], strict=True)}
-    assert {name: stored[-1:] for name, stored in users.items()} == {"build": [], "hansard": ["hansard"], "model": ["hansard"]}
+    assert {name: found[-1:] for name, found in users.items()} == {"build": [], "hansard": ["hansard"], "model": ["hansard"]}
 
 
-def test_a_build_sees_only_what_it_copies() -> None:
+def test_the_build_context_holds_only_what_is_copied() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    assert ignored[0] == "*", "whatever is not named, a `.env` too, stays out"
-    copied = {word for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M) for word in line.split()}
-    assert {line[1:] for line in ignored if line.startswith("!")} == {word.partition("/")[0] for word in copied}
+    assert ignored[0] == "*", "files that are not named, also a `.env`, stay out"
+    copied = {path for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M) for path in line.split()}
+    assert {line[1:] for line in ignored if line.startswith("!")} == {path.partition("/")[0] for path in copied}
 
 
-# What goes into the image of the services: no Java, no Node, no tools
+# The image of the services has no Java, no Node and no tools
 
 
 def locked(file: str) -> dict[str, str]:
-    """Each pin of a lock with its hashes, by its first line."""
+    """Each pin of a lock file with its hashes, by its first line."""
     pins = re.split(r"\n(?=[a-z])", (ROOT / file).read_text().strip())
     return {pin.partition(" \\\n")[0]: pin for pin in pins}
 
 
 def needed(requirement: Requirement, seen: set[tuple[str, str]]) -> Iterator[str]:
-    """Every package that this one needs here, itself among them."""
+    """Every package that a requirement needs on this machine, itself included."""
     name = canonicalize_name(requirement.name)
     for extra in requirement.extras or {""}:
         if (name, extra) in seen:
@@ -147,7 +147,7 @@ def test_the_services_lock_is_a_part_of_the_lock() -> None:
     assert part.items() <= whole.items(), "`make lock` writes both"
 
 
-def test_the_services_lock_holds_what_the_services_need_and_no_more() -> None:
+def test_the_services_lock_holds_exactly_what_the_services_need() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     seen: set[tuple[str, str]] = set()
     need = {

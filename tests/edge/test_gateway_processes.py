@@ -373,6 +373,6 @@ async def test_an_audit_finds_every_decision_as_it_was_made(server: Scripted) ->
     for tenant, workflow in workflows:
         report = await verify(store, {"gateway": service(table)}, TOPICS, tenant, workflow)
         # the calls came from this test, so they are not on the record
-        found = [d for d in report.differences if "it was heard, and it is not on the record" not in d.what]
+        found = [d for d in report.differences if "the message that was processed is not on the record" not in d.what]
         assert found == []
-        assert report.strangers == []
+        assert report.forged == []

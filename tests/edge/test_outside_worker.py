@@ -12,72 +12,75 @@ import pytest
 from hansard import PerformTask
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
-from tests.house import ROOT, House, until
+from tests.deployment import Deployment
+from tests.processes import ROOT, until
 
 PLAN = {"name": "dinner", "steps": [{"id": "wine", "worker": "sommelier", "verify": "none", "retries": 0}]}
 RUN = "import asyncio, importlib; asyncio.run(importlib.import_module('tests.examples.03_a_worker_in_faststream').app.run())"
 
 
 @pytest.fixture
-async def house(servers: Servers) -> AsyncIterator[House]:
-    async with House.open(servers, "http://127.0.0.1:1/v1", HANSARD_OUTSIDE_WORKERS="sommelier") as house:
-        yield house
+async def deployment(servers: Servers) -> AsyncIterator[Deployment]:
+    async with Deployment.open(servers, "http://127.0.0.1:1/v1", HANSARD_OUTSIDE_WORKERS="sommelier") as deployment:
+        yield deployment
 
 
-def start(house: House, log: Path) -> process.Running:
+def start(deployment: Deployment, log: Path) -> process.Running:
     """The example as a program of its own."""
-    settings = house.settings
+    settings = deployment.settings
     given = ["env", f"HANSARD_KAFKA={settings.kafka}", f"HANSARD_TOPIC_PREFIX={settings.topic_prefix}"]
     spec = Spec([*given, sys.executable, "-c", RUN], str(ROOT), str(log), signal.SIGTERM, patience=10)
     return process.start(Planned("sommelier", "", spec), keep=False)
 
 
-async def test_a_faststream_worker_answers_is_audited_and_a_repeated_task_changes_nothing(house: House, tmp_path: Path) -> None:
-    house.serve("router", "planner", key="ours")
-    await house.ready()
+async def test_a_faststream_worker_answers_is_audited_and_a_repeated_task_changes_nothing(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.serve("router", "planner", key="ours")
+    await deployment.ready()
     topic = "sommelier.commands"
     bad = [("ce_type", PerformTask.kind.encode()), ("x-from-elsewhere", b"\xff")]
-    await house.put(topic, b"{", bad, b"nobody")
-    worker = start(house, tmp_path / "worker.log")
+    await deployment.put(topic, b"{", bad, b"nobody")
+    worker = start(deployment, tmp_path / "worker.log")
     try:
-        ids = await house.ask(*({"text": wish, "plan": PLAN} for wish in ("fish", "cheese", "soup")))
-        results = {one.workflow: one for one in (await house.answered(ids)).values()}
+        ids = await deployment.ask(*({"text": wish, "plan": PLAN} for wish in ("fish", "cheese", "soup")))
+        results = {one.workflow: one for one in (await deployment.answered(ids)).values()}
         fish, cheese, soup = (results[id] for id in ids)
         assert fish.data["text"] == "a dry Riesling" and cheese.data["text"] == "an old Port"
         assert soup.kind == "hansard.results.failed.v1" and "KeyError" in soup.data["detail"]
 
-        [task] = [one for one in house.processed if one.topic == topic and one.workflow == ids[0]]
-        before = await entries(house, ids[0])
-        await house.put(topic, task.body, [(name, value.encode()) for name, value in task.headers.items()], ids[0].encode())
-        await until(lambda: answers(house, ids[0], 2), "the repeated task was answered again, under the same id")
-        await house.ask({"type": "calculate_tax", "data": {"amount": "1"}})
+        [task] = [one for one in deployment.published if one.topic == topic and one.workflow == ids[0]]
+        before = await entries(deployment, ids[0])
+        await deployment.put(topic, task.body, [(name, value.encode()) for name, value in task.headers.items()], ids[0].encode())
+        await until(lambda: answers(deployment, ids[0], 2), "the repeated task was answered again, under the same id")
+        await deployment.ask({"type": "calculate_tax", "data": {"amount": "1"}})
         await asyncio.sleep(1)
-        assert await entries(house, ids[0]) == before
+        assert await entries(deployment, ids[0]) == before
     finally:
         process.stop(worker)
-    report = await house.verified()
-    assert report.differences == [] and report.strangers == []
+    report = await deployment.verified()
+    assert report.differences == [] and report.forged == []
 
 
-async def entries(house: House, workflow: str) -> list[tuple[Any, ...]]:
+async def entries(deployment: Deployment, workflow: str) -> list[tuple[Any, ...]]:
     """What each stream of the workflow has processed and stored."""
-    return await house.rows("select stream, processed, version from streams where workflow = $1 order by stream", workflow)
+    return await deployment.rows("select stream, processed, version from streams where workflow = $1 order by stream", workflow)
 
 
-async def answers(house: House, workflow: str, count: int) -> bool:
+async def answers(deployment: Deployment, workflow: str, count: int) -> bool:
     """Whether the worker has published so many answers in this workflow, all with one id."""
-    found = await published(house)
+    found = await published(deployment)
     ids = [headers["ce_id"] for headers in found if headers["ce_correlationid"] == workflow]
     assert len(set(ids)) <= 1
     return len(ids) >= count
 
 
-async def published(house: House) -> list[dict[str, str]]:
+async def published(deployment: Deployment) -> list[dict[str, str]]:
     from aiokafka import AIOKafkaConsumer
 
     consumer = AIOKafkaConsumer(
-        f"{house.settings.topic_prefix}sommelier.events",
-        bootstrap_servers=house.settings.kafka,
+        f"{deployment.settings.topic_prefix}sommelier.events",
+        bootstrap_servers=deployment.settings.kafka,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )

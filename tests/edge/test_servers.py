@@ -1,4 +1,4 @@
-"""The servers of a bare machine: real ones, found again, never left behind, never somebody else's."""
+"""The servers of a bare machine: they are found again, never left behind, and processes of others are never touched."""
 
 import hashlib
 import os
@@ -42,7 +42,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="module")
 def all_three() -> Iterator[Servers]:
-    """Kafka, Postgres and the model, in a home where a start was interrupted before."""
+    """Kafka, Postgres and the model, in a home in which an earlier start was interrupted."""
     for servers in _in_new_home():
         half = servers.home / "data" / "kafka-1-brokers" / "broker-1"
         half.mkdir(parents=True)
@@ -76,49 +76,49 @@ def _gone(pids: list[int]) -> bool:
     return wait_for(lambda: all(born(pid) is None for pid in pids), seconds=30)
 
 
-async def _heard(bootstrap: str) -> list[bytes | None]:
+async def _received(bootstrap: str) -> list[bytes | None]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        consumer.assign([TopicPartition("said", 0)])
+        consumer.assign([TopicPartition("kept", 0)])
         await consumer.seek_to_beginning()
         return [(await consumer.getone()).value]
     finally:
         await consumer.stop()
 
 
-async def test_kafka_keeps_what_a_client_said_through_a_kill(all_three: Servers) -> None:
+async def test_kafka_keeps_acknowledged_messages_through_a_kill(all_three: Servers) -> None:
     bootstrap = _found(all_three).kafka
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic("said", 1, 1)])
+    await admin.create_topics([NewTopic("kept", 1, 1)])
     await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
-    await producer.send_and_wait("said", b"order, order")
+    await producer.send_and_wait("kept", b"order, order")
     await producer.stop()
 
     all_three.stop_broker(1, kill=True)
     assert _found(all_three).kafka == ""
     all_three.start_broker(1)
 
-    assert await _heard(bootstrap) == [b"order, order"]
+    assert await _received(bootstrap) == [b"order, order"]
 
 
 async def test_postgres_keeps_what_was_committed_through_a_kill(all_three: Servers) -> None:
     address = _found(all_three).postgres
     connection = await asyncpg.connect(address)
     assert [await connection.fetchval(f"SHOW {name}") for name in ("fsync", "synchronous_commit")] == ["on", "on"]
-    await connection.execute("CREATE EXTENSION vector; CREATE TABLE said AS SELECT '[1,2]'::vector AS word")
+    await connection.execute("CREATE EXTENSION vector; CREATE TABLE kept AS SELECT '[1,2]'::vector AS value")
 
     all_three.restart_postgres(kill=True)
 
     connection = await asyncpg.connect(address)
-    assert await connection.fetchval("SELECT word::text FROM said") == "[1,2]"
+    assert await connection.fetchval("SELECT value::text FROM kept") == "[1,2]"
     await connection.close()
 
 
-async def test_postgres_lets_nobody_in_without_the_password(all_three: Servers) -> None:
+async def test_postgres_refuses_a_wrong_password_and_never_shows_the_right_one(all_three: Servers) -> None:
     at = urlsplit(_found(all_three).postgres)
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(f"postgresql://{at.username}:guess@{at.hostname}:{at.port}{at.path}")
@@ -126,7 +126,7 @@ async def test_postgres_lets_nobody_in_without_the_password(all_three: Servers) 
     assert at.password and at.password not in repr(all_three.found())
 
 
-async def test_the_model_answers_and_says_who_it_is(all_three: Servers) -> None:
+async def test_the_model_answers_under_its_own_name(all_three: Servers) -> None:
     client = AsyncOpenAI(base_url=_found(all_three).model, api_key="none")
     answer = await client.chat.completions.create(
         model=MODEL_NAME, messages=[{"role": "user", "content": "Say hello."}], max_tokens=16
@@ -136,15 +136,15 @@ async def test_the_model_answers_and_says_who_it_is(all_three: Servers) -> None:
     assert answer.usage and answer.usage.completion_tokens > 0
 
 
-def test_what_runs_is_found_by_the_next_one(all_three: Servers) -> None:
+def test_running_servers_are_found_by_the_next_process(all_three: Servers) -> None:
     before = _pids(all_three)
     assert set(before) == {"kafka-1", "postgres", "model"}
-    another = Servers(all_three.home)
-    assert another.found() == all_three.found() == another.up()
-    assert _pids(another) == before
+    second = Servers(all_three.home)
+    assert second.found() == all_three.found() == second.up()
+    assert _pids(second) == before
 
 
-def test_a_running_cluster_of_another_size_is_refused(all_three: Servers) -> None:
+def test_a_cluster_of_a_different_size_is_refused(all_three: Servers) -> None:
     with pytest.raises(ServerError, match="1 broker"):
         all_three.up(brokers=3)
 
@@ -184,14 +184,14 @@ def test_kept_servers_outlive_their_parent_until_they_are_stopped(servers: Serve
     assert born(kept.pid) is None
 
 
-def test_two_who_start_at_once_share_one_server(servers: Servers) -> None:
+def test_two_processes_that_start_at_once_share_one_server(servers: Servers) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(Servers(servers.home).up, kafka=False, model=False) for _ in range(2)]
         first, second = (one.result() for one in both)
     assert first == second == servers.found()
 
 
-def test_a_stale_postmaster_pid_is_survived(servers: Servers) -> None:
+def test_postgres_starts_with_a_stale_postmaster_pid(servers: Servers) -> None:
     servers.up(kafka=False, model=False)
     (status,) = servers.status()
     data = Path(Home(servers.home).known()["postgres"].spec.cwd)
@@ -202,17 +202,17 @@ def test_a_stale_postmaster_pid_is_survived(servers: Servers) -> None:
     assert _pids(servers)["postgres"] != status.pid
 
 
-def test_a_process_that_got_the_pid_of_a_server_is_never_touched(servers: Servers) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+def test_a_foreign_process_with_the_pid_of_a_server_is_never_touched(servers: Servers) -> None:
+    with subprocess.Popen(["sleep", "60"]) as foreign:
         spec = Spec(["postgres"], "/", str(servers.home / "logs" / "postgres.log"), signal.SIGINT, patience=1)
-        Home(servers.home).remember(Running("postgres", "postgresql://h@127.0.0.1:1/h", stranger.pid, "long ago", True, spec))
+        Home(servers.home).remember(Running("postgres", "postgresql://h@127.0.0.1:1/h", foreign.pid, "long ago", True, spec))
         assert servers.found() is None
         servers.down()
-        assert stranger.poll() is None
-        stranger.kill()
+        assert foreign.poll() is None
+        foreign.kill()
 
 
-def test_an_address_that_is_given_wins(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_given_address_is_used_instead_of_starting_a_server(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSARD_POSTGRES", "postgresql://elsewhere/db")
     addresses = servers.up(kafka=False, model=False)
     assert addresses == Addresses(postgres="postgresql://elsewhere/db")
@@ -220,7 +220,7 @@ def test_an_address_that_is_given_wins(servers: Servers, monkeypatch: pytest.Mon
     assert servers.status() == []
 
 
-def test_a_port_that_was_taken_is_replaced(servers: Servers) -> None:
+def test_a_port_in_use_is_replaced(servers: Servers) -> None:
     home = Home(servers.home)
     before = home.port("postgres", taken=set())
     assert home.port("postgres", taken=set()) == before
@@ -228,7 +228,7 @@ def test_a_port_that_was_taken_is_replaced(servers: Servers) -> None:
         assert home.port("postgres", taken=set()) != before
 
 
-def test_a_server_whose_port_was_taken_meanwhile_says_so(servers: Servers) -> None:
+def test_a_server_whose_port_is_in_use_cannot_start_again_and_says_why(servers: Servers) -> None:
     servers.up(kafka=False, model=False)
     servers.stop("postgres")
     with (
@@ -238,7 +238,7 @@ def test_a_server_whose_port_was_taken_meanwhile_says_so(servers: Servers) -> No
         servers.start("postgres")
 
 
-def test_a_server_that_cannot_start_gives_its_last_words_and_its_log(servers: Servers) -> None:
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(servers: Servers) -> None:
     servers.up(kafka=False, model=False)
     data = Path(Home(servers.home).known()["postgres"].spec.cwd)
     servers.down()
@@ -250,16 +250,16 @@ def test_a_server_that_cannot_start_gives_its_last_words_and_its_log(servers: Se
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user")
-def test_a_home_that_others_cannot_enter_keeps_its_data_elsewhere_and_says_so() -> None:
+def test_a_home_that_others_cannot_enter_has_its_data_outside_and_says_so() -> None:
     closed = Path(tempfile.mkdtemp(prefix="hansard-test-"))
-    servers, stored = Servers(closed / "home"), list[str]()
+    servers, lines = Servers(closed / "home"), list[str]()
     try:
-        assert servers.up(kafka=False, model=False, progress=stored.append).postgres
-        assert "cannot enter" in stored[0]
+        assert servers.up(kafka=False, model=False, progress=lines.append).postgres
+        assert "cannot enter" in lines[0]
         assert not closed.stat().st_mode & 0o011
         closed.chmod(0o711)
         servers.down()
-        assert servers.up(kafka=False, model=False, progress=stored.append).postgres
+        assert servers.up(kafka=False, model=False, progress=lines.append).postgres
         assert Path(Home(servers.home).known()["postgres"].spec.cwd) == (closed / "home" / "outside").resolve() / "postgres-18"
     finally:
         servers.erase()
@@ -267,7 +267,7 @@ def test_a_home_that_others_cannot_enter_keeps_its_data_elsewhere_and_says_so() 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must run Postgres as another user")
-def test_data_that_cannot_be_reached_any_more_is_refused_not_begun_anew(servers: Servers) -> None:
+def test_data_that_cannot_be_reached_any_more_is_an_error_and_not_made_again(servers: Servers) -> None:
     servers.up(kafka=False, model=False)
     servers.down()
     servers.home.chmod(0o700)
@@ -283,12 +283,12 @@ def test_data_that_was_given_to_root_is_given_back(servers: Servers) -> None:
     assert servers.up(kafka=False, model=False).postgres
 
 
-def test_a_password_that_was_not_written_is_made_anew(servers: Servers) -> None:
+def test_an_empty_password_file_is_written_again(servers: Servers) -> None:
     (servers.home / "postgres.password").touch()
     assert urlsplit(servers.up(kafka=False, model=False).postgres).password
 
 
-def test_nothing_in_a_home_can_be_read_by_others(all_three: Servers) -> None:
+def test_other_users_can_read_nothing_in_a_home(all_three: Servers) -> None:
     def closed(path: Path) -> bool:
         return not path.stat().st_mode & 0o007 or any(not one.stat().st_mode & 0o001 for one in path.parents)
 
@@ -305,7 +305,7 @@ def test_a_server_ends_with_its_guard(servers: Servers) -> None:
     assert servers.up(kafka=False, model=False).postgres
 
 
-def test_a_server_whose_owner_was_killed_is_waited_for_not_taken_for_one_that_runs(servers: Servers) -> None:
+def test_a_server_whose_owner_was_killed_is_replaced_once_it_has_ended(servers: Servers) -> None:
     program = "from pathlib import Path; from infra.servers import *; import os, signal; "
     up = f"Servers(Path({str(servers.home)!r})).up(kafka=False, model=False); os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", program + up], cwd=Path(__file__).parents[2])
@@ -317,7 +317,7 @@ def test_a_server_whose_owner_was_killed_is_waited_for_not_taken_for_one_that_ru
 async def test_the_model_runs_on_the_openmp_runtime_of_a_wheel(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = servers.home / "hidden"
     hidden.mkdir()
-    (hidden / "libgomp.so.1").touch()  # found first, and no library: as if the system had none
+    (hidden / "libgomp.so.1").touch()  # found first and empty: as if the system had none
     monkeypatch.setenv("LD_LIBRARY_PATH", str(hidden))
     address = servers.up(kafka=False, postgres=False).model
     (pid,) = _pids(servers).values()
@@ -330,17 +330,17 @@ async def test_the_model_runs_on_the_openmp_runtime_of_a_wheel(servers: Servers,
 
 
 def test_without_an_openmp_runtime_all_but_the_model_starts(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    hidden, stored = servers.home / "hidden", list[str]()
+    hidden, lines = servers.home / "hidden", list[str]()
     hidden.mkdir()
     (hidden / "libgomp.so.1").touch()
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{hidden}:{openmp()}")  # the wheel's was tried already
-    found = servers.up(kafka=False, progress=stored.append)
+    found = servers.up(kafka=False, progress=lines.append)
     assert found.postgres and not found.model
     assert set(_pids(servers)) == {"postgres"} == {one.name for one in servers.status()}
-    assert any(f"Going on without {MODEL_NAME}" in line and "apt install libgomp1" in line for line in stored)
+    assert any(f"Going on without {MODEL_NAME}" in line and "apt install libgomp1" in line for line in lines)
 
 
-def test_kafka_keeps_its_data_in_a_folder_that_no_old_encoding_can_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kafka_keeps_its_data_in_a_folder_whose_name_is_not_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     above = Path(tempfile.mkdtemp(prefix="hansard-test-"))
     servers = Servers(above / "Übung, größer, 日本 🏛")
@@ -353,7 +353,9 @@ def test_kafka_keeps_its_data_in_a_folder_that_no_old_encoding_can_name(monkeypa
         shutil.rmtree(above)
 
 
-def test_who_may_not_write_the_maven_cache_has_one_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_may_not_write_the_maven_cache_uses_one_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     assert kafka._maven(["org.slf4j:slf4j-api:1.7.36"]).repo_cache == tmp_path / "m2"
@@ -361,7 +363,7 @@ def test_who_may_not_write_the_maven_cache_has_one_of_the_environment(tmp_path: 
     assert kafka._maven(["org.slf4j:slf4j-api:1.7.36"]).repo_cache.is_relative_to(sys.prefix)
 
 
-def test_a_jar_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jar_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Artifact:
         def resolve(self) -> Path:
             (tmp_path / "kafka.jar").write_bytes(b"not Kafka")
@@ -372,7 +374,7 @@ def test_a_jar_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch
         kafka._jar(None, "org.apache.kafka:kafka:1", hashlib.sha256(b"Kafka").hexdigest())  # type: ignore[arg-type]
 
 
-def test_data_of_a_newer_kafka_is_left_alone(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_of_a_newer_kafka_is_not_changed(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     data = servers.home / "data"
     kafka._cluster(data)
     (data / "cluster.json").write_text('{"cluster": "c", "kafka": "99.0.0"}')

@@ -6,7 +6,7 @@ The client speaks Kafka alone. It finds the brokers in HANSARD_KAFKA, or is give
 import pytest
 
 from hansard.client import Client, NoResult
-from tests.house import House
+from tests.deployment import Deployment
 
 
 async def tax_on(amount: str) -> str:
@@ -19,18 +19,18 @@ async def tax_on(amount: str) -> str:
         return result.text
 
 
-async def test_a_request_is_answered(deployment: House) -> None:
+async def test_a_request_is_answered(deployment: Deployment) -> None:
     assert "99.99" in await tax_on("99.99")
 
 
-async def test_a_workflow_can_be_followed_to_its_end(deployment: House) -> None:
+async def test_a_workflow_can_be_followed_to_its_end(deployment: Deployment) -> None:
     async with Client() as client:
         id = await client.submit(type="calculate_tax", data={"amount": "10"})
         names = [message.name async for message in client.follow(id, timeout=60)]
     assert set(names) == {"request-routed", "completed"}
 
 
-async def test_the_same_id_is_the_same_request_and_has_the_same_result(deployment: House) -> None:
+async def test_the_same_id_is_the_same_request_and_has_the_same_result(deployment: Deployment) -> None:
     async with Client() as client:
         for _ in range(2):
             await client.submit(type="calculate_tax", data={"amount": "5"}, id="order-4711")
@@ -39,7 +39,7 @@ async def test_the_same_id_is_the_same_request_and_has_the_same_result(deploymen
     assert first == second and first.ok
 
 
-async def test_a_request_that_cannot_be_served_says_what_to_mend(deployment: House) -> None:
+async def test_a_request_that_cannot_be_served_says_what_to_mend(deployment: Deployment) -> None:
     async with Client() as client:
         result = await client.ask(type="calculate_tax", data={"amount": "much"}, timeout=60)
         assert result.status == "refused" and "amount" in result.detail

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.servers import Servers
-from tests.house import House
+from tests.deployment import Deployment
 
 
 def _in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -17,20 +17,20 @@ def _in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def deployed(servers: Servers) -> Iterator[House]:
+def deployed(servers: Servers) -> Iterator[Deployment]:
     """It knows a worker called `sommelier` that is a program of its own; no model is asked."""
-    house = _in_own_loop(House.build(servers, "http://127.0.0.1:1/v1", HANSARD_OUTSIDE_WORKERS="sommelier"))
+    deployment = _in_own_loop(Deployment.build(servers, "http://127.0.0.1:1/v1", HANSARD_OUTSIDE_WORKERS="sommelier"))
     try:
-        house.serve("router", "planner")
-        _in_own_loop(house.ready())
-        yield house
+        deployment.serve("router", "planner")
+        _in_own_loop(deployment.ready())
+        yield deployment
     finally:
-        house.end()
-        _in_own_loop(house.forget())
+        deployment.stop()
+        _in_own_loop(deployment.drop_schema())
 
 
 @pytest.fixture
-async def deployment(deployed: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def deployment(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deployment]:
     """The same, with the environment as a shell would have it."""
     for name, value in deployed.environment.items():
         if name.startswith("HANSARD_"):

@@ -1,4 +1,4 @@
-"""A scripted server with the OpenAI interface, for tests and benchmarks only. It is no model, and every answer says so."""
+"""A scripted server with the OpenAI interface, for tests and benchmarks only. Every answer says that no model wrote it."""
 
 from tests.scripted.server import Scripted
 

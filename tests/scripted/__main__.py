@@ -1,4 +1,4 @@
-"""`python -m tests.scripted [PORT]`: prints its address, serves until it is told to stop."""
+"""`python -m tests.scripted [PORT]`: prints its address, serves until SIGINT or SIGTERM."""
 
 import asyncio
 import signal

@@ -1,22 +1,22 @@
 """The model's name is the script: `ok`, `ok@50ms`, `429@2s+ok`, `500+500+ok#mine`. Any other name answers like `ok`.
 
-Steps are joined by `+`, one a call, the last one for good; what follows `#` only keeps counters apart. A header
-`X-Script` goes before the name. A step is
+Steps are joined by `+`: one a call, the last one for all further calls. The part after `#` only keeps counters apart. A
+header `X-Script` wins over the name. A step is
 
     ok@T        answers after T, at once without; with a schema, in that schema
     tool        calls the first tool it was given
-    invalid     answers with text that is no JSON            unsure      JSON with `"confidence": 0.2`
+    invalid     answers with text that is not JSON           unsure      JSON with `"confidence": 0.2`
     empty       an answer without choices                    mute        a choice without content
     cut         stops for length                             filtered    stops for its content
-    loops       says the same few words again and again
+    loops       repeats the same few words
     500, 401 …  that status                                  429@T       with Retry-After, in seconds
-    date429@T   with Retry-After as a date, and the Date    garbage     200 and no JSON
-    half        half of the body it promised                 drip@T      a byte every T
-    words@T     where it streams, a word every T             fails       says, half way where it streams, that it failed
+    date429@T   with Retry-After as a date, and the Date     garbage     200 and no JSON
+    half        half of the body that its length announces   drip@T      a byte every T
+    words@T     in a stream, a word every T                  fails       an error; in a stream, half way through
     timeout     never answers                                reset       cuts the connection
-    unpriced    an answer that does not tell its tokens
+    unpriced    an answer without its number of tokens
 
-`GET /calls` tells the calls by script, `connections`, the calls `now` under way and `peak`, the most at once.
+`GET /calls` returns the calls by script, `connections`, the calls `now` running and `peak`, the most at once.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ class Step:
 
 @lru_cache(maxsize=1024)
 def steps(model: str) -> tuple[Step, ...]:
-    words = [_STEP.match(word) for word in model.partition("#")[0].split("+")]
-    known = [word for word in words if word and (word["kind"] or "status") in KINDS and (word["kind"] or word["status"])]
-    return tuple(_step(word) for word in known) if len(known) == len(words) else (Step("ok"),)
+    matches = [_STEP.match(part) for part in model.partition("#")[0].split("+")]
+    known = [one for one in matches if one and (one["kind"] or "status") in KINDS and (one["kind"] or one["status"])]
+    return tuple(_step(match) for match in known) if len(known) == len(matches) else (Step("ok"),)
 
 
-def _step(word: re.Match[str]) -> Step:
-    seconds = float(word["time"] or 0) / (1000 if word["unit"] == "ms" else 1)
-    return Step(word["kind"] or "status", int(word["status"] or 200), seconds)
+def _step(match: re.Match[str]) -> Step:
+    seconds = float(match["time"] or 0) / (1000 if match["unit"] == "ms" else 1)
+    return Step(match["kind"] or "status", int(match["status"] or 200), seconds)
 
 
 class Scripted:
@@ -125,11 +125,11 @@ class _Connection(asyncio.Protocol):
             del self.buffer[: end + 4 + length]
             path = lines[0].split(" ")[1]
             try:
-                self._process(path, headers, json.loads(body) if body else {})
+                self._respond(path, headers, json.loads(body) if body else {})
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 self._send(400, {"error": {"message": repr(error), "type": "invalid_request_error"}})
 
-    def _process(self, path: str, headers: dict[str, str], body: Json) -> None:
+    def _respond(self, path: str, headers: dict[str, str], body: Json) -> None:
         server = self.server
         if path == "/calls":
             counts = {"calls": server.calls, "connections": server.connections, "now": server.now, "peak": server.peak}
@@ -146,6 +146,9 @@ class _Connection(asyncio.Protocol):
         server.peak = max(server.peak, server.now)
         if server.keep:
             server.seen = [*server.seen, (path, headers, body)][-server.keep :]
+        self._play(path, body, step)
+
+    def _play(self, path: str, body: Json, step: Step) -> None:
         loop = asyncio.get_running_loop()
         match step.kind:
             case "timeout":
@@ -155,7 +158,7 @@ class _Connection(asyncio.Protocol):
             case "date" | "status":
                 self._refuse(step)
             case "garbage":
-                self._write(200, b"<html>I am no JSON</html>", b"text/html")
+                self._write(200, b"<html>This is not JSON</html>", b"text/html")
                 self._done()
             case "half" | "drip" | "words" | "fails" if body.get("stream"):
                 self._stream(path, body, step)
@@ -183,7 +186,7 @@ class _Connection(asyncio.Protocol):
         self._done()
 
     def _stream(self, path: str, body: Json, step: Step) -> None:
-        """Server-sent events, in one chunk of the transfer encoding each."""
+        """Server-sent events, each in one chunk of the transfer encoding."""
         events = streamed(path, body, _whole(path, body, Step("ok") if step.kind == "fails" else step))
         events = failing(path, events) if step.kind == "fails" else half(events) if step.kind == "half" else events
         chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in events]
@@ -249,21 +252,21 @@ def _answer(path: str, body: Json, step: Step) -> bytes:
 
 
 def _whole(path: str, body: Json, step: Step) -> Json:
-    stored = _said(path, body, step)
-    return _responses(body, step, stored) if path.endswith("/responses") else _chat(body, step, stored)
+    text = _text(path, body, step)
+    return _responses(body, step, text) if path.endswith("/responses") else _chat(body, step, text)
 
 
-def _asked(path: str, body: Json) -> str:
+def _question(path: str, body: Json) -> str:
     if path.endswith("/responses"):
         given = body["input"]
         return given if isinstance(given, str) else str(given[-1].get("content", given[-1].get("output", "")))
     return str(body["messages"][-1]["content"])
 
 
-def _said(path: str, body: Json, step: Step) -> str:
-    asked = _asked(path, body)
+def _text(path: str, body: Json, step: Step) -> str:
+    asked = _question(path, body)
     if step.kind in ("invalid", "mute", "empty"):
-        return "This is no JSON." if step.kind == "invalid" else ""
+        return "This is not JSON." if step.kind == "invalid" else ""
     if step.kind == "loops":
         return "again and " * 60
     form = body.get("text" if path.endswith("/responses") else "response_format", {})
@@ -275,7 +278,7 @@ def _said(path: str, body: Json, step: Step) -> str:
 
 
 def _instance(schema: Json, text: str, sure: float) -> Any:
-    """The least that fits the schema; `confidence` is `sure`."""
+    """The smallest instance of the schema; `confidence` is `sure`."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -310,20 +313,20 @@ def _tool(body: Json) -> tuple[str, str]:
     return function["name"], json.dumps(_instance(function.get("parameters", {}), "scripted", 0.9))
 
 
-def _tokens(path: str, body: Json, stored: str) -> tuple[int, int]:
-    return max(1, len(_asked(path, body)) // 4), max(1, len(stored) // 4)
+def _tokens(path: str, body: Json, text: str) -> tuple[int, int]:
+    return max(1, len(_question(path, body)) // 4), max(1, len(text) // 4)
 
 
 _FINISH = {"tool": "tool_calls", "cut": "length", "filtered": "content_filter"}
 
 
-def _chat(body: Json, step: Step, stored: str) -> Json:
-    message: Json = {"role": "assistant", "content": stored or None}
+def _chat(body: Json, step: Step, text: str) -> Json:
+    message: Json = {"role": "assistant", "content": text or None}
     if step.kind == "tool":
         name, arguments = _tool(body)
         call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
         message |= {"content": None, "tool_calls": [call]}
-    into, out = _tokens("", body, stored)
+    into, out = _tokens("", body, text)
     answer: Json = {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
@@ -340,13 +343,13 @@ def _chat(body: Json, step: Step, stored: str) -> Json:
     return answer
 
 
-def _responses(body: Json, step: Step, stored: str) -> Json:
-    content = [{"type": "output_text", "text": stored, "annotations": []}]
+def _responses(body: Json, step: Step, text: str) -> Json:
+    content = [{"type": "output_text", "text": text, "annotations": []}]
     output: list[Json] = [{"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}]
     if step.kind == "tool":
         name, arguments = _tool(body)
         output = [{"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": name, "arguments": arguments}]
-    into, out = _tokens("/responses", body, stored)
+    into, out = _tokens("/responses", body, text)
     answer: Json = {
         "id": "resp_scripted",
         "object": "response",

@@ -1,4 +1,4 @@
-"""A whole answer as the server-sent events that it would have come in. Pure."""
+"""A whole answer as the server-sent events of its stream. Pure."""
 
 import json
 import re
@@ -9,15 +9,15 @@ Json = dict[str, Any]
 
 
 def streamed(path: str, body: Json, answer: Json) -> list[bytes]:
-    """The events of Responses or of Chat Completions, as asked for in `body`."""
+    """The events of Responses or of Chat Completions, for the request `body`."""
     if path.endswith("/responses"):
         return [_event(event["type"], event) for event in _numbered(_responses(answer))]
-    tells = bool(body.get("stream_options", {}).get("include_usage"))
-    return [*(_data(event) for event in _chat(answer, tells=tells)), b"data: [DONE]\n\n"]
+    usage = bool(body.get("stream_options", {}).get("include_usage"))
+    return [*(_data(event) for event in _chat(answer, usage=usage)), b"data: [DONE]\n\n"]
 
 
 def failing(path: str, events: list[bytes]) -> list[bytes]:
-    """Half of the events, then that it went wrong, in the words of the interface."""
+    """Half of the events, then the error event of the interface."""
     error = {"type": "error", "code": "server_error", "message": "scripted failure in the midst", "param": None}
     last = _event("error", error) if path.endswith("/responses") else _data({"error": error})
     return [*half(events), last]
@@ -27,20 +27,22 @@ def half(events: list[bytes]) -> list[bytes]:
     return events[: len(events) // 2]
 
 
-def _chat(answer: Json, *, tells: bool) -> Iterator[Json]:
+def _chat(answer: Json, *, usage: bool) -> Iterator[Json]:
     head = {name: answer[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     for choice in answer["choices"]:
         message = choice["message"]
         deltas: list[Json] = [{"role": "assistant", "content": ""}]
-        deltas += [{"content": word} for word in _words(message["content"])]
+        deltas += [{"content": token} for token in _tokens(message["content"])]
         for n, call in enumerate(message.get("tool_calls") or ()):
             function = call["function"]
             deltas.append({"tool_calls": [call | {"index": n, "function": function | {"arguments": ""}}]})
-            deltas += [{"tool_calls": [{"index": n, "function": {"arguments": word}}]} for word in _words(function["arguments"])]
+            deltas += [
+                {"tool_calls": [{"index": n, "function": {"arguments": token}}]} for token in _tokens(function["arguments"])
+            ]
         for delta in deltas:
             yield head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         yield head | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}
-    if tells and "usage" in answer:
+    if usage and "usage" in answer:
         yield head | {"choices": [], "usage": answer["usage"]}
 
 
@@ -54,12 +56,12 @@ def _responses(answer: Json) -> Iterator[Json]:
         for part, content in enumerate(item.get("content", ())):
             at = place | {"content_index": part}
             yield {"type": "response.content_part.added", **at, "part": content | {"text": ""}}
-            for word in _words(content["text"]):
-                yield {"type": "response.output_text.delta", **at, "delta": word}
+            for token in _tokens(content["text"]):
+                yield {"type": "response.output_text.delta", **at, "delta": token}
             yield {"type": "response.output_text.done", **at, "text": content["text"]}
             yield {"type": "response.content_part.done", **at, "part": content}
-        for word in _words(item.get("arguments")):
-            yield {"type": "response.function_call_arguments.delta", **place, "delta": word}
+        for token in _tokens(item.get("arguments")):
+            yield {"type": "response.function_call_arguments.delta", **place, "delta": token}
         yield {"type": "response.output_item.done", "output_index": n, "item": item}
     yield {"type": f"response.{answer['status']}", "response": answer}
 
@@ -72,7 +74,7 @@ def _numbered(events: Iterable[Json]) -> Iterator[Json]:
     return (event | {"sequence_number": n} for n, event in enumerate(events))
 
 
-def _words(text: str | None) -> list[str]:
+def _tokens(text: str | None) -> list[str]:
     return re.findall(r"\S+\s*", text or "")
 
 

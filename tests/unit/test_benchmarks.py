@@ -7,7 +7,7 @@ import pytest
 
 from tests.benchmarks.clocked import POINTS, clocked, found
 from tests.benchmarks.closed import closed
-from tests.benchmarks.kit import Run, turned
+from tests.benchmarks.kit import Run, rotated
 from tests.benchmarks.phases import KAFKA, Message, Span, along, path, spent
 from tests.benchmarks.tables import Cell, Sample, Section, Table, by_process, compared, merged, middle, percentiles, ratios
 from tests.benchmarks.trees import Failed
@@ -56,7 +56,7 @@ def test_cpu_is_told_by_process_what_takes_most_first_and_summed() -> None:
 
 
 def test_in_each_round_another_is_first_and_whoever_was_first_is_last() -> None:
-    assert [turned("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+    assert [rotated("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
 
 
 def test_concurrencies_may_be_chosen_but_not_for_what_is_only_done_one_at_a_time() -> None:

@@ -1,4 +1,4 @@
-"""`hansard plans` and `--plan`, as far as they go without a server: what is said teaches what to do."""
+"""`hansard plans` and `--plan`, without a server: every error says what to do."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ BAD = {
     f"{STEPS}, needs: [z]}}]": "needs 'z', which is no step of this plan",
     f"{STEPS}}}, {{id: a, worker: writer}}]": "two steps have the id 'a'",
     "": "is empty. A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one",
-    "just words": "holds no plan. A plan is a `name` and `steps`",
-    "- a\n- b": "holds no plan.",
-    "name: [oops\n  steps: {{{": "is no YAML: line 2, column 8: expected ',' or ']', but got ':'",
+    "just words": "does not hold a plan. A plan is a `name` and `steps`",
+    "- a\n- b": "does not hold a plan.",
+    "name: [oops\n  steps: {{{": "is not valid YAML: line 2, column 8: expected ',' or ']', but got ':'",
     "name: p\nstepz: []": "stepz: no such field, perhaps steps; steps: is missing",
     f"{STEPS}, needs_: [a]}}]": "steps.0.needs_: no such field, perhaps needs",
     "name: p\nsteps: []": "steps: at least 1 needed",
@@ -39,7 +39,7 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refused(*line: str) -> str:
-    """What is said of it, with the exit code of what a person can put right."""
+    """The error, on one line, with the exit code for what a person can correct."""
     done = runner.invoke(app, list(line))
     assert isinstance(done.exception, Problem), done.output
     assert done.exception.code == 2
@@ -48,7 +48,7 @@ def refused(*line: str) -> str:
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.items())
-def test_a_plan_that_cannot_be_run_says_why_and_what_to_do(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_of_an_invalid_plan_says_why_and_what_to_do(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(text)
     for line in (("plans", "validate", str(file)), ("plans", "run", str(file), "x")):
@@ -56,7 +56,7 @@ def test_a_plan_that_cannot_be_run_says_why_and_what_to_do(tmp_path: Path, text:
         assert str(file) in refused(*line)
 
 
-def test_what_is_no_file_of_text_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported_in_a_sentence(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "cannot be read as YAML" in refused("plans", "validate", str(binary))
@@ -65,10 +65,10 @@ def test_what_is_no_file_of_text_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert "--plan specialist` runs a plan by its name" in refused("plans", "run", "specialist", "x")
 
 
-def test_a_file_without_a_plan_is_never_taken_for_no_plan(tmp_path: Path) -> None:
+def test_a_plan_file_without_a_plan_is_refused(tmp_path: Path) -> None:
     for text, message in (
         ("", "is empty"),
-        ("words", "holds no plan"),
+        ("words", "does not hold a plan"),
         ("name: p\nstep: []", "step: no such field, perhaps steps"),
     ):
         file = tmp_path / "plan.yaml"
@@ -77,7 +77,7 @@ def test_a_file_without_a_plan_is_never_taken_for_no_plan(tmp_path: Path) -> Non
     assert "is a folder" in refused("ask", "x", "--plan", str(tmp_path))
 
 
-def test_a_good_plan_is_shown_and_the_next_step_named(tmp_path: Path) -> None:
+def test_a_valid_plan_is_printed_with_the_command_to_run_it(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(GOOD)
     done = runner.invoke(app, ["plans", "validate", str(file)])
@@ -86,17 +86,17 @@ def test_a_good_plan_is_shown_and_the_next_step_named(tmp_path: Path) -> None:
     assert f"hansard plans run {file}" in " ".join(done.output.split())
 
 
-def test_a_program_reads_whether_a_plan_is_valid(tmp_path: Path) -> None:
+def test_json_output_says_whether_a_plan_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     for text, valid in ((GOOD, True), ("name: p\nsteps: []", False)):
         file.write_text(text)
         done = runner.invoke(app, ["plans", "validate", str(file), "--json"])
-        (told,) = map(json.loads, done.stdout.splitlines())
-        assert (done.exit_code, told["valid"]) == (0 if valid else 2, valid)
-        assert ("at least 1 needed" in told["problem"]) if not valid else (told["plan"]["steps"][1]["needs"] == ["a"])
+        (answer,) = map(json.loads, done.stdout.splitlines())
+        assert (done.exit_code, answer["valid"]) == (0 if valid else 2, valid)
+        assert ("at least 1 needed" in answer["problem"]) if not valid else (answer["plan"]["steps"][1]["needs"] == ["a"])
 
 
-def test_a_good_plan_is_not_run_where_nothing_runs(tmp_path: Path) -> None:
+def test_a_valid_plan_is_not_run_where_nothing_runs(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(GOOD)
     done = runner.invoke(app, ["plans", "run", str(file), "x"])

@@ -1,20 +1,20 @@
-"""How far a long reading is, told without a terminal."""
+"""How far a long read has come, on a terminal and without one."""
 
 import pytest
 
 from infra.cli import progress, screen
 
 
-def test_a_line_tells_how_far_of_how_much_and_how_fast() -> None:
+def test_a_line_shows_the_count_the_total_and_the_rate() -> None:
     assert progress.line("verifying", 40_000, 210_000, 5.0) == "verifying: 40,000 of about 210,000, 8,000/s"
 
 
 @pytest.mark.parametrize("total", [0, 39_999])
-def test_a_total_that_nobody_knows_or_that_was_passed_is_left_out(total: int) -> None:
+def test_an_unknown_or_exceeded_total_is_left_out(total: int) -> None:
     assert progress.line("reading", 40_000, total, 5.0) == "reading: 40,000, 8,000/s"
 
 
-def test_without_a_terminal_a_line_goes_to_standard_error_now_and_then(
+def test_without_a_terminal_a_line_goes_to_standard_error_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", 0.0)
@@ -29,7 +29,7 @@ def test_without_a_terminal_a_line_goes_to_standard_error_now_and_then(
     assert err.startswith("reading: 4 of about 10, ")
 
 
-def test_on_a_terminal_the_bar_makes_room_for_what_is_printed_in_between(
+def test_on_a_terminal_the_bar_is_hidden_while_output_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from rich.console import Console

@@ -79,9 +79,9 @@ def test_a_message_from_within_a_service_is_known_by_its_name() -> None:
 
 
 def test_a_wake_up_is_known_by_how_much_its_stream_has_processed() -> None:
-    assert identity.wake_up_name(4) == "woken/5"
-    assert str(identity.wake_up_causation_id(STREAM, 4)) == "2ff8fc91-b936-508d-99bd-7f45c12ed4b6"
-    assert identity.wake_up_causation_id(STREAM, 4) == identity.internal_causation_id(STREAM, "woken/5")
+    assert identity.wake_up_name(4) == "wake-up/5"
+    assert str(identity.wake_up_causation_id(STREAM, 4)) == "ebf02b49-97a4-55ac-bc45-d5e80314072f"
+    assert identity.wake_up_causation_id(STREAM, 4) == identity.internal_causation_id(STREAM, "wake-up/5")
 
 
 def test_an_outcome_is_known_by_its_attempt() -> None:

@@ -177,7 +177,7 @@ def test_a_listed_service_has_a_name_of_its_own(folder: Path) -> None:
 
 def test_the_doctor_says_what_a_users_service_receives_or_why_it_is_not_loaded(folder: Path) -> None:
     settings, found = doctor.own_services(Settings(services=("worker.py:service", "absent.py:service")))
-    assert [one.well for one in found] == [True, False] and "absent.py" in found[1].what
+    assert [one.ok for one in found] == [True, False] and "absent.py" in found[1].check
     assert "tasting.commands" in found[0].found and settings.topics.by_name["tasting.facts"]
 
 

@@ -1,4 +1,4 @@
-"""Terminals that are not UTF-8 get what they can show; programs lose nothing."""
+"""Terminals that are not UTF-8 get similar characters that they can show; programs lose nothing."""
 
 import io
 import json
@@ -20,31 +20,31 @@ ROOT = Path(__file__).parents[2]
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=())))  # lone surrogates too
-def test_everything_has_a_likeness_in_ascii(text: str) -> None:
+def test_every_text_has_a_lookalike_in_ascii(text: str) -> None:
     assert lookalike(text).isascii()
 
 
-def test_a_likeness_is_near() -> None:
+def test_lookalikes_are_similar() -> None:
     assert lookalike("→ “Größe” … ✓ é 日") == '-> "Grosse" ... + e ?'
 
 
-def test_what_was_typed_is_utf_8_where_the_locale_could_not_read_it() -> None:
+def test_typed_text_is_read_as_utf_8_where_the_locale_could_not_read_it() -> None:
     assert typed("größer".encode().decode("ascii", "surrogateescape")) == "größer"
     assert typed("größer") == "größer"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_help_and_errors_are_written_in_any_encoding(encoding: str) -> None:
-    for words, code in ((["--help"], 0), (["plans", "validate", "Übung-→.yaml"], 2)):
+    for arguments, code in ((["--help"], 0), (["plans", "validate", "Übung-→.yaml"], 2)):
         done = subprocess.run(
-            [sys.executable, "-m", "infra.cli", *words],
+            [sys.executable, "-m", "infra.cli", *arguments],
             cwd=ROOT,
             env=os.environ | {"PYTHONIOENCODING": encoding},
             capture_output=True,
         )
-        told = (done.stdout + done.stderr).decode(encoding)
-        assert done.returncode == code, told
-        assert "hansard" in told and "UnicodeEncodeError" not in told
+        output = (done.stdout + done.stderr).decode(encoding)
+        assert done.returncode == code, output
+        assert "hansard" in output and "UnicodeEncodeError" not in output
 
 
 @contextmanager
@@ -64,8 +64,8 @@ def test_an_answer_is_shown_on_an_ascii_terminal() -> None:
     assert "Wortlich -> ?" in shown and "-> Grosse" in shown
 
 
-def test_json_for_programs_loses_nothing_on_the_way_through_ascii() -> None:
-    told = {"text": "Wörtlich → 日 🏛"}
+def test_json_for_programs_loses_nothing_in_ascii() -> None:
+    value = {"text": "Wörtlich → 日 🏛"}
     with ascii_terminal() as written:
-        print(screen.as_json(told))
-        assert json.loads(written.getvalue()) == told
+        print(screen.as_json(value))
+        assert json.loads(written.getvalue()) == value

@@ -133,7 +133,10 @@ class Allowed(NamedTuple):
     why: str
 
 
-ALLOWED = (Allowed("tests/unit/test_words.py", "*", "it lists the words"),)
+ALLOWED = (
+    Allowed("tests/unit/test_words.py", "*", "it lists the words"),
+    Allowed("infra/decisions/0013-plain-words.md", "*", "it lists the old words beside the new"),
+)
 
 
 def words_of(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The peers as sides of a measurement: installed each in an environment of its own, started, driven, stopped, forgotten."""
+"""The peers as sides of a measurement: each is installed in its own environment, started, measured, stopped, removed."""
 
 import asyncio
 import hashlib
@@ -52,11 +52,11 @@ class Installed:
 
 
 def installed() -> Installed:
-    """Installs what is not there yet, hash by hash. Raises Failed."""
+    """Installs the peers that are missing, by hash. Raises Failed."""
     try:
         node = npm.installed(HERE / "node")
-    except npm.NpmError as away:
-        raise Failed(str(away)) from away
+    except npm.NpmError as failed:
+        raise Failed(str(failed)) from failed
     servers = list(node.glob("node_modules/@restatedev/restate-server-*/bin/restate-server"))
     if not servers:
         raise Failed("Restate has no server for this machine.")
@@ -81,7 +81,7 @@ def _environment(peer: str) -> str:
 
 
 class Worker:
-    """A peer that keeps its record in our Postgres, in a schema of its own; the caller is inside its worker."""
+    """A peer with its data in the benchmark's Postgres, in a schema of its own; the caller is inside its worker."""
 
     shares = ("postgres", "model")
 
@@ -102,7 +102,7 @@ class Worker:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin
-        self._process.stdin.close()  # its end of the work
+        self._process.stdin.close()  # the worker ends when its input ends
         try:
             await asyncio.wait_for(self._process.wait(), 20)
         except TimeoutError:
@@ -115,8 +115,8 @@ class Worker:
 
     async def loop(self, cell: Cell, concurrency: int, count: int) -> tuple[float, list[float]]:
         assert self._process.stdin
-        asked = {"workload": cell.workload, "at_once": concurrency, "count": count}
-        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        wanted = {"workload": cell.workload, "at_once": concurrency, "count": count}
+        self._process.stdin.write(json.dumps(wanted).encode() + b"\n")
         answer = await self._answer()
         return answer["rate"], answer["taken"]
 
@@ -129,13 +129,13 @@ class Worker:
 
 
 class Restate:
-    """Its server of one partition, its journal with fsync on; its worker; and a caller by HTTP, which is this process."""
+    """Restate: a server of one partition with fsync on, a worker, and a caller by HTTP, which is this process."""
 
     name = "Restate"
     shares = ("model", "load")
 
-    def __init__(self, bench: Bench, them: Installed) -> None:
-        self._bench, self._them = bench, them
+    def __init__(self, bench: Bench, installed: Installed) -> None:
+        self._bench, self._installed = bench, installed
 
     async def __aenter__(self) -> "Restate":
         taken: set[int] = set()
@@ -149,7 +149,7 @@ class Restate:
         self._processes = [
             start(
                 "Restate/server",
-                [self._them.server, "--base-dir", str(data), "--node-name", "n1"],
+                [self._installed.server, "--base-dir", str(data), "--node-name", "n1"],
                 RESTATE_INGRESS__BIND_ADDRESS=f"127.0.0.1:{ingress}",
                 RESTATE_ADMIN__BIND_ADDRESS=f"127.0.0.1:{admin}",
                 RESTATE_BIND_ADDRESS=f"127.0.0.1:{node}",
@@ -163,14 +163,14 @@ class Restate:
             ),
             start(
                 "Restate/worker",
-                [self._them.restate, "-m", "tests.benchmarks.peers.restate_worker", str(worker), self._bench.model],
+                [self._installed.restate, "-m", "tests.benchmarks.peers.restate_worker", str(worker), self._bench.model],
             ),
         ]
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1024), timeout=aiohttp.ClientTimeout(total=600))
         try:
             await self._until(f"http://127.0.0.1:{admin}/deployments", {"uri": f"http://127.0.0.1:{worker}", "force": True})
             await self._until(f"{self._url}/w2", {})
-        except BaseException:
+        except BaseException:  # also Ctrl-C: __aexit__ is not called for a failed __aenter__
             await self.__aexit__()
             raise
         return self
@@ -189,7 +189,7 @@ class Restate:
         return await closed(call, concurrency, count)
 
     async def _until(self, url: str, body: dict[str, Any]) -> None:
-        """Posts until it is taken."""
+        """Posts until the request is accepted. Raises Failed."""
         end, trouble = time.monotonic() + PATIENCE, ""
         while time.monotonic() < end:
             try:
@@ -197,7 +197,7 @@ class Restate:
                     if answer.status < 300:
                         return
                     trouble = await answer.text()
-            except aiohttp.ClientError as away:
-                trouble = str(away)
+            except aiohttp.ClientError as failed:
+                trouble = str(failed)
             await asyncio.sleep(0.2)
         raise Failed(f"Restate does not answer: {trouble}. {process.last_words(self._bench.log('Restate/server'))}")

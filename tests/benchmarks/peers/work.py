@@ -1,4 +1,4 @@
-"""What a workflow does, in plain functions, and how a worker is told to do it: one JSON object a line, in and out."""
+"""The work of a workflow in plain functions, and the protocol of a worker: one JSON object a line, in and out."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ def join(answers: Sequence[Json]) -> Json:
 
 
 async def generate(model: str, question: str, passages: Sequence[Json]) -> str:
-    """One call through the SDK, without retries: the peer's own durability has those."""
+    """One call through the SDK, without retries: the peer retries steps itself."""
     context = "\n".join(f"[{n}] {passage['text']}" for n, passage in enumerate(passages, 1))
     reply = await _client(model).chat.completions.create(
         model="ok",
@@ -66,27 +66,30 @@ def _client(model: str) -> openai.AsyncOpenAI:
 
 
 def check(workload: str, result: Mapping[str, Any]) -> None:
-    """Raises ValueError where a workflow did not do its work."""
+    """Raises ValueError where a workflow's result is wrong."""
     if not (result["passed"] if workload == "w1" else result["steps"] == FAN):
         raise ValueError(f"{workload} gave {result}")
 
 
 async def serve(workflows: Mapping[str, Callable[[], Awaitable[Json]]]) -> None:
-    """Runs closed loops of these workflows as standard input asks for them. Leaves when it ends, whatever is under way."""
+    """Runs closed loops of these workflows, as standard input asks for them. Ends with it, also in the middle of one."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     print(json.dumps("ready"), flush=True)
     line = await lines.readline()
     while line:
-        asked = json.loads(line)
+        wanted = json.loads(line)
 
-        async def one(workload: str = asked["workload"]) -> None:
+        async def one(workload: str = wanted["workload"]) -> None:
             check(workload, await workflows[workload]())
 
-        done, more = asyncio.ensure_future(closed(one, asked["at_once"], asked["count"])), asyncio.ensure_future(lines.readline())
+        done, more = (
+            asyncio.ensure_future(closed(one, wanted["at_once"], wanted["count"])),
+            asyncio.ensure_future(lines.readline()),
+        )
         await asyncio.wait((done, more), return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
-            os._exit(1)  # nobody is left to answer
+            os._exit(1)  # the caller has ended
         rate, taken = done.result()
         print(json.dumps({"rate": rate, "taken": taken}), flush=True)
         line = await more

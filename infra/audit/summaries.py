@@ -1,88 +1,12 @@
-"""One message as a line that a person reads: who said what, caused by what, at what cost. Pure."""
+"""What a message says, in short, on one line: one function a kind. Pure."""
 
-import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from hansard.identity import outcome_causation_id, wake_up_causation_id
-from shared.eventstore.model import Stream
+from infra.audit.text import one_line, percent, short
 
 Data = Mapping[str, Any]
-MANY = 1_000  # entries of one stream among which a wake-up is looked for
-
-
-@dataclass(frozen=True)
-class Word:
-    """A message, ready to be shown. `cause` is the id of what it was caused by; "" where nothing caused it. `woken`: it was
-    said at a wake-up, and `cause` is what its stream said before."""
-
-    id: str
-    at: datetime
-    workflow: str
-    stream: str
-    kind: str
-    causation_id: str
-    data: Data = field(repr=False)
-    topic: str = ""
-    tenant: str = "default"
-    woke_up: bool = False
-
-    @property
-    def service(self) -> str:
-        return self.stream.partition("/")[0]
-
-    @property
-    def part(self) -> str:
-        return self.stream.partition("/")[2]
-
-    @property
-    def name(self) -> str:
-        """`hansard.gateway.model-replied.v1` in short: `model-replied`."""
-        return short(self.kind)
-
-    @property
-    def spent(self) -> Decimal:
-        """US dollars that this message tells of, by itself."""
-        return money(self.data.get("cost"))
-
-    @property
-    def gist(self) -> str:
-        return gist(self.kind, self.data)
-
-
-def short(kind: str) -> str:
-    """A kind without its owner and version."""
-    parts = kind.split(".")
-    return parts[-2] if len(parts) > 2 else kind
-
-
-def money(value: Any) -> Decimal:
-    """A cost as it travels (a string); 0 where there is none."""
-    try:
-        return Decimal(str(value or 0))
-    except InvalidOperation:
-        return Decimal(0)
-
-
-def dollars(amount: Decimal) -> str:
-    """`$0.0042`; nothing for nothing."""
-    if not amount:
-        return ""
-    return f"${amount.quantize(Decimal('0.000001')).normalize():f}"
-
-
-def one_line(text: object, width: int = 160) -> str:
-    """Text of any length on one line."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"
-
-
-def percent(value: Any) -> str:
-    return f"{float(value):.0%}" if isinstance(value, int | float) else ""
 
 
 def _join(*parts: object, by: str = " · ") -> str:
@@ -110,10 +34,10 @@ def _task(d: Data) -> str:
 
 
 def _answered(d: Data) -> str:
-    return _join(f"“{d.get('text', '')}”", _speaker(d), percent(d.get("confidence")))
+    return _join(f"“{d.get('text', '')}”", _model(d), percent(d.get("confidence")))
 
 
-def _speaker(d: Data) -> str:
+def _model(d: Data) -> str:
     return _join(d.get("tier"), d.get("model") if d.get("model") != d.get("tier") else "", by="/")
 
 
@@ -137,7 +61,7 @@ def _attempt(d: Data) -> str:
     return _join(f"attempt {d.get('attempt')}", where, d.get("endpoint"), _call(d["request"]) if d.get("request") else "")
 
 
-def _fall(d: Data) -> str:
+def _attempt_failed(d: Data) -> str:
     fall = d.get("fall") or {}
     return _join(f"{fall.get('tier')} failed: {fall.get('reason')}", fall.get("detail"))
 
@@ -146,7 +70,7 @@ def _replied(d: Data) -> str:
     fell = ", ".join(f"{fall.get('tier')}: {fall.get('reason')}" for fall in d.get("falls") or ())
     tokens = d.get("input_tokens") or d.get("output_tokens")
     took = f"{d.get('input_tokens')}+{d.get('output_tokens')} tokens" if tokens else ""
-    return _join(f"“{d.get('text', '')}”", _speaker(d), took, fell and f"fell from {fell}")
+    return _join(f"“{d.get('text', '')}”", _model(d), took, fell and f"fell from {fell}")
 
 
 def _rejected(d: Data) -> str:
@@ -161,15 +85,15 @@ def _completed(d: Data) -> str:
     return _join(f"“{d.get('text', '')}”", _join(d.get("answered_by"), d.get("handler"), by=" "), percent(d.get("confidence")))
 
 
-def _dead(d: Data) -> str:
+def _dead_letter(d: Data) -> str:
     return _join(f"{d.get('service')}: {d.get('reason')}", d.get("detail"), short(str(d.get("message_kind") or "")))
 
 
-def _passed(d: Data) -> str:
+def _claim_passed(d: Data) -> str:
     return _join(d.get("check"), "passed " + ", ".join(d.get("by") or ()), percent(d.get("confidence")))
 
 
-_GISTS: Mapping[str, Callable[[Data], str]] = {
+_SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.requests.submit": _request,
     "hansard.router.request-routed": _routed,
     "hansard.planner.run": _plan,
@@ -181,7 +105,7 @@ _GISTS: Mapping[str, Callable[[Data], str]] = {
     "hansard.gateway.call": _call,
     "hansard.gateway.call-accepted": lambda d: _call(d.get("request") or {}),
     "hansard.gateway.attempt-started": _attempt,
-    "hansard.gateway.attempt-failed": _fall,
+    "hansard.gateway.attempt-failed": _attempt_failed,
     "hansard.gateway.model-replied": _replied,
     "hansard.gateway.model-failed": _ended,
     "hansard.gateway.reject-reply": _rejected,
@@ -192,25 +116,25 @@ _GISTS: Mapping[str, Callable[[Data], str]] = {
     "hansard.gateway.circuit-closed": lambda d: _join(d.get("endpoint"), d.get("by")),
     "hansard.gateway.retries-granted": lambda d: _join(d.get("endpoint"), f"{d.get('granted')} for {d.get('calls')} calls"),
     "hansard.verifier.check": lambda d: _join(d.get("check"), d.get("claim")),
-    "hansard.verifier.claim-passed": _passed,
+    "hansard.verifier.claim-passed": _claim_passed,
     "hansard.verifier.claim-rejected": lambda d: _join(d.get("check"), _reasons(d)),
     "hansard.results.completed": _completed,
-    "hansard.dead-letters.dead-lettered": _dead,
+    "hansard.dead-letters.dead-lettered": _dead_letter,
     "hansard.control.redrive": lambda d: _join(d.get("service"), f"{d.get('topic')}/{d.get('partition')}/{d.get('offset')}"),
 }
 _FALLBACK = ("step", "attempt", "task", "call", "check", "reason", "detail", "because", "by", "text", "name")
 
 
-def gist(kind: str, data: Data) -> str:
-    """What a message says, in short, on one line. Never fails, whatever is in it."""
-    told = _GISTS.get(kind.rpartition(".")[0])
-    if told is None and kind.startswith("hansard.planner.step-"):
-        told = _step
+def summary(kind: str, data: Data) -> str:
+    """One line. Never fails, whatever is in the data."""
+    of_kind = _SUMMARIES.get(kind.rpartition(".")[0])
+    if of_kind is None and kind.startswith("hansard.planner.step-"):
+        of_kind = _step
     try:
-        stored = told(data) if told else _ended(data) if "detail" in data else _plain(data)
+        text = of_kind(data) if of_kind else _ended(data) if "detail" in data else _plain(data)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        stored = _plain(data)
-    return one_line(stored)
+        text = _plain(data)
+    return one_line(text)
 
 
 def _plain(data: Data) -> str:
@@ -218,42 +142,3 @@ def _plain(data: Data) -> str:
         return _join(*(data[name] for name in _FALLBACK if isinstance(data.get(name), str | int)))
     except AttributeError:
         return str(data)
-
-
-def text_of(value: bytes | None) -> str:
-    """Bytes for a person: as text where they are text, else in base64."""
-    if value is None:
-        return ""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return "base64:" + base64.b64encode(value).decode()
-
-
-@dataclass
-class Minutes:
-    """Numbers messages as they go by, so that a cause can be named by its number."""
-
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def number(self, word: Word) -> int:
-        return self.numbers.setdefault(word.id, len(self.numbers) + 1)
-
-    def causation_id(self, word: Word) -> str:
-        """`← 3`; for what comes from within a stream `← wake-up` or `← try 2`; a short id for what was not seen."""
-        if not word.causation_id:
-            return ""
-        known = "wake-up" if word.woke_up else self.numbers.get(word.causation_id)
-        return f"← {known or _within(word, min(32 + len(self.numbers), MANY)) or word.causation_id[:6]}"
-
-
-def _within(word: Word, entry: int) -> str:
-    """What a stream hears from its own performer or the clock has no message: its cause id tells. `heard`: how much it may
-    have heard by then."""
-    stream = Stream(word.tenant, word.workflow, word.stream)
-    for n in range(1, entry + 1):
-        if word.causation_id == str(outcome_causation_id(stream, n)):
-            return f"try {n}"
-        if word.causation_id == str(wake_up_causation_id(stream, n - 1)):
-            return "wake-up"
-    return ""

@@ -1,0 +1,46 @@
+"""Values of messages as text for a person."""
+
+import base64
+from decimal import Decimal, InvalidOperation
+
+
+def short(kind: str) -> str:
+    """A kind without its owner and version: `model-replied` for `hansard.gateway.model-replied.v1`."""
+    parts = kind.split(".")
+    return parts[-2] if len(parts) > 2 else kind
+
+
+def money(value: object) -> Decimal:
+    """A cost as it travels (a string); 0 where there is none."""
+    try:
+        return Decimal(str(value or 0))
+    except InvalidOperation:
+        return Decimal(0)
+
+
+def dollars(amount: Decimal) -> str:
+    """`$0.0042`; empty for zero."""
+    if not amount:
+        return ""
+    return f"${amount.quantize(Decimal('0.000001')).normalize():f}"
+
+
+def one_line(text: object, width: int = 160) -> str:
+    """Text of any length on one line, without control characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def percent(value: object) -> str:
+    """`85%` for 0.85; empty for what is not a number."""
+    return f"{float(value):.0%}" if isinstance(value, int | float) else ""
+
+
+def text_of(value: bytes | None) -> str:
+    """Bytes as text where they are UTF-8, else in base64."""
+    if value is None:
+        return ""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(value).decode()

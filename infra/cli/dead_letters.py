@@ -1,0 +1,164 @@
+"""`dead-letters …`: list them, show one, have one processed again."""
+
+import base64
+import uuid
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from contracts.control import RedriveDeadLetter
+from hansard.identity import client_id
+from infra.audit.projections import StoredDeadLetter, dead_letters
+from infra.audit.text import one_line, short
+from infra.cli import base, screen
+from infra.cli.base import Problem
+from infra.cli.bus import Bus, record_at, request
+from infra.cli.options import Json
+from shared.eventstore.model import InboxEntry
+from shared.settings import Settings
+
+app = typer.Typer(help="Messages that could not be processed: list them, show one, redrive one.", no_args_is_help=True)
+
+
+async def all_dead_letters(settings: Settings) -> list[tuple[StoredDeadLetter, bool]]:
+    """Every dead letter, and whether its inbox entry is still dead."""
+    async with base.record(settings) as store:
+        messages = [stored async for batch in store.read_all() for stored in batch]
+        found = dead_letters(messages, settings.topics)
+        histories = await store.load(list({one.stored.stream for one in found}))
+        return [(one, _is_dead(histories[one.stored.stream].entries.get(one.stored.causation_id))) for one in found]
+
+
+def _is_dead(entry: InboxEntry | None) -> bool:
+    return entry is None or entry.dead
+
+
+@app.command("list")
+def list_dead_letters(
+    all_: Annotated[bool, typer.Option("--all", help="Also those that were processed after a redrive.")] = False,
+    json_: Json = False,
+) -> None:
+    """List every message that is still dead.
+
+    Example: hansard dead-letters list
+    """
+    found = [(one, dead) for one, dead in base.run(all_dead_letters(base.running(postgres=True))) if dead or all_]
+    if json_:
+        for one, dead in found:
+            about = {"id": str(one.stored.id), "at": one.stored.at, "dead": dead}
+            print(screen.as_json(about | one.letter.model_dump(mode="json")))
+        return
+    rows = [
+        (
+            str(one.stored.id)[:8],
+            f"{one.stored.at:%Y-%m-%d %H:%M:%S}" if one.stored.at else "",
+            one.letter.service,
+            one.letter.reason,
+            short(one.letter.message_kind) or "?",
+            f"{one.letter.topic}/{one.letter.partition}/{one.letter.offset}",
+            one_line(one.letter.detail, 60),
+            "" if dead else "processed since",
+        )
+        for one, dead in found
+    ]
+    if not rows:
+        screen.out.print("There are no dead letters.")
+        return
+    screen.out.print(screen.table(("id", "when", "service", "reason", "message", "was at", "detail", ""), rows))
+    screen.note("hansard dead-letters show ID    ·    hansard dead-letters redrive ID")
+
+
+def choose(found: Iterable[tuple[StoredDeadLetter, bool]], id_: str) -> tuple[StoredDeadLetter, bool]:
+    """The dead letter that an id names: its own (or the beginning of it), its message's, its workflow's. Raises Problem."""
+    letters = list(found)
+    for names in (
+        lambda one: (str(one.stored.id), one.letter.causation_id),
+        lambda one: (one.letter.message_id, one.stored.stream.workflow),
+    ):
+        exact = [pair for pair in letters if id_ in names(pair[0])]
+        if exact:
+            return exact[-1]
+    begun = [pair for pair in letters if str(pair[0].stored.id).startswith(id_)]
+    if len(begun) == 1:
+        return begun[0]
+    raise Problem(f"{id_} names {'several dead letters' if begun else 'no dead letter'}: `hansard dead-letters list --all`.")
+
+
+@app.command("show")
+def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False) -> None:
+    """Print one dead letter: why the message could not be processed, and the message itself.
+
+    Example: hansard dead-letters show 3f2a91c0
+    """
+    settings = base.running(postgres=True)
+    one, dead = choose(base.run(all_dead_letters(settings)), id_)
+    letter = one.letter
+    if json_:
+        print(screen.as_json({"id": str(one.stored.id), "dead": dead, **letter.model_dump(mode="json")}))
+        return
+    rows = [
+        ("id", one.stored.id),
+        ("stream", one.stored.stream),
+        ("when", one.stored.at),
+        ("service", letter.service),
+        ("reason", letter.reason),
+        ("detail", letter.detail),
+        ("attempts", letter.attempts),
+        ("message", f"{letter.message_kind or '?'} {letter.message_id}"),
+        ("was at", f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"),
+        ("now", "dead" if dead else "processed since"),
+        *((f"header {name}", _readable(value)) for name, value in letter.headers),
+        ("body", _readable(letter.body) if letter.body is not None else "(too large to be carried: it is still on its topic)"),
+    ]
+    screen.out.print(screen.table(("", ""), rows))
+
+
+def _readable(value: str | None) -> str:
+    raw = base64.b64decode(value or "")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+@app.command("redrive")
+def redrive(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Have the service that failed process the message again: after an upgrade, or once the cause is removed.
+
+    Example: hansard dead-letters redrive 3f2a91c0
+    """
+    settings = base.running(kafka=True, postgres=True)
+    chosen, dead = choose(base.run(all_dead_letters(settings)), id_)
+    if not dead:
+        raise Problem(f"{chosen.stored.id} was processed since: there is nothing to redrive.")
+    base.run(_redrive(settings, chosen))
+    workflow = chosen.stored.stream.workflow
+    screen.note(f"The redrive by {chosen.letter.service} is published; `hansard watch {workflow}` shows what follows.")
+
+
+async def _redrive(settings: Settings, chosen: StoredDeadLetter) -> None:
+    letter, stream = chosen.letter, chosen.stored.stream
+    body = letter.body
+    if body is None and letter.topic:
+        record = await record_at(settings, letter.topic, letter.partition, letter.offset)
+        if record is None:
+            place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+            raise Problem(f"The message cannot be redriven: Kafka has removed its record at {place}.")
+        body = None if record.value is None else base64.b64encode(record.value).decode()
+    command = RedriveDeadLetter(
+        service=letter.service,
+        topic=letter.topic,
+        partition=letter.partition,
+        offset=letter.offset,
+        timestamp=letter.timestamp,
+        key=letter.key,
+        headers=letter.headers,
+        body=body,
+    )
+    envelope = request(
+        client_id("redrive", uuid.uuid4()),
+        RedriveDeadLetter.kind,
+        command.model_dump_json().encode(),
+        workflow=stream.workflow,
+        tenant=stream.tenant,
+    )
+    async with Bus(settings) as bus:
+        await bus.publish("control", envelope)
