@@ -1,7 +1,7 @@
 """A worker of the benchmark's own: three fixed passages for every task, no model.
 
-Hears  tasks.
-Says   that they are answered.
+Receives   tasks.
+Publishes  that they are answered.
 """
 
 from collections.abc import Iterable

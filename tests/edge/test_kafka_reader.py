@@ -90,6 +90,6 @@ async def test_a_topic_outside_the_catalogue_is_created_once_under_exactly_its_n
     assert [await create_topic(settings, name, 1) for _ in range(2)] == [True, False]
 
 
-async def test_brokers_tell_how_many_they_are_and_which_versions_they_speak(kafka: str) -> None:
+async def test_the_brokers_count_and_versions_are_known(kafka: str) -> None:
     count, versions = await describe_brokers(settings_for(kafka))
     assert count == 1 and versions[1][1] >= 17
