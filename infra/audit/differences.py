@@ -14,11 +14,11 @@ from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
 from hansard.identity import source_of
 from hansard.message import Intent, Message, Outcome
+from hansard.service import Service
 from infra.audit.policies import Processors, processor_of
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream
 from shared.runtime.inbound import Inbound
 from shared.runtime.processor import Processor, StreamState
-from shared.service import Service
 
 Decode = Callable[[type[Message], bytes], Message]
 

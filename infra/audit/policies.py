@@ -7,10 +7,10 @@ from typing import Any
 
 from contracts.catalog import Topics
 from hansard.decider import Decider
+from hansard.policy import matches_version
+from hansard.service import Service
 from shared.eventstore.ports import PolicyStore
-from shared.policy import matches_version
 from shared.runtime.processor import Processor
-from shared.service import Service
 
 Processors = Mapping[str, Processor[Any] | str]  # by policy version; a sentence that says why where there can be none
 _ANY_SIZE = 1 << 62

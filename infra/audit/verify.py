@@ -14,12 +14,12 @@ from hansard.decider import WakeUp
 from hansard.envelope import Unreadable
 from hansard.envelope import read as read_envelope
 from hansard.identity import source_of
+from hansard.service import Service
 from infra.audit.differences import Decode, Difference, differences, outcomes
 from infra.audit.policies import Policies
 from shared.eventstore.model import DoorMessage, History, InboxEntry, ListedWorkflow, StoredMessage, Stream, WorkflowHistory
 from shared.eventstore.ports import AuditReader
 from shared.runtime.inbound import Inbound
-from shared.service import Service
 
 ROWS = 5000  # messages and inbox entries that are held at a time, unless one workflow alone has more
 

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from contracts.catalog import SERVICES
+from hansard.service import Service
 from infra.cli.base import Problem
-from shared.service import Service
 from shared.settings import Settings
 
 OURS = frozenset({"contracts", "shared", "services", "infra"})

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.catalog import SERVICES
+from hansard.service import Service
 from infra import processes
 from infra.cli import base, screen
 from infra.cli.base import Problem
@@ -24,7 +25,6 @@ from infra.cli.loading import file_of, listed, taken, with_own
 from infra.cli.loading import load as load_own
 from infra.servers import Addresses, Servers
 from infra.servers import process as server_process
-from shared.service import Service
 from shared.settings import Settings
 
 Report = Callable[[str], None]  # shows a line to whoever typed the command

@@ -6,12 +6,13 @@ from contextlib import AbstractAsyncContextManager
 
 from contracts.gateway import AttemptStarted, CallModel, CancelCall, RejectReply
 from hansard.message import Message
+from hansard.policy import StoredPolicy
+from hansard.service import Perform, Performer, Service
 from services.gateway.call import Attempting
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import State, gateway
 from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
-from shared.policy import StoredPolicy
-from shared.service import Perform, Performer, PerformerContext, Service
+from services.gateway.performer.answer_cache import GatewayContext
 from shared.settings import Settings
 
 
@@ -19,7 +20,7 @@ def build(settings: Settings) -> Service[State]:
     """Raises ValueError or OSError if the file of the tiers cannot be read."""
     tiers = chain(settings)
 
-    def open_performer(context: PerformerContext) -> AbstractAsyncContextManager[Perform[Attempting, AttemptStarted]]:
+    def open_performer(context: GatewayContext) -> AbstractAsyncContextManager[Perform[Attempting, AttemptStarted]]:
         from services.gateway import performer  # the SDK takes most of a second to import: only a process that calls needs it
 
         largest = settings.max_message_bytes // 3  # a reply holds text, data and falls

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field
 
 from contracts.gateway import ModelClass
 from hansard.message import Confidence, Money, Name, Safety
-from shared.policy import version_of
+from hansard.policy import version_of
 from shared.settings import Settings
 
 RULES = "3"  # version of the rules of the deciders and of fallback.py; the policy's name holds it and the hash of the data

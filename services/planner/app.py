@@ -8,11 +8,11 @@ from contracts.dead_letters import DeadLettered
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
+from hansard.policy import StoredPolicy, version_of
+from hansard.service import Service
 from services.planner.decider import planner
 from services.planner.state import WorkflowState
-from shared.policy import StoredPolicy, version_of
 from shared.roles import catalogue
-from shared.service import Service
 from shared.settings import Settings
 
 VERSION = "4"  # of what the code decides: raise it whenever the same messages would lead to other ones

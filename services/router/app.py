@@ -14,6 +14,8 @@ from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.message import Message
+from hansard.policy import StoredPolicy
+from hansard.service import Service
 from services.router import plans
 from services.router.decider import WorkflowState, is_request, router
 from services.router.kinds import MODEL_KINDS
@@ -22,9 +24,7 @@ from services.router.rules import RULES, Rule
 from services.router.statistics import prices, routed_workflows
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import MessageReader
-from shared.policy import StoredPolicy
 from shared.roles import catalogue, routings
-from shared.service import Service
 from shared.settings import Settings
 
 MEASURED = 50_000  # the newest events on the record, from which prices are measured

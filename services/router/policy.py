@@ -11,9 +11,9 @@ from pydantic import JsonValue
 
 from contracts.plans import Plan
 from contracts.requests import Architecture
+from hansard.policy import version_of
 from services.router.rules import RULES, Rule
 from services.router.selection import AGENTS, TODAY
-from shared.policy import version_of
 from shared.roles import Routing, Routings
 
 VERSION = "3"  # of what the code decides: raise it with any change of a rule, a table or a text that goes out

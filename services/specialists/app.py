@@ -3,11 +3,11 @@
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.specialists import CancelTask, PerformTask
 from hansard.identity import mine
+from hansard.policy import StoredPolicy, version_of
+from hansard.service import Service
 from services.specialists.decider import TaskState, specialists
 from services.specialists.prompts import LARGE, SMALL
-from shared.policy import StoredPolicy, version_of
 from shared.roles import catalogue, from_data, to_data
-from shared.service import Service
 from shared.settings import Settings
 
 VERSION = "2"  # of what the code decides: raise it whenever the same task would lead to another message

@@ -3,8 +3,8 @@
 from contracts.gateway import ModelFailed, ModelReplied
 from contracts.verifier import CheckClaim
 from hansard.identity import mine
+from hansard.service import Service
 from services.verifier.decider import CheckState, verifier
-from shared.service import Service
 from shared.settings import Settings
 
 

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from hansard.policy import canonical_json
+from hansard.service import Service
 from shared.backoff import until_available
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.ports import EventStore, PolicyStore
 from shared.kafka.consumer import Consumer
 from shared.kafka.ephemeral import EphemeralProducer
 from shared.kafka.producer import Producer
-from shared.policy import canonical_json
 from shared.runtime.crash_guard import CrashGuard
 from shared.runtime.heartbeat import keep_heartbeat
 from shared.runtime.inbound import InboundParser, Intake
@@ -23,7 +24,6 @@ from shared.runtime.performer import AttemptRunner
 from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
 from shared.runtime.wake_ups import WakeUps
-from shared.service import Service
 from shared.settings import Settings
 from shared.telemetry import metrics
 from shared.telemetry.logs import log

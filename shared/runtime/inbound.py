@@ -25,10 +25,10 @@ from hansard.identity import (
     wake_up_name,
 )
 from hansard.message import DeadReason, Message, Outcome
+from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
-from shared.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hansard.message import Intent
+from hansard.service import Perform
 from shared.eventstore.model import Stream
 from shared.runtime.inbound import Inbound, outcome_message
-from shared.service import Perform
 from shared.telemetry.logs import log
 from shared.telemetry.traces import continued
 

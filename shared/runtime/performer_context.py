@@ -1,4 +1,4 @@
-"""The `shared.service.PerformerContext` of a process."""
+"""The `hansard.PerformerContext` of a process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,11 +6,11 @@ import signal
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
+from hansard.service import Service
 from shared.backoff import until_available
 from shared.eventstore.postgres import PostgresEventStore
 from shared.kafka.admin import check_doors
 from shared.runtime.assembly import ServiceRunner
-from shared.service import Service
 from shared.settings import Settings
 from shared.telemetry import logs, traces
 from shared.telemetry.http import serve_http

@@ -15,9 +15,9 @@ from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import Intent, Message
+from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
-from shared.service import Service
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 

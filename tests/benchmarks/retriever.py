@@ -11,7 +11,7 @@ from contracts.specialists import PerformTask, TaskAnswered
 from contracts.verifier import Passage
 from hansard.decider import Context, Decider
 from hansard.message import Message
-from shared.service import Service
+from hansard.service import Service
 from tests.benchmarks.passages import PASSAGES
 
 FOUND = tuple(Passage(source=source, text=text) for source, text in PASSAGES)

@@ -12,9 +12,9 @@ from contracts.planner import RunPlan
 from contracts.requests import SubmitRequest
 from hansard.decider import Context
 from hansard.message import Message
+from hansard.service import Service
 from services.planner.app import build as build_planner
 from services.router.app import build as build_router
-from shared.service import Service
 from shared.settings import Settings
 
 Decide = Callable[[Any, Message, Context], Iterable[Message]]

@@ -6,7 +6,7 @@ from decimal import Decimal
 from contracts.specialists import PerformTask, TaskAnswered, TaskFailed
 from hansard.decider import Context, Decider
 from hansard.message import Message
-from shared.service import Service
+from hansard.service import Service
 
 
 def decide(done: bool, received: Message, _: Context) -> Iterable[Message]:

@@ -28,6 +28,7 @@ from contracts.gateway import (
 )
 from hansard.codec import decode
 from hansard.message import Message
+from hansard.service import Service
 from infra.audit.verify import verify
 from services.gateway.app import build
 from services.gateway.circuit import circuit_stream
@@ -43,7 +44,6 @@ from shared.runtime.performer import AttemptRunner
 from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
 from shared.runtime.wake_ups import WakeUps
-from shared.service import Service
 from shared.settings import Settings
 from tests.scripted import Scripted
 

@@ -19,14 +19,14 @@ from contracts.router import RequestRouted
 from contracts.specialists import PerformTask
 from hansard.decider import Decider, WakeUp
 from hansard.message import Message
+from hansard.policy import canonical_json, matches_version, version_of
+from hansard.service import Service
 from infra.cli.running import services
 from services.gateway import config
 from services.gateway.config import Chain, Price, chain
 from services.router import app as router_app
 from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES
-from shared.policy import canonical_json, matches_version, version_of
-from shared.service import Service
 from shared.settings import Settings
 from tests.decisions import HERE, NOON, decided
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from hansard.envelope import headers
+from hansard.service import Service
 from infra.audit import replay
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.eventstore.ports import EventStore
 from shared.kafka.record import Record
-from shared.service import Service
 from tests.unit.toy import NOON, Count, parser, processor, service
 
 S = TypeVar("S", bound=EventStore)

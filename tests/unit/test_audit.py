@@ -13,6 +13,8 @@ from contracts.gateway import AttemptStarted, CallAccepted, CallModel, ChatMessa
 from contracts.requests import SubmitRequest
 from hansard.decider import Context, Decider
 from hansard.message import Message
+from hansard.policy import StoredPolicy, version_of
+from hansard.service import Service
 from infra.audit.differences import Difference, differences
 from infra.audit.policies import Policies
 from infra.audit.verify import in_parts, verify, verify_all, workflows
@@ -20,11 +22,9 @@ from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
 from shared.kafka.record import Record
-from shared.policy import StoredPolicy, version_of
 from shared.runtime.assembly import store_policy
 from shared.runtime.inbound import Inbound
 from shared.runtime.processor import Processor
-from shared.service import Service
 from shared.settings import Settings
 from tests.unit.recorded import STREAM, recorded, with_decide
 from tests.unit.toy import NOON, Count, parser, processor, request, service, topics

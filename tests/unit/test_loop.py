@@ -13,6 +13,7 @@ import pytest
 from contracts.gateway import AttemptStarted, CallAccepted, CallCancelled, CallModel, CancelCall, ChatMessage, ReplyDiscarded
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
+from hansard.service import Service
 from services.gateway.facts import AttemptReturned
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
@@ -22,7 +23,6 @@ from shared.runtime.inbound import Inbound, InboundParser, outcome_message
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
-from shared.service import Service
 from tests.unit.toy import NOON, parser, processor, request, service, topics
 
 STREAM = Stream("default", "w1", "router")

@@ -68,7 +68,7 @@ greeter = Decider(False, decide, lambda *_: True)
     "services/greeter/app.py": """\
 from contracts.greeter import Greet
 from services.greeter.decider import greeter
-from shared.service import Service
+from hansard.service import Service
 
 
 def build(settings):

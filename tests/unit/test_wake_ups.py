@@ -12,6 +12,7 @@ from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message, Outcome
+from hansard.service import Service
 from shared.backoff import Backoff
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, History, Stream, StreamAppend
@@ -19,7 +20,6 @@ from shared.runtime.inbound import InboundParser
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
-from shared.service import Service
 from tests.unit.test_loop import CALL, CALLS, Publisher
 from tests.unit.toy import NOON, request, routed, topics
 

@@ -10,10 +10,10 @@ from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
 from hansard.decider import CannotProcess, Context, Decider
 from hansard.message import Message
+from hansard.service import Service
 from shared.kafka.record import Record
 from shared.runtime.inbound import InboundParser
 from shared.runtime.processor import Processor
-from shared.service import Service
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

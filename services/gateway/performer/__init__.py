@@ -13,21 +13,21 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from contracts.gateway import AttemptStarted
+from hansard.service import Perform
 from services.gateway.call import Attempting
 from services.gateway.config import Chain
 from services.gateway.facts import AttemptReturned
-from services.gateway.performer.answer_cache import AnswerCache
+from services.gateway.performer.answer_cache import AnswerCache, GatewayContext
 from services.gateway.performer.endpoint_guard import EndpointGuard, NotAllowed
 from services.gateway.performer.openai_client import open_clients
 from services.gateway.performer.outcomes import NO_SLOT, not_sent
 from services.gateway.performer.token_stream import TokenStream
 from shared.eventstore.model import Stream
-from shared.service import Perform, PerformerContext
 
 
 @asynccontextmanager
 async def open_performer(
-    chain: Chain, keys: Mapping[str, str], context: PerformerContext, largest: int, stream_tokens: bool = False
+    chain: Chain, keys: Mapping[str, str], context: GatewayContext, largest: int, stream_tokens: bool = False
 ) -> AsyncIterator[Perform[Attempting, AttemptStarted]]:
     """`keys`: API keys by name of the endpoint; `largest`: bytes of an answer at most."""
     guards = {endpoint.name: EndpointGuard(chain, endpoint, context) for endpoint in chain.endpoints}

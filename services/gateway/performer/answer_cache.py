@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from contracts.gateway import AttemptStarted, ModelReplied, ReplyRejected
+from hansard.service import PerformerContext
 from services.gateway.answer_reuse import cache_key, may_be_reused, reused
 from services.gateway.call import Attempting
 from services.gateway.config import Chain
@@ -19,6 +21,13 @@ from shared.eventstore.ports import AnswerIndex
 from shared.telemetry.logs import log
 
 FLUSH_EVERY = 0.5  # seconds
+
+
+class GatewayContext(PerformerContext, Protocol):
+    """What the gateway's performer may use: the index of answers, too."""
+
+    @property
+    def answers(self) -> AnswerIndex: ...
 
 
 @dataclass

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from contracts.gateway import AttemptFailed, AttemptStarted, FallReason
+from hansard.service import PerformerContext
 from services.gateway.call import Attempting
 from services.gateway.circuit import Circuit, circuit_stream, trips
 from services.gateway.config import Chain, Endpoint
@@ -22,7 +23,6 @@ from services.gateway.openai_wire.answer import NoUsableAnswer
 from services.gateway.performer.outcomes import NO_SLOT
 from services.gateway.retry_budget import RetryBudget, retry_budget_stream
 from shared.eventstore.model import StoreUnavailable, Stream
-from shared.service import PerformerContext
 from shared.telemetry.logs import log
 
 RELOAD_AFTER = 1.0  # seconds; other processes change a circuit too

@@ -5,8 +5,8 @@ import uuid
 from dataclasses import dataclass
 
 from contracts.gateway import AttemptStarted, TokensStreamed
+from hansard.service import PerformerContext
 from shared.eventstore.model import Stream
-from shared.service import PerformerContext
 
 INTERVAL = 0.25  # seconds between two pieces
 
