@@ -17,6 +17,8 @@ from infra.servers import Servers
 from shared.eventstore.postgres import PostgresEventStore
 from tests import containers
 
+pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite", "tests.unit.loop_kit", "tests.unit.envelope_kit")
+
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a busy machine is no failure
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.runtime.outbox import Outbox
-from tests.edge.store_suite import an_append, current
+from tests.edge.store_kit import an_append, current
 
 STREAM, OTHER = (Stream("default", f"w{n}", "router") for n in (1, 2))
 
