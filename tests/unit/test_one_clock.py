@@ -12,7 +12,7 @@ from shared.eventstore.clock import Clock
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, Stream, StreamAppend
 from shared.runtime.loop import Loop
-from tests.unit.test_loop import Publisher, parsed
+from tests.unit.loop_kit import Publisher, parsed
 from tests.unit.toy import NOON, processor, request
 
 STREAM = Stream("default", "w1", "router")

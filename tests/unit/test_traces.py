@@ -15,7 +15,7 @@ from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
 from shared.telemetry import traces
-from tests.unit.test_loop import CALLS, Call, Publisher, call_message, gateway, until
+from tests.unit.loop_kit import CALLS, Call, Publisher, call_message, gateway, until
 from tests.unit.toy import topics
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

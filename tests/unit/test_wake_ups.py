@@ -20,7 +20,7 @@ from shared.runtime.inbound import InboundParser
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
-from tests.unit.test_loop import CALL, CALLS, Publisher
+from tests.unit.loop_kit import CALL, CALLS, Publisher
 from tests.unit.toy import NOON, request, routed, topics
 
 STREAM = Stream("default", "w1", "router")
