@@ -79,7 +79,7 @@ def start_services(settings: Settings, report: Report) -> processes.Supervisor:
     supervisor.start()
     try:
         wait_ready(supervisor.statuses, supervisor.restart_ended)
-    except BaseException:
+    except BaseException:  # Problem where a service is not ready in time, Ctrl-C: no service stays behind
         supervisor.stop()
         raise
     report(f"{len(names)} services are ready ({time.monotonic() - began:.1f} s): {', '.join(names)}")
@@ -165,7 +165,7 @@ def _detached(settings: Settings, brokers: int) -> None:
         if not server_process.wait_for(lambda: bool(statuses()), seconds=20):
             raise Problem(f"The supervisor does not start its services. {server_process.last_words(log)}")
         wait_ready(statuses)
-    except BaseException:
+    except BaseException:  # Problem where a service is not ready in time, Ctrl-C: no service stays behind
         processes.stop(settings.home)
         screen.note("The services are stopped again; `hansard down` stops the servers.")
         raise
@@ -306,7 +306,7 @@ async def _lags(settings: Settings) -> dict[str, int]:
         return {}
     from shared.kafka.groups import lag
 
-    with suppress(Exception):
+    with suppress(Exception):  # KafkaError, OSError, what a task of aiokafka's raised: what runs is shown without lags
         return {name: await lag(settings, name) for name in (*SERVICES, *settings.topics.added)}
     return {}
 

@@ -122,7 +122,7 @@ class Client:
                 self._producer = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True, max_request_size=8 << 20)
                 await self._producer.start()
                 self._results = await self._consumer(["results", "dead-letters"])
-            except BaseException:
+            except BaseException:  # KafkaError, OSError, a cancelled caller: `__aexit__` is not called after this
                 await self.close()
                 raise
         self._reading = asyncio.create_task(self._read_results(self._results))
@@ -305,7 +305,7 @@ class Client:
                 for place, start in starts.items():
                     consumer.seek(place, start.offset if start else ends[place])
             await asyncio.gather(*map(consumer.position, assigned))
-        except BaseException:
+        except BaseException:  # KafkaError, OSError, a cancelled caller: a consumer that nobody gets is stopped
             await consumer.stop()
             raise
         return consumer

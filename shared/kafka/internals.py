@@ -65,6 +65,6 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
     producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
     with suppress(Exception):  # whatever its last requests raise: nobody waits for them any more
         await asyncio.wait_for(producer._sender.close(), 5)
-    with suppress(Exception):  # the same
+    with suppress(Exception):  # what `stop` raises after the sender was closed, or its TimeoutError: it is replaced anyway
         await asyncio.wait_for(producer.stop(), 5)
     await producer.client.close()

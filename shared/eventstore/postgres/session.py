@@ -100,7 +100,7 @@ class Session:
         session = cls(dsn, schema, opened, options)
         try:
             await session._check()
-        except BaseException:
+        except BaseException:  # StoreUnavailable, StoreRefused, a cancelled caller: its connections are closed
             await session.close()
             raise
         return session
