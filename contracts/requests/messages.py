@@ -1,7 +1,7 @@
 """The door for requests."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -23,7 +23,7 @@ Architecture = Literal[
 ]
 
 
-def _named_or_whole(plan: Any) -> str:
+def _named_or_whole(plan: object) -> str:
     return "<name>" if isinstance(plan, str) else "<plan>"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from contracts.catalog import Topics
 from hansard.envelope import ATTRIBUTES
@@ -44,10 +45,10 @@ _HEADERS: dict[str, Document] = {
 class _Schema(GenerateJsonSchema):
     """Without the titles that pydantic makes of fields' names; the default of money as it is written: a string."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
-    def default_schema(self, schema: Any) -> Document:
+    def default_schema(self, schema: WithDefaultSchema) -> Document:
         made = super().default_schema(schema)
         return made | {"default": str(made["default"])} if made.get("type") == "string" and "default" in made else made
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from contracts.catalog import Topics
@@ -265,7 +265,7 @@ def same(mine: StoredMessage | None, theirs: StoredMessage | None) -> bool:
     return mine is not None and theirs is not None and _content(mine) == _content(theirs)
 
 
-def _content(stored: StoredMessage) -> tuple[Any, ...]:
+def _content(stored: StoredMessage) -> tuple[object, ...]:
     return stored.id, stored.kind, stored.causation_id, stored.topic, stored.at, stored.hash, stored.data
 
 

@@ -9,7 +9,7 @@ our modules and installed packages are found as ever, and find nothing of the us
 import builtins
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -154,10 +154,16 @@ class _Loader(SourceFileLoader):
         super().exec_module(module)
 
 
-def _importing(package: str, root: Path) -> Any:
+def _importing(package: str, root: Path) -> Callable[..., ModuleType]:
     """`__import__` as the files of this folder see it."""
 
-    def import_(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> ModuleType:
+    def import_(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
         top = name.partition(".")[0]
         if level or not _has(root, top):
             return builtins.__import__(name, globals, locals, fromlist, level)

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from contracts.catalog import SERVICES
 from hansard.service import Service
@@ -23,7 +24,7 @@ from infra.cli import base, screen
 from infra.cli.base import Problem
 from infra.cli.loading import file_of, listed, taken, with_own
 from infra.cli.loading import load as load_own
-from infra.servers import Addresses, Servers
+from infra.servers import Addresses, Servers, ServerStatus
 from infra.servers import process as server_process
 from shared.settings import Settings
 
@@ -200,7 +201,7 @@ class ended_by_signal:
             signal.signal(number, handler)
 
 
-def hints() -> Any:
+def hints() -> Table:
     """What to type next, as it can be typed here."""
     me = "hansard" if shutil.which("hansard") else sys.argv[0]
     return screen.table(
@@ -272,7 +273,7 @@ def status(
         raise typer.Exit(1)
 
 
-def _show(servers: Sequence[Any], rows: Sequence[dict[str, Any]], lags: dict[str, int]) -> None:
+def _show(servers: Sequence[ServerStatus], rows: Sequence[dict[str, Any]], lags: dict[str, int]) -> None:
     if servers:
         told = [(s.name, "up" if s.alive else "dead", s.pid, s.address, "kept" if s.kept else "", s.log) for s in servers]
         screen.out.print(screen.table(("server", "", "pid", "address", "", "log"), told))
@@ -370,7 +371,7 @@ async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
     await run(chosen, settings)
 
 
-def asyncio_run_fast(work: Any) -> None:
+def asyncio_run_fast(work: Coroutine[Any, Any, None]) -> None:
     """On uvloop where there is one."""
     try:
         import uvloop

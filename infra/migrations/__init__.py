@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from shared.eventstore.postgres.admin import connected
+from shared.eventstore.postgres.admin import Connection, connected
 from shared.eventstore.postgres.session import SCHEMA
 
 
@@ -77,7 +76,7 @@ async def begin_epoch(dsn: str, schema: str = "hansard") -> str:
         return str(await connection.fetchval("insert into epochs (epoch) values (gen_random_uuid()::text) returning epoch"))
 
 
-async def _prepare(connection: Any, schema: str) -> None:
+async def _prepare(connection: Connection, schema: str) -> None:
     # `create schema if not exists` needs a right even where there is nothing to create.
     if await connection.fetchval("select to_regnamespace($1) is null", schema):
         await connection.execute(f'create schema "{schema}"')
@@ -88,7 +87,7 @@ async def _prepare(connection: Any, schema: str) -> None:
         )
 
 
-async def _pending(connection: Any, schema: str, to: str | None) -> list[Migration]:
+async def _pending(connection: Connection, schema: str, to: str | None) -> list[Migration]:
     if (encoding := await connection.fetchval("select current_setting('server_encoding')")) != "UTF8":
         raise MigrationError(f"the database keeps texts in {encoding}: make one with `create database … encoding 'UTF8'`")
     known = migrations()
@@ -99,7 +98,8 @@ async def _pending(connection: Any, schema: str, to: str | None) -> list[Migrati
         known = known[: names.index(to) + 1]
     applied: dict[str, str] = {}
     if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".migrations'):
-        applied = dict(await connection.fetch(f'select name, hash from "{schema}".migrations'))
+        rows = await connection.fetch(f'select name, hash from "{schema}".migrations')
+        applied = {row["name"]: row["hash"] for row in rows}
     for migration in known:
         if applied.get(migration.name, migration.hash) != migration.hash:
             raise MigrationError(
@@ -111,7 +111,7 @@ async def _pending(connection: Any, schema: str, to: str | None) -> list[Migrati
 
 
 @asynccontextmanager
-async def _connected(dsn: str, schema: str) -> AsyncIterator[Any]:
+async def _connected(dsn: str, schema: str) -> AsyncIterator[Connection]:
     if not SCHEMA.fullmatch(schema):
         raise MigrationError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
     async with connected(dsn) as connection:

@@ -1,12 +1,12 @@
 """The event store in memory, for tests: it behaves as the one in Postgres, and is gone with the process."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import inf
-from typing import Any, NoReturn
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 from shared.eventstore.appends import checked
@@ -335,6 +335,6 @@ def _refuse_json(data: bytes) -> None:
         raise StoreRefused(str(error) or type(error).__name__) from error
 
 
-def _refuse_twice(reason: str, before: Iterable[Any], now: Sequence[Any]) -> None:
+def _refuse_twice(reason: str, before: Iterable[Hashable], now: Sequence[Hashable]) -> None:
     if len(set(now)) != len(now) or not set(now).isdisjoint(before):
         raise StoreRefused(reason)

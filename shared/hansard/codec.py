@@ -3,9 +3,10 @@
 Where an object names a field twice, the last one counts, as in most JSON readers.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from hansard.envelope import shown
 from hansard.message import Message
@@ -46,7 +47,7 @@ def _in_short(bad: ValidationError, data: bytes) -> str:
     return "; ".join(_one(error) for error in errors[:_SHOWN]) + more
 
 
-def _one(error: Any) -> str:
+def _one(error: ErrorDetails) -> str:
     text = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
     if error["type"] == "json_invalid":
         return f"the body is not JSON: {text.removeprefix('Invalid JSON: ')}"

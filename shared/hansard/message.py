@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -74,7 +74,7 @@ DeadReason = Literal[
 ]
 
 
-def refuse_float(value: Any) -> Any:
+def refuse_float(value: object) -> object:
     if isinstance(value, float | bool):
         raise ValueError("money travels as a string, never as a float")
     return value

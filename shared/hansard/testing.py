@@ -11,7 +11,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NoReturn
+from typing import Generic, NoReturn
 from uuid import UUID
 
 from hansard.codec import decode, encode
@@ -114,8 +114,8 @@ def _is(message: Message, expected: Message | type[Message]) -> bool:
     return isinstance(message, expected) if isinstance(expected, type) else message == expected
 
 
-def _fail(what: str, expected: Sequence[Any], decided: Sequence[Message]) -> NoReturn:
-    def listed(messages: Sequence[Any]) -> str:
+def _fail(what: str, expected: Sequence[Message | type[Message]], decided: Sequence[Message]) -> NoReturn:
+    def listed(messages: Sequence[Message | type[Message]]) -> str:
         return "".join(f"\n    {message!r}" for message in messages) or "\n    nothing"
 
     raise AssertionError(f"{what}\n  expected:{listed(expected)}\n  decided:{listed(decided)}")

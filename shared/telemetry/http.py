@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import uvicorn
 from prometheus_client import make_asgi_app
 
 from shared.telemetry import metrics
+
+# As ASGI has them.
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class Reporting(Protocol):
@@ -51,10 +56,10 @@ async def serve_http(address: str, services: Sequence[Reporting]) -> AsyncIterat
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _app(services: Sequence[Reporting]) -> Any:
+def _app(services: Sequence[Reporting]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     exporter = make_asgi_app()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:  # as ASGI has them
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if path.startswith("/metrics"):
             for service in services:
@@ -73,6 +78,6 @@ def _app(services: Sequence[Reporting]) -> Any:
     return app
 
 
-async def _respond(send: Any, status: int, body: Any) -> None:
+async def _respond(send: Send, status: int, body: Mapping[str, object]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

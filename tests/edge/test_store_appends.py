@@ -101,6 +101,7 @@ async def test_an_append_is_one_round_trip(store: PostgresEventStore, raw: async
     streams = [a_stream() for _ in range(20)]
     await store.append([an_append(stream, b"1") for stream in streams])
     asked: list[str] = []
+    assert store.session.appender is not None
     store.session.appender.add_query_logger(lambda record: asked.append(record.query))
     loaded = await store.load(streams)
     await store.append([replace(an_append(loaded[s], b"2", wake_at=EARLIER), published=1) for s in streams])
@@ -130,6 +131,7 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresEventStore, ra
     streams = [a_stream() for _ in range(30)]
     asked: list[str] = []
     await store.append([an_append(stream, b"1") for stream in streams])
+    assert store.session.appender is not None
     store.session.appender.add_query_logger(lambda record: asked.append(record.query))
     for _ in range(2):
         loaded = await store.load(streams)

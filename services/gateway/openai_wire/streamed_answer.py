@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from services.gateway.openai_wire.answer import NoUsableAnswer, clean
 from services.gateway.openai_wire.request import Api, Json
@@ -20,7 +19,7 @@ class StreamedAnswer:
     calls: dict[int, Json] = field(default_factory=dict)
     finish: str = ""
 
-    def add(self, event: Any) -> str:
+    def add(self, event: object) -> str:
         """Takes the next event and returns its text, if any. Skips events that hold nothing of the answer.
 
         Raises NoUsableAnswer for an event that reports a failure.
@@ -58,7 +57,7 @@ class StreamedAnswer:
         self.text.append(text := _text(delta.get("content")))
         return text
 
-    def _call(self, given: Any) -> None:
+    def _call(self, given: object) -> None:
         if not isinstance(given, dict):
             return
         number, function = given.get("index"), given.get("function")
@@ -79,5 +78,5 @@ class StreamedAnswer:
         return _text(event.get("delta")) if kind == "response.output_text.delta" else ""
 
 
-def _text(given: Any) -> str:
+def _text(given: object) -> str:
     return given if isinstance(given, str) else ""

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from contracts.gateway import AttemptFailed, AttemptStarted, FallReason
 from hansard.service import PerformerContext
@@ -146,19 +145,19 @@ class EndpointGuard:
         if stream != self._stream:
             async with self._loading:
                 if stream != self._stream:
-                    self.circuit = _circuit(await self._load(stream))
+                    self.circuit = await self._load(stream)
                     self._stream = stream
         elif time.monotonic() - self._loaded > RELOAD_AFTER:
             self._loaded = time.monotonic()
             self._in_background(self._reload(stream))
 
     async def _reload(self, stream: Stream) -> None:
-        self._adopt(_circuit(await self._load(stream)))
+        self._adopt(await self._load(stream))
 
-    async def _load(self, stream: Stream) -> Any:
+    async def _load(self, stream: Stream) -> Circuit:
         self._loaded = time.monotonic()
         try:
-            return (await self.context.load([stream]))[0]
+            return _circuit((await self.context.load([stream]))[0])
         except StoreUnavailable as error:
             log.debug("a circuit was not loaded", endpoint=self.endpoint.name, error=str(error))
             return self.circuit
@@ -247,7 +246,7 @@ class Retries:
         return True
 
 
-def _circuit(state: Any) -> Circuit:
+def _circuit(state: object) -> Circuit:
     return state if isinstance(state, Circuit) else Circuit()
 
 

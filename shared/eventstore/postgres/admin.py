@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import asyncpg
 
 from shared.eventstore.postgres.session import FAILURES
+
+Connection = asyncpg.Connection  # for those who may not import asyncpg
 
 APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
 RIGHTS = {  # what a service must be allowed to do
@@ -33,7 +34,7 @@ class PasswordRefused(Exception):
 
 
 @asynccontextmanager
-async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[Any]:
+async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.Connection]:
     """A connection that is closed afterwards. Raises OSError or asyncpg.PostgresError where there is none."""
     connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=timeout)
     try:
@@ -107,7 +108,7 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         await connection.close()
 
 
-async def _guarded(connection: Any, schema: str) -> int:
+async def _guarded(connection: asyncpg.Connection, schema: str) -> int:
     return int(
         await connection.fetchval(
             "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid"
@@ -119,7 +120,7 @@ async def _guarded(connection: Any, schema: str) -> int:
     )
 
 
-async def _lacking(connection: Any, schema: str) -> list[str]:
+async def _lacking(connection: asyncpg.Connection, schema: str) -> list[str]:
     return [
         f"{right} on {table}"
         for table, rights in RIGHTS.items()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+import asyncpg
+
 from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
 
 T = TypeVar("T")
@@ -244,11 +246,11 @@ class Packed:
         return ", ".join(at.get(place, f"null::{type_}") for place, type_ in enumerate(self.types))
 
 
-def message(row: Sequence[Any]) -> StoredMessage:
+def message(row: asyncpg.Record | tuple[Any, ...]) -> StoredMessage:
     """Of a row that holds a stream and the columns of MESSAGE."""
     return StoredMessage(Stream(*row[:3]), *row[3:])
 
 
-def door(row: Sequence[Any]) -> DoorMessage:
+def door(row: asyncpg.Record) -> DoorMessage:
     """Of a row that holds the columns of DOOR."""
     return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from shared.eventstore.model import (
     Cursor,
     DoorMessage,
@@ -78,7 +80,7 @@ class PostgresWorkflows:
     async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
         names = [tenant for tenant, _ in workflows], [workflow for _, workflow in workflows]
 
-        async def ask() -> list[Sequence[Any]]:
+        async def ask() -> list[list[asyncpg.Record]]:
             async with (
                 self.session.pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
@@ -105,10 +107,10 @@ async def _settled(session: Session) -> tuple[str, int]:
 
 def _put_together(
     workflows: Sequence[tuple[str, str]],
-    streams: Sequence[Any],
-    messages: Sequence[Any],
-    entries: Sequence[Any],
-    doors: Sequence[Any],
+    streams: Sequence[asyncpg.Record],
+    messages: Sequence[asyncpg.Record],
+    entries: Sequence[asyncpg.Record],
+    doors: Sequence[asyncpg.Record],
 ) -> list[WorkflowHistory]:
     """The rows of the four statements; a stream may lack its row in `streams`."""
     found = {names: WorkflowHistory(*names) for names in workflows}

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
+
 from shared.eventstore.model import DoorCopy, NotEmpty, StoredMessage, Stream
 from shared.eventstore.postgres.admin import connected
 from shared.eventstore.postgres.columns import DOOR, MESSAGE, STREAM
@@ -28,7 +30,7 @@ class Filled:
 class Rebuild:
     """Stages messages in tables of its connection's own, and fills the schema from there: in order, and each once."""
 
-    connection: Any
+    connection: asyncpg.Connection
     schema: str
     sql: Mapping[str, str]
 
@@ -66,7 +68,7 @@ class Rebuild:
                 await ask.execute(sql[f"rebuild/{part}"])
             await ask.execute(sql["rebuild/inbox"], dead_letter, UNKNOWN)
             await ask.execute(sql["rebuild/streams"])
-        messages, doors, streams = await ask.fetchrow(sql["rebuild/counts"])
+        [(messages, doors, streams)] = await ask.fetch(sql["rebuild/counts"])
         gaps = [(Stream(*row[:3]), row[3], row[4]) for row in await ask.fetch(sql["rebuild/gaps"])]
         return Filled(messages, doors, streams, gaps)
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from shared.eventstore.clock import Clock
 from shared.eventstore.model import StoreRefused, StoreUnavailable
@@ -53,7 +54,7 @@ def _from_microseconds(since: tuple[int]) -> datetime:
     return _ORIGIN + timedelta(microseconds=since[0])
 
 
-async def _set_codecs(connection: Any) -> None:
+async def _set_codecs(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     # asyncpg's own codec for times takes four times as long; json as bytes is what we want
     await connection.set_type_codec(
         "timestamptz", schema="pg_catalog", encoder=_to_microseconds, decoder=_from_microseconds, format="tuple"
@@ -61,7 +62,7 @@ async def _set_codecs(connection: Any) -> None:
     await json_as_bytes(connection)
 
 
-async def json_as_bytes(connection: Any) -> None:
+async def json_as_bytes(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     """JSON is sent and read as the bytes that it is."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
@@ -69,12 +70,12 @@ async def json_as_bytes(connection: Any) -> None:
 class Session:
     """One connection for appends and a pool for the rest, for one schema. Made by `open`; for one event loop."""
 
-    def __init__(self, dsn: str, schema: str, pool: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, dsn: str, schema: str, pool: asyncpg.Pool, options: Mapping[str, Any]) -> None:
         self.schema = schema
         self.sql = statements(schema)
         self.clock = Clock()
         self.pool = pool
-        self.appender: Any = None
+        self.appender: asyncpg.Connection | None = None
         self._dsn = dsn
         self._options = options
 
@@ -131,18 +132,18 @@ class Session:
         except FAILURES:
             self.pool.terminate()
 
-    async def ask(self, statement: str, *arguments: Any) -> list[Any]:
+    async def ask(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """The rows of a statement, by the name of its file. Raises StoreUnavailable, StoreRefused."""
         return await self.fetch(self.sql[statement], *arguments)
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        async def ask() -> list[Any]:
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        async def ask() -> list[asyncpg.Record]:
             async with self.pool.acquire() as connection:
                 return list(await connection.fetch(sql, *arguments))
 
         return await self.again(ask)
 
-    async def with_appender(self, work: Callable[[Any], Awaitable[T]]) -> T:
+    async def with_appender(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs `work` with the connection for appends, once. Raises what it raises."""
         if self.appender is None or self.appender.is_closed():
             connection = await asyncpg.connect(self._dsn, **self._options)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
 
 import asyncpg
 
@@ -39,7 +38,7 @@ class PostgresStreams:
         alone = len(appends) == 1
         ordered = checks.checked(appends)
 
-        async def work(connection: Any) -> Appended:
+        async def work(connection: asyncpg.Connection) -> Appended:
             try:
                 return await self.append_once(connection, ordered, alone)
             except asyncpg.PostgresError as error:
@@ -58,7 +57,7 @@ class PostgresStreams:
         async with self._one_append:
             return await self.session.again(lambda: self.session.with_appender(work))
 
-    async def _append_halves(self, connection: Any, appends: Sequence[StreamAppend]) -> list[Appended]:
+    async def _append_halves(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> list[Appended]:
         """Leaves out those that the store cannot hold."""
         half = len(appends) // 2
         parts: list[Appended] = []
@@ -73,7 +72,7 @@ class PostgresStreams:
                     parts += await self._append_halves(connection, part)
         return parts
 
-    async def append_once(self, connection: Any, appends: Sequence[StreamAppend], alone: bool) -> Appended:
+    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
         """The one statement. Raises asyncpg.PostgresError; StoreRefused where the only append brings another body under the
         id of a door message."""
         doors = any(append.door_messages for append in appends)
@@ -106,7 +105,7 @@ class PostgresStreams:
         return {history.stream: history for history in histories}
 
 
-def _fill(histories: Sequence[History], rows: Sequence[Any]) -> None:
+def _fill(histories: Sequence[History], rows: Sequence[asyncpg.Record]) -> None:
     """`rows` of load.sql; they number the histories from 1."""
     for row in rows:
         history = histories[row[1] - 1]
