@@ -149,7 +149,7 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def read(value: bytes | None, given: Iterable[tuple[Any, bytes | None]]) -> Envelope:
+def read(value: bytes | None, given: Iterable[tuple[str | bytes, bytes | None]]) -> Envelope:
     """The envelope of a Kafka record, in binary or structured mode; a record without any `ce_` header is read as structured.
 
     Raises Unreadable, and nothing else, for anything that is not a CloudEvent 1.0 with JSON data.
@@ -164,7 +164,7 @@ def read(value: bytes | None, given: Iterable[tuple[Any, bytes | None]]) -> Enve
     return _envelope(raw, value)
 
 
-def _decoded(given: Iterable[tuple[Any, bytes | None]]) -> dict[str, str]:
+def _decoded(given: Iterable[tuple[str | bytes, bytes | None]]) -> dict[str, str]:
     seen: dict[str, str] = {}
     for name, value in given:
         try:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hansard.envelope import Envelope, Unreadable
 
-Inbound = list[tuple[Any, bytes | None]]
+Inbound = list[tuple[str | bytes, bytes | None]]
 
 BODY = b'{"text":"What is an event log?"}'
 KIND = "hansard.requests.submit.v1"
