@@ -17,9 +17,10 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
 from hansard.identity import door_causation_id, place_of, reused_causation_id, source_of, unreadable_causation_id
-from shared.eventstore.model import DoorCopy, DoorMessage, StoredMessage, Stream
+from shared.eventstore.model import DoorCopy, StoredMessage, Stream
 from shared.eventstore.ports import MessageReader
 from shared.kafka.record import Record
+from shared.runtime.inbound import door_message
 
 if TYPE_CHECKING:
     from shared.eventstore.postgres.rebuild import Rebuild
@@ -56,22 +57,8 @@ def parse(record: Record, topics: Topics) -> Parsed | None:
 
 def _door(record: Record, envelope: Envelope, causation_id: UUID) -> DoorCopy:
     digest = hashlib.sha256(envelope.data).digest()
-    headers = tuple(
-        (name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"), value or b"")
-        for name, value in record.headers
-    )
-    message = DoorMessage(
-        envelope.tenant,
-        envelope.correlation_id,
-        causation_id,
-        record.topic,
-        record.partition,
-        record.offset,
-        record.at,
-        record.key,
-        headers,
-        record.value,
-    )
+    stream = Stream(envelope.tenant, envelope.correlation_id, "")
+    message = door_message(record, stream, causation_id)
     return DoorCopy(message, envelope.type, digest, reused_causation_id(causation_id, digest))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
-from infra.cli.base import Problem
+from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
 

@@ -21,9 +21,9 @@ from infra.audit.differences import Difference
 from infra.audit.message import Numbering
 from infra.audit.text import dollars, one_line
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import Bus, make_topic
 from infra.cli.options import Json, Tenant
+from infra.cli.problem import Problem
 from infra.cli.progress import progress
 from infra.cli.running import services
 from shared.eventstore.model import NotEmpty, Stream

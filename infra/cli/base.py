@@ -7,19 +7,13 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from infra.cli.loading import with_own
+from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
 from shared.settings import Settings
 
 T = TypeVar("T")
-
-
-class Problem(Exception):
-    """Something that a person can put right: one sentence, and what to do. `code` is the exit code."""
-
-    def __init__(self, sentence: str, *, code: int = 1) -> None:
-        super().__init__(sentence)
-        self.code = code
 
 
 NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give addresses (HANSARD_KAFKA, HANSARD_POSTGRES)."
@@ -63,8 +57,6 @@ def for_children(settings: Settings) -> dict[str, str]:
 def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
     """Settings with the addresses of what runs, and your own services loaded. Raises Problem where one that is needed is
     missing."""
-    from infra.cli.loading import with_own
-
     settings = local()
     settings = with_addresses(settings, Servers(settings.home).found() or Addresses())
     missing = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from hansard.identity import door_causation_id, source_of
-from infra.cli.base import Problem
+from infra.cli.problem import Problem
 from shared.kafka.admin import create_topic
 from shared.kafka.direct import DirectProducer
 from shared.kafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError

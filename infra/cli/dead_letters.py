@@ -12,9 +12,9 @@ from hansard.identity import client_id
 from infra.audit.projections import StoredDeadLetter, dead_letters
 from infra.audit.text import one_line, short
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import Bus, record_at, request
 from infra.cli.options import Json
+from infra.cli.problem import Problem
 from shared.eventstore.model import InboxEntry
 from shared.settings import Settings
 

@@ -19,8 +19,8 @@ from infra import processes
 from infra.audit.message import ShownMessage
 from infra.audit.text import dollars, money, one_line, percent
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import Bus, request
+from infra.cli.problem import Problem
 from infra.cli.running import down_ours, ended_by_signal, hints, prepare, start_services
 from infra.cli.watching import RESULTS, Printer, shown_message
 from shared.settings import Settings

@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from infra.cli import base, loading, screen
+from infra.cli.problem import Problem
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
         try:
             alone = loading.with_own(settings.model_copy(update={"services": (spec,)}))
             settings = loading.taken(settings, alone.loaded)
-        except base.Problem as problem:
+        except Problem as problem:
             found.append(Finding(f"service {spec}", str(problem), "correct the file, or HANSARD_SERVICES"))
             continue
         service = alone.loaded[-1]

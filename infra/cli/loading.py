@@ -19,7 +19,7 @@ from typing import Any
 
 from contracts.catalog import SERVICES
 from hansard.service import Service
-from infra.cli.base import Problem
+from infra.cli.problem import Problem
 from shared.settings import Settings
 
 OURS = frozenset({"contracts", "shared", "services", "infra"})

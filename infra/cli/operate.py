@@ -6,8 +6,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import reached as bus_reached
+from infra.cli.problem import Problem
 from shared.settings import Settings
 
 T = TypeVar("T")

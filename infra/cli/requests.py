@@ -18,10 +18,10 @@ from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import Bus, Listener, ReceivedMessage, request
 from infra.cli.options import Json, Tenant
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
+from infra.cli.problem import Problem
 from infra.cli.watching import RESULTS, Printer, shown_message
 from infra.terminal import typed
 from shared.settings import Settings

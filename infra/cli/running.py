@@ -21,9 +21,9 @@ from contracts.catalog import SERVICES
 from hansard.service import Service
 from infra import processes
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.loading import file_of, listed, taken, with_own
 from infra.cli.loading import load as load_own
+from infra.cli.problem import Problem
 from infra.servers import Addresses, Servers, ServerStatus
 from infra.servers import process as server_process
 from shared.settings import Settings

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from contracts.plans import Plan
 from infra.cli import base, screen, worker
-from infra.cli.base import Problem
 from infra.cli.loading import with_own
 from infra.cli.options import Json
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
+from infra.cli.problem import Problem
 from infra.cli.requests import conclude, new_request, publish_and_watch
 from infra.terminal import typed
 

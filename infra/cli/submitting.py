@@ -16,9 +16,9 @@ from hansard.envelope import TENANT
 from hansard.identity import line_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
-from infra.cli.base import Problem
 from infra.cli.bus import Bus, Listener
 from infra.cli.options import Json, Tenant
+from infra.cli.problem import Problem
 from infra.cli.requests import Answer, NewRequest, is_end, new_request, until
 from infra.cli.watching import print_result, shown_message
 from shared.settings import Settings

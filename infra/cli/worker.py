@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from infra.cli import screen
-from infra.cli.base import Problem
+from infra.cli.problem import Problem
 
 WORKER = '''\
 """What {NAME} answers. `decide` and `evolve` are pure: no clock, no network, no randomness. Run it: hansard serve worker.py"""

@@ -107,7 +107,7 @@ class InboundParser:
             message_id=envelope.id,
             at=None if topic.door else envelope.time,
             record=record,
-            door=_door_message(record, stream, causation_id) if topic.door else None,
+            door=door_message(record, stream, causation_id) if topic.door else None,
             traceparent=envelope.traceparent,
         )
         return self._parse_data(inbound, topic, envelope)
@@ -153,7 +153,7 @@ class InboundParser:
             hash=hashlib.sha256(record.value or b"").digest(),
             message_id=why.known.get("ce_id", "")[:512],
             record=record,
-            door=_door_message(record, stream, causation_id),
+            door=door_message(record, stream, causation_id),
         )
         return self._dead_once(topic, inbound, DeadCause("unreadable", str(why)))
 
@@ -244,7 +244,8 @@ def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
         return None
 
 
-def _door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:
+def door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:
+    """The copy that the event store keeps of a record at a door."""
     return DoorMessage(
         stream.tenant,
         stream.workflow,

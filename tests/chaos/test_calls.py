@@ -33,7 +33,7 @@ async def test_a_terminated_gateway_finishes_short_calls_and_hands_over_long_one
         assert await deployment.rows(ENDED) == [(True,)]
         restarted = deployment.restart("leaving")
         await deployment.ready("leaving")
-        assert '"unclean": false' in restarted.log_text
+        assert '"after_unclean_end": false' in restarted.log_text
         await deployment.at_rest()
         await deployment.is_whole()
 

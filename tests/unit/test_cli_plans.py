@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.cli import app
-from infra.cli.base import Problem
+from infra.cli.problem import Problem
 
 runner = CliRunner()
 GOOD = "name: two\nsteps: [{id: a, worker: writer}, {id: b, worker: coder, needs: [a]}]"

@@ -13,8 +13,9 @@ from contracts.catalog import Topics
 from hansard import Decider, PerformTask, Service, Topic, task_topics
 from infra import processes
 from infra.cli import doctor, worker
-from infra.cli.base import Problem, for_children
+from infra.cli.base import for_children
 from infra.cli.loading import load, with_own
+from infra.cli.problem import Problem
 from infra.cli.running import chosen, services
 from services.planner.app import workers_of
 from shared.settings import Settings
