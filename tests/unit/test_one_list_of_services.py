@@ -116,7 +116,8 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     catalogue = tmp_path / "contracts" / "catalog.py"
-    one_line = catalogue.read_text().replace('"gateway")\n', '"gateway", "greeter")\n', 1)
+    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "greeter")', catalogue.read_text(), flags=re.MULTILINE)
+    assert found == 1
     catalogue.write_text(one_line)
 
     run(tmp_path, "-c", TRIED)
