@@ -48,7 +48,10 @@ def moment(text: str) -> datetime | None:
 @app.command()
 def show(
     workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow: the id of its request, or its correlation id.")],
-    tree: Annotated[bool, typer.Option("--tree", help="Order by cause, not by time.")] = False,
+    tree: Annotated[
+        bool,
+        typer.Option("--tree", help="Show each message below what caused it."),
+    ] = False,
     bodies: Annotated[bool, typer.Option("--bodies", help="Print the data of every message in full.")] = False,
     tenant: Tenant = TENANT,
     json_: Json = False,
@@ -89,6 +92,7 @@ async def _timeline(settings: Settings, tenant: str, workflow: str) -> timelines
 def _tree(timeline: timelines.Timeline) -> Tree:
     root = Tree(Text(f"workflow {timeline.workflow}", "bold"))
     nodes: dict[str, Tree] = {}
+    attempts: dict[tuple[str, str], Tree] = {}  # the node of an attempt's intent, by its stream and `attempt 2`
     for message in timeline.messages:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{message.stream or 'a client'} ", screen.colour(message.service))
@@ -96,7 +100,12 @@ def _tree(timeline: timelines.Timeline) -> Tree:
         if message.cost:
             text.append(f"{dollars(message.cost)} ", "bold green")
         text.append(one_line(message.summary, 80), "dim")
-        nodes[message.id] = nodes.get(message.causation_id, root).add(text)
+        if message.cause and message.causation_id not in nodes:
+            above = attempts.get((message.stream, message.cause), root)
+            nodes[message.causation_id] = above.add(Text(f"{message.stream} {message.cause}", "italic"))
+        node = nodes[message.id] = nodes.get(message.causation_id, root).add(text)
+        if "attempt" in message.data and "safety" in message.data:
+            attempts.setdefault((message.stream, f"attempt {message.data['attempt']}"), node)
     return root
 
 
