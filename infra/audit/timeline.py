@@ -16,6 +16,7 @@ from infra.audit.verify import entries_of
 from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
 from shared.eventstore.ports import AuditReader
 
+UNREADABLE = "unreadable"  # shown as the kind of a record without a readable envelope
 _PAID = ("hansard.gateway.model-replied.v1", "hansard.gateway.model-failed.v1", "hansard.gateway.reply-discarded.v1")
 
 
@@ -121,7 +122,7 @@ def _at_the_door(door: DoorMessage) -> ShownMessage:
         envelope = read(door.body, door.headers)
         kind, data, source = envelope.type, _json(envelope.data), envelope.source
     except Unreadable as unreadable:
-        kind, data, source = "unreadable", {"detail": str(unreadable)}, ""
+        kind, data, source = UNREADABLE, {"detail": str(unreadable)}, ""
     sender = source.removeprefix("/hansard/") if source.startswith("/hansard/") else ""
     return ShownMessage(str(door.causation_id), door.at, door.workflow, sender, kind, "", data, door.topic, door.tenant)
 

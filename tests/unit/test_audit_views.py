@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 from rich.console import Console
 
 from contracts.gateway import AttemptStarted
-from hansard.identity import outcome_causation_id
+from hansard.identity import outcome_causation_id, place_of
 from hansard.message import Message
 from infra.audit import projections
 from infra.audit.message import Numbering
 from infra.audit.timeline import Timeline, as_json, timeline, timeline_of
-from infra.cli.audit import _tree
+from infra.cli.audit import _tree, without_result
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, StoredMessage, Stream
 from shared.runtime.inbound import wake_up
@@ -77,6 +77,18 @@ async def test_a_tree_shows_an_outcome_below_its_attempt() -> None:
     first, attempt, second = tree_of(found)[1:]
     assert f"{CALL.name} attempt 1" in attempt
     assert first.index("gateway") < attempt.index("gateway") < second.index("gateway")
+
+
+async def test_only_a_workflow_with_a_request_waits_for_a_result() -> None:
+    asked = await timeline(await recorded(request("hello")), "default", "w1")
+    unreadable = await timeline(await recorded(request("hello", ce_specversion="")), "default", place_of("requests", 0, 0))
+    histories = {CALL: History(CALL, 1, 1, 0, [stored(intent(1, deadline=NOON), 1, uuid4(), CALL)])}
+    assert asked and unreadable
+    assert [without_result(one) for one in (asked, unreadable, timeline_of("default", "w1", histories, {}, {}))] == [
+        "There is no result yet.",
+        "This workflow has no result: its request cannot be read.",
+        "This workflow has no result: no request began it.",
+    ]
 
 
 def tree_of(found: Timeline) -> list[str]:
