@@ -181,6 +181,13 @@ def test_a_summary_never_fails_whatever_is_in_a_message(kind: str, data: dict[st
     assert money(data.get("cost")) is not None
 
 
+def test_a_message_of_a_new_kind_is_summed_up_by_its_first_two_scalar_fields() -> None:
+    tasted = {"notes": ["oak"], "wine": "x" * 80 + "\n", "paid": False, "glasses": 2}
+    assert summary("hansard.tasting.tasted.v1", tasted) == f"wine: {'x' * 59}… · paid: False"
+    assert summary("hansard.tasting.tasted.v1", {"text": "oak", "glasses": 2}) == "oak"
+    assert summary("hansard.tasting.tasted.v1", {"notes": []}) == ""
+
+
 def test_control_characters_never_reach_a_terminal() -> None:
     assert one_line("a\x1b[31mb\nc\x07") == "a [31mb c"
 
