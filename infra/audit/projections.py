@@ -178,18 +178,24 @@ def effects(
 
 @dataclass(frozen=True)
 class StoredDeadLetter:
-    """A dead letter, and the stored message that carries it."""
+    """A dead letter, and the stored message that carries it. `again`: the id of the last dead letter of the same message, where
+    that was redriven and dead-lettered again."""
 
     stored: StoredMessage
     letter: DeadLettered
+    again: UUID | None = None
 
 
 def dead_letters(messages: Iterable[StoredMessage], topics: Topics) -> list[StoredDeadLetter]:
-    """Every dead letter, in order; where a redrive was dead-lettered again, the last one."""
-    found = ((stored, read(stored, topics)) for stored in messages if stored.kind == DeadLettered.kind)
-    last = {
-        (stored.stream, stored.causation_id): StoredDeadLetter(stored, letter)
+    """Every dead letter, in order."""
+    found = [
+        (stored, letter)
+        for stored in messages
+        if stored.kind == DeadLettered.kind and isinstance(letter := read(stored, topics), DeadLettered)
+    ]
+    last = {(stored.stream, stored.causation_id): stored.id for stored, _ in found}
+    return [
+        StoredDeadLetter(stored, letter, None if stored.id == latest else latest)
         for stored, letter in found
-        if isinstance(letter, DeadLettered)
-    }
-    return list(last.values())
+        for latest in (last[stored.stream, stored.causation_id],)
+    ]
