@@ -11,12 +11,14 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelReplied, ReplyDiscarded
-from contracts.results import Result, WorkflowCompleted
+from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.identity import outcome_causation_id
 from hansard.message import Intent, Message
 from shared.eventstore.model import StoredMessage, Stream
+
+ENDPOINT = "gateway/endpoint/"  # begins the names of an endpoint's streams, which belong to no workflow
 
 
 def read(stored: StoredMessage, topics: Topics) -> Message | None:
@@ -66,7 +68,7 @@ class Totals:
         self.kinds[stored.kind] += 1
         self.services[stored.stream.service] += 1
         self.first, self.last = self.first or stored.at, stored.at or self.last
-        if isinstance(message, RequestRouted | Result):
+        if not stored.stream.name.startswith(ENDPOINT):
             self.workflows.add((stored.stream.tenant, stored.stream.workflow))
         match message:
             case RequestRouted(path=path, handler=handler):

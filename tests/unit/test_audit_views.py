@@ -13,6 +13,7 @@ from infra.audit import projections
 from infra.audit.message import Numbering
 from infra.audit.timeline import Timeline, as_json, timeline, timeline_of
 from infra.cli.audit import _tree, without_result
+from services.gateway.circuit import circuit_stream
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, StoredMessage, Stream
 from shared.runtime.inbound import wake_up
@@ -158,10 +159,11 @@ def test_totals_count_stored_messages() -> None:
     assert (totals.messages, totals.tiers["local"].attempts) == (1, 1)
 
 
-async def test_only_what_was_routed_or_ended_counts_as_a_workflow() -> None:
+async def test_every_workflow_counts_and_an_endpoint_is_none() -> None:
     totals = projections.Totals()
+    other, endpoint = Stream("default", "w3", "tasting/count"), circuit_stream("local", NOON)
     store = await recorded(request("a"), request("b", workflow="w2", id="r2"))
     answered = [one async for batch in store.read_all() for one in batch]
-    for one in [stored(intent(1, deadline=NOON), 1, uuid4(), CALL), *answered]:
+    for one in [*(stored(intent(1, deadline=NOON), 1, uuid4(), stream) for stream in (CALL, other, endpoint)), *answered]:
         totals.add(one, projections.read(one, topics))
-    assert totals.as_json()["workflows"] == 2
+    assert totals.workflows == {("default", "w1"), ("default", "w2"), ("default", "w3")}

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.audit.projections import dead_letters
+from infra.audit.projections import Totals, dead_letters
 from infra.cli import app, base
 from infra.cli.dead_letters import redrivable
 from infra.cli.problem import Problem
+from infra.cli.statistics import rows
 from shared.eventstore.memory import InMemoryEventStore
 from shared.settings import Settings
 from tests.unit.recorded import STREAM, recorded, with_decide
@@ -82,3 +83,24 @@ def test_a_redrive_of_an_earlier_dead_letter_is_refused_with_the_later_one() -> 
     with pytest.raises(Problem, match="nothing to redrive"):
         redrivable(later, dead=False)
     redrivable(later, dead=True)
+
+
+def test_statistics_are_in_words_and_leave_out_what_there_is_none_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = asyncio.run(recorded(request("hello"), request("poison", workflow="w2", id="r2")))
+    lines = printed(monkeypatch, store, "stats").splitlines()
+    assert [line.split()[:2] for line in lines if line.strip().startswith(("messages", "workflows"))] == [
+        ["messages", "2"],
+        ["workflows", "2"],
+    ]
+    assert not [line for line in lines if "None" in line or "_" in line or "tier" in line or line.rstrip().endswith(" 0")]
+    empty = printed(monkeypatch, InMemoryEventStore(), "stats")
+    assert [line.split() for line in empty.splitlines() if line.strip()] == [["messages", "0"], ["workflows", "0"]]
+
+
+def test_the_gateways_statistics_have_names_for_a_person() -> None:
+    known = {"tiers": {"local": 0.75, "rules": 0.25}, "primary_success_rate": 0.0, "mean_ms": 12.5, "failed": {}, "cost": "0"}
+    assert list(rows(Totals(messages=3), {"router": {}, "gateway": known}))[2:] == [
+        ("calls answered, by tier", "local 75%, rules 25%"),
+        ("calls answered by the first tier that was tried", "0%"),
+        ("mean time until an answer", "12.5 ms"),
+    ]
