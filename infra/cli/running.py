@@ -326,8 +326,15 @@ def load(name: str, settings: Settings) -> Service[Any]:
 
 
 def summaries() -> dict[str, str]:
-    """What each service of ours does, in one line: the first of its package's docstring."""
-    return {name: (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0] for name in SERVICES}
+    """What each service of ours does, in one line: the first of its package's docstring. Never fails: every command needs it."""
+    return {name: _summary(name) for name in SERVICES}
+
+
+def _summary(name: str) -> str:
+    try:
+        return (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0]
+    except Exception:  # whatever the package's code raises while it is imported: `hansard doctor` says what
+        return "cannot be loaded: see `hansard doctor`"
 
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
