@@ -5,10 +5,10 @@ A new service has a folder here, whose `topics.py` has its rows, and its name in
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from importlib import import_module
+from functools import cache, cached_property
 from typing import Any
 
+from contracts.folders import BadContract, imported
 from hansard.message import Message
 from hansard.service import Service
 from hansard.tasks import task_topics
@@ -20,11 +20,19 @@ FOLDERS = (*DOORS, *SERVICES)
 
 
 def _rows(folder: str) -> tuple[Topic, ...]:
-    topics: tuple[Topic, ...] = import_module(f"contracts.{folder}.topics").TOPICS
+    topics = getattr(imported(folder, "topics"), "TOPICS", None)
+    if not isinstance(topics, tuple) or not all(isinstance(topic, Topic) and isinstance(topic.kinds, tuple) for topic in topics):
+        raise BadContract(f"contracts/{folder}/topics.py needs TOPICS, a tuple of Topic, each with a tuple of kinds.")
+    for kind in (kind for topic in topics for kind in topic.kinds):
+        if not isinstance(getattr(kind, "kind", None), str):
+            file = kind.__module__.replace(".", "/")
+            raise BadContract(f"{file}.py: {kind.__name__} needs a `kind`, of the form hansard.FOLDER.NAME.v1.")
     return topics
 
 
-_TOPICS = tuple(topic for folder in FOLDERS for topic in _rows(folder))
+@cache
+def _shipped() -> tuple[Topic, ...]:
+    return tuple(topic for folder in FOLDERS for topic in _rows(folder))
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Topics:
     @cached_property
     def all(self) -> tuple[Topic, ...]:
         own = (topic for name in self.added for topic in self._own(name))
-        return extended(map(self._with_every_service, _TOPICS), own)
+        return extended(map(self._with_every_service, _shipped()), own)
 
     def _own(self, name: str) -> tuple[Topic, ...]:
         """The topics of a service of the user's own: those that it names itself, or else the two of a worker."""

@@ -4,6 +4,8 @@
     python -m contracts.tools.generate --check          name what is stale, and exit with 1
     python -m contracts.tools.generate --new-examples   freeze examples for kinds and fields that have none yet
 
+Where a contract is not as it must be, it says in which file, and exits with 1.
+
 A frozen example is never edited nor removed: messages written once are stored for good, and every later version reads them.
 """
 
@@ -14,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contracts.catalog import FOLDERS, Topics
+from contracts.folders import BadContract
 from contracts.tools.asyncapi import asyncapi, schema
-from contracts.tools.goldens import Golden, folder_of, missing
+from contracts.tools.goldens import Golden, folder_of, misnamed, missing
 
 HERE = Path(__file__).parents[1]
 CATALOGUE = Topics()
@@ -105,6 +108,17 @@ def _hash(path: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    try:
+        return _run(arguments)
+    except BadContract as bad:
+        print(bad, file=sys.stderr)
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    """Raises BadContract."""
+    if problems := list(misnamed(CATALOGUE)):
+        raise BadContract("\n".join(problems))
     if arguments == ["--check"]:
         problems = list(stale())
         print("\n".join(problems) or "schemas, examples and AsyncAPI are up to date")

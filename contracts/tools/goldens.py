@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from contracts.catalog import Topics
+from contracts.folders import BadContract, imported
 from contracts.samples import Samples
-from hansard.codec import decode, encode
+from hansard.codec import Invalid, decode, encode
 from hansard.envelope import Envelope, headers
 from hansard.identity import source_of
 from hansard.topics import Kind
+
+_NAME = re.compile(r"hansard\.[a-z-]+\.[a-z-]+\.v[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -78,26 +81,45 @@ def _folder(kind: str) -> str:
 
 
 def complete(kind: Kind) -> dict[str, Any]:
-    """A sample with every field. Raises KeyError for a kind without a sample."""
-    return _samples(kind, "COMPLETE")[kind]
+    """A sample with every field. Raises BadContract for a kind without a sample."""
+    try:
+        return _samples(kind, "COMPLETE")[kind]
+    except KeyError:
+        raise BadContract(f"{_file(kind)} has no sample of {kind.__name__}: add one with every field to COMPLETE.") from None
 
 
 def minimal(kind: Kind) -> dict[str, Any]:
-    """What a sender must give, and no more."""
+    """What a sender must give, and no more. Raises BadContract."""
     whole = complete(kind)
+    if lacking := [name for name, field in kind.model_fields.items() if field.is_required() and name not in whole]:
+        raise BadContract(f"{_file(kind)}: the sample of {kind.__name__} lacks {', '.join(lacking)}.")
     required = {name: whole[name] for name, field in kind.model_fields.items() if field.is_required()}
     return _samples(kind, "MINIMAL").get(kind, required)
 
 
 def _samples(kind: Kind, which: str) -> Samples:
-    samples: Samples = getattr(import_module(f"contracts.{folder_of(kind)}.samples"), which, {})
+    samples: Samples = getattr(imported(folder_of(kind), "samples"), which, {})
     return samples
+
+
+def _file(kind: Kind) -> str:
+    return f"contracts/{folder_of(kind)}/samples.py"
+
+
+def misnamed(topics: Topics) -> Iterator[str]:
+    """What is wrong with the kinds' names, each with the file to be edited. The rest of this module relies on these names."""
+    homes = {"hansard.tasks": "specialists"}
+    for kind in dict.fromkeys(kind for topic in topics.all for kind in topic.kinds):
+        folder = homes.get(kind.__module__) or kind.__module__.split(".")[1]
+        file, form = f"contracts/{folder}/messages.py", f"hansard.{folder.replace('_', '-')}.NAME.v1"
+        if not _NAME.fullmatch(kind.kind) or folder_of(kind) != folder:
+            yield f"{file}: the kind {kind.kind!r} of {kind.__name__} must be of the form {form}: it names its folder."
 
 
 def missing(topics: Topics, present: Mapping[str, list[Golden]]) -> Iterator[Golden]:
     """The examples to be added: for kinds that have none, and for kinds whose sample has a field that no example shows.
 
-    Raises KeyError for a kind without a sample.
+    Raises BadContract for a kind without a sample, or with one that is not valid.
     """
     for kind in topics.kinds.values():
         frozen = present.get(kind.kind, [])
@@ -112,7 +134,10 @@ def missing(topics: Topics, present: Mapping[str, list[Golden]]) -> Iterator[Gol
 
 
 def _golden(kind: Kind, topics: Topics, name: str, given: dict[str, Any]) -> Golden:
-    body = encode(decode(kind, json.dumps(given).encode()))
+    try:
+        body = encode(decode(kind, json.dumps(given).encode()))
+    except (Invalid, TypeError) as invalid:  # TypeError: a value that JSON does not have
+        raise BadContract(f"{_file(kind)}: the sample of {kind.__name__} is not valid: {invalid}.") from None
     envelope = _full_envelope(kind, topics, body) if name.startswith("complete") else _smallest_envelope(kind, body)
     written = {name: value.decode() for name, value in headers(envelope)}
     return Golden(kind.kind, name, given, envelope.correlation_id, written, body.decode())

@@ -116,10 +116,7 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
     for path, text in GREETER.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
-    catalogue = tmp_path / "contracts" / "catalog.py"
-    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "greeter")', catalogue.read_text(), flags=re.MULTILINE)
-    assert found == 1
-    catalogue.write_text(one_line)
+    add_to_the_list(tmp_path)
 
     run(tmp_path, "-c", TRIED)
     run(tmp_path, "-m", "contracts.tools.generate", "--new-examples")
@@ -132,6 +129,58 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
     own = {path for path in touched if path.startswith(("contracts/greeter/", "services/greeter/"))}
     assert touched - own == {"contracts/catalog.py", "contracts/asyncapi.json"}, "the second is generated"
     assert not before.keys() - after.keys()
+
+
+MISTAKES = (
+    ("samples.py", ', Greeted: {"text": "Hello, Ada."}', "", "samples.py has no sample of Greeted: add one"),
+    ("samples.py", '{"name": "Ada"}', "{}", "samples.py: the sample of Greet lacks name."),
+    ("samples.py", '"Hello, Ada."', "5", "samples.py: the sample of Greeted is not valid"),
+    (
+        "messages.py",
+        "hansard.greeter.greeted",
+        "hansard.term-expired",
+        "the kind 'hansard.term-expired.v1' of Greeted",
+    ),
+    (
+        "messages.py",
+        "hansard.greeter.greeted",
+        "hansard.planner.greeted",
+        "of the form hansard.greeter.NAME.v1: it names",
+    ),
+    ("messages.py", '    kind = "hansard.greeter.greet.v1"\n', "", "messages.py: Greet needs a `kind`"),
+    ("messages.py", "name: str", "name: string", "messages.py cannot be imported: NameError"),
+    ("topics.py", "TOPICS =", "TOPIC =", "topics.py needs TOPICS, a tuple of Topic"),
+    ("topics.py", "(Greet,)", "(Greet)", "each with a tuple of kinds"),
+)
+
+
+def test_a_mistake_in_a_new_contract_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    add_to_the_list(tmp_path)
+    assert generated(tmp_path).startswith("There is no contracts/greeter/topics.py: write it, or correct the names in contracts/")
+    (tmp_path / "contracts" / "greeter").mkdir()
+    for name, right, wrong, sentence in MISTAKES:
+        for path in (path for path in GREETER if path.startswith("contracts/")):
+            (tmp_path / path).write_text(GREETER[path])
+        file = tmp_path / "contracts" / "greeter" / name
+        assert right in file.read_text()
+        file.write_text(file.read_text().replace(right, wrong))
+        printed = generated(tmp_path)
+        assert printed.startswith(f"contracts/greeter/{name}") and sentence in printed
+
+
+def generated(folder: Path) -> str:
+    done = process(folder, "-m", "contracts.tools.generate", "--new-examples")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    return done.stderr
+
+
+def add_to_the_list(folder: Path) -> None:
+    catalogue = folder / "contracts" / "catalog.py"
+    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "greeter")', catalogue.read_text(), flags=re.MULTILINE)
+    assert found == 1
+    catalogue.write_text(one_line)
 
 
 def broken_services(folder: Path) -> dict[str, str]:
