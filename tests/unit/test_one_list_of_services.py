@@ -18,44 +18,44 @@ from infra.cli.screen import CLIENTS, colour
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "shared", "services", "infra")
 
-GREETER = {
-    "contracts/greeter/__init__.py": "from contracts.greeter.messages import Greet, Greeted\n\n__all__ = ['Greet', 'Greeted']\n",
-    "contracts/greeter/messages.py": '''\
+HERALD = {
+    "contracts/herald/__init__.py": "from contracts.herald.messages import Greet, Greeted\n\n__all__ = ['Greet', 'Greeted']\n",
+    "contracts/herald/messages.py": '''\
 from hansard.message import Command, Event
 
 
 class Greet(Command):
     """Asks for a greeting."""
 
-    kind = "hansard.greeter.greet.v1"
+    kind = "hansard.herald.greet.v1"
     name: str
 
 
 class Greeted(Event):
     """Somebody was greeted."""
 
-    kind = "hansard.greeter.greeted.v1"
+    kind = "hansard.herald.greeted.v1"
     text: str
 ''',
-    "contracts/greeter/topics.py": """\
-from contracts.greeter.messages import Greet, Greeted
+    "contracts/herald/topics.py": """\
+from contracts.herald.messages import Greet, Greeted
 from hansard.topics import Topic
 
 TOPICS = (
-    Topic("greeter.commands", "Whom to greet.", (Greet,), ("planner",), ("greeter",)),
-    Topic("greeter.events", "Who was greeted.", (Greeted,), ("greeter",), ("console",)),
+    Topic("herald.commands", "Whom to greet.", (Greet,), ("planner",), ("herald",)),
+    Topic("herald.events", "Who was greeted.", (Greeted,), ("herald",), ("console",)),
 )
 """,
-    "contracts/greeter/samples.py": """\
-from contracts.greeter.messages import Greet, Greeted
+    "contracts/herald/samples.py": """\
+from contracts.herald.messages import Greet, Greeted
 from contracts.samples import Samples
 
 COMPLETE: Samples = {Greet: {"name": "Ada"}, Greeted: {"text": "Hello, Ada."}}
 """,
-    "services/greeter/__init__.py": '"""Greets whoever is named, once."""\n',
-    "services/greeter/decider.py": """\
+    "services/herald/__init__.py": '"""Greets whoever is named, once."""\n',
+    "services/herald/decider.py": """\
 from hansard.decider import Decider
-from contracts.greeter import Greet, Greeted
+from contracts.herald import Greet, Greeted
 
 
 def decide(greeted, message, context):
@@ -63,39 +63,39 @@ def decide(greeted, message, context):
         yield Greeted(text=f"Hello, {message.name}.")
 
 
-greeter = Decider(False, decide, lambda *_: True)
+herald = Decider(False, decide, lambda *_: True)
 """,
-    "services/greeter/app.py": """\
-from contracts.greeter import Greet
-from services.greeter.decider import greeter
+    "services/herald/app.py": """\
+from contracts.herald import Greet
+from services.herald.decider import herald
 from hansard.service import Service
 
 
 def build(settings):
-    return Service("greeter", greeter, receives={Greet: lambda asked: asked.name})
+    return Service("herald", herald, receives={Greet: lambda asked: asked.name})
 """,
 }
 
 TRIED = """
 from contracts.catalog import Topics
-from contracts.greeter import Greet, Greeted
+from contracts.herald import Greet, Greeted
 from hansard.testing import InMemory, given
 from infra.cli.running import load, services, summaries
 from infra.cli.screen import colour
 from infra.topics import acls
 from shared.settings import Settings
 
-service = load("greeter", Settings())
+service = load("herald", Settings())
 given(service).when(Greet(name="Ada")).then(Greeted(text="Hello, Ada.")).when(Greet(name="Ada")).then()
 there = InMemory(service)
 assert there.send(Greet(name="Ada"), id="1") == (Greeted(text="Hello, Ada."),) and there.send(Greet(name="Ada"), id="1") == ()
 topics = Topics()
-assert topics.for_message("greeter", Greeted(text="")) == "greeter.events"
-assert {topic.name for topic in topics.consumed_by("greeter")} == {"greeter.commands", "control"}
-assert "greeter" in topics.by_name["dead-letters"].producers
-assert list(services(Settings()))[-1] == "greeter" and summaries()["greeter"] == "Greets whoever is named, once."
-assert colour("greeter") == "bright_cyan"
-assert any("User:hansard-greeter" in rule for rule in acls(Settings()))
+assert topics.for_message("herald", Greeted(text="")) == "herald.events"
+assert {topic.name for topic in topics.consumed_by("herald")} == {"herald.commands", "control"}
+assert "herald" in topics.by_name["dead-letters"].producers
+assert list(services(Settings()))[-1] == "herald" and summaries()["herald"] == "Greets whoever is named, once."
+assert colour("herald") == "bright_cyan"
+assert any("User:hansard-herald" in rule for rule in acls(Settings()))
 """
 
 
@@ -112,11 +112,11 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     before = hashes(tmp_path)
 
-    for path, text in GREETER.items():
+    for path, text in HERALD.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     catalogue = tmp_path / "contracts" / "catalog.py"
-    one_line = catalogue.read_text().replace('"gateway")\n', '"gateway", "greeter")\n', 1)
+    one_line = catalogue.read_text().replace('"gateway")\n', '"gateway", "herald")\n', 1)
     catalogue.write_text(one_line)
 
     run(tmp_path, "-c", TRIED)
@@ -127,7 +127,7 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
 
     after = hashes(tmp_path)
     touched = {path for path in after if after[path] != before.get(path)}
-    own = {path for path in touched if path.startswith(("contracts/greeter/", "services/greeter/"))}
+    own = {path for path in touched if path.startswith(("contracts/herald/", "services/herald/"))}
     assert touched - own == {"contracts/catalog.py", "contracts/asyncapi.json"}, "the second is generated"
     assert not before.keys() - after.keys()
 
