@@ -316,7 +316,9 @@ class Deployment:
             one = await verify(store, known, self.settings.topics, tenant, workflow)
             whole.streams += one.streams
             whole.decided += one.decided
-            whole.trusted += one.trusted
+            whole.dead += one.dead
+            whole.outcomes += one.outcomes
+            whole.unknown += one.unknown
             whole.differences += one.differences
             whole.forged += one.forged
         return whole

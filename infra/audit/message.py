@@ -11,13 +11,14 @@ from infra.audit.summaries import summary
 from infra.audit.text import money, short
 from shared.eventstore.model import Stream
 
+WAKE_UP = "wake-up"
 MANY = 1_000  # inbox entries of one stream among which a wake-up is looked for
 
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """A message, ready to be shown. `causation_id` is "" where nothing caused it. `woke_up`: it was stored at a wake-up, and
-    `causation_id` is that of the message its stream stored before."""
+    """A message, ready to be shown. `causation_id` is "" where nothing caused it. `cause`: `wake-up` or `attempt 2` where it is
+    known that this id is of no message, but of what came from within the stream."""
 
     id: str
     at: datetime
@@ -28,7 +29,7 @@ class ShownMessage:
     data: Mapping[str, Any] = field(repr=False)
     topic: str = ""
     tenant: str = "default"
-    woke_up: bool = False
+    cause: str = ""
 
     @property
     def service(self) -> str:
@@ -62,16 +63,17 @@ class Numbering:
         """`← 3`; `← wake-up` or `← try 2` for what comes from within a stream; a short id for a message not shown yet."""
         if not message.causation_id:
             return ""
-        known = "wake-up" if message.woke_up else self.numbers.get(message.causation_id)
-        return f"← {known or _within(message, min(32 + len(self.numbers), MANY)) or message.causation_id[:6]}"
+        known = message.cause or self.numbers.get(message.causation_id) or cause_within(message, 32 + len(self.numbers))
+        return f"← {str(known).replace('attempt', 'try') or message.causation_id[:6]}"
 
 
-def _within(message: ShownMessage, entries: int) -> str:
-    """A performer's outcome and a wake-up are no stored messages: only their id tells. Tries the ids of the first `entries`."""
+def cause_within(message: ShownMessage, entries: int = 32) -> str:
+    """`wake-up` or `attempt 2`; "" for any other cause. A performer's outcome and a wake-up are no stored messages: only their
+    id tells. Tries the ids of the first `entries`."""
     stream = Stream(message.tenant, message.workflow, message.stream)
-    for n in range(1, entries + 1):
+    for n in range(1, min(entries, MANY) + 1):
         if message.causation_id == str(outcome_causation_id(stream, n)):
-            return f"try {n}"
+            return f"attempt {n}"
         if message.causation_id == str(wake_up_causation_id(stream, n - 1)):
-            return "wake-up"
+            return WAKE_UP
     return ""

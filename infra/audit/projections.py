@@ -11,12 +11,14 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import AttemptFailed, AttemptStarted, ModelFailed, ModelReplied, ReplyDiscarded
-from contracts.results import Result, WorkflowCompleted
+from contracts.results import WorkflowCompleted
 from contracts.router import RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.identity import outcome_causation_id
 from hansard.message import Intent, Message
 from shared.eventstore.model import StoredMessage, Stream
+
+ENDPOINT = "gateway/endpoint/"  # begins the names of an endpoint's streams, which belong to no workflow
 
 
 def read(stored: StoredMessage, topics: Topics) -> Message | None:
@@ -66,7 +68,7 @@ class Totals:
         self.kinds[stored.kind] += 1
         self.services[stored.stream.service] += 1
         self.first, self.last = self.first or stored.at, stored.at or self.last
-        if isinstance(message, RequestRouted | Result):
+        if not stored.stream.name.startswith(ENDPOINT):
             self.workflows.add((stored.stream.tenant, stored.stream.workflow))
         match message:
             case RequestRouted(path=path, handler=handler):
@@ -178,18 +180,24 @@ def effects(
 
 @dataclass(frozen=True)
 class StoredDeadLetter:
-    """A dead letter, and the stored message that carries it."""
+    """A dead letter, and the stored message that carries it. `again`: the id of the last dead letter of the same message, where
+    that was redriven and dead-lettered again."""
 
     stored: StoredMessage
     letter: DeadLettered
+    again: UUID | None = None
 
 
 def dead_letters(messages: Iterable[StoredMessage], topics: Topics) -> list[StoredDeadLetter]:
-    """Every dead letter, in order; where a redrive was dead-lettered again, the last one."""
-    found = ((stored, read(stored, topics)) for stored in messages if stored.kind == DeadLettered.kind)
-    last = {
-        (stored.stream, stored.causation_id): StoredDeadLetter(stored, letter)
+    """Every dead letter, in order."""
+    found = [
+        (stored, letter)
+        for stored in messages
+        if stored.kind == DeadLettered.kind and isinstance(letter := read(stored, topics), DeadLettered)
+    ]
+    last = {(stored.stream, stored.causation_id): stored.id for stored, _ in found}
+    return [
+        StoredDeadLetter(stored, letter, None if stored.id == latest else latest)
         for stored, letter in found
-        if isinstance(letter, DeadLettered)
-    }
-    return list(last.values())
+        for latest in (last[stored.stream, stored.causation_id],)
+    ]

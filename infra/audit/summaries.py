@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from infra.audit.text import one_line, percent, short
@@ -139,6 +140,13 @@ def summary(kind: str, data: Data) -> str:
 
 def _plain(data: Data) -> str:
     try:
-        return _join(*(data[name] for name in _FALLBACK if isinstance(data.get(name), str | int)))
+        known = _join(*(data[name] for name in _FALLBACK if isinstance(data.get(name), str | int)))
+        return known or _first_fields(data)
     except AttributeError:
         return str(data)
+
+
+def _first_fields(data: Data) -> str:
+    """`glasses: 2 · paid: False`: the first two scalar fields, of a kind that nothing is known of."""
+    scalars = ((name, value) for name, value in data.items() if isinstance(value, str | int | float) and value != "")
+    return _join(*(f"{name}: {one_line(value, 60)}" for name, value in islice(scalars, 2)))

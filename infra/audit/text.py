@@ -25,6 +25,11 @@ def dollars(amount: Decimal) -> str:
     return f"${amount.quantize(Decimal('0.000001')).normalize():f}"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 stream`, `2 streams`; `many` where the plural is not the word and an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def one_line(text: object, width: int = 160) -> str:
     """Text of any length on one line, without control characters."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())

@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable, read
-from infra.audit.message import ShownMessage
+from hansard.identity import outcome_causation_id
+from infra.audit.message import WAKE_UP, ShownMessage, cause_within
 from infra.audit.verify import entries_of
 from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
 from shared.eventstore.ports import AuditReader
 
+UNREADABLE = "unreadable"  # shown as the kind of a record without a readable envelope
 _PAID = ("hansard.gateway.model-replied.v1", "hansard.gateway.model-failed.v1", "hansard.gateway.reply-discarded.v1")
 
 
@@ -75,14 +77,9 @@ def timeline_of(
     """The same from what was read."""
     outside = sorted((_at_the_door(door) for door in doors.values()), key=lambda message: message.at)
     inside = sorted((s for history in histories.values() for s in history.messages), key=lambda s: (s.position, s.version))
-    causes = dict(_causes_within(entries, histories))
+    causes = dict(_causes_within(entries))
     messages = _merged(outside, [_shown(stored, causes) for stored in inside])
     return Timeline(tenant, workflow, tuple(messages), entries, doors)
-
-
-class _Cause(NamedTuple):
-    id: str
-    woke_up: bool = False
 
 
 def _merged(outside: list[ShownMessage], inside: list[ShownMessage]) -> Iterator[ShownMessage]:
@@ -95,34 +92,28 @@ def _merged(outside: list[ShownMessage], inside: list[ShownMessage]) -> Iterator
     yield from waiting.values()
 
 
-def _causes_within(
-    entries: Mapping[Stream, list[InboxEntry]], histories: Mapping[Stream, History]
-) -> Iterator[tuple[str, _Cause]]:
-    """A wake-up and an outcome are no stored messages: they are shown as caused by the stream's own message before them."""
+def _causes_within(entries: Mapping[Stream, list[InboxEntry]]) -> Iterator[tuple[str, str]]:
+    """What a causation id means that is no message's: a wake-up or the outcome of an attempt, neither of which is stored."""
     for stream, mine in entries.items():
-        stored = histories[stream].messages if stream in histories else []
+        attempts = {outcome_causation_id(stream, n): f"attempt {n}" for n in range(1, len(mine) + 1)}
         for entry in mine:
-            woke_up = entry.kind == WakeUp.kind
-            if woke_up or entry.kind.endswith("-returned.v1"):
-                before = next((one for one in reversed(stored) if one.version <= entry.version_before), None)
-                if before is not None:
-                    yield str(entry.causation_id), _Cause(str(before.id), woke_up)
+            if cause := WAKE_UP if entry.kind == WakeUp.kind else attempts.get(entry.causation_id):
+                yield str(entry.causation_id), cause
 
 
-def _shown(stored: StoredMessage, causes: Mapping[str, _Cause]) -> ShownMessage:
+def _shown(stored: StoredMessage, causes: Mapping[str, str]) -> ShownMessage:
     assert stored.at is not None
-    cause = causes.get(str(stored.causation_id), _Cause(str(stored.causation_id)))
     return ShownMessage(
         id=str(stored.id),
         at=stored.at,
         workflow=stored.stream.workflow,
         stream=stored.stream.name,
         kind=stored.kind,
-        causation_id=cause.id,
+        causation_id=str(stored.causation_id),
         data=_json(stored.data),
         topic=stored.topic,
         tenant=stored.stream.tenant,
-        woke_up=cause.woke_up,
+        cause=causes.get(str(stored.causation_id), ""),
     )
 
 
@@ -131,7 +122,7 @@ def _at_the_door(door: DoorMessage) -> ShownMessage:
         envelope = read(door.body, door.headers)
         kind, data, source = envelope.type, _json(envelope.data), envelope.source
     except Unreadable as unreadable:
-        kind, data, source = "unreadable", {"detail": str(unreadable)}, ""
+        kind, data, source = UNREADABLE, {"detail": str(unreadable)}, ""
     sender = source.removeprefix("/hansard/") if source.startswith("/hansard/") else ""
     return ShownMessage(str(door.causation_id), door.at, door.workflow, sender, kind, "", data, door.topic, door.tenant)
 
@@ -145,7 +136,8 @@ def _json(data: bytes) -> dict[str, Any]:
 
 
 def message_as_json(message: ShownMessage) -> dict[str, Any]:
-    """One message, for programs: the same fields in `audit show` and `watch`."""
+    """One message, for programs: the same fields in `audit show` and `watch`. `cause`: `wake-up` or `attempt 2` where the
+    causation id is of no message."""
     return {
         "at": message.at.isoformat(),
         "tenant": message.tenant,
@@ -155,6 +147,7 @@ def message_as_json(message: ShownMessage) -> dict[str, Any]:
         "id": message.id,
         "type": message.kind,
         "causation_id": message.causation_id,
+        "cause": message.cause or cause_within(message),
         "data": message.data,
     }
 

@@ -32,7 +32,9 @@ class Report:
     workflow: str
     streams: int = 0
     decided: int = 0  # inbox entries decided again
-    trusted: int = 0  # a performer's outcomes, and dead entries
+    dead: int = 0  # inbox entries whose message was dead-lettered: they decided nothing
+    outcomes: int = 0  # of performers: they came from outside, and are trusted
+    unknown: int = 0  # inbox entries of services that this process does not know
     differences: list[Difference] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
 
@@ -144,16 +146,26 @@ async def _report(
         processors = await policies.of(service, (entry.policy for entry in entries)) if service else {}
         report.differences.extend(differences(service, history, entries, received, topics, processors, recorded_at, read))
         of_performers = outcomes(service)
-        trusted = sum(service is None or entry.dead or entry.kind in of_performers for entry in entries)
         report.streams += 1
-        report.trusted += trusted
-        report.decided += len(entries) - trusted
+        for entry in entries:
+            _count(report, service, entry, of_performers)
     report.forged.extend(
         f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
         for door in whole.door_messages.values()
         if (topic := topics.by_name.get(door.topic)) is None or not topic.door
     )
     return report
+
+
+def _count(report: Report, service: Service[Any] | None, entry: InboxEntry, of_performers: frozenset[str]) -> None:
+    if service is None:
+        report.unknown += 1
+    elif entry.dead:
+        report.dead += 1
+    elif entry.kind in of_performers:
+        report.outcomes += 1
+    else:
+        report.decided += 1
 
 
 @dataclass

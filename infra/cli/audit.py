@@ -19,7 +19,7 @@ from infra.audit import timeline as timelines
 from infra.audit import verify as verifying
 from infra.audit.differences import Difference
 from infra.audit.message import Numbering
-from infra.audit.text import dollars, one_line
+from infra.audit.text import counted, dollars, one_line
 from infra.cli import base, screen
 from infra.cli.bus import Bus, make_topic
 from infra.cli.options import Json, Tenant
@@ -48,7 +48,10 @@ def moment(text: str) -> datetime | None:
 @app.command()
 def show(
     workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow: the id of its request, or its correlation id.")],
-    tree: Annotated[bool, typer.Option("--tree", help="Order by cause, not by time.")] = False,
+    tree: Annotated[
+        bool,
+        typer.Option("--tree", help="Show each message below what caused it."),
+    ] = False,
     bodies: Annotated[bool, typer.Option("--bodies", help="Print the data of every message in full.")] = False,
     tenant: Tenant = TENANT,
     json_: Json = False,
@@ -89,6 +92,7 @@ async def _timeline(settings: Settings, tenant: str, workflow: str) -> timelines
 def _tree(timeline: timelines.Timeline) -> Tree:
     root = Tree(Text(f"workflow {timeline.workflow}", "bold"))
     nodes: dict[str, Tree] = {}
+    attempts: dict[tuple[str, str], Tree] = {}  # the node of an attempt's intent, by its stream and `attempt 2`
     for message in timeline.messages:
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{message.stream or 'a client'} ", screen.colour(message.service))
@@ -96,7 +100,12 @@ def _tree(timeline: timelines.Timeline) -> Tree:
         if message.cost:
             text.append(f"{dollars(message.cost)} ", "bold green")
         text.append(one_line(message.summary, 80), "dim")
-        nodes[message.id] = nodes.get(message.causation_id, root).add(text)
+        if message.cause and message.causation_id not in nodes:
+            above = attempts.get((message.stream, message.cause), root)
+            nodes[message.causation_id] = above.add(Text(f"{message.stream} {message.cause}", "italic"))
+        node = nodes[message.id] = nodes.get(message.causation_id, root).add(text)
+        if "attempt" in message.data and "safety" in message.data:
+            attempts.setdefault((message.stream, f"attempt {message.data['attempt']}"), node)
     return root
 
 
@@ -106,12 +115,20 @@ def _summary(timeline: timelines.Timeline) -> None:
     if result:
         screen.out.print(screen.result(result.kind, result.data, seconds))
     else:
-        screen.out.print("There is no result yet.")
-    entries = sum(map(len, timeline.entries.values()))
+        screen.out.print(without_result(timeline))
+    entries = counted(sum(map(len, timeline.entries.values())), "inbox entry", "inbox entries")
     screen.note(
-        f"{len(timeline.messages)} messages, {len(timeline.entries)} streams, {entries} inbox entries "
+        f"{counted(len(timeline.messages), 'message')}, {counted(len(timeline.entries), 'stream')}, {entries} "
         f"({timeline.without_message} without a message), {dollars(timeline.cost) or '$0'}"
     )
+
+
+def without_result(timeline: timelines.Timeline) -> str:
+    """Why there is no result: only a request has one, and a workflow may also be an endpoint's stream or an unreadable record."""
+    requests = [message for message in timeline.messages if message.topic == "requests"]
+    if any(message.kind != timelines.UNREADABLE for message in requests):
+        return "There is no result yet."
+    return f"This workflow has no result: {'its request cannot be read' if requests else 'no request began it'}."
 
 
 @app.command()
@@ -123,8 +140,8 @@ def verify(
 ) -> None:
     """Decide every inbox entry again and compare: the same messages, ids and bytes, and no gap anywhere.
 
-    Today's code decides, by the policy of then. Exits 1 on any difference. A performer's outcomes are trusted: they came
-    from outside.
+    Today's code decides, by the policy of then. Exits 1 on any difference. A performer's outcomes are not decided again,
+    since they came from outside; nor are dead letters, which decided nothing.
 
     Example: hansard audit verify    ·    hansard audit verify --workflow ask-1f0b6f7a9c11
     """
@@ -148,7 +165,9 @@ class _Found:
     workflows: int = 0
     streams: int = 0
     decided: int = 0
-    trusted: int = 0
+    dead_letters: int = 0
+    outcomes: int = 0
+    of_unknown_services: int = 0
     differences: int = 0
     forged: list[str] = field(default_factory=list)
     more_forged: int = 0
@@ -157,7 +176,9 @@ class _Found:
         self.workflows += 1
         self.streams += report.streams
         self.decided += report.decided
-        self.trusted += report.trusted
+        self.dead_letters += report.dead
+        self.outcomes += report.outcomes
+        self.of_unknown_services += report.unknown
         for difference in first_of_each(report.differences):
             self.differences += 1
             if self.differences <= SHOWN:
@@ -182,13 +203,26 @@ class _Found:
         if self.json:
             print(screen.as_json({name: count for name, count in vars(self).items() if name != "json"}))
             return
-        for count, what in ((self.differences - SHOWN, "streams differ"), (self.more_forged, "messages are not on the record")):
-            if count > 0:
-                screen.out.print(f"and {count} more {what}", style="bold red")
-        screen.out.print(
-            f"{f'{self.differences} streams differ' if self.differences else 'the record holds'}: {self.workflows} workflows, "
-            f"{self.streams} streams, {self.decided} inbox entries decided again, {self.trusted} trusted",
-            style="bold red" if self.differences else "bold green",
+        more = self.differences - SHOWN
+        if more > 0:
+            screen.out.print(f"and {counted(more, 'more stream differs', 'more streams differ')}", style="bold red")
+        if self.more_forged:
+            what = counted(self.more_forged, "more message is", "more messages are")
+            screen.out.print(f"and {what} not on the record", style="bold red")
+        screen.out.print(self.totals(), style="bold red" if self.differences else "bold green")
+
+    def totals(self) -> str:
+        """The last line: whether anything differs, and how much was decided again."""
+        differ = counted(self.differences, "stream differs", "streams differ")
+        others = (
+            (self.dead_letters, counted(self.dead_letters, "dead letter")),
+            (self.outcomes, counted(self.outcomes, "outcome")),
+            (self.of_unknown_services, f"{counted(self.of_unknown_services, 'message')} of services that are not known here"),
+        )
+        left = ", ".join(text for count, text in others if count)
+        return (
+            f"{differ if self.differences else 'No differences'}: {counted(self.workflows, 'workflow')}, "
+            f"{counted(self.decided, 'message')} decided again{left and f'; not decided again: {left}'}"
         )
 
 

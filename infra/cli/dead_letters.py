@@ -22,7 +22,7 @@ app = typer.Typer(help="Messages that could not be processed: list them, show on
 
 
 async def all_dead_letters(settings: Settings) -> list[tuple[StoredDeadLetter, bool]]:
-    """Every dead letter, and whether its inbox entry is still dead."""
+    """Every dead letter, also earlier ones of a message that is dead again; and whether its inbox entry is still dead."""
     async with base.record(settings) as store:
         messages = [stored async for batch in store.read_all() for stored in batch]
         found = dead_letters(messages, settings.topics)
@@ -43,7 +43,8 @@ def list_dead_letters(
 
     Example: hansard dead-letters list
     """
-    found = [(one, dead) for one, dead in base.run(all_dead_letters(base.running(postgres=True))) if dead or all_]
+    every = base.run(all_dead_letters(base.running(postgres=True)))
+    found = [(one, dead) for one, dead in every if one.again is None and (dead or all_)]
     if json_:
         for one, dead in found:
             about = {"id": str(one.stored.id), "at": one.stored.at, "dead": dead}
@@ -58,7 +59,7 @@ def list_dead_letters(
             short(one.letter.message_kind) or "?",
             f"{one.letter.topic}/{one.letter.partition}/{one.letter.offset}",
             one_line(one.letter.detail, 60),
-            "" if dead else "processed since",
+            "" if dead else became(one, dead=False),
         )
         for one, dead in found
     ]
@@ -85,6 +86,13 @@ def choose(found: Iterable[tuple[StoredDeadLetter, bool]], id_: str) -> tuple[St
     raise Problem(f"{id_} names {'several dead letters' if begun else 'no dead letter'}: `hansard dead-letters list --all`.")
 
 
+def became(one: StoredDeadLetter, *, dead: bool) -> str:
+    """What became of the message of a dead letter."""
+    if not dead:
+        return "was redriven, and processed"
+    return f"was redriven, and is dead again as {one.again}" if one.again else "dead"
+
+
 @app.command("show")
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False) -> None:
     """Print one dead letter: why the message could not be processed, and the message itself.
@@ -95,7 +103,8 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
     one, dead = choose(base.run(all_dead_letters(settings)), id_)
     letter = one.letter
     if json_:
-        print(screen.as_json({"id": str(one.stored.id), "dead": dead, **letter.model_dump(mode="json")}))
+        again = str(one.again) if one.again else None
+        print(screen.as_json({"id": str(one.stored.id), "dead": dead, "dead_again_as": again, **letter.model_dump(mode="json")}))
         return
     rows = [
         ("id", one.stored.id),
@@ -107,7 +116,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
         ("attempts", letter.attempts),
         ("message", f"{letter.message_kind or '?'} {letter.message_id}"),
         ("was at", f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"),
-        ("now", "dead" if dead else "processed since"),
+        ("now", became(one, dead=dead)),
         *((f"header {name}", _readable(value)) for name, value in letter.headers),
         ("body", _readable(letter.body) if letter.body is not None else "(too large to be carried: it is still on its topic)"),
     ]
@@ -127,11 +136,18 @@ def redrive(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """
     settings = base.running(kafka=True, postgres=True)
     chosen, dead = choose(base.run(all_dead_letters(settings)), id_)
-    if not dead:
-        raise Problem(f"{chosen.stored.id} was processed since: there is nothing to redrive.")
+    redrivable(chosen, dead=dead)
     base.run(_redrive(settings, chosen))
     workflow = chosen.stored.stream.workflow
     screen.note(f"The redrive by {chosen.letter.service} is published; `hansard watch {workflow}` shows what follows.")
+
+
+def redrivable(one: StoredDeadLetter, *, dead: bool) -> None:
+    """Raises Problem for a dead letter whose message was redriven already."""
+    if not dead:
+        raise Problem(f"{one.stored.id} {became(one, dead=dead)}: there is nothing to redrive.")
+    if one.again:
+        raise Problem(f"{one.stored.id} {became(one, dead=dead)}: `hansard dead-letters redrive {one.again}`.")
 
 
 async def _redrive(settings: Settings, chosen: StoredDeadLetter) -> None:

@@ -128,7 +128,7 @@ def _alone(settings: Settings) -> None:
         with ended_by_signal() as ended, supervised(supervisor):
             conclude(asyncio.run(play(ready, ended)))
             if base.terminal_in() and not ended():
-                screen.out.print(hints())
+                screen.out.print(hints(ready))
                 screen.note("Everything stays up. Ctrl-C stops it.")
                 while not ended():
                     time.sleep(0.2)

@@ -4,16 +4,20 @@ import asyncio
 import json
 import shutil
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
 from infra.cli.problem import Problem
 from shared.settings import Settings
@@ -240,6 +244,37 @@ def one_line(text: object) -> str:
 OF_KAFKA = (topics, broker_clock)
 
 
+def our_services(settings: Settings) -> list[Finding]:
+    """What is wrong with our own services: each is imported and made of the settings, and none is run."""
+    found: list[Finding] = []
+    for name in SERVICES:
+        try:
+            module = import_module(f"services.{name}.app")
+        except Exception as failed:  # whatever a service's code raises while it is imported
+            what = f"services/{name}/app.py cannot be imported: {origin(failed)}"
+            found.append(Finding(f"service {name}", what, "correct the file"))
+            continue
+        try:
+            service = module.build(settings)
+            if getattr(service, "name", None) != name:
+                what = f"services/{name}/app.py: `build` makes no Service that is named {name!r}"
+                found.append(Finding(f"service {name}", what, "correct the file"))
+        except Exception as failed:  # whatever a service's code raises of a setting, or of a file that one names
+            what = f"services/{name}/app.py cannot make it: {origin(failed)}"
+            found.append(Finding(f"service {name}", what, "correct the file or the setting"))
+    return found or [Finding("services", f"all {len(SERVICES)} of ours can be loaded: {', '.join(SERVICES)}")]
+
+
+def origin(failed: Exception) -> str:
+    """An error and the last line of our own code that led to it: `services/planner/app.py, line 7: NameError: …`."""
+    error = f"{type(failed).__name__}: {one_line(failed)}"
+    if isinstance(failed, SyntaxError):
+        return error  # it names its file and line itself
+    frames = [frame for frame in traceback.extract_tb(failed.__traceback__) if Path(frame.filename).is_relative_to(loading.HERE)]
+    last = [frame for frame in frames if Path(frame.filename) != Path(__file__)][-1:]
+    return "".join(f"{Path(one.filename).relative_to(loading.HERE)}, line {one.lineno}: " for one in last) + error
+
+
 def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
     """The settings with your own services loaded, as far as that goes; what was found about each."""
     found: list[Finding] = []
@@ -273,7 +308,8 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
-    """Check Kafka, Postgres and its grants, the model, clocks, topics and the disk. Each failure is printed with its fix.
+    """Check the services, Kafka, Postgres and its grants, the model, clocks, topics and the disk. Each failure is printed with
+    its fix.
 
     Example: hansard doctor
     """
@@ -281,7 +317,7 @@ def doctor(
 
     settings = base.local()
     settings, own = own_services(base.with_addresses(settings, Servers(settings.home).found() or Addresses()))
-    found = [*own, *base.run(findings(settings))]
+    found = [*our_services(settings), *own, *base.run(findings(settings))]
     if json_:
         for finding in found:
             fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}

@@ -125,9 +125,10 @@ def up(
 
 def _attached(settings: Settings, brokers: int) -> None:
     try:
-        supervisor = start_services(prepare(settings, screen.note, brokers=brokers), screen.note)
+        ready = prepare(settings, screen.note, brokers=brokers)
+        supervisor = start_services(ready, screen.note)
         with ended_by_signal() as ended:
-            screen.out.print(hints())
+            screen.out.print(hints(ready))
             screen.note("Ctrl-C stops everything.")
             supervisor.watch(ended)
     finally:
@@ -171,7 +172,7 @@ def _detached(settings: Settings, brokers: int) -> None:
         screen.note("The services are stopped again; `hansard down` stops the servers.")
         raise
     screen.note(f"{len(statuses())} services are ready ({time.monotonic() - began:.1f} s)")
-    screen.out.print(hints())
+    screen.out.print(hints(ready))
 
 
 def supervise() -> None:
@@ -201,8 +202,8 @@ class ended_by_signal:
             signal.signal(number, handler)
 
 
-def hints() -> Table:
-    """What to type next, as it can be typed here."""
+def hints(settings: Settings) -> Table:
+    """What to type next, as it can be typed here. The last line is for Kafka clients that are not ours."""
     me = "hansard" if shutil.which("hansard") else sys.argv[0]
     return screen.table(
         ("", ""),
@@ -214,6 +215,7 @@ def hints() -> Table:
             (f"{me} audit verify", "decide everything on the record again"),
             (f"{me} status", "processes, health, lag"),
             (f"{me} down", "stop everything"),
+            (f"BROKERS={settings.kafka}", "for kcat and every other Kafka client"),
         ],
         title="In another terminal:",
     )
@@ -326,8 +328,15 @@ def load(name: str, settings: Settings) -> Service[Any]:
 
 
 def summaries() -> dict[str, str]:
-    """What each service of ours does, in one line: the first of its package's docstring."""
-    return {name: (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0] for name in SERVICES}
+    """What each service of ours does, in one line: the first of its package's docstring. Never fails: every command needs it."""
+    return {name: _summary(name) for name in SERVICES}
+
+
+def _summary(name: str) -> str:
+    try:
+        return (importlib.import_module(f"services.{name}").__doc__ or "").partition("\n")[0]
+    except Exception:  # whatever the package's code raises while it is imported: `hansard doctor` says what
+        return "cannot be loaded: see `hansard doctor`"
 
 
 def services(settings: Settings) -> dict[str, Service[Any]]:

@@ -1,7 +1,7 @@
 """`stats` and `effects`: what the record adds up to, and which effects have no outcome."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from hansard.codec import Invalid, decode
 from hansard.envelope import Unreadable, read
 from hansard.message import Message
 from infra.audit import projections
-from infra.audit.text import dollars, one_line, short
+from infra.audit.text import dollars, one_line, percent, short
 from infra.cli import base, screen
 from infra.cli.options import Json
 from shared.eventstore.model import DoorMessage
@@ -83,17 +83,7 @@ def stats(json_: Json = False) -> None:
     if json_:
         print(screen.as_json(counts | extra))
         return
-    rows = [
-        ("messages", counts["messages"]),
-        ("workflows", counts["workflows"]),
-        ("model calls", counts["calls"]),
-        ("cost", dollars(totals.cost) or "$0"),
-        *((f"results: {name}", count) for name, count in sorted(counts["results"].items())),
-        *((f"path: {name}", count) for name, count in sorted(counts["paths"].items())),
-        *((f"dead letters: {name}", count) for name, count in sorted(counts["dead_letters"].items())),
-        *((f"{service}: {name}", _shown(value)) for service, known in extra.items() for name, value in known.items()),
-    ]
-    screen.out.print(screen.table(("", ""), rows))
+    screen.out.print(screen.table(("", ""), list(rows(totals, extra))))
     tiers = [
         (name, t["answers"], t["attempts"], ", ".join(f"{why} {n}" for why, n in t["falls"].items()), f"${t['cost']}",
          f"{t['input_tokens']}+{t['output_tokens']}", t["mean_ms"] or "")
@@ -101,11 +91,52 @@ def stats(json_: Json = False) -> None:
     ]  # fmt: skip
     if tiers:
         screen.out.print(screen.table(("tier", "answers", "attempts", "failed", "cost", "tokens", "mean ms"), tiers))
-    screen.out.print(screen.table(("handler", "requests"), totals.handlers.most_common(15)))
+    if totals.handlers:
+        screen.out.print(screen.table(("handler", "requests"), totals.handlers.most_common(15)))
 
 
-def _shown(value: object) -> str:
-    return one_line(", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
+def rows(totals: projections.Totals, extra: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, object]]:
+    """What there is, in words for a person. Nothing is said of what there is none of."""
+    yield "messages", totals.messages
+    yield "workflows", len(totals.workflows)
+    counted: list[tuple[str, object]] = [
+        ("model calls", totals.calls),
+        ("cost", dollars(totals.cost)),
+        *((f"results: {name}", count) for name, count in sorted(totals.results.items())),
+        *((f"path: {name}", count) for name, count in sorted(totals.paths.items())),
+        *((f"dead letters: {name}", count) for name, count in sorted(totals.dead.items())),
+        *((f"router: {name}", _shown(value)) for name, value in extra["router"].items() if value),
+        *((GATEWAY[name][0], GATEWAY[name][1](value)) for name, value in extra["gateway"].items() if _is_shown(name, value)),
+    ]
+    yield from ((label, value) for label, value in counted if value)
+
+
+def _is_shown(name: str, value: object) -> bool:
+    """A share of 0% counts calls too; a number of 0, or nothing, is left out."""
+    return name in GATEWAY and (bool(value) or isinstance(value, float))
+
+
+def _shown(value: Any) -> str:
+    return one_line(", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else value)
+
+
+def _shares(value: Mapping[str, float | None]) -> str:
+    return one_line(", ".join(f"{name} {percent(share)}" for name, share in value.items() if share is not None))
+
+
+GATEWAY: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "tiers": ("calls answered, by tier", _shares),
+    "primary_success_rate": ("calls answered by the first tier that was tried", percent),
+    "mean_ms": ("mean time until an answer", lambda ms: f"{ms} ms"),
+    "mean_confidence": ("mean confidence of an answer", percent),
+    "confidence": ("mean confidence, by tier", _shares),
+    "estimated": ("answers whose cost is an estimate", _shown),
+    "learned": ("answers that a model once gave, from the cache", _shown),
+    "failed": ("calls without an answer", _shown),
+    "circuits_opened": ("circuits opened", _shown),
+    "probes": ("probes of endpoints", _shown),
+    "retries_granted": ("retries granted", _shown),
+}  # the gateway's statistics, each with its name for a person
 
 
 def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ async def test_an_untouched_record_in_postgres_holds(store: PostgresEventStore) 
     await record(store, *REQUESTS, request("poison", id="p", workflow="w0", offset=9))
     reports = [await verify(store, {"router": service}, topics, *pair) for pair in await workflows(store)]
     assert len(reports) == 3 and not [one for report in reports for one in (*report.differences, *report.forged)]
-    assert (sum(report.decided for report in reports), sum(report.trusted for report in reports)) == (7, 1)
+    assert (sum(report.decided for report in reports), sum(report.dead for report in reports)) == (7, 1)
     assert [one async for one in verify_all(store, {"router": service}, topics)] == reports
 
 

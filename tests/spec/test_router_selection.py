@@ -5,6 +5,7 @@ import pytest
 from contracts.requests import Architecture
 from services.router import plans
 from services.router.selection import GUIDE, TODAY, arrange, choose
+from shared.roles import SHIPPED
 from shared.settings import Settings
 
 EVERY: frozenset[Architecture] = frozenset(row.architecture for row in GUIDE)
@@ -95,15 +96,18 @@ def test_the_shipped_plans_need_only_steps_before_them(name: str) -> None:
     before: set[str] = set()
     for step in plans.load(plans.SHIPPED)[name].steps:
         assert set(step.needs) <= before
-        assert step.worker in ("research", "analyst", "writer", "coder")
+        assert step.worker in SHIPPED
         before.add(step.id)
 
 
-def test_a_users_folder_adds_plans_and_a_users_plan_wins_over_a_shipped_one(tmp_path: Path) -> None:
+def test_a_users_folder_adds_plans_and_a_users_plan_wins_over_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from services.router.app import build
     from services.router.decider import router
     from services.router.policy import Policy
 
+    monkeypatch.setattr("services.router.app.entry_points", lambda **_: ())  # rules of packages that are installed here
     (tmp_path / "a.yaml").write_text("name: specialist\nsteps: [{id: mine, worker: writer}]")
     (tmp_path / "b.yml").write_text("name: new\nsteps: [{id: mine, worker: writer}]")
     (tmp_path / "notes.txt").write_text("not a plan")

@@ -201,14 +201,9 @@ def test_the_specialists_receive_only_their_own_tasks_and_replies() -> None:
 
 
 def test_four_roles_are_shipped_with_their_model_classes_and_limits() -> None:
-    roles = load(FOLDER)
-    assert set(roles) == {"research", "analyst", "writer", "coder"}
-    assert {name: (role.model_class, role.max_output_tokens) for name, role in roles.items()} == {
-        "research": ("fast", 400),
-        "analyst": ("capable", 500),
-        "writer": ("fast", 600),
-        "coder": ("capable", 900),
-    }
+    shipped = {name: (role.model_class, role.max_output_tokens) for name, role in load(FOLDER).items()}
+    four = {"research": ("fast", 400), "analyst": ("capable", 500), "writer": ("fast", 600), "coder": ("capable", 900)}
+    assert shipped.items() >= four.items()
 
 
 def test_a_user_adds_a_role_with_one_file(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hansard.service import Service
 from infra.audit.differences import Difference, differences
 from infra.audit.policies import Policies
 from infra.audit.verify import in_parts, verify, verify_all, workflows
+from infra.cli.audit import _Found
 from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
@@ -38,6 +39,22 @@ async def test_an_untouched_record_holds() -> None:
     store = await recorded(request("a"), request("b", id="r2", offset=1), request("silence", id="r3", offset=2))
     report = await verify(store, {"router": service}, topics, "default", "w1")
     assert (report.differences, report.decided, report.streams, report.forged) == ([], 3, 1, [])
+
+
+async def test_dead_letters_outcomes_and_unknown_services_are_counted_apart_from_what_is_decided_again() -> None:
+    store = await recorded(request("a"), request("poison", id="r2", offset=1))
+    known = await verify(store, {"router": service}, topics, "default", "w1")
+    assert (known.decided, known.dead, known.outcomes, known.unknown) == (1, 1, 0, 0)
+    unknown = await verify(store, {}, topics, "default", "w1")
+    assert (unknown.decided, unknown.dead, unknown.outcomes, unknown.unknown) == (0, 0, 0, 2)
+    found = _Found(json=False)
+    found.add(known)
+    assert found.totals() == "No differences: 1 workflow, 1 message decided again; not decided again: 1 dead letter"
+    found.add(replace(unknown, outcomes=4, workflow="w2"))
+    assert found.totals() == (
+        "No differences: 2 workflows, 1 message decided again; not decided again: 1 dead letter, 4 outcomes, "
+        "2 messages of services that are not known here"
+    )
 
 
 async def test_a_message_with_other_data_today_is_a_difference_that_shows_both() -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from contracts.catalog import Topics
@@ -28,7 +29,7 @@ from infra.cli.dead_letters import choose
 from infra.cli.demo import Outcome, Run, demo_requests
 from infra.cli.problem import Problem
 from infra.cli.requests import concerns, is_end, new_request
-from infra.cli.running import ended_by_signal, load
+from infra.cli.running import ended_by_signal, hints, load
 from infra.cli.submitting import lines
 from infra.servers import ServerError, process
 from services.planner.app import workers_of
@@ -181,6 +182,13 @@ def test_a_summary_never_fails_whatever_is_in_a_message(kind: str, data: dict[st
     assert money(data.get("cost")) is not None
 
 
+def test_a_message_of_a_new_kind_is_summed_up_by_its_first_two_scalar_fields() -> None:
+    tasted = {"notes": ["oak"], "wine": "x" * 80 + "\n", "paid": False, "glasses": 2}
+    assert summary("hansard.tasting.tasted.v1", tasted) == f"wine: {'x' * 59}… · paid: False"
+    assert summary("hansard.tasting.tasted.v1", {"text": "oak", "glasses": 2}) == "oak"
+    assert summary("hansard.tasting.tasted.v1", {"notes": []}) == ""
+
+
 def test_control_characters_never_reach_a_terminal() -> None:
     assert one_line("a\x1b[31mb\nc\x07") == "a [31mb c"
 
@@ -223,6 +231,14 @@ def test_a_dead_letter_is_chosen_by_any_of_its_ids_and_never_by_guess() -> None:
     for unclear in ("aaa", "zzz"):
         with pytest.raises(Problem):
             choose(both, unclear)
+
+
+def test_the_hints_give_the_brokers_ready_to_be_pasted() -> None:
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(hints(Settings(kafka="127.0.0.1:22873,127.0.0.1:22874")))
+    [line] = [line for line in captured.get().splitlines() if "BROKERS" in line]
+    assert line.split()[0] == "BROKERS=127.0.0.1:22873,127.0.0.1:22874"
 
 
 def test_the_files_that_init_writes_can_be_used_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ from typer.testing import CliRunner
 
 from infra.cli import app
 from infra.cli.problem import Problem
+from shared.roles import SHIPPED
 
 runner = CliRunner()
 GOOD = "name: two\nsteps: [{id: a, worker: writer}, {id: b, worker: coder, needs: [a]}]"
 STEPS = "name: p\nsteps: [{id: a, worker: writer"
 BAD = {
     "name: p\nsteps: [{id: a, worker: writer, needs: [b]}, {id: b, worker: writer, needs: [a]}]": "wait for each other",
-    "name: p\nsteps: [{id: a, worker: poet}]": "no worker is named 'poet'; there are analyst, coder, research, writer",
+    "name: p\nsteps: [{id: a, worker: poet}]": "no worker is named 'poet'; there are " + ", ".join(sorted(SHIPPED)),
     f"{STEPS}, needs: [z]}}]": "needs 'z', which is no step of this plan",
     f"{STEPS}}}, {{id: a, worker: writer}}]": "two steps have the id 'a'",
     "": "is empty. A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one",

@@ -1,6 +1,7 @@
 """A service is its two folders, `contracts/NAME` and `services/NAME`, and its name in the one list. A small one is added here."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -116,7 +117,8 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     catalogue = tmp_path / "contracts" / "catalog.py"
-    one_line = catalogue.read_text().replace('"gateway")\n', '"gateway", "herald")\n', 1)
+    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "herald")', catalogue.read_text(), flags=re.MULTILINE)
+    assert found == 1
     catalogue.write_text(one_line)
 
     run(tmp_path, "-c", TRIED)
@@ -132,12 +134,43 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
     assert not before.keys() - after.keys()
 
 
+def broken_services(folder: Path) -> dict[str, str]:
+    done = process(folder, "-m", "hansard", "doctor", "--json")
+    assert "Traceback" not in done.stdout + done.stderr, done.stderr
+    found = {one["check"]: one for one in map(json.loads, done.stdout.splitlines())}
+    assert "disk" in found, "the other checks are made all the same"
+    assert ("services" in found) == (not any(check.startswith("service ") for check in found))
+    return {check.removeprefix("service "): one["found"] for check, one in found.items() if check.startswith("service ")}
+
+
+def test_the_doctor_names_the_file_of_a_service_that_cannot_be_loaded(tmp_path: Path) -> None:
+    for name in COPIED:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    assert broken_services(tmp_path) == {}
+    services = tmp_path / "services"
+    (services / "verifier" / "checks.py").write_text("x = unknown\n")
+    (services / "planner" / "app.py").write_text("def build(:\n")
+    (services / "router" / "app.py").write_text("def build(settings):\n    raise ValueError('no rules')\n")
+    (services / "gateway" / "app.py").write_text("def build(settings):\n    return None\n")
+    found = broken_services(tmp_path)
+    at = "services/verifier/checks.py, line 1: NameError: name 'unknown' is not defined"
+    assert found["verifier"] == f"services/verifier/app.py cannot be imported: {at}"
+    assert found["router"] == "services/router/app.py cannot make it: services/router/app.py, line 2: ValueError: no rules"
+    assert found["gateway"] == "services/gateway/app.py: `build` makes no Service that is named 'gateway'"
+    assert "specialists" not in found
+    assert "SyntaxError" in found["planner"] and "app.py, line 1" in found["planner"]
+
+
 def run(folder: Path, *words: str) -> str:
-    paths = os.pathsep.join((str(folder), str(folder / "shared")))
-    environment = os.environ | {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
+    done = process(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def process(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join((str(folder), str(folder / "shared")))
+    own = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", "HANSARD_HOME": str(folder / "home")}
+    return subprocess.run([sys.executable, *words], cwd=folder, env=os.environ | own, capture_output=True, text=True)
 
 
 def test_every_service_says_in_one_line_what_it_does() -> None:
