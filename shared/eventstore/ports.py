@@ -46,8 +46,8 @@ class StreamStore(StoreClock, Protocol):
         Refused are: an append whose stream has moved on; one whose time is ahead of both the store's clock and its
         `not_before`; one whose time is more than `STALE` seconds behind that clock.
 
-        Raises StoreRefused only when a single append is given and the store cannot hold it. Of several, those are found by
-        halving and are missing from `accepted` like the others: the caller tries each alone and sees.
+        Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
+        bad ones by halving and leaves them out of `accepted`; retry each alone to get the error.
         """
         ...
 
@@ -100,11 +100,10 @@ class InstanceStore(Protocol):
         ...
 
     async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
-        """Notes that this process is alive; returns the last heartbeats of the others of its service that have not ended.
+        """Notes that this process is alive. Returns the last heartbeat of each other process of its service that has not ended.
 
-        Each heartbeat has a value of its own. The `silent` have ended, if these are still their last heartbeats; the
-        wake-ups that they hold, or that any process holds which has ended, may be claimed at once. A process that sends a
-        heartbeat again has not ended.
+        Marks the `silent` processes as ended unless they have sent a newer heartbeat. Wake-ups held by ended processes are
+        free to claim at once. A process that sends a heartbeat again counts as running. Each heartbeat has a new value.
         """
         ...
 
@@ -201,8 +200,8 @@ class AnswerIndex(Protocol):
         ...
 
     async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        """The last message of this kind in the stream that this tenant's key was indexed with; None where that stream also
-        has a message of the kind `unless`."""
+        """The latest message of `kind` in the stream indexed under the tenant's `key`. None if that stream also holds the kind
+        `unless`."""
         ...
 
 

@@ -29,7 +29,7 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import record_span
 
-MARK_EVERY = 2.0  # seconds; an append marks its own streams as published, this is for the others
+MARK_EVERY = 2.0  # seconds; how often streams without a new append are marked as published
 PUBLISH_EVERY, PUBLISH_AGE = 1.0, 5.0  # seconds; a message this old that no broker has acknowledged is published again
 MEASURE_EVERY = 5.0
 MAX_CLOCK_OFFSET = 2.0  # seconds between this machine's clock and the store's; a larger offset is a warning
@@ -44,7 +44,7 @@ class ServiceRunner:
     store: EventStore
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _is_noted: bool = False  # that this process runs, in the store
+    _is_noted: bool = False  # whether the store was told that this process runs
 
     async def start(self) -> None:
         name, settings, store = self.service.name, self.settings, self.store

@@ -190,8 +190,8 @@ class Intake:
     crash_attempts: int
 
     async def receive(self, records: Sequence[Record]) -> None:
-        for group in await self.crash_guard.groups(records):
-            crashes = await self.crash_guard.crashes(group)
+        for group in await self.crash_guard.count_and_group(records):
+            crashes = await self.crash_guard.count_attempt(group)
             inbounds = [inbound for inbound in map(self.parser.parse, group) if inbound is not None]
             if crashes >= self.crash_attempts:
                 dead = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
@@ -201,7 +201,7 @@ class Intake:
 
 
 def wake_up(stream: Stream, processed: int) -> Inbound:
-    """The wake-up of a stream that has so many inbox entries."""
+    """The wake-up of a stream that has `processed` inbox entries."""
     return internal_message(stream, WakeUp(), wake_up_name(processed))
 
 

@@ -106,7 +106,7 @@ class Loop:
             await self.process(inbounds)
 
     def _is_still_due(self, claim: DueWakeUp, wake_up_id: UUID, version: int) -> bool:
-        """Whether the wake-up was stale, and the process that was faster left the stream due."""
+        """Whether another process changed the stream first and it is still due."""
         stream_state = self._cache[claim.stream]
         if wake_up_id in stream_state.entries:
             return False
@@ -185,7 +185,7 @@ class Loop:
             pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
             default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
-                # an outcome frees its own slot; wake-ups are claimed for free slots only
+                # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
                 self.processor.process(pending, inbound, default, may_perform)
             slots -= len(pending.intents)

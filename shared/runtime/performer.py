@@ -37,7 +37,7 @@ class AttemptRunner:
         return any(mine == stream for mine, _ in self._tasks)
 
     def start(self, stream: Stream, state: Any, intent: Intent, traceparent: str = "") -> None:
-        """`state`: the stream's, with the intent in it."""
+        """Starts the attempt. `state`: the stream's state after the intent was stored."""
         key = (stream, intent.attempt)
         task = asyncio.create_task(self._attempt(stream, state, intent, traceparent), name=f"{stream.name}#{intent.attempt}")
         self._tasks[key] = task

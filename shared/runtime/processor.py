@@ -1,5 +1,8 @@
-"""Decides what each stream answers to the messages it received. Pure: the same batch on the same history gives the same
-appends, to the byte."""
+"""Decides what each stream stores for the messages that it received.
+
+Pure: the same batch on the same history at the same recorded time gives the same ids and data. Only the traceparent may
+differ when tracing is on.
+"""
 
 import base64
 import hashlib
@@ -43,7 +46,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
-    decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
+    decided: list[Message] = field(default_factory=list)  # what was decided, as objects; `messages` has the same as bytes
     intents: list[Intent] = field(default_factory=list)
     has_wake_up: bool = False
     wake_up_is_dead: bool = False  # its last wake-up is a dead letter: the same time must not wake it again
@@ -169,7 +172,8 @@ class Processor(Generic[State]):
 
     @staticmethod
     def _next_wake_up_id(pending: PendingAppend[State]) -> UUID:
-        """A wake-up is made for a number of inbox entries: where another message came first, it is stale."""
+        """The id of the next wake-up. The number of inbox entries is part of it, so a wake-up is stale once another message was
+        processed."""
         return wake_up_causation_id(pending.stream, pending.processed + len(pending.entries))
 
     @property

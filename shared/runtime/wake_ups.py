@@ -16,7 +16,7 @@ CLAIM_EVERY = 1.0  # seconds; this is for wake-ups that other processes stored, 
 
 @dataclass
 class WakeUps:
-    """`lease`: seconds for which a claimed wake-up is this process's."""
+    """Claims and processes due wake-ups. `lease`: seconds for which a claim keeps other processes away."""
 
     service: str
     store: WakeUpStore

@@ -165,12 +165,12 @@ STATE: Columns[Any] = Columns(
 
 
 def streams(given: Iterable[Stream]) -> list[Array]:
-    """tenants, workflows, names"""
+    """Three arrays: tenants, workflows, names."""
     return [list(column) for column in zip(*given, strict=True)] or [[], [], []]
 
 
 def versions(given: Mapping[Stream, int]) -> list[Array]:
-    """tenants, workflows, names, versions"""
+    """Four arrays: tenants, workflows, names, versions."""
     return [*streams(given), list(given.values())]
 
 
@@ -247,10 +247,10 @@ class Packed:
 
 
 def message(row: asyncpg.Record | tuple[Any, ...]) -> StoredMessage:
-    """Of a row that holds a stream and the columns of MESSAGE."""
+    """Makes a StoredMessage from a row that holds a stream and the columns of MESSAGE."""
     return StoredMessage(Stream(*row[:3]), *row[3:])
 
 
 def door(row: asyncpg.Record) -> DoorMessage:
-    """Of a row that holds the columns of DOOR."""
+    """Makes a DoorMessage from a row that holds the columns of DOOR."""
     return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])

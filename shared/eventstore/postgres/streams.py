@@ -73,8 +73,8 @@ class PostgresStreams:
         return parts
 
     async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
-        """The one statement. Raises asyncpg.PostgresError; StoreRefused where the only append brings another body under the
-        id of a door message."""
+        """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
+        outside that was stored before with another body."""
         doors = any(append.door_messages for append in appends)
         arguments = columns.appends(appends)
         asked = time.monotonic()
@@ -91,7 +91,7 @@ class PostgresStreams:
         known = list(histories)
         try:
             rows = await self.session.ask("load", *columns.streams(known))
-        except StoreRefused:  # what the store cannot hold is not there
+        except StoreRefused:  # a name with NUL or a lone surrogate was never stored: leave it out
             known = [stream for stream in known if all(map(_can_be_held, stream))]
             rows = await self.session.ask("load", *columns.streams(known))
         _fill([histories[stream] for stream in known], rows)
