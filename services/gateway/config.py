@@ -154,7 +154,7 @@ class Circuits(Config):
     window: int = Field(default=20, ge=1, description="how many of the last calls are in the window")
     seconds: float = Field(default=30, gt=0, description="age limit in seconds of a call in the window")
     slow: float = Field(
-        default=5, gt=0, description="seconds without an answer that count as a failure, unless the call had less"
+        default=5, gt=0, description="seconds without an answer that count as a failure, if the call had that much time"
     )
     cooldown: float = Field(default=5, gt=0, description="seconds until the first probe; each failed probe doubles them")
     longest: float = Field(default=60, gt=0, description="maximum seconds between probes")

@@ -90,7 +90,7 @@ class StreamAppend:
     wake_at: datetime | None = None  # the stream's next wake-up; None: no wake-up
     holder: str = ""  # the process that works on the stream: when it falls silent, the wake-up may be claimed at once
     keep_wake_up: bool = False  # nothing changed: leave the wake-up (or that there is none) as it is
-    published: int = 0  # a broker has acknowledged every message up to this version, as far as the caller knows
+    published: int = 0  # as far as the caller knows, a broker has acknowledged every message up to this version
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class History:
 
 @dataclass(slots=True)
 class WorkflowHistory:
-    """All that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
+    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
 
     tenant: str
     workflow: str

@@ -76,7 +76,8 @@ def source_of(service: str) -> str:
 
 
 def door_causation_id(tenant: str, topic: str, source: str, id: str) -> UUID:
-    """The causation id of a message from outside, whose sender chose source and id. For our own messages it is the id."""
+    """The causation id of a message from outside, whose sender chose source and id. For our own messages it is the message's
+    id."""
     return uuid5(NAMESPACE, f"{tenant}/{topic}/{source}/{id}")
 
 

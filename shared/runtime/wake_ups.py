@@ -11,7 +11,7 @@ from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 
 MAX_CLAIMED = 200
-CLAIM_EVERY = 1.0  # seconds; this is for wake-ups that other processes stored, those of this process are known at once
+CLAIM_EVERY = 1.0  # seconds; needed for wake-ups that other processes stored: those of this process are known at once
 
 
 @dataclass

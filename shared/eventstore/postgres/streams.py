@@ -58,7 +58,7 @@ class PostgresStreams:
             return await self.session.again(lambda: self.session.with_appender(work))
 
     async def _append_halves(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> list[Appended]:
-        """Leaves out those that the store cannot hold."""
+        """Appends both halves. Leaves out the appends that the store cannot hold."""
         half = len(appends) // 2
         parts: list[Appended] = []
         for part in filter(None, (appends[:half], appends[half:])):
@@ -106,7 +106,7 @@ class PostgresStreams:
 
 
 def _fill(histories: Sequence[History], rows: Sequence[asyncpg.Record]) -> None:
-    """`rows` of load.sql; they number the histories from 1."""
+    """Fills the histories from `rows` of load.sql, which number them from 1."""
     for row in rows:
         history = histories[row[1] - 1]
         match row[0]:
