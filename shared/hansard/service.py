@@ -78,7 +78,7 @@ class Service(Generic[State]):
     receives: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[Any, Any] | None = None
     stored_policy: StoredPolicy[State] | None = None
-    prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # given the event store, of which nothing is public
+    prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # gets the event store; not for services of your own
     observe: Callable[[Sequence[Message]], None] | None = None
     topics: tuple[Topic, ...] = ()
 
@@ -87,7 +87,7 @@ class Service(Generic[State]):
             return
         version = self.decider.policy
         if not matches_version(canonical_json(self.stored_policy.data), version):
-            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
+            raise ValueError(f"{self.name}: the policy version must be `version_of(code version, data)`, not {version!r}")
 
     def stream(self, message: Message) -> str | None:
         """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
