@@ -1,5 +1,6 @@
 """Turns a Kafka record into the message that one stream processes, or into the reason why it is a dead letter."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ class DeadCause:
     reason: DeadReason
     detail: str
     attempts: int = 1
+    error: str = ""  # the type of what a service's own code raised, and where: for the log
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -134,7 +137,10 @@ class InboundParser:
             return self._dead_once(topic, inbound, DeadCause("invalid", str(invalid)))
         if isinstance(message, RedriveDeadLetter):
             return self._parse_redriven(message, inbound, topic)
-        name = self.service.stream(message)
+        try:
+            name = self.service.stream(message)
+        except BaseException as error:  # `receives` is a service's own code: it may raise anything
+            return as_dead(inbound, cause_of(error))
         if name is None:
             return None
         inbound.stream = inbound.stream._replace(name=name)
@@ -224,6 +230,21 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
+
+
+def cause_of(error: BaseException, what: str = "") -> DeadCause:
+    """Why a message is dead whose service's own code raised this. Raises it again where it asks the process to stop."""
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        raise error
+    try:
+        text = str(error)
+    except Exception:  # the text of an error is a service's own code too
+        text = "(its text cannot be shown)"
+    name, place, trace = type(error).__name__, "", error.__traceback__
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return DeadCause("poison", f"{what}{name}: {text}"[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:

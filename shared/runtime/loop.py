@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from hansard.decider import WakeUp
+from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
@@ -108,8 +109,8 @@ class Loop:
     def _is_still_due(self, claim: DueWakeUp, wake_up_id: UUID, version: int) -> bool:
         """Whether another process changed the stream first and it is still due."""
         stream_state = self._cache[claim.stream]
-        if wake_up_id in stream_state.entries:
-            return False
+        if wake_up_id in stream_state.entries or wake_up(claim.stream, stream_state.processed).causation_id == wake_up_id:
+            return False  # it was processed; or the store took nothing, and is not asked again before the lease ends
         at = self.processor.service.decider.wake_at(stream_state.state)
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
@@ -164,7 +165,8 @@ class Loop:
                 left = await self._append(left)
             except StoreRefused as refused:
                 if left == [last]:
-                    raise
+                    self._report_lost(inbound, refused)
+                    return
                 left = [last if left[0].dead else as_dead(inbound, DeadCause("refused-by-store", str(refused)))]
 
     async def _decide(self, inbounds: Sequence[Inbound], assume_new: bool) -> dict[Stream, PendingAppend[Any]]:
@@ -230,6 +232,18 @@ class Loop:
         while len(self._cache) > self.cache_streams:
             self._cache.popitem(last=False)
         return left
+
+    def _report_lost(self, inbound: Inbound, refused: StoreRefused) -> None:
+        """Nothing about this message can be stored: only the log tells of it, and the offset moves on."""
+        record = inbound.record
+        log.error(
+            "a message is skipped: the event store refuses it, and every dead letter about it",
+            service=self.processor.service.name,
+            stream=shown(str(inbound.stream), 200),
+            causation_id=str(inbound.causation_id),
+            place=f"{record.topic}[{record.partition}]@{record.offset}" if record else "",
+            error=shown(str(refused), 200),
+        )
 
     def _report_trouble(self, trouble: str) -> None:
         if self.healthy:
