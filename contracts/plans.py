@@ -30,7 +30,7 @@ class Plan(Value):
 
     name: Name = "unnamed"
     version: str = "1"
-    architecture: str = Field(default="", description="the architecture of the reference that this plan is an instance of")
+    architecture: str = Field(default="", description="the plan's pattern: `pipeline`, `fan-out`, …")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=5000)
     answer: tuple[Name, ...] = Field(
         default=(), description="steps whose answers make the result; empty: those that nothing needs"

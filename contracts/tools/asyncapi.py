@@ -144,7 +144,7 @@ def _operation(action: str, title: str, topic: Topic) -> Document:
 
 
 def _message(kind: Kind, topics: Topics, payload: Document, examples: Sequence[Document]) -> Document:
-    key = {"type": "string", "description": "the correlation id; welcome, never required at a door"}
+    key = {"type": "string", "description": "the correlation id; optional on topics open to the outside"}
     return {
         "name": kind.kind,
         "title": kind.__name__,

@@ -22,7 +22,7 @@ from contracts.tools.goldens import Golden, folder_of, misnamed, missing
 
 HERE = Path(__file__).parents[1]
 CATALOGUE = Topics()
-VERSION = "2.0.0"  # of the language: its first number changes when a kind is taken away
+VERSION = "2.0.0"  # of the contracts; from release 0.2.0 on the first number stays: no kind is taken away
 MANIFEST = "MANIFEST.sha256"
 NEW_EXAMPLES = "python -m contracts.tools.generate --new-examples"
 
@@ -46,7 +46,7 @@ def generated(home: Path = HERE) -> dict[str, str]:
 
 
 def stale(home: Path = HERE) -> Iterator[str]:
-    """What is not as it should be, each with what to do about it."""
+    """The files that are not as they should be, each with the command that mends it."""
     wanted = generated(home)
     for name, text in wanted.items():
         path = home / name
@@ -55,7 +55,7 @@ def stale(home: Path = HERE) -> Iterator[str]:
     for path in home.glob("*/schemas/*.json"):
         name = path.relative_to(home).as_posix()
         if name not in wanted:
-            yield f"contracts/{name} is of no kind in the catalogue: a kind is never taken away"
+            yield f"contracts/{name} has no kind in the catalogue: from 0.2.0 on a kind is never taken away"
     for folder in FOLDERS:
         yield from _stale_examples(home, folder)
     for golden in missing(CATALOGUE, goldens(home)):

@@ -66,6 +66,6 @@ def missing(service: Service[Any], version: str) -> str:
     why = (
         "its data is not on the record"
         if service.stored_policy
-        else "it had no data, only code, and today's code has another policy"
+        else "this service stored no policy data, and the code's policy has changed since"
     )
     return f"policy {version!r} cannot be made again: {why}"

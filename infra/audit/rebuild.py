@@ -69,12 +69,12 @@ def _stored(record: Record, envelope: Envelope) -> Parsed:
     try:
         id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
-        return Parsed(rejected=f"{place}: its ids are not ours")
+        return Parsed(rejected=f"{place}: its ids are not UUIDs")
     ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
-        return Parsed(rejected=f"{place}: it does not say which stream it stands in")
+        return Parsed(rejected=f"{place}: its source, sequence or time is not that of a stored message, or it is a replay")
     if envelope.datahash != digest.hexdigest():
-        return Parsed(rejected=f"{place}: its bytes are not those of its hash")
+        return Parsed(rejected=f"{place}: its data does not match ce_datahash")
     return Parsed(
         StoredMessage(
             stream,

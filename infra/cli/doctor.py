@@ -98,7 +98,7 @@ async def topics(settings: Settings) -> list[Finding]:
         found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
         await asyncio.wait_for(check_doors(settings), 10)
-        found.append(Finding("doors", "they have LogAppendTime: their time is the broker's"))
+        found.append(Finding("doors", "every topic open to the outside uses the broker's time (LogAppendTime)"))
     except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
         found.append(Finding("doors", str(failed) or type(failed).__name__, fix))

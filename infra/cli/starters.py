@@ -55,7 +55,8 @@ FILES = {"roles/proofreader.yaml": ROLE, "plans/draft-and-proofread.yaml": PLAN,
 
 def init(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[FOLDER] | worker NAME [FOLDER]", help="Where to; made where it is not there.")
+        list[str] | None,
+        typer.Argument(metavar="[FOLDER] | worker NAME [FOLDER]", help="The folder to write to; it is created if missing."),
     ] = None,
 ) -> None:
     """Write files to start from. What is there already is left alone.

@@ -152,7 +152,7 @@ def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[
         "mean cost of a request": figures.avg_cost_per_request,
         "estimated cost": figures.estimated_cost,
         "judged": dict(figures.verdicts),
-        "wasted on what a rule could do": figures.wasted_cost,
+        "spent on models where a rule would have answered": figures.wasted_cost,
     }
 
 

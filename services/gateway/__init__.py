@@ -1,4 +1,4 @@
-"""Which tier answers a model call?
+"""Calls the models: tries the tiers in order until one answers.
 
 Receives  calls to make and to cancel; that a reply did not hold; the outcomes of its own attempts; what its processes observe
           at an endpoint.

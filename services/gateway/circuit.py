@@ -41,7 +41,7 @@ def circuit_stream(endpoint: str, at: datetime) -> Stream:
 
 
 def circuit_decider(chain: Chain) -> Decider[Circuit]:
-    """Answers every fact: a change that was asked for without an answer could never be asked for again."""
+    """Stores a message for every fact, because a request without a reply could not be repeated under the same number."""
 
     def decide(circuit: Circuit, message: Message, context: Context) -> Iterable[Message]:
         return _decide(chain.circuits, circuit, message, context)

@@ -149,27 +149,31 @@ class Answers(Config):
 class Circuits(Config):
     """When all processes stop calling an endpoint. Failures are errors, rate limits and time-outs."""
 
-    failures: int = Field(default=5, ge=1, description="at least so many among the last calls of one process")
-    share: float = Field(default=0.5, gt=0, le=1, description="at least this share of the last calls failed")
-    window: int = Field(default=20, ge=1, description="how many calls are the last calls")
-    seconds: float = Field(default=30, gt=0, description="and how old they may be")
-    slow: float = Field(default=5, gt=0, description="seconds without an answer that count as a failure, if the call had so long")
+    failures: int = Field(default=5, ge=1, description="minimum failures in the window of one process")
+    share: float = Field(default=0.5, gt=0, le=1, description="minimum share of failures in the window")
+    window: int = Field(default=20, ge=1, description="how many of the last calls are in the window")
+    seconds: float = Field(default=30, gt=0, description="age limit in seconds of a call in the window")
+    slow: float = Field(
+        default=5, gt=0, description="seconds without an answer that count as a failure, if the call had that much time"
+    )
     cooldown: float = Field(default=5, gt=0, description="seconds until the first probe; each failed probe doubles them")
-    longest: float = Field(default=60, gt=0, description="at most so many seconds between probes")
+    longest: float = Field(default=60, gt=0, description="maximum seconds between probes")
 
 
 class Retries(Config):
     """Retries after errors and rate limits at one endpoint, of all processes together, in an hour."""
 
-    share: float = Field(default=0.1, ge=0, le=1, description="of the first attempts there")
-    reserve: int = Field(default=10, ge=0, description="and so many more, so that the first failure of a quiet hour is retried")
+    share: float = Field(default=0.1, ge=0, le=1, description="retries as a share of the first attempts there")
+    reserve: int = Field(
+        default=10, ge=0, description="retries on top of the share, so that the first failure of a quiet hour is retried"
+    )
 
 
 class Learning(Config):
     """Which recorded answers of models the cache uses again."""
 
     hours: float = Field(default=24, ge=0, description="how old an answer may be; 0: none is used again")
-    confidence: Confidence = Field(default=0.7, description="at least so much")
+    confidence: Confidence = Field(default=0.7, description="minimum confidence")
 
 
 class Chain(Config):

@@ -1,4 +1,4 @@
-"""What the gateway's performer reports to its own streams. These facts are recorded and never published."""
+"""Facts that the gateway's performer reports to its own streams. They are recorded and never published."""
 
 from pydantic import AwareDatetime, Field
 
@@ -22,7 +22,7 @@ class EndpointFact(Outcome):
 
 
 class EndpointFailed(EndpointFact):
-    """`attempt` numbers the change of the circuit that this asks for, here and below. The first to ask for a change gets it."""
+    """`attempt` is the number of the requested circuit change, also in the two probe kinds below. The first to ask gets it."""
 
     kind = "hansard.gateway.endpoint-failed.v1"
     failures: int = Field(ge=1)
@@ -48,6 +48,8 @@ class ProbeReturned(EndpointFact):
 
 
 class RetriesAsked(EndpointFact):
+    """`attempt` counts the requests that this process made for retries at the endpoint."""
+
     kind = "hansard.gateway.retries-asked.v1"
     by: str = Field(description="the process that asks")
     calls: int = Field(ge=0, description="first attempts that this process made at the endpoint since it last asked")

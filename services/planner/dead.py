@@ -21,18 +21,18 @@ def task_of(dead: DeadLettered) -> str | None:
 
 
 def request_of(dead: DeadLettered) -> str:
-    """The id of the request that the router's command names; "" where it cannot be read."""
+    """The id of the request that the router's command names; "" if it cannot be read."""
     request = _data(dead).get("request")
     return request if isinstance(request, str) else ""
 
 
 def may_be_awaited(dead: DeadLettered) -> bool:
-    """Whether a running plan may wait for an answer to the dead letter. For its deadline it has a wake-up of its own."""
+    """Whether a running plan may be waiting for a reply to this message. Not for its deadline: the plan's own wake-up ends it."""
     return not dead.door and dead.message_kind not in (RejectReply.kind, ExpireWorkflow.kind)
 
 
 def prevents_end(dead: DeadLettered) -> bool:
-    """Whether a workflow without a plan would never end without the dead letter: it is the plan or the deadline."""
+    """Whether the dead letter was the plan or its deadline. If the planner ignored it, the workflow would never end."""
     return dead.message_kind == RunPlan.kind or dead.topic == "planner.commands"
 
 

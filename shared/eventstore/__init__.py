@@ -1,2 +1,2 @@
-"""The event store: nothing counts until it is stored. `model` is what is stored, `ports` what a store must do, `postgres` and
-`memory` are stores."""
+"""The event store: nothing counts until it is stored. `model` has the stored data, `ports` the protocols of a store, `postgres`
+and `memory` are stores."""

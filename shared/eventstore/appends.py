@@ -1,4 +1,4 @@
-"""What every store checks of appends before it stores them."""
+"""Checks that every store makes before it stores appends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,10 @@ from shared.eventstore.model import DoorMessage, StoreRefused, StreamAppend
 
 
 def checked(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
-    """The appends in the order of their streams; without those that bring another body under the id of a door message
-    that the same append or an earlier one brings.
+    """Sorts the appends by stream. Leaves out an append whose outside message has the id of another one with a different body.
 
-    Raises ValueError where one stream has two appends, or numbers do not follow from what the append builds upon;
-    StoreRefused where the only append was left out.
+    Raises ValueError if one stream has two appends, or if an append's numbers do not continue the stream that it builds
+    upon; StoreRefused if the only append was left out.
     """
     ordered = sorted(appends, key=lambda append: append.stream)
     if len({append.stream for append in ordered}) != len(ordered):

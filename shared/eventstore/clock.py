@@ -9,15 +9,15 @@ from shared.eventstore.model import LONG_AGO
 
 @dataclass(slots=True)
 class Clock:
-    """The store's last answer plus the monotonic time since it arrived. Behind by as long as that answer was on its way."""
+    """The store's last answer plus the monotonic time since it arrived. It is behind by the answer's time on the way."""
 
     answer: datetime = LONG_AGO
     arrived: float = 0.0  # seconds of time.monotonic
     ahead: float = 0.0  # seconds by which this machine's clock was ahead of the store's at that answer
 
     def answered(self, now: datetime, asked: float) -> None:
-        """The store answered `now`. `asked`: when it was asked, in seconds of time.monotonic. Of two answers that were under way
-        at once the later time counts."""
+        """Takes the store's answer `now`. `asked`: when it was asked, in seconds of time.monotonic. If two answers were under way
+        at once, the later time counts."""
         if asked < self.arrived and now < self.now():
             return
         self.answer, self.arrived = now, time.monotonic()

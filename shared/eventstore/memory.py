@@ -206,7 +206,7 @@ class InMemoryEventStore:
         self._free(service, {process})
 
     def _free(self, service: str, processes: Set[str]) -> None:
-        """The wake-ups that these hold may be claimed at once."""
+        """Makes the wake-ups that these processes hold free to claim at once."""
         for stream in [s for s, holder in self._holders.items() if s.service == service and holder in processes]:
             del self._holders[stream]
             self._wake_ups[stream] = self._clock(), self._wake_ups[stream][1]

@@ -1,4 +1,4 @@
-"""What the event store holds, and its errors. Pure data; the rules are in the design, section 6."""
+"""The data that the event store holds, and its errors. Its rules: infra/decisions/0014-rules-of-the-record.md."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,8 @@ class DoorMessage:
 
 @dataclass(frozen=True, slots=True)
 class DoorCopy:
-    """A message from outside as Kafka has it. `reused_id`: its causation id where another body came first under its own."""
+    """A message from outside as Kafka has it. `reused_id`: the causation id it gets if an earlier message had the same id and
+    another body."""
 
     message: DoorMessage
     kind: str
@@ -39,7 +40,10 @@ class DoorCopy:
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """That a stream has processed a message, once. `sequence` counts the entries of the stream from 1."""
+    """Records that a stream has processed a message. There is one per stream, message and attempt.
+
+    `sequence` counts the entries of the stream from 1.
+    """
 
     causation_id: UUID
     sequence: int
@@ -66,7 +70,7 @@ class StoredMessage:
     data: bytes
     hash: bytes
     traceparent: str = ""
-    at: datetime | None = None  # recorded time, that of its inbox entry; None: not stored yet
+    at: datetime | None = None  # recorded time, the same as its inbox entry's; None: no time is proposed yet
     position: int = 0
     transaction: int = 0
 
@@ -76,17 +80,17 @@ class StreamAppend:
     """All that one stream processed and stored since its caller loaded it. Accepted or refused as a whole."""
 
     stream: Stream
-    processed: int  # inbox entries that the caller knows: the append is refused where the stream has another count
-    version: int  # the version that goes with it
-    at: datetime  # recorded time of all of it
-    not_before: datetime = LONG_AGO  # the latest recorded time of what is involved: the stream's own, the messages'
+    processed: int  # inbox entries that the caller knows: the append is refused if the stream has another count
+    version: int  # the stream's version at that count
+    at: datetime  # recorded time of all its entries and messages
+    not_before: datetime = LONG_AGO  # `at` must not be earlier than the stream's last entry and the messages received
     entries: list[InboxEntry] = field(default_factory=list)
     messages: list[StoredMessage] = field(default_factory=list)
     door_messages: list[DoorMessage] = field(default_factory=list)
     wake_at: datetime | None = None  # the stream's next wake-up; None: no wake-up
     holder: str = ""  # the process that works on the stream: when it falls silent, the wake-up may be claimed at once
     keep_wake_up: bool = False  # nothing changed: leave the wake-up (or that there is none) as it is
-    published: int = 0  # a broker has acknowledged every message up to this version, as far as the caller knows
+    published: int = 0  # as far as the caller knows, a broker has acknowledged every message up to this version
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class History:
 
 @dataclass(slots=True)
 class WorkflowHistory:
-    """All that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
+    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
 
     tenant: str
     workflow: str

@@ -1,4 +1,4 @@
-"""What an event store must do, in small protocols: whoever needs a part takes that part as its type.
+"""An event store as small protocols: a caller names the one that it needs as its type.
 
 Every method raises StoreUnavailable; those that write also raise StoreRefused. All are safe for many callers at once.
 """
@@ -41,23 +41,23 @@ class StreamStore(StoreClock, Protocol):
     """Streams: load them, and append to them."""
 
     async def append(self, appends: Sequence[StreamAppend]) -> Appended:
-        """Stores all that it accepts in one transaction and one round trip; each is accepted or refused by itself.
+        """Stores the accepted appends in one transaction and one round trip; each is accepted or refused by itself.
 
-        Refused are: an append whose stream has moved on; one whose time is ahead of both the store's clock and its
-        `not_before`; one whose time is more than `STALE` seconds behind that clock.
+        Refuses an append whose stream has moved on; one whose time is ahead of both the store's clock and its `not_before`;
+        one whose time is more than `STALE` seconds behind that clock.
 
-        Raises StoreRefused only when a single append is given and the store cannot hold it. Of several, those are found by
-        halving and are missing from `accepted` like the others: the caller tries each alone and sees.
+        Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
+        bad ones by halving and leaves them out of `accepted`; retry each alone to get the error.
         """
         ...
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
-        """Every stream asked for, in one round trip; one that does not exist is an empty History."""
+        """Loads these streams in one round trip; a stream that does not exist is an empty History."""
         ...
 
 
 class AttemptCounter(Protocol):
-    """How often a Kafka record was tried, counted after an unclean end."""
+    """Counts how often a Kafka record was tried, after an unclean end."""
 
     async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
         """Adds one attempt to each (topic, partition, offset); returns the counts after that."""
@@ -77,7 +77,7 @@ class OutboxStore(Protocol):
         ...
 
     async def outbox_age(self, service: str) -> float:
-        """Seconds since the oldest message was recorded that no broker has acknowledged; 0 where there is none."""
+        """Seconds since the oldest message was recorded that no broker has acknowledged; 0 if there is none."""
         ...
 
 
@@ -85,7 +85,7 @@ class WakeUpStore(StoreClock, Protocol):
     """Wake-ups that streams asked for."""
 
     async def claim_wake_ups(self, service: str, limit: int, lease: float) -> tuple[list[DueWakeUp], float]:
-        """Claims due wake-ups of this service for `lease` seconds; and the seconds until the next one is due (inf: none)."""
+        """Claims due wake-ups of this service for `lease` seconds. Returns them and the seconds until the next (inf: none)."""
         ...
 
 
@@ -93,18 +93,17 @@ class InstanceStore(Protocol):
     """The processes of a service. When one ends, the wake-ups that it holds may be claimed at once."""
 
     async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
-        """Notes that this process runs under this instance name; True where an earlier one of that name did not end cleanly.
+        """Notes that this process runs under this instance name; True if an earlier one of that name did not end cleanly.
 
         `alone`: no other process may run under that name, so the wake-ups of an earlier one may be claimed at once.
         """
         ...
 
     async def heartbeat(self, service: str, process: str, silent: Mapping[str, datetime]) -> dict[str, datetime]:
-        """Notes that this process is alive; returns the last heartbeats of the others of its service that have not ended.
+        """Notes that this process is alive. Returns the last heartbeat of each other process of its service that has not ended.
 
-        Each heartbeat has a value of its own. The `silent` have ended, if these are still their last heartbeats; the
-        wake-ups that they hold, or that any process holds which has ended, may be claimed at once. A process that sends a
-        heartbeat again has not ended.
+        Marks the `silent` processes as ended unless they have sent a newer heartbeat. Wake-ups held by ended processes are
+        free to claim at once. A process that sends a heartbeat again counts as running. Each heartbeat has a new value.
         """
         ...
 
@@ -123,7 +122,7 @@ class MessageReader(Protocol):
     def read_all(self, since: Cursor | None = None, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         """The settled messages after `since`, in an order that never skips a late commit; then ends.
 
-        Raises EpochChanged where the store was restored after `since` was read.
+        Raises EpochChanged if the store was restored after `since` was read.
         """
         ...
 
@@ -132,7 +131,7 @@ class MessageReader(Protocol):
         ...
 
     async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
-        """Those of these kinds among the last `messages` that any service stored, in order."""
+        """The messages of these kinds among the last `messages` that any service stored, in order."""
         ...
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
@@ -140,13 +139,13 @@ class MessageReader(Protocol):
         ...
 
     async def estimate_size(self) -> int:
-        """About how many messages there are; costs nothing."""
+        """A rough number of messages, at no cost."""
         ...
 
     async def reader_lag(self) -> float:
-        """Seconds since the start of the oldest transaction that keeps `read_all` waiting; 0 where there is none.
+        """Seconds since the start of the oldest transaction that keeps `read_all` waiting; 0 if there is none.
 
-        A transaction of another user is seen by what it holds back, unless this user may read all statistics.
+        Unless this user may read all statistics, another user's transaction shows only by the messages that it holds back.
         """
         ...
 
@@ -159,7 +158,7 @@ class WorkflowReader(Protocol):
         ...
 
     async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
-        """All of these (tenant, workflow), in one snapshot, in the order in which they were asked for."""
+        """Loads these (tenant, workflow) in one snapshot, in the given order."""
         ...
 
     async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
@@ -171,27 +170,27 @@ class WorkflowReader(Protocol):
         ...
 
     async def door_messages(self, tenant: str, workflow: str, causation_ids: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
-        """The workflow's messages from outside, by causation id: these, or all where none is named."""
+        """The workflow's messages from outside, by causation id: these, or all if none is named."""
         ...
 
 
 class PolicyStore(Protocol):
-    """The data that a policy's version stands for, so that an audit can decide again by the policy of then."""
+    """The data that a policy's version stands for, so that an audit can decide again by the policy of that time."""
 
     async def store_policy(self, service: str, version: str, data: bytes) -> None:
-        """Stores these data (JSON, never a secret) under the version: once, for good.
+        """Stores this data (JSON, never a secret) under the version, once and for good.
 
-        Raises StoreRefused where that version has other data already, or the store cannot hold them.
+        Raises StoreRefused if that version has other data already, or if the store cannot hold it.
         """
         ...
 
     async def load_policies(self, versions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        """The data of those of these (service, version) that are stored."""
+        """The data of these (service, version); leaves out those that are not stored."""
         ...
 
 
 class AnswerIndex(Protocol):
-    """Where good answers stand, for the gateway's cache. Not part of the record: it may be lost."""
+    """An index of good answers, for the gateway's cache. It is not part of the record and may be lost."""
 
     async def index_answers(self, answers: Sequence[tuple[bytes, Stream]], keep: float) -> None:
         """Notes for each key which stream answered it, for that stream's tenant; the last one counts.
@@ -201,17 +200,17 @@ class AnswerIndex(Protocol):
         ...
 
     async def find_answer(self, tenant: str, key: bytes, kind: str, unless: str = "") -> StoredMessage | None:
-        """The last message of this kind in the stream that this tenant's key was indexed with; None where that stream also
-        has a message of the kind `unless`."""
+        """The latest message of `kind` in the stream indexed under the tenant's `key`. None if that stream also holds the kind
+        `unless`."""
         ...
 
 
 class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
-    """What an audit reads."""
+    """The parts of a store that an audit reads."""
 
 
 class EventStore(StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, AuditReader, AnswerIndex, Protocol):
-    """All of it, for the composition root."""
+    """The whole store, for the code that assembles a process."""
 
     async def ping(self) -> None: ...
 

@@ -239,7 +239,7 @@ class Client:
         while True:
             try:
                 polled = await consumer.getmany(timeout_ms=500)
-            except KafkaError:  # it goes on where it was
+            except KafkaError:  # reading resumes at the same offset
                 await asyncio.sleep(0.5)
                 continue
             for message in self._understood(polled):
@@ -251,7 +251,7 @@ class Client:
                     except ClientError as refused:
                         if not waiting.done():
                             waiting.set_exception(refused)
-                            waiting.exception()  # whoever never asks for it is not told at the end
+                            waiting.exception()  # avoid asyncio's warning when nobody awaits it
                         continue
                     if end is not None and not waiting.done():
                         waiting.set_result(end)

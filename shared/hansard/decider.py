@@ -22,7 +22,7 @@ class Context:
     tenant: str
     source: str = ""  # the sender: proven for a message of ours, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
-    may_perform: bool = True  # an attempt could start now. An audit knows it by the intent that was stored
+    may_perform: bool = True  # whether a slot for an attempt is free; an audit infers this from a stored intent
 
 
 class CannotProcess(Exception):

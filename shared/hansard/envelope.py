@@ -21,7 +21,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,199}\Z")  # workflows, tenants: safe in keys, paths and logs
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}\Z")
+PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}\Z")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,30})?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
@@ -299,7 +299,7 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
 def _must_be_printable(raw: dict[str, str]) -> None:
     for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_causationid", "ce_datahash", "ce_replayed"):
         text = raw.get(name)
-        if text and not _PRINTABLE.match(text):
+        if text and not PRINTABLE.match(text):
             rule = f"{name} must have 1 to 512 characters, no control characters among them"
             raise Unreadable(f"{rule}, not {shown(repr(text), 80)}", raw)
 

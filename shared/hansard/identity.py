@@ -41,7 +41,7 @@ class Stream(NamedTuple):
 
 
 def stream_name(service: str, part: str) -> str:
-    """`part` tells the streams of one service in one workflow apart; it is empty where there is only one."""
+    """`part` tells the streams of one service in one workflow apart; it is empty if there is only one."""
     return f"{service}/{part}" if part else service
 
 
@@ -51,7 +51,7 @@ def call_id(service: str, part: str, number: int) -> str:
 
 
 def mine(service: str, call: str) -> str | None:
-    """The part of the stream that made this call id, `draft.1`; None where another service made it."""
+    """The part of the stream that made this call id, `draft.1`; None if another service made it."""
     maker, _, rest = call.partition("/")
     return rest.rpartition("/")[0] if maker == service else None
 
@@ -62,13 +62,13 @@ def task_name(step: str, attempt: int) -> str:
 
 
 def step_and_attempt(task: str) -> tuple[str, int]:
-    """Attempt 0, which no step has, where this is not a name of that form."""
+    """Splits a task's name. Gives attempt 0, which no step has, if the name is not of the form `draft.1`."""
     step, _, attempt = task.rpartition(".")
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
 def source_of(service: str) -> str:
-    """`ce_source` of what a service publishes."""
+    """The `ce_source` of every message that a service publishes."""
     return f"/hansard/{service}"
 
 
@@ -76,32 +76,33 @@ def source_of(service: str) -> str:
 
 
 def door_causation_id(tenant: str, topic: str, source: str, id: str) -> UUID:
-    """Of a message received at a door, where the sender chose source and id. Elsewhere it is the id of the message itself."""
+    """The causation id of a message from outside, whose sender chose source and id. For our own messages it is the message's
+    id."""
     return uuid5(NAMESPACE, f"{tenant}/{topic}/{source}/{id}")
 
 
 def place_of(topic: str, partition: int, offset: int) -> str:
-    """A record that names no workflow is a workflow of its own: `requests.3.42`."""
+    """The workflow of a record that names none: `requests.3.42`."""
     return f"{topic}.{partition}.{offset}"
 
 
 def unreadable_causation_id(place: str) -> UUID:
-    """Of a record whose envelope cannot be read: only its place identifies it."""
+    """The causation id of a record whose envelope cannot be read: only its place identifies it."""
     return uuid5(NAMESPACE, place)
 
 
 def reused_causation_id(causation_id: UUID, body_hash: bytes) -> UUID:
-    """Of a message that has the id of an earlier one and another body."""
+    """The causation id of a message that has the id of an earlier one and another body."""
     return uuid5(causation_id, body_hash.hex())
 
 
 def internal_causation_id(stream: Stream, name: str) -> UUID:
-    """Of a message to a stream from within its service: of several under one name only the first is processed."""
+    """The causation id of a message to a stream from within its service. If several have one name, the first is processed."""
     return uuid5(NAMESPACE, f"{stream}/{name}")
 
 
 def wake_up_name(processed: int) -> str:
-    """Of the wake-up of a stream that has processed so many messages: any other message that comes first makes it stale."""
+    """The name of the wake-up of a stream that has `processed` inbox entries. Any message that comes first makes it stale."""
     return f"wake-up/{processed + 1}"
 
 
@@ -110,7 +111,7 @@ def wake_up_causation_id(stream: Stream, processed: int) -> UUID:
 
 
 def outcome_name(attempt: int) -> str:
-    """Of the outcome of an attempt: the first outcome of an attempt wins."""
+    """The name of the outcome of an attempt. The first outcome of an attempt wins."""
     return f"attempt/{attempt}"
 
 
@@ -139,26 +140,26 @@ def stored_message_id(message: Message, stream: Stream, causation_id: UUID, numb
 
 
 def idempotency_key(tenant: str, workflow: str, call: str, repairs: int) -> str:
-    """What the gateway sends along with a model call: the same when it is repeated; a repair asks for something else."""
+    """The key that the gateway sends along with a model call. A repeated call has the same key; a repair has another one."""
     return str(uuid5(_IDEMPOTENCY, f"{tenant}/{workflow}/{call}/{repairs}"))
 
 
-# What workers publish that store nothing themselves
+# Ids of answers from workers that have no event store
 
 
 def answer_id(task_id: UUID) -> UUID:
-    """Of the one answer to a task: a task that is delivered twice is answered under the same id."""
+    """The id of the one answer to a task. A task that is delivered twice is answered under the same id."""
     return uuid5(task_id, "answer")
 
 
-# Ids that our own clients make for what they publish at a door
+# Ids that our own clients make for messages that they publish at a door
 
 
 def client_id(purpose: str, random: UUID) -> str:
-    """`ask-1f0b6f7a9c11`, of a random UUID."""
+    """Makes `ask-1f0b6f7a9c11` from a random UUID."""
     return f"{purpose}-{random.hex[:12]}"
 
 
 def line_id(line: str, repetition: int) -> str:
-    """Of a line of a file of requests: the same file is the same requests. `repetition` counts equal lines, from 1 on."""
+    """The id of a line in a file of requests: the same file is the same requests. `repetition` counts equal lines, from 1 on."""
     return uuid5(NAMESPACE, f"{line}/{repetition}").hex

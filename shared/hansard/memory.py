@@ -118,7 +118,7 @@ class InMemory:
         return self.services[stream.service].decider.wake_at(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
-        """A stream processes what comes from within its own service, once under this name: an outcome."""
+        """Delivers an outcome to a stream; a repeated name is ignored."""
         return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
     def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:

@@ -61,7 +61,7 @@ class Outcome(Event):
 
 # Why a message was not processed and became a dead letter.
 DeadReason = Literal[
-    "unreadable",  # body, headers or envelope cannot be parsed
+    "unreadable",  # headers or envelope cannot be read; data that is not JSON is `invalid`
     "unknown-kind",  # waits for an upgrade
     "invalid",  # a known kind with fields that are not of its schema
     "too-large",

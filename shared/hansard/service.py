@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from hansard.decider import Decider, State
+from hansard.envelope import PRINTABLE
 from hansard.identity import Stream, stream_name
 from hansard.message import Intent, Message, Outcome
 from hansard.policy import StoredPolicy, canonical_json, matches_version
@@ -78,7 +79,7 @@ class Service(Generic[State]):
     receives: Mapping[type[Message], Callable[[Any], str | None]]
     performer: Performer[Any, Any] | None = None
     stored_policy: StoredPolicy[State] | None = None
-    prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # given the event store, of which nothing is public
+    prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # gets the event store; not for services of your own
     observe: Callable[[Sequence[Message]], None] | None = None
     topics: tuple[Topic, ...] = ()
 
@@ -87,13 +88,23 @@ class Service(Generic[State]):
             return
         version = self.decider.policy
         if not matches_version(canonical_json(self.stored_policy.data), version):
-            raise ValueError(f"{self.name}: the policy {version!r} is not named after its data: see `version_of`")
+            raise ValueError(f"{self.name}: the policy version must be `version_of(code version, data)`, not {version!r}")
 
     def stream(self, message: Message) -> str | None:
-        """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service."""
+        """The name of the stream of this message: `planner`, `specialists/draft.1`; None where it is not for this service.
+
+        Raises ValueError where `receives` gives a name that no stream can have, and what `receives` raises.
+        """
         find = self.receives.get(type(message))
         part = find(message) if find else None
-        return None if part is None else stream_name(self.name, part)
+        if part is None:
+            return None
+        if isinstance(part, str) and PRINTABLE.match(name := stream_name(self.name, part)):
+            return name
+        raise ValueError(
+            f"receives gives {repr(part)[:80]} for {message.kind}, which names no stream: a name is a str, has at most "
+            "512 characters with the name of the service, and no control characters"
+        )
 
     @cached_property
     def code(self) -> str:

@@ -42,11 +42,11 @@ class Given(Generic[State]):
         return self.decider.fold(self.stored)
 
     def when(self, message: Message, *, at: datetime | timedelta | None = None, may_perform: bool = True) -> "Decided[State]":
-        """What is decided when the stream receives this.
+        """Decides what the stream stores when it receives this message.
 
-        `at` is the recorded time, or how much later than the last; a WakeUp without one comes when the stream asked for it.
-        Decides twice, from two folds: a decider that reads a clock, a counter or its own memory is found out. The second time
-        as an audit does, which knows of a free slot only by the intent that was stored.
+        `at` is the recorded time, or a time after the last one; a WakeUp without `at` comes when the stream asked for it.
+        Decides twice, from two folds, to find a decider that reads a clock, a counter or its own memory. The second time like
+        an audit: `may_perform` is true only if the first decision stored an intent.
         """
         context = replace(self.context, at=self._time(message, at), may_perform=may_perform)
         try:

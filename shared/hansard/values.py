@@ -3,6 +3,7 @@
 A subclass has the fields of its bases first, from the last base to the first, and then its own.
 """
 
+from functools import cache
 from typing import Any
 
 from pydantic import Field
@@ -70,4 +71,9 @@ class RecordContent(Value):
 
 def carried(message: Value, *parts: type[Value]) -> dict[str, Any]:
     """The fields of `parts` as `message` has them, to make the next message with: `carried(reply, Answer, Usage)`."""
-    return {name: getattr(message, name) for part in parts for name in part.model_fields}
+    return {name: getattr(message, name) for name in _names(parts)}
+
+
+@cache
+def _names(parts: tuple[type[Value], ...]) -> tuple[str, ...]:
+    return tuple(name for part in parts for name in part.model_fields)

@@ -234,7 +234,7 @@ class Consumer:
             await self._on_revoked(self._without_prefix(partitions))
 
     def _give_up_a_name_in_use(self) -> None:
-        """Danger: two static members of one name evict each other for ever. So the one that notices joins without a name."""
+        """Danger: two processes with one `group.instance.id` evict each other for ever. The one that notices drops its name."""
         self._rebalances.append(time.monotonic())
         if not self.instance or len(self._rebalances) < EVICTIONS or self._rebalances[-1] - self._rebalances[0] >= WITHIN:
             return
@@ -255,7 +255,7 @@ class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _is_fatal(error: Exception) -> bool:
-    """Whether only a new client reads on. After the last two, aiokafka has skipped records that it did not return."""
+    """Whether the client must be replaced. After a corrupt record or unknown codec, aiokafka has skipped records."""
     return (
         not isinstance(error, KafkaError)
         or type(error) is KafkaError  # says that one of aiokafka's tasks has ended

@@ -54,10 +54,10 @@ async def lag(settings: Settings, service: str) -> int:
 
 
 class UnreadPartitions:
-    """Asks for a rebalance where the group is stable and some partition of its topics has no reader.
+    """Asks for a rebalance if the group is stable and some partition of its topics has no reader.
 
-    Danger: a static member that leads its group and comes back is answered as if it followed, where its client is as old as
-    aiokafka's protocol; then no member notices partitions that are added (KIP-814).
+    Danger: without KIP-814 (aiokafka) a returning static leader is not told that it leads. Then no member notices partitions
+    that are added.
     """
 
     def __init__(self, connection: Mapping[str, Any], group: str, service: str) -> None:

@@ -90,7 +90,8 @@ class Producer:
                 self._changed.clear()
                 await self._changed.wait()
             if not self.healthy or epoch != self._epoch:
-                return  # given before a failure: what goes before it may be lost, so it must not go first
+                # A send failed meanwhile, or Kafka is silent. Earlier messages may be lost, so these must wait for the outbox
+                return
             for message in stored:
                 if not self._queues.knows(message) and message.stream not in self._refused and self._queues.add(message):
                     self._create_task(self._look_up_partitions(message.topic, epoch))
@@ -207,12 +208,12 @@ class Producer:
             await backoff.wait()
 
     async def _use(self, client: AIOKafkaProducer) -> None:
-        """Until a send fails."""
+        """Uses this client until a send fails."""
         self._client = client
         self.healthy = True
         log.info("produces to Kafka")
         if not self._epoch:
-            self._failed()  # what was published before there was a client was not taken
+            self._failed()  # `publish` accepted nothing before there was a client
         await self._watch()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._drained(), DRAIN)
@@ -223,7 +224,7 @@ class Producer:
         self._broken.clear()
 
     async def _watch(self) -> None:
-        """Until a send fails. A broker that only does not answer is no failure: aiokafka tries again, in order."""
+        """Watches it until a send fails. A broker that only is silent is no failure: aiokafka tries again, in order."""
         checked = time.monotonic()
         while not self._broken.is_set():
             with suppress(TimeoutError):
@@ -239,7 +240,8 @@ class Producer:
             log.warning("Kafka does not answer" if stalled else "Kafka answers again")
             self._changed.set()
             if not stalled:
-                self._failed()  # nothing was lost, but meanwhile nothing was taken
+                # Nothing was lost, but `publish` accepted nothing while Kafka was silent: publish the outbox again
+                self._failed()
 
     def _retry_refused(self) -> None:
         if over := [stream for stream, until in self._refused.items() if until < time.monotonic()]:

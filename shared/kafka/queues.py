@@ -49,7 +49,7 @@ class Queues:
         return len(unrouted) == 1
 
     def found_partitions(self, topic: str, partitions: int) -> None:
-        """What waited for that goes to its partitions."""
+        """Moves waiting messages to the topic's partitions."""
         self.partitions[topic] = partitions
         for message in self._unrouted.pop(topic, ()):
             self._route(message)
@@ -64,7 +64,7 @@ class Queues:
         queue.waiting.append(message)
 
     def acknowledge(self, queue: PartitionQueue) -> None:
-        """The brokers have its batch."""
+        """Notes that the brokers acknowledged the batch."""
         for message in queue.in_flight:
             key = message.stream, message.version
             self.unacknowledged.discard(key)
@@ -81,7 +81,7 @@ class Queues:
 
     @property
     def are_in_flight(self) -> bool:
-        """Whether any batch is."""
+        """Whether any batch is in flight."""
         return any(queue.in_flight for queue in self._queues.values())
 
     def are_late(self, since: float) -> bool:

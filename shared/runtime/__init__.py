@@ -1,20 +1,24 @@
 """Runs a service: receive, decide, append, publish, commit offsets.
 
-A message on its way passes nine files, in five shapes: `Record`, `Envelope`, `Inbound`, `Message`, `StoredMessage`.
+On its way a message has five shapes: `Record`, `Envelope`, `Inbound`, `Message`, `StoredMessage`. Beside them, a batch has one
+`PendingAppend` for each stream (with an `InboxEntry` for each message), and each cached stream has its `StreamState`.
 
 1. `shared/kafka/consumer.py` reads a batch of `Record`s
-2. `inbound.py` parses each into an `Inbound` with its `Message`; once they are stored, it reports the offsets to commit
-3. `shared/hansard/envelope.py` reads the `Envelope` of a record, and writes the headers of a stored message
-4. `loop.py` takes the batch, loads its streams, appends, and confirms what was accepted
-5. `processor.py` asks the decider, and adds an inbox entry and `StoredMessage`s to the `PendingAppend` of the stream
-6. `services/<name>/decider.py` decides
-7. `shared/eventstore/postgres/streams.py` stores the batch in one transaction
-8. `outbox.py` publishes what is stored, and again after a failure
-9. `shared/kafka/producer.py` writes the same bytes to the topic
+2. `inbound.py` takes the batch (`Intake`); once its messages are stored, it reports the offsets to commit
+3. `crash_guard.py` splits the batch after an unclean end, to find the record that ended the process
+4. `shared/hansard/envelope.py` reads the `Envelope` of each record
+5. `inbound.py` makes an `Inbound` of it, with the decoded `Message` (`InboundParser`)
+6. `shared/hansard/service.py` finds the message's stream (`Service.stream`)
+7. `loop.py` loads the streams, appends, and confirms what was accepted
+8. `processor.py` asks the decider, and adds an `InboxEntry` and `StoredMessage`s to the stream's `PendingAppend`
+9. `services/<name>/decider.py` decides
+10. `shared/eventstore/postgres/streams.py` stores the batch in one transaction
+11. `outbox.py` publishes the stored messages, and again after a failure
+12. `shared/kafka/producer.py` writes the same bytes to the topic, with headers that `envelope.py` writes
 
 These call small functions elsewhere: `codec` (JSON), `identity` (ids), the catalogue (topics), `columns` (rows), metrics, traces.
 
-Beside the way: `performer.py` runs attempts, `wake_ups.py` claims what is due, `heartbeat.py` finds silent processes,
-`crash_guard.py` finds what ended the process, `performer_context.py` is what a performer may use. `assembly.py` puts all
-of it together for one service, `process.py` runs one or several.
+Not on this way: `performer.py` runs attempts, `wake_ups.py` claims due wake-ups, `heartbeat.py` finds silent processes,
+`performer_context.py` is what a performer may use. `assembly.py` puts all of it together for one service, `process.py` runs
+one or several.
 """

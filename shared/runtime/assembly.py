@@ -29,7 +29,7 @@ from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import record_span
 
-MARK_EVERY = 2.0  # seconds; an append marks its own streams as published, this is for the others
+MARK_EVERY = 2.0  # seconds; how often streams without a new append are marked as published
 PUBLISH_EVERY, PUBLISH_AGE = 1.0, 5.0  # seconds; a message this old that no broker has acknowledged is published again
 MEASURE_EVERY = 5.0
 MAX_CLOCK_OFFSET = 2.0  # seconds between this machine's clock and the store's; a larger offset is a warning
@@ -44,7 +44,7 @@ class ServiceRunner:
     store: EventStore
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _is_noted: bool = False  # that this process runs, in the store
+    _is_noted: bool = False  # whether the store was told that this process runs
 
     async def start(self) -> None:
         name, settings, store = self.service.name, self.settings, self.store
@@ -56,7 +56,7 @@ class ServiceRunner:
         self.producer = Producer(settings, failed=lambda: self.outbox.failed())
         self.outbox = Outbox(store, name, self.producer)
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
-        self.loop = Loop(processor, store, self.outbox, process_name=settings.process, cache_streams=settings.cache_streams)
+        self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
         self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
         crash_guard = CrashGuard(store, name, settings.batch) if unclean else CrashGuard.disabled(store, name)
         parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
@@ -77,7 +77,7 @@ class ServiceRunner:
         await self.consumer.start()
         self._start_task(self.outbox.keep_marking(MARK_EVERY))
         self._start_task(self.outbox.keep_publishing(PUBLISH_EVERY, PUBLISH_AGE))
-        if processor.has_wake_ups:
+        if processor.uses_wake_ups:
             self._start_task(WakeUps(name, store, self.loop, settings.lease_seconds, self.attempt_runner).run())
         if self.attempt_runner is not None:
             self._start_task(keep_heartbeat(store, name, settings.process, settings.lease_seconds))
@@ -85,8 +85,8 @@ class ServiceRunner:
         log.info("service started", service=name, instance=self._instance, topics=topics, after_unclean_end=unclean)
 
     async def stop(self, seconds: float) -> None:
-        """Takes no new batch, waits so many seconds for attempts and acknowledgements, and notes the clean end."""
-        if self._tasks:  # else its start was cancelled
+        """Takes no new batch, waits `seconds` for attempts and again for acknowledgements, then notes the clean end."""
+        if self._tasks:  # if there are none, its start was cancelled
             await self._drain(seconds)
         await self._stack.aclose()
         try:
@@ -112,12 +112,12 @@ class ServiceRunner:
 
     @property
     def alive(self) -> bool:
-        """Whether every task of it still runs."""
+        """Whether all of its tasks still run."""
         return all(not task.done() for task in self._tasks)
 
     @property
     def health(self) -> dict[str, str]:
-        """By part, what it waits for; empty where it works."""
+        """The reason why a part waits, by part; empty if it works."""
         if not self._tasks:
             return {"startup": "not finished"}
         return {
@@ -128,14 +128,14 @@ class ServiceRunner:
 
     @property
     def warnings(self) -> dict[str, str]:
-        """What is wrong and keeps no part from working."""
+        """Problems that keep no part from working."""
         ahead = self.store.ahead
         off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
         return {"clock": f"{off}; only the event store's counts"} if abs(ahead) > MAX_CLOCK_OFFSET else {}
 
     @property
     def _instance(self) -> str:
-        """The name under which a clean end is noted: the same after a restart, where possible."""
+        """The name under which a clean end is noted: if possible, the same after a restart."""
         return self.settings.instance_id or socket.gethostname()
 
     async def _open_performer(self) -> AttemptRunner | None:

@@ -1,4 +1,4 @@
-"""After an unclean end: the records that were processed then may have ended the process, so they are tried with care."""
+"""Finds the record that ends the process, after an unclean end: it may be any of those that were processed at that time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ Place = tuple[str, int, int]  # topic, partition, offset
 class CrashGuard:
     """Counts the first `depth` records of each partition before they are processed. It waits while the store is unavailable.
 
-    The first time they are processed together. From the second unclean end on they are processed one by one, each counted
-    again right before, so that none is counted for its neighbours.
+    After one unclean end, records are processed together. After a second, one by one; each is counted just before, so that no
+    neighbour is blamed.
     """
 
     store: AttemptCounter
@@ -29,8 +29,8 @@ class CrashGuard:
     def disabled(cls, store: AttemptCounter, service: str) -> "CrashGuard":
         return cls(store, service, 0)
 
-    async def groups(self, records: Sequence[Record]) -> list[list[Record]]:
-        """The records in order, in groups to be processed together."""
+    async def count_and_group(self, records: Sequence[Record]) -> list[list[Record]]:
+        """Counts an attempt at each record. Returns the records in order, in groups that may be processed together."""
         counted = dict(self._counted)
         places = [_place(record) for record in records if self._is_counted(record, counted)]
         counts = await self._count(self.service, places) if places else [0]
@@ -40,8 +40,9 @@ class CrashGuard:
         self._alone.update(places)
         return [[record] for record in records]
 
-    async def crashes(self, group: Sequence[Record]) -> int:
-        """How often the process ended while it processed this record alone; 0 for a group of several."""
+    async def count_attempt(self, group: Sequence[Record]) -> int:
+        """Counts one more attempt at a record that is processed alone. Returns how many earlier attempts ended the process; 0 for
+        a group of several."""
         place = _place(group[0]) if len(group) == 1 else None
         if place not in self._alone or place is None:
             return 0

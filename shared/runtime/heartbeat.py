@@ -1,4 +1,4 @@
-"""Heartbeats: which other processes of a service have fallen silent. What those hold is due at once."""
+"""Heartbeats find the processes of a service that have fallen silent. Wake-ups that these hold are due at once."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ async def keep_heartbeat(store: InstanceStore, service: str, process: str, silen
     """Sends heartbeats, and frees the streams of processes that have sent none for `silence` seconds.
 
     Silence is measured by this process's own monotonic time, whatever the store's clock does. A process that was silent
-    itself starts over: what kept it from sending may have kept the others from sending too.
+    itself starts over: the others may have been kept from sending for the same reason.
     """
     heartbeats = Heartbeats[datetime](silence)
     while True:
@@ -31,7 +31,7 @@ async def keep_heartbeat(store: InstanceStore, service: str, process: str, silen
 
 @dataclass
 class Heartbeats(Generic[Heartbeat]):
-    """The last heartbeat of each other process, and since when it has not changed. Times are monotonic seconds."""
+    """The last heartbeat of each other process, with the time since which it has not changed (monotonic seconds)."""
 
     silence: float
     last_received: float = float("-inf")

@@ -1,5 +1,6 @@
-"""From a Kafka record to the message that one stream processes, or to why it is a dead letter."""
+"""Turns a Kafka record into the message that one stream processes, or into the reason why it is a dead letter."""
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ class DeadCause:
     reason: DeadReason
     detail: str
     attempts: int = 1
+    error: str = ""  # the type of what a service's own code raised, and where: for the log
+    place: str = ""
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Inbound:
     hash: bytes
     source: str = ""
     message_id: str = ""
-    at: datetime | None = None  # recorded time of a message of ours; None at a door, where no time is proven
+    at: datetime | None = None  # recorded time of a message of our services; None at a door: no time is proven there
     message: Message | None = None
     record: Record | None = None
     door: DoorMessage | None = None
@@ -59,7 +62,7 @@ class Inbound:
     traceparent: str = ""
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
-        """What a decision at this recorded time may know."""
+        """The facts that a decision at this recorded time may use."""
         stream = self.stream
         return Context(self.causation_id, at, stream.workflow, stream.tenant, self.source, self.message_id, may_perform)
 
@@ -82,7 +85,7 @@ class InboundParser:
         }
 
     def parse(self, record: Record) -> Inbound | None:
-        """The message in this record; None where it is not for this service."""
+        """The message in this record; None if it is not for this service."""
         topic = self.topics.by_name[record.topic]
         if record.fault:
             return self._unreadable(topic, record, Unreadable(record.fault))
@@ -96,7 +99,9 @@ class InboundParser:
             return self._unreadable(topic, record, unreadable)
         causation_id = _causation_id(topic, envelope)
         if causation_id is None:
-            return self._unreadable(topic, record, Unreadable(f"ce_id of a message of ours must be a UUID: {envelope.id[:80]!r}"))
+            return self._unreadable(
+                topic, record, Unreadable(f"ce_id of a service's message must be a UUID: {envelope.id[:80]!r}")
+            )
         stream = Stream(envelope.tenant, envelope.correlation_id, self.service.name)
         inbound = Inbound(
             stream=stream,
@@ -132,7 +137,10 @@ class InboundParser:
             return self._dead_once(topic, inbound, DeadCause("invalid", str(invalid)))
         if isinstance(message, RedriveDeadLetter):
             return self._parse_redriven(message, inbound, topic)
-        name = self.service.stream(message)
+        try:
+            name = self.service.stream(message)
+        except BaseException as error:  # `receives` is a service's own code: it may raise anything
+            return as_dead(inbound, cause_of(error))
         if name is None:
             return None
         inbound.stream = inbound.stream._replace(name=name)
@@ -140,7 +148,7 @@ class InboundParser:
         return inbound
 
     def _dead_once(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
-        """Of several services that consume a topic, only the first dead-letters the message."""
+        """Dead-letters the message, if this service is the first consumer of the topic: so it gets one dead letter."""
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
@@ -158,7 +166,7 @@ class InboundParser:
         return self._dead_once(topic, inbound, DeadCause("unreadable", str(why)))
 
     def _parse_redriven(self, asked: RedriveDeadLetter, inbound: Inbound, topic: Topic) -> Inbound | None:
-        """The dead message itself, as it was received. Whether it may be processed again is for its stream to decide."""
+        """The dead message itself, as it was received. Its stream decides whether it may be processed again."""
         origin = self.topics.by_name.get(asked.topic)
         if origin is None or asked.service not in origin.consumers or asked.service not in topic.consumers:
             what = f"no service {asked.service[:80]!r} consumes a topic {asked.topic[:80]!r}"
@@ -178,7 +186,7 @@ class InboundParser:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes each batch of the consumer: has it processed, then reports the offsets to commit.
+    """Takes each batch of the consumer: gives it to `process`, then reports the offsets to commit.
 
     `process` returns when the messages are stored. `done` is given the next offset to read, by (topic, partition).
     """
@@ -190,8 +198,8 @@ class Intake:
     crash_attempts: int
 
     async def receive(self, records: Sequence[Record]) -> None:
-        for group in await self.crash_guard.groups(records):
-            crashes = await self.crash_guard.crashes(group)
+        for group in await self.crash_guard.count_and_group(records):
+            crashes = await self.crash_guard.count_attempt(group)
             inbounds = [inbound for inbound in map(self.parser.parse, group) if inbound is not None]
             if crashes >= self.crash_attempts:
                 dead = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
@@ -201,36 +209,51 @@ class Intake:
 
 
 def wake_up(stream: Stream, processed: int) -> Inbound:
-    """The wake-up of a stream that has so many inbox entries."""
+    """The wake-up of a stream that has `processed` inbox entries."""
     return internal_message(stream, WakeUp(), wake_up_name(processed))
 
 
 def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
-    """What an attempt returned."""
+    """The outcome of an attempt, as a message to its stream."""
     return internal_message(stream, outcome, outcome_name(outcome.attempt))
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
-    """A message to a stream from within its service. Of several under one name only the first is processed."""
+    """A message to a stream from within its service. If several have one name, only the first is processed."""
     causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
     return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
-    """The same id with another body: a dead letter under an id of its own."""
+    """A dead letter, under an id of its own, for a message that has the id of an earlier one and another body."""
     causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 
+def cause_of(error: BaseException, what: str = "") -> DeadCause:
+    """Why a message is dead whose service's own code raised this. Raises it again where it asks the process to stop."""
+    if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        raise error
+    try:
+        text = str(error)
+    except Exception:  # the text of an error is a service's own code too
+        text = "(its text cannot be shown)"
+    name, place, trace = type(error).__name__, "", error.__traceback__
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return DeadCause("poison", f"{what}{name}: {text}"[:2000], error=name, place=place)
+
+
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same message, known to be dead."""
+    """The same message, marked as dead."""
     return replace(inbound, dead=dead)
 
 
 def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same message, known to be dead, with nothing in it that its sender wrote."""
+    """The same message, marked as dead, without anything that its sender wrote."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
     return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from hansard.decider import WakeUp
+from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
@@ -21,7 +22,7 @@ from shared.telemetry.logs import log
 
 
 class Publisher(Protocol):
-    """What publishes stored messages (shared.runtime.outbox). It drops what it cannot take now: the store still has it."""
+    """Publishes stored messages (shared.runtime.outbox). It drops those that it cannot take now: the store still has them."""
 
     async def publish(self, messages: Sequence[StoredMessage]) -> None: ...
     def acknowledged_version(self, stream: Stream) -> int: ...
@@ -33,7 +34,7 @@ FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class _Queued:
-    """What one caller of `process` waits for."""
+    """The messages of one caller of `process`, who waits until they are stored."""
 
     inbounds: Sequence[Inbound]
     is_stored: bool = False
@@ -41,18 +42,18 @@ class _Queued:
 
 @dataclass
 class Loop:
-    """Processes messages, one batch at a time. What arrives while a batch is processed is the next batch."""
+    """Processes messages, one batch at a time. Messages that arrive meanwhile are the next batch."""
 
     processor: Processor[Any]
     store: StreamStore
-    publisher: Publisher
+    outbox: Publisher
     attempt_runner: AttemptRunner | None = None
-    process_name: str = ""  # the process that runs the attempts, for the store
+    process_id: str = ""  # the operating system process that runs the attempts, as the store knows it
     cache_streams: int = 20_000
-    trouble: str = ""  # what it waits for; empty where it works
+    trouble: str = ""  # the reason why it waits; empty if it works
     backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is unavailable
     next_claim_at: datetime = FAR_FUTURE  # when wake-ups are claimed next
-    claim_now: asyncio.Event = field(default_factory=asyncio.Event)  # set where an earlier wake-up was stored
+    claim_now: asyncio.Event = field(default_factory=asyncio.Event)  # set if a wake-up before that time was stored
     _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
     _queue: "list[_Queued]" = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -62,7 +63,7 @@ class Loop:
         return not self.trouble
 
     def drop_cache(self) -> None:
-        """After a rebalance, a conflict, or a commit of unknown outcome."""
+        """Forgets all streams: after a rebalance, a conflict, or a commit of unknown outcome."""
         self._cache.clear()
 
     def cached(self, stream: Stream) -> StreamState[Any] | None:
@@ -88,8 +89,8 @@ class Loop:
     async def process_wake_ups(self, claimed: Sequence[DueWakeUp]) -> None:
         """Processes the wake-ups that this process has claimed.
 
-        Where another process appended to the stream meanwhile, the wake-up is stale and a new one is made: the lease of the
-        claim keeps every other process from doing it.
+        If another process appended to the stream meanwhile, the wake-up is stale and a new one is made. No other process makes
+        it: the lease of the claim keeps them away.
         """
         tried: dict[Stream, tuple[UUID, int]] = {}
         while claimed:
@@ -106,10 +107,10 @@ class Loop:
             await self.process(inbounds)
 
     def _is_still_due(self, claim: DueWakeUp, wake_up_id: UUID, version: int) -> bool:
-        """Whether the wake-up was stale, and the process that was faster left the stream due."""
+        """Whether another process changed the stream first and it is still due."""
         stream_state = self._cache[claim.stream]
-        if wake_up_id in stream_state.entries:
-            return False
+        if wake_up_id in stream_state.entries or wake_up(claim.stream, stream_state.processed).causation_id == wake_up_id:
+            return False  # it was processed; or the store took nothing, and is not asked again before the lease ends
         at = self.processor.service.decider.wake_at(stream_state.state)
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
@@ -130,23 +131,23 @@ class Loop:
                 self._report_recovery()
 
     async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
-        """One append for the whole batch. Returns what was refused: it must be loaded and decided again."""
+        """Makes one append for the whole batch. Returns the refused messages: their streams must be loaded and decided again."""
         batch = await self._decide(inbounds, assume_new)
         appends = [pending for pending in batch.values() if pending.entries]
         if not appends:
             return []
         for pending in appends:
-            pending.published = self.publisher.acknowledged_version(pending.stream)
+            pending.published = self.outbox.acknowledged_version(pending.stream)
         try:
             with metrics.append_seconds.time():
                 appended = await self.store.append(appends)
-        except BaseException:  # also where it is cancelled: whether it was committed is unknown
+        except BaseException:  # a cancelled append too: nobody knows whether it was committed
             self.drop_cache()
             raise
         return await self._confirm(appends, appended)
 
     async def _append_by_stream(self, inbounds: Sequence[Inbound]) -> list[Inbound]:
-        """Stream by stream, then message by message: so only what the store can never hold becomes a dead letter."""
+        """Appends stream by stream, then message by message: only messages that the store can never hold become dead letters."""
         for left in _by_stream(inbounds).values():
             try:
                 while left:
@@ -164,12 +165,13 @@ class Loop:
                 left = await self._append(left)
             except StoreRefused as refused:
                 if left == [last]:
-                    raise
+                    self._report_lost(inbound, refused)
+                    return
                 left = [last if left[0].dead else as_dead(inbound, DeadCause("refused-by-store", str(refused)))]
 
     async def _decide(self, inbounds: Sequence[Inbound], assume_new: bool) -> dict[Stream, PendingAppend[Any]]:
-        """`assume_new`: a stream that is not cached and receives a command is taken for new. Where it is not, the append
-        refuses it."""
+        """Decides the batch, stream by stream. `assume_new`: a stream that is not cached and receives a command is taken for
+        new. If it is not new, the store refuses the append."""
         by_stream = _by_stream(inbounds)
         if assume_new:
             for stream, mine in by_stream.items():
@@ -185,25 +187,25 @@ class Loop:
             pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
             default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
-                # an outcome frees its own slot; wake-ups are claimed for free slots only
+                # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
                 self.processor.process(pending, inbound, default, may_perform)
             slots -= len(pending.intents)
-            self.processor.set_wake_up(pending, self.process_name)
+            self.processor.set_wake_up(pending, self.process_id)
         return batch
 
     async def _load_missing(self, streams: Iterable[Stream]) -> None:
         streams = list(dict.fromkeys(streams))
         while missing := [stream for stream in streams if stream not in self._cache]:  # a rebalance may drop the cache
             histories = await self.store.load(missing)
-            await self.publisher.publish([stored for stream in missing for stored in histories[stream].unpublished])
+            await self.outbox.publish([stored for stream in missing for stored in histories[stream].unpublished])
             for stream in missing:
                 self._cache[stream] = self.processor.fold(histories[stream])
         for stream in streams:
             self._cache.move_to_end(stream)
 
     async def _confirm(self, appends: Sequence[PendingAppend[Any]], appended: Appended) -> list[Inbound]:
-        """Caches and publishes what was stored, and starts its attempts. Returns what was refused."""
+        """Caches the accepted streams, publishes their messages and starts their attempts. Returns the refused messages."""
         left: list[Inbound] = []
         messages: list[StoredMessage] = list(appended.unpublished)
         accepted: list[PendingAppend[Any]] = []
@@ -213,12 +215,12 @@ class Loop:
                 left.extend(pending.inbounds)
                 continue
             accepted.append(pending)
-            self.publisher.marked_published(pending.stream, pending.published)
+            self.outbox.marked_published(pending.stream, pending.published)
             self._cache[pending.stream] = pending.confirm()
             messages.extend(pending.messages)
             if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
                 self.claim_now.set()
-        await self.publisher.publish(messages)
+        await self.outbox.publish(messages)
         service = self.processor.service
         metrics.count_appended(service.name, accepted)
         if service.observe is not None:
@@ -230,6 +232,18 @@ class Loop:
         while len(self._cache) > self.cache_streams:
             self._cache.popitem(last=False)
         return left
+
+    def _report_lost(self, inbound: Inbound, refused: StoreRefused) -> None:
+        """Nothing about this message can be stored: only the log tells of it, and the offset moves on."""
+        record = inbound.record
+        log.error(
+            "a message is skipped: the event store refuses it, and every dead letter about it",
+            service=self.processor.service.name,
+            stream=shown(str(inbound.stream), 200),
+            causation_id=str(inbound.causation_id),
+            place=f"{record.topic}[{record.partition}]@{record.offset}" if record else "",
+            error=shown(str(refused), 200),
+        )
 
     def _report_trouble(self, trouble: str) -> None:
         if self.healthy:
@@ -243,7 +257,7 @@ class Loop:
 
 
 def _default_stream(stream: Stream) -> Stream:
-    """The stream in which a service records what it cannot parse."""
+    """The stream in which a service records messages that it cannot parse."""
     return stream._replace(name=stream.service)
 
 

@@ -1,4 +1,4 @@
-"""The outbox: what is stored and not yet acknowledged by a broker is published in order, and again after a failure."""
+"""The outbox publishes stored messages in order, and those that no broker has acknowledged again after a failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ POLL = 0.1  # seconds between looks at whether the producer is healthy
 
 
 class OrderedProducer(Protocol):
-    """What the outbox needs of a producer (shared.kafka.producer)."""
+    """The part of a producer that the outbox needs (shared.kafka.producer)."""
 
     @property
     def healthy(self) -> bool: ...
@@ -26,16 +26,16 @@ class OrderedProducer(Protocol):
 
 @dataclass(slots=True)
 class _Sent:
-    """A stream of which something was handed to the producer and the store does not know yet that it is published."""
+    """A stream whose messages were handed to the producer and are not yet marked as published in the store."""
 
-    version: int  # all up to this one was handed over
+    version: int  # all messages up to this one were handed over
     in_flight: set[int]  # versions not yet acknowledged
 
 
 @dataclass
 class Outbox:
-    """Between the event store and the producer. While it catches up after a failure it drops new messages: they are stored,
-    so the catching up finds them."""
+    """Stands between the event store and the producer. After a failure it reads messages from the store; meanwhile it drops
+    new ones, because it will read them too."""
 
     store: OutboxStore
     service: str
@@ -44,7 +44,7 @@ class Outbox:
     _is_behind: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def publish(self, messages: Sequence[StoredMessage]) -> None:
-        """Hands these over, each stream's in order. What was handed over before is left out."""
+        """Hands these to the producer, each stream's in order. Leaves out those that were handed over before."""
         if self._is_behind.is_set() or not self.producer.healthy:
             return
         if fresh := [stored for stored in messages if self._is_new(stored)]:
@@ -62,13 +62,13 @@ class Outbox:
         return True
 
     def acknowledged_version(self, stream: Stream) -> int:
-        """All of this stream up to this version was acknowledged; 0 where that is unknown, or the store knows it already."""
+        """The version up to which all of the stream is acknowledged; 0 if that is unknown, or if the store knows it already."""
         self._take_acknowledged()
         sent = self._sent.get(stream)
         return 0 if sent is None or sent.in_flight else sent.version
 
     def marked_published(self, stream: Stream, version: int) -> None:
-        """The store knows now that this stream is published up to this version."""
+        """Notes that the store knows this stream as published up to this version."""
         sent = self._sent.get(stream)
         if sent is not None and not sent.in_flight and sent.version == version:
             del self._sent[stream]
@@ -79,13 +79,13 @@ class Outbox:
                 sent.in_flight.discard(version)
 
     def failed(self) -> None:
-        """The producer lost what was in flight: the streams of it are read from the store and published again, in order."""
+        """The producer lost the messages in flight: their streams are read from the store and published again, in order."""
         self._is_behind.set()
         self._take_acknowledged()
         self._sent = {stream: sent for stream, sent in self._sent.items() if not sent.in_flight}
 
     async def keep_marking(self, every: float) -> None:
-        """Marks what is published and what no append has marked."""
+        """Marks published messages that no append has marked."""
         while True:
             await asyncio.sleep(every)
             await self.mark_acknowledged()
@@ -102,7 +102,7 @@ class Outbox:
                 self.marked_published(stream, version)
 
     async def keep_publishing(self, every: float, age: float) -> None:
-        """Publishes what was left: at once after a failure; and all that was stored `age` seconds ago, by any process."""
+        """Publishes unacknowledged messages: at once after a failure, and those stored `age` seconds ago by any process."""
         backoff = Backoff(most=2.0)
         while True:
             try:
@@ -130,7 +130,7 @@ class Outbox:
             left = await self.store.unpublished(self.service, age, PAGE)
 
     async def _drain(self) -> None:
-        """Until all of it is acknowledged and marked, so that the store's next page is a new one."""
+        """Waits until all of it is acknowledged and marked, so that the store's next page is a new one."""
         while self.producer.in_flight and not self._is_behind.is_set():
             await asyncio.sleep(POLL / 10)
         await self.mark_acknowledged()

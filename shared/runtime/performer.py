@@ -15,8 +15,8 @@ from shared.telemetry.traces import continued
 
 @dataclass
 class AttemptRunner:
-    """Starts an attempt once its intent is stored. While it runs, no other process takes the stream over, as long as this
-    process sends heartbeats. `limit`: attempts at once."""
+    """Starts an attempt once its intent is stored. As long as this process sends heartbeats, no other takes the stream over
+    while the attempt runs. `limit`: attempts at once."""
 
     perform: Perform[Any, Any]
     limit: int
@@ -29,7 +29,7 @@ class AttemptRunner:
         return max(0, self.limit - len(self._tasks))
 
     async def wait_for_slot(self) -> None:
-        """Until an attempt ends."""
+        """Waits until an attempt ends."""
         self._slot_freed.clear()
         await self._slot_freed.wait()
 
@@ -37,7 +37,7 @@ class AttemptRunner:
         return any(mine == stream for mine, _ in self._tasks)
 
     def start(self, stream: Stream, state: Any, intent: Intent, traceparent: str = "") -> None:
-        """`state`: the stream's, with the intent in it."""
+        """Starts the attempt. `state`: the stream's state after the intent was stored."""
         key = (stream, intent.attempt)
         task = asyncio.create_task(self._attempt(stream, state, intent, traceparent), name=f"{stream.name}#{intent.attempt}")
         self._tasks[key] = task
@@ -57,7 +57,7 @@ class AttemptRunner:
         self._slot_freed.set()
 
     async def drain(self, seconds: float) -> None:
-        """Waits for the running attempts; after so many seconds they are cancelled."""
+        """Waits for the running attempts; cancels them after `seconds`."""
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
         for task in list(self._tasks.values()):

@@ -16,7 +16,7 @@ from shared.runtime.loop import Loop
 
 
 class EphemeralPublisher(Protocol):
-    """What publishes ephemeral messages (shared.kafka.ephemeral)."""
+    """Publishes ephemeral messages (shared.kafka.ephemeral)."""
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None: ...
 

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
     """Runs these services until SIGTERM or SIGINT, then drains and returns. Waits for servers that are unavailable."""
     logs.configure(settings.log_level, settings.log_format)
-    gc.freeze()  # a batch makes thousands of objects and no garbage cycles: a full collection is a pause for nothing
+    gc.freeze()  # a batch makes thousands of objects and no garbage cycles: a full collection would be a pause for nothing
     gc.set_threshold(50_000, 20, 50)
     traces.configure("+".join(service.name for service in services), settings.otlp)
     stopping = asyncio.Event()
@@ -61,7 +61,7 @@ async def _open_store(settings: Settings) -> PostgresEventStore:
 
 
 async def _unless_stopped(stopping: asyncio.Event, work: Awaitable[Result]) -> Result | None:
-    """The result; None where the process is stopped first."""
+    """Returns the result of `work`; None if the process is stopped first."""
     task, stop = asyncio.ensure_future(work), asyncio.create_task(stopping.wait())
     await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()

@@ -1,5 +1,8 @@
-"""Decides what each stream answers to the messages it received. Pure: the same batch on the same history gives the same
-appends, to the byte."""
+"""Decides what each stream stores for the messages that it received.
+
+Pure: the same batch on the same history at the same recorded time gives the same ids and data. Only the traceparent may
+differ when tracing is on.
+"""
 
 import base64
 import hashlib
@@ -36,23 +39,23 @@ class StreamState(Generic[State]):
 
 @dataclass(slots=True, kw_only=True)
 class PendingAppend(StreamAppend, Generic[State]):
-    """What one batch adds to one stream, while it is being decided; and the state of the stream once it is stored."""
+    """The append of one batch to one stream while it is being decided, and the state of the stream once it is stored."""
 
     loaded: StreamState[State]
     state: State
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
-    decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
+    decided: list[Message] = field(default_factory=list)  # what was decided, as objects; `messages` has the same as bytes
     intents: list[Intent] = field(default_factory=list)
-    has_wake_up: bool = False
-    wake_up_is_dead: bool = False  # its last wake-up is a dead letter: the same time must not wake it again
+    processed_wake_up: bool = False
+    wake_up_is_dead: bool = False  # its last wake-up is a dead letter: no wake-up for the same time may follow
 
     def entry(self, causation_id: UUID) -> InboxEntry | None:
         return self.entry_by_id.get(causation_id) or self.loaded.entries.get(causation_id)
 
     def confirm(self) -> StreamState[State]:
-        """The store accepted it: the cached stream moves on."""
+        """Updates the cached stream, once the store has accepted the append."""
         stream_state = self.loaded
         stream_state.state = self.state
         stream_state.processed += len(self.entries)
@@ -65,7 +68,7 @@ class PendingAppend(StreamAppend, Generic[State]):
 
 @dataclass(frozen=True)
 class Processor(Generic[State]):
-    """Decides for one service. `traceparent_of` gives the W3C traceparent of what is stored for an inbound message."""
+    """Decides for one service. `traceparent_of` gives the W3C traceparent for the messages stored because of an inbound one."""
 
     service: Service[State]
     topics: Topics
@@ -93,7 +96,7 @@ class Processor(Generic[State]):
     def begin(
         self, stream: Stream, loaded: StreamState[State], at: datetime, not_before: datetime = LONG_AGO
     ) -> PendingAppend[State]:
-        """An empty append at this recorded time. `not_before`: the latest recorded time of what is involved."""
+        """Makes an empty append at this recorded time. `not_before`: the latest recorded time of the stream and the messages."""
         return PendingAppend(
             stream,
             loaded.processed,
@@ -114,8 +117,8 @@ class Processor(Generic[State]):
     ) -> bool:
         """Adds the inbox entry of this message, and the messages that answer it, to the append.
 
-        False where the message was processed before or no longer counts: then nothing is added. `default_stream`: where
-        the service recorded a redriven message that it could not parse.
+        Returns False, and adds nothing, if the message was processed before or no longer counts. `default_stream`: the stream
+        in which the service recorded a redriven message that it could not parse.
         """
         if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
@@ -161,7 +164,7 @@ class Processor(Generic[State]):
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
         if isinstance(inbound.message, WakeUp):
-            pending.has_wake_up, pending.wake_up_is_dead = True, entry.dead
+            pending.processed_wake_up, pending.wake_up_is_dead = True, entry.dead
         pending.decided.extend(message for message, _ in answers)
         pending.intents.extend(message for message, _ in answers if isinstance(message, Intent))
         if answers:
@@ -169,21 +172,22 @@ class Processor(Generic[State]):
 
     @staticmethod
     def _next_wake_up_id(pending: PendingAppend[State]) -> UUID:
-        """A wake-up is made for a number of inbox entries: where another message came first, it is stale."""
+        """The id of the next wake-up. The number of inbox entries is part of it, so a wake-up is stale once another message was
+        processed."""
         return wake_up_causation_id(pending.stream, pending.processed + len(pending.entries))
 
     @property
-    def has_wake_ups(self) -> bool:
+    def uses_wake_ups(self) -> bool:
         return self.service.decider.wake_at is not never
 
-    def set_wake_up(self, pending: PendingAppend[State], process: str) -> None:
-        """Adds the time of the stream's next wake-up, where it has changed; and, while an attempt runs, the process that runs
-        it."""
+    def set_wake_up(self, pending: PendingAppend[State], process_id: str) -> None:
+        """Adds the time of the stream's next wake-up if it has changed; and, while an attempt runs, the operating system
+        process that runs it."""
         wake_at = self.service.decider.wake_at
         before, after = wake_at(pending.loaded.state), wake_at(pending.state)
-        pending.keep_wake_up = after == before and not pending.has_wake_up and not pending.intents
+        pending.keep_wake_up = after == before and not pending.processed_wake_up and not pending.intents
         pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
-        pending.holder = process if pending.intents else ""
+        pending.holder = process_id if pending.intents else ""
 
     def _decide(
         self, pending: PendingAppend[State], inbound: Inbound, attempt: int, may_perform: bool
@@ -209,7 +213,7 @@ class Processor(Generic[State]):
         return answers, self.service.decider.fold([letter], pending.state)
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
-        """Raises ValueError where a stream would get wake-ups for ever, or a lost attempt would never be noticed."""
+        """Raises ValueError if the stream would get wake-ups for ever, or if nobody would notice a lost attempt."""
         has_intent = any(isinstance(message, Intent) for message in messages)
         if not has_intent and not isinstance(inbound, WakeUp):
             return

@@ -11,12 +11,12 @@ from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 
 MAX_CLAIMED = 200
-CLAIM_EVERY = 1.0  # seconds; this is for wake-ups that other processes stored, those of this process are known at once
+CLAIM_EVERY = 1.0  # seconds; needed for wake-ups that other processes stored: those of this process are known at once
 
 
 @dataclass
 class WakeUps:
-    """`lease`: seconds for which a claimed wake-up is this process's."""
+    """Claims and processes due wake-ups. `lease`: seconds for which a claim keeps other processes away."""
 
     service: str
     store: WakeUpStore

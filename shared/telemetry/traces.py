@@ -69,7 +69,7 @@ def record_span(inbound: Traced) -> str:
 
 @contextmanager
 def continued(traceparent: str) -> Iterator[None]:
-    """Spans within continue this trace."""
+    """Spans started inside the block belong to this trace."""
     if _tracer is None or not traceparent:
         yield
         return

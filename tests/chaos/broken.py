@@ -75,6 +75,6 @@ def changed_router(settings: Settings) -> Service[Any]:
 
 def ignorant_router(settings: Settings) -> Service[Any]:
     """An old version that does not know the kind of requests."""
-    known = Topics.kinds.func(settings.topics)  # type: ignore[attr-defined]
-    vars(settings.topics)["kinds"] = {name: kind for name, kind in known.items() if kind is not SubmitRequest}
+    kinds_of = Topics.kinds.func  # type: ignore[attr-defined]
+    Topics.kinds = property(lambda topics: {n: k for n, k in kinds_of(topics).items() if k is not SubmitRequest})  # type: ignore[assignment, method-assign]
     return build_router(settings)

@@ -145,7 +145,9 @@ def test_the_schema_of_a_kind_that_was_removed_is_seen(copy: Path) -> None:
 def test_new_examples_are_only_ever_added(copy: Path) -> None:
     before = {path: path.read_bytes() for path in copy.glob("*/examples/*.json")}
     assert list(generate.add_examples(copy)) == []
-    removed = (copy / GOLDENS[0].path).with_name(f"{GOLDENS[0].kind}.minimal.json")
+    grown = {golden.kind for golden in GOLDENS if golden.name == "complete-2"}  # a new example of these shows a later field
+    kept = next(golden for golden in GOLDENS if golden.kind not in grown)
+    removed = (copy / kept.path).with_name(f"{kept.kind}.minimal.json")
     manifest = removed.with_name("MANIFEST.sha256")
     manifest.write_text("".join(line for line in manifest.read_text().splitlines(True) if removed.name not in line))
     removed.unlink()

@@ -115,7 +115,7 @@ async def kinds(store: InMemoryEventStore) -> list[str]:
 
 
 def performing(store: InMemoryEventStore, perform: Any, limit: int = 2) -> tuple[Loop, AttemptRunner]:
-    loop = Loop(Processor(gateway, topics, 9000), store, Publisher(store), process_name="mine")
+    loop = Loop(Processor(gateway, topics, 9000), store, Publisher(store), process_id="mine")
     loop.attempt_runner = AttemptRunner(perform, limit, loop.process)
     return loop, loop.attempt_runner
 

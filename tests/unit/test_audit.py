@@ -139,7 +139,7 @@ async def test_a_policy_that_is_not_on_the_record_is_found_and_todays_policy_nee
     assert "not on the record" in difference.what
     assert [one.sequence for one in await audited(store, LOUD)] == [1, 3]
     (difference,) = await audited(await recorded(request("hello")), with_decide(lambda *_: (), policy="2"))
-    assert "policy '1' cannot be made again: it had no data, only code" in difference.what
+    assert "policy '1' cannot be made again: this service stored no policy data" in difference.what
 
 
 async def test_changed_policy_data_is_found_also_for_todays_policy() -> None:

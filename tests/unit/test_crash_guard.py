@@ -12,8 +12,8 @@ async def run(store: InMemoryEventStore) -> dict[int, int]:
     """One run of the process after an unclean end: which offsets it tried alone, and how often each was tried so before."""
     guard = CrashGuard(store, "router", depth=500)
     alone: dict[int, int] = {}
-    for group in await guard.groups(RECORDS):
-        before = await guard.crashes(group)
+    for group in await guard.count_and_group(RECORDS):
+        before = await guard.count_attempt(group)
         if len(group) == 1:
             alone[group[0].offset] = before
         if before >= 3:
@@ -37,5 +37,5 @@ async def test_the_record_that_ends_the_process_is_found_and_the_record_after_it
 async def test_after_a_clean_end_nothing_is_counted() -> None:
     store = InMemoryEventStore()
     guard = CrashGuard.disabled(store, "router")
-    assert [len(group) for group in await guard.groups(RECORDS)] == [4]
-    assert await guard.crashes(RECORDS) == 0
+    assert [len(group) for group in await guard.count_and_group(RECORDS)] == [4]
+    assert await guard.count_attempt(RECORDS) == 0

@@ -19,44 +19,44 @@ from infra.cli.screen import CLIENTS, colour
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "shared", "services", "infra")
 
-GREETER = {
-    "contracts/greeter/__init__.py": "from contracts.greeter.messages import Greet, Greeted\n\n__all__ = ['Greet', 'Greeted']\n",
-    "contracts/greeter/messages.py": '''\
+HERALD = {
+    "contracts/herald/__init__.py": "from contracts.herald.messages import Greet, Greeted\n\n__all__ = ['Greet', 'Greeted']\n",
+    "contracts/herald/messages.py": '''\
 from hansard.message import Command, Event
 
 
 class Greet(Command):
     """Asks for a greeting."""
 
-    kind = "hansard.greeter.greet.v1"
+    kind = "hansard.herald.greet.v1"
     name: str
 
 
 class Greeted(Event):
     """Somebody was greeted."""
 
-    kind = "hansard.greeter.greeted.v1"
+    kind = "hansard.herald.greeted.v1"
     text: str
 ''',
-    "contracts/greeter/topics.py": """\
-from contracts.greeter.messages import Greet, Greeted
+    "contracts/herald/topics.py": """\
+from contracts.herald.messages import Greet, Greeted
 from hansard.topics import Topic
 
 TOPICS = (
-    Topic("greeter.commands", "Whom to greet.", (Greet,), ("planner",), ("greeter",)),
-    Topic("greeter.events", "Who was greeted.", (Greeted,), ("greeter",), ("console",)),
+    Topic("herald.commands", "Whom to greet.", (Greet,), ("planner",), ("herald",)),
+    Topic("herald.events", "Who was greeted.", (Greeted,), ("herald",), ("console",)),
 )
 """,
-    "contracts/greeter/samples.py": """\
-from contracts.greeter.messages import Greet, Greeted
+    "contracts/herald/samples.py": """\
+from contracts.herald.messages import Greet, Greeted
 from contracts.samples import Samples
 
 COMPLETE: Samples = {Greet: {"name": "Ada"}, Greeted: {"text": "Hello, Ada."}}
 """,
-    "services/greeter/__init__.py": '"""Greets whoever is named, once."""\n',
-    "services/greeter/decider.py": """\
+    "services/herald/__init__.py": '"""Greets whoever is named, once."""\n',
+    "services/herald/decider.py": """\
 from hansard.decider import Decider
-from contracts.greeter import Greet, Greeted
+from contracts.herald import Greet, Greeted
 
 
 def decide(greeted, message, context):
@@ -64,39 +64,39 @@ def decide(greeted, message, context):
         yield Greeted(text=f"Hello, {message.name}.")
 
 
-greeter = Decider(False, decide, lambda *_: True)
+herald = Decider(False, decide, lambda *_: True)
 """,
-    "services/greeter/app.py": """\
-from contracts.greeter import Greet
-from services.greeter.decider import greeter
+    "services/herald/app.py": """\
+from contracts.herald import Greet
+from services.herald.decider import herald
 from hansard.service import Service
 
 
 def build(settings):
-    return Service("greeter", greeter, receives={Greet: lambda asked: asked.name})
+    return Service("herald", herald, receives={Greet: lambda asked: asked.name})
 """,
 }
 
 TRIED = """
 from contracts.catalog import Topics
-from contracts.greeter import Greet, Greeted
+from contracts.herald import Greet, Greeted
 from hansard.testing import InMemory, given
 from infra.cli.running import load, services, summaries
 from infra.cli.screen import colour
 from infra.topics import acls
 from shared.settings import Settings
 
-service = load("greeter", Settings())
+service = load("herald", Settings())
 given(service).when(Greet(name="Ada")).then(Greeted(text="Hello, Ada.")).when(Greet(name="Ada")).then()
 there = InMemory(service)
 assert there.send(Greet(name="Ada"), id="1") == (Greeted(text="Hello, Ada."),) and there.send(Greet(name="Ada"), id="1") == ()
 topics = Topics()
-assert topics.for_message("greeter", Greeted(text="")) == "greeter.events"
-assert {topic.name for topic in topics.consumed_by("greeter")} == {"greeter.commands", "control"}
-assert "greeter" in topics.by_name["dead-letters"].producers
-assert list(services(Settings()))[-1] == "greeter" and summaries()["greeter"] == "Greets whoever is named, once."
-assert colour("greeter") == "bright_cyan"
-assert any("User:hansard-greeter" in rule for rule in acls(Settings()))
+assert topics.for_message("herald", Greeted(text="")) == "herald.events"
+assert {topic.name for topic in topics.consumed_by("herald")} == {"herald.commands", "control"}
+assert "herald" in topics.by_name["dead-letters"].producers
+assert list(services(Settings()))[-1] == "herald" and summaries()["herald"] == "Greets whoever is named, once."
+assert colour("herald") not in {colour(name) for name in ("router", "planner", "specialists", "verifier", "gateway")}
+assert any("User:hansard-herald" in rule for rule in acls(Settings()))
 """
 
 
@@ -113,7 +113,7 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     before = hashes(tmp_path)
 
-    for path, text in GREETER.items():
+    for path, text in HERALD.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(text)
     add_to_the_list(tmp_path)
@@ -126,7 +126,7 @@ def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
 
     after = hashes(tmp_path)
     touched = {path for path in after if after[path] != before.get(path)}
-    own = {path for path in touched if path.startswith(("contracts/greeter/", "services/greeter/"))}
+    own = {path for path in touched if path.startswith(("contracts/herald/", "services/herald/"))}
     assert touched - own == {"contracts/catalog.py", "contracts/asyncapi.json"}, "the second is generated"
     assert not before.keys() - after.keys()
 
@@ -137,17 +137,17 @@ MISTAKES = (
     ("samples.py", '"Hello, Ada."', "5", "samples.py: the sample of Greeted is not valid"),
     (
         "messages.py",
-        "hansard.greeter.greeted",
+        "hansard.herald.greeted",
         "hansard.term-expired",
         "the kind 'hansard.term-expired.v1' of Greeted",
     ),
     (
         "messages.py",
-        "hansard.greeter.greeted",
+        "hansard.herald.greeted",
         "hansard.planner.greeted",
-        "of the form hansard.greeter.NAME.v1: it names",
+        "of the form hansard.herald.NAME.v1: it names",
     ),
-    ("messages.py", '    kind = "hansard.greeter.greet.v1"\n', "", "messages.py: Greet needs a `kind`"),
+    ("messages.py", '    kind = "hansard.herald.greet.v1"\n', "", "messages.py: Greet needs a `kind`"),
     ("messages.py", "name: str", "name: string", "messages.py cannot be imported: NameError"),
     ("topics.py", "TOPICS =", "TOPIC =", "topics.py needs TOPICS, a tuple of Topic"),
     ("topics.py", "(Greet,)", "(Greet)", "each with a tuple of kinds"),
@@ -158,16 +158,16 @@ def test_a_mistake_in_a_new_contract_is_one_sentence_that_names_the_file(tmp_pat
     shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
     add_to_the_list(tmp_path)
-    assert generated(tmp_path).startswith("There is no contracts/greeter/topics.py: write it, or correct the names in contracts/")
-    (tmp_path / "contracts" / "greeter").mkdir()
+    assert generated(tmp_path).startswith("There is no contracts/herald/topics.py: write it, or correct the names in contracts/")
+    (tmp_path / "contracts" / "herald").mkdir()
     for name, right, wrong, sentence in MISTAKES:
-        for path in (path for path in GREETER if path.startswith("contracts/")):
-            (tmp_path / path).write_text(GREETER[path])
-        file = tmp_path / "contracts" / "greeter" / name
+        for path in (path for path in HERALD if path.startswith("contracts/")):
+            (tmp_path / path).write_text(HERALD[path])
+        file = tmp_path / "contracts" / "herald" / name
         assert right in file.read_text()
         file.write_text(file.read_text().replace(right, wrong))
         printed = generated(tmp_path)
-        assert printed.startswith(f"contracts/greeter/{name}") and sentence in printed
+        assert printed.startswith(f"contracts/herald/{name}") and sentence in printed
 
 
 def generated(folder: Path) -> str:
@@ -178,7 +178,7 @@ def generated(folder: Path) -> str:
 
 def add_to_the_list(folder: Path) -> None:
     catalogue = folder / "contracts" / "catalog.py"
-    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "greeter")', catalogue.read_text(), flags=re.MULTILINE)
+    one_line, found = re.subn(r"^(SERVICES = \([^)]*?),?\s*\)", r'\1, "herald")', catalogue.read_text(), flags=re.MULTILINE)
     assert found == 1
     catalogue.write_text(one_line)
 

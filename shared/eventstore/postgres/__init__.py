@@ -1,4 +1,4 @@
-"""The event store in PostgreSQL, and the only place that speaks to Postgres. What it promises is in `shared.eventstore.ports`."""
+"""The event store in PostgreSQL, and the only place that uses Postgres. Its promises are in `shared.eventstore.ports`."""
 
 from shared.eventstore.postgres.store import PostgresEventStore
 

@@ -1,4 +1,4 @@
-"""Postgres for operators: connections for migrations and repairs, and what `doctor` wants to know. Never used by a service."""
+"""Postgres for operators: connections for migrations and repairs, and the facts that `doctor` shows. Never used by a service."""
 
 import time
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ class PasswordRefused(Exception):
 
 @asynccontextmanager
 async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that is closed afterwards. Raises OSError or asyncpg.PostgresError where there is none."""
+    """A connection that is closed afterwards. Raises OSError or asyncpg.PostgresError if there is none."""
     connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=timeout)
     try:
         yield connection
@@ -74,7 +74,7 @@ class SchemaInspection:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found. The server's `clock` was read between `asked` and `answered` of this machine's."""
+    """The findings of `inspect`. The server's `clock` was read between `asked` and `answered` on this machine's clock."""
 
     connected_in: float  # seconds
     version: int  # as in server_version_num: 180003

@@ -1,4 +1,4 @@
-"""Where good answers stand: an index for the gateway's cache."""
+"""The index of good answers, for the gateway's cache."""
 
 from collections.abc import Sequence
 

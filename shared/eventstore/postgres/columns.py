@@ -1,4 +1,4 @@
-"""The columns of each table, once: for the arrays that an append sends, for the SQL that takes them, and for what is read back.
+"""The columns of each table, once: for the arrays that an append sends, the SQL that takes them, and the rows read back.
 
 A few wide arguments travel and unnest faster than many rows, so the rows of a statement are sent as one array a column.
 """
@@ -17,12 +17,12 @@ from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stre
 T = TypeVar("T")
 Array = list[Any]
 
-_RESERVED = {"offset"}  # words of SQL that are names of ours
+_RESERVED = {"offset"}  # column names that are reserved words of SQL
 
 
 @dataclass(frozen=True)
 class Column(Generic[T]):
-    """A column of a table. `value` takes what is sent from the object; None: the statement itself sets it."""
+    """A column of a table. `value` takes the value to send from the object; None: the statement itself sets it."""
 
     name: str
     type: str
@@ -41,7 +41,7 @@ class Columns(Generic[T]):
 
     @property
     def sent(self) -> "Columns[T]":
-        """Those whose values come from the object."""
+        """The columns whose values come from the object."""
         return Columns(tuple(column for column in self.all if column.value is not None))
 
     @property
@@ -85,7 +85,7 @@ def from_headers(data: bytes) -> tuple[tuple[str, bytes], ...]:
 
 STREAM: Columns[Stream] = Columns((_of("tenant", "text"), _of("workflow", "text"), _of("stream", "text", "name")))
 
-# What an append checks and stores of each stream.
+# The values that an append checks and stores of each stream.
 APPEND: Columns[StreamAppend] = Columns(
     (
         _of("tenant", "text", "stream.tenant"),
@@ -104,7 +104,7 @@ APPEND: Columns[StreamAppend] = Columns(
     )
 )
 
-# Of the table inbox, in the order of InboxEntry's fields. The append sets `at`.
+# Columns of the table inbox, in the order of InboxEntry's fields. The append sets `at`.
 ENTRY: Columns[InboxEntry] = Columns(
     (
         _of("causation_id", "uuid"),
@@ -120,7 +120,7 @@ ENTRY: Columns[InboxEntry] = Columns(
     )
 )
 
-# Of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, Postgres the last two.
+# Columns of the table messages, in the order of StoredMessage's fields after its stream. Postgres sets the last two.
 MESSAGE: Columns[StoredMessage] = Columns(
     (
         _of("version", "int"),
@@ -137,7 +137,7 @@ MESSAGE: Columns[StoredMessage] = Columns(
     )
 )
 
-# Of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's and is never read back.
+# Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's and is never read back.
 DOOR: Columns[DoorMessage] = Columns(
     (
         _of("tenant", "text"),
@@ -153,7 +153,7 @@ DOOR: Columns[DoorMessage] = Columns(
     )
 )
 
-# Of the table streams, as they are loaded.
+# Columns of the table streams, as they are loaded.
 STATE: Columns[Any] = Columns(
     (
         *STREAM.all,
@@ -165,19 +165,19 @@ STATE: Columns[Any] = Columns(
 
 
 def streams(given: Iterable[Stream]) -> list[Array]:
-    """tenants, workflows, names"""
+    """Three arrays: tenants, workflows, names."""
     return [list(column) for column in zip(*given, strict=True)] or [[], [], []]
 
 
 def versions(given: Mapping[Stream, int]) -> list[Array]:
-    """tenants, workflows, names, versions"""
+    """Four arrays: tenants, workflows, names, versions."""
     return [*streams(given), list(given.values())]
 
 
 def appends(given: Sequence[StreamAppend]) -> list[Array]:
-    """The arguments of an append: of the streams, and of their inbox entries, messages and, where there are any, door messages.
+    """The arguments of an append: its streams, their inbox entries, their messages, and their door messages if there are any.
 
-    Each of these three begins with an array of the numbers of the appends to which they belong, counted from 1.
+    Each of the last three begins with an array of the numbers of the appends to which they belong, counted from 1.
     """
     numbered = list(enumerate(given, 1))
     arguments = [
@@ -217,7 +217,7 @@ def append_arguments() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Packed:
-    """Several lists of columns in the rows of one query: those of one type share a place.
+    """Several lists of columns in the rows of one query: columns of one type share a place.
 
     The first list keeps its order from place 0 on. A row belongs to one of the lists and is null in all other places.
     """
@@ -241,16 +241,16 @@ class Packed:
         return cls(tuple(places), tuple(types))
 
     def select(self, n: int, columns: Columns[Any], alias: str) -> str:
-        """What to select for the rows of the list `n`."""
+        """The select list for the rows of the list `n`."""
         at = {place: f"{alias}.{column.quoted}" for place, column in zip(self.places[n], columns.all, strict=True)}
         return ", ".join(at.get(place, f"null::{type_}") for place, type_ in enumerate(self.types))
 
 
 def message(row: asyncpg.Record | tuple[Any, ...]) -> StoredMessage:
-    """Of a row that holds a stream and the columns of MESSAGE."""
+    """Makes a StoredMessage from a row that holds a stream and the columns of MESSAGE."""
     return StoredMessage(Stream(*row[:3]), *row[3:])
 
 
 def door(row: asyncpg.Record) -> DoorMessage:
-    """Of a row that holds the columns of DOOR."""
+    """Makes a DoorMessage from a row that holds the columns of DOOR."""
     return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])

@@ -112,7 +112,7 @@ def _put_together(
     entries: Sequence[asyncpg.Record],
     doors: Sequence[asyncpg.Record],
 ) -> list[WorkflowHistory]:
-    """The rows of the four statements; a stream may lack its row in `streams`."""
+    """Puts the rows of the four statements together; a stream may lack its row in `streams`."""
     found = {names: WorkflowHistory(*names) for names in workflows}
 
     def history(tenant: str, workflow: str, name: str) -> History:

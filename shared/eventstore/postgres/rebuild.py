@@ -18,7 +18,7 @@ UNKNOWN = "rebuilt"  # stands for the versions of code and policy, which Kafka d
 
 @dataclass(frozen=True)
 class Filled:
-    """How much there is now. `gaps`: streams that lack messages, each with how many there are and how many there must be."""
+    """The numbers of stored rows. `gaps`: streams that lack messages, each with the number that exists and the expected one."""
 
     messages: int
     door_messages: int
@@ -28,14 +28,14 @@ class Filled:
 
 @dataclass
 class Rebuild:
-    """Stages messages in tables of its connection's own, and fills the schema from there: in order, and each once."""
+    """Stages messages in temporary tables of its connection, and fills the schema from there: in order, each once."""
 
     connection: asyncpg.Connection
     schema: str
     sql: Mapping[str, str]
 
     async def stage(self, messages: Sequence[tuple[int, StoredMessage]], doors: Sequence[tuple[int, DoorCopy]]) -> None:
-        """Each with its number in the order in which it was read."""
+        """Stages messages, each with its number in the order in which it was read."""
         if messages:
             stored = [message for _, message in messages]
             rows = [
@@ -73,14 +73,14 @@ class Rebuild:
         return Filled(messages, doors, streams, gaps)
 
     async def refuse_unless_empty(self) -> None:
-        """Raises NotEmpty."""
+        """Raises NotEmpty if the schema holds messages."""
         if await self.connection.fetchval(self.sql["rebuild/is_filled"]):
             raise NotEmpty(f"the schema {self.schema} holds messages already: a store is rebuilt into an empty one")
 
 
 @asynccontextmanager
 async def rebuild(dsn: str, schema: str) -> AsyncIterator[Rebuild]:
-    """Into a migrated schema. Raises NotEmpty for one that holds messages."""
+    """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages."""
     async with connected(dsn) as connection:
         await json_as_bytes(connection)
         into = Rebuild(connection, schema, statements(schema))

@@ -21,7 +21,7 @@ T = TypeVar("T")
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-_TRIES = 30  # of what ran into a deadlock or a race
+_TRIES = 30  # of a statement that runs into deadlocks or races
 _PATIENCE = 60.0  # seconds for one statement
 _AGAIN = ("40001", "40P01")  # serialization failure, deadlock
 _CANNOT_HOLD = ("22", "23", "54")  # classes of errors: data, constraints, limits of the program
@@ -49,13 +49,13 @@ def _to_microseconds(at: datetime) -> tuple[int]:
     return ((at - _ORIGIN) // _MICROSECOND,)
 
 
-@lru_cache(4096)  # what is recorded together has one time
+@lru_cache(4096)  # messages that are recorded together have one time
 def _from_microseconds(since: tuple[int]) -> datetime:
     return _ORIGIN + timedelta(microseconds=since[0])
 
 
 async def _set_codecs(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
-    # asyncpg's own codec for times takes four times as long; json as bytes is what we want
+    # asyncpg's own codec for times takes four times as long; json is wanted as bytes
     await connection.set_type_codec(
         "timestamptz", schema="pg_catalog", encoder=_to_microseconds, decoder=_from_microseconds, format="tuple"
     )
@@ -63,7 +63,7 @@ async def _set_codecs(connection: asyncpg.Connection | PoolConnectionProxy) -> N
 
 
 async def json_as_bytes(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
-    """JSON is sent and read as the bytes that it is."""
+    """Makes the connection send and read JSON as bytes, unparsed."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
@@ -81,8 +81,8 @@ class Session:
 
     @classmethod
     async def open(cls, dsn: str, schema: str, pool: int, pooler: bool) -> "Session":
-        """Raises ValueError for a schema that cannot be one; StoreUnavailable where the server cannot be reached, is too old
-        or is not in UTF-8, or the schema is not migrated."""
+        """Raises ValueError for a schema that cannot be one; StoreUnavailable if the server cannot be reached, is too old
+        or is not in UTF-8, or if the schema is not migrated."""
         if not SCHEMA.fullmatch(schema):
             raise ValueError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
         options: dict[str, Any] = {
@@ -144,7 +144,7 @@ class Session:
         return await self.again(ask)
 
     async def with_appender(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """Runs `work` with the connection for appends, once. Raises what it raises."""
+        """Runs `work` with the connection for appends, once. Raises the errors of `work`."""
         if self.appender is None or self.appender.is_closed():
             connection = await asyncpg.connect(self._dsn, **self._options)
             await _set_codecs(connection)
@@ -171,7 +171,7 @@ class Session:
 
 
 def may_succeed_next_time(error: Exception) -> bool:
-    """A deadlock; or two processes stored the same door message at once: the next time the other's is seen."""
+    """Whether it was a deadlock, or two processes stored the same door message at once: the next try sees the other's."""
     return isinstance(error, asyncpg.PostgresError) and (
         error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "door_messages_pkey"
     )

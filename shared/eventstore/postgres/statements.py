@@ -1,4 +1,4 @@
-"""The SQL statements, one a file in `sql/`; what they share with the code, such as lists of columns, is put in here.
+"""The SQL statements, one a file in `sql/`. Parts that they share with the code, such as lists of columns, are put in here.
 
 `:schema` is the schema; `:message(m)` are the columns of a message under the alias m; the other names are in `_parts`.
 """
@@ -59,7 +59,7 @@ def _with_blocks(sql: str, kept: str) -> str:
 
 
 def _parts(schema: str) -> dict[str, Callable[[str], str]]:
-    """What stands for each name. Takes an alias, or ''."""
+    """The SQL that replaces each name, as a function of an alias (or '')."""
 
     def always(text: str) -> Callable[[str], str]:
         return lambda alias: text

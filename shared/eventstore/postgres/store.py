@@ -24,9 +24,9 @@ class PostgresEventStore(
     async def open(cls, dsn: str, *, schema: str = "hansard", pool: int = 4, pooler: bool = False) -> "PostgresEventStore":
         """One connection for appends, up to `pool` for the rest.
 
-        `pooler`: a transaction pooler stands between, so nothing is kept in a session. Raises ValueError for a schema that
-        cannot be one; StoreUnavailable where the server cannot be reached, is too old or is not in UTF-8, or the schema is
-        not migrated.
+        `pooler`: connections go through a transaction pooler, so no session keeps anything. Raises ValueError for a schema
+        that cannot be one; StoreUnavailable if the server cannot be reached, is too old or is not in UTF-8, or if the schema
+        is not migrated.
         """
         return cls(await Session.open(dsn, schema, pool, pooler))
 

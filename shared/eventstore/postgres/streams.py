@@ -58,7 +58,7 @@ class PostgresStreams:
             return await self.session.again(lambda: self.session.with_appender(work))
 
     async def _append_halves(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> list[Appended]:
-        """Leaves out those that the store cannot hold."""
+        """Appends both halves. Leaves out the appends that the store cannot hold."""
         half = len(appends) // 2
         parts: list[Appended] = []
         for part in filter(None, (appends[:half], appends[half:])):
@@ -73,8 +73,8 @@ class PostgresStreams:
         return parts
 
     async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
-        """The one statement. Raises asyncpg.PostgresError; StoreRefused where the only append brings another body under the
-        id of a door message."""
+        """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
+        outside that was stored before with another body."""
         doors = any(append.door_messages for append in appends)
         arguments = columns.appends(appends)
         asked = time.monotonic()
@@ -91,7 +91,7 @@ class PostgresStreams:
         known = list(histories)
         try:
             rows = await self.session.ask("load", *columns.streams(known))
-        except StoreRefused:  # what the store cannot hold is not there
+        except StoreRefused:  # a name with NUL or a lone surrogate was never stored: leave it out
             known = [stream for stream in known if all(map(_can_be_held, stream))]
             rows = await self.session.ask("load", *columns.streams(known))
         _fill([histories[stream] for stream in known], rows)
@@ -106,7 +106,7 @@ class PostgresStreams:
 
 
 def _fill(histories: Sequence[History], rows: Sequence[asyncpg.Record]) -> None:
-    """`rows` of load.sql; they number the histories from 1."""
+    """Fills the histories from `rows` of load.sql, which number them from 1."""
     for row in rows:
         history = histories[row[1] - 1]
         match row[0]:

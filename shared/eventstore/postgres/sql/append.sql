@@ -1,4 +1,5 @@
--- The append: one statement, one round trip, one transaction (design, section 6, rules 1, 2, 5 and 6).
+-- The append: one statement, one round trip, one transaction (rules 1, 2, 5, 6 and 8 in
+-- infra/decisions/0014-rules-of-the-record.md).
 -- The appends are numbered; their inbox entries, messages and door messages carry that number and are joined to what was
 -- accepted, so nothing of a refused append is stored. One whose proposed time is ahead of what it may be, or too old, is
 -- refused like one whose stream has moved on: it is decided again.
