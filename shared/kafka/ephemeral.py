@@ -1,4 +1,4 @@
-"""Publishes what is not stored: a message may be lost, and nobody waits for it."""
+"""Publishes messages that are not stored: one may be lost, and nobody waits for it."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WAITING = 2_000  # messages; more are dropped
+WAITING = 2_000  # messages in the queue; further ones are dropped
 
 
 class EphemeralProducer:
@@ -37,7 +37,7 @@ class EphemeralProducer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
-        """Queues it, or drops it where too many wait."""
+        """Queues the message, or drops it if too many wait."""
         self._task = self._task or asyncio.create_task(self._run())
         try:
             self._queue.put_nowait((topic_name(self._settings, topic), stored))

@@ -120,7 +120,8 @@ ENTRY: Columns[InboxEntry] = Columns(
     )
 )
 
-# Columns of the table messages, in the order of StoredMessage's fields after its stream. Postgres sets the last two.
+# Columns of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, and Postgres sets
+# the last two.
 MESSAGE: Columns[StoredMessage] = Columns(
     (
         _of("version", "int"),
