@@ -1,4 +1,4 @@
-"""One message as a line that a person reads: who stored what, because of what, at what cost. Pure."""
+"""One message as a line that a person reads: its stream, its kind, its cause and its cost. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from infra.audit.summaries import summary
 from infra.audit.text import money, short
 from shared.eventstore.model import Stream
 
-MANY = 1_000  # inbox entries of one stream among which a wake-up is looked for
+MANY = 1_000  # inbox entries of one stream that are searched for a wake-up
 
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """A message, ready to be shown. `causation_id` is "" where nothing caused it. `woke_up`: it was stored at a wake-up, and
-    `causation_id` is that of the message its stream stored before."""
+    """A message, ready to be shown. `causation_id` is "" if nothing caused it. `woke_up`: it was stored at a wake-up, and
+    `causation_id` is the id of the message that its stream stored before."""
 
     id: str
     at: datetime
@@ -59,7 +59,7 @@ class Numbering:
         return self.numbers.setdefault(message.id, len(self.numbers) + 1)
 
     def causation(self, message: ShownMessage) -> str:
-        """`← 3`; `← wake-up` or `← try 2` for what comes from within a stream; a short id for a message not shown yet."""
+        """`← 3`; `← wake-up` or `← try 2` for a cause within the stream; a short id for a message not shown yet."""
         if not message.causation_id:
             return ""
         known = "wake-up" if message.woke_up else self.numbers.get(message.causation_id)
@@ -67,7 +67,7 @@ class Numbering:
 
 
 def _within(message: ShownMessage, entries: int) -> str:
-    """A performer's outcome and a wake-up are no stored messages: only their id tells. Tries the ids of the first `entries`."""
+    """Names a performer's outcome or a wake-up by its id alone: neither is stored. Tries the ids of the first `entries`."""
     stream = Stream(message.tenant, message.workflow, message.stream)
     for n in range(1, entries + 1):
         if message.causation_id == str(outcome_causation_id(stream, n)):
