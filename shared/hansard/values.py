@@ -11,7 +11,7 @@ from hansard.message import Confidence, Json, Money, Value
 
 
 class Passage(Value):
-    """A piece of a source, with what to cite it by."""
+    """A piece of a source, with the name to cite it by."""
 
     source: str
     text: str
@@ -49,7 +49,7 @@ class Cost(Value):
 
 
 class Usage(Tokens):
-    """What an answer cost. The cost is required here, also where it is 0: an answer whose cost was forgotten is not free."""
+    """The price of an answer. The cost is required here, even if it is 0: an answer whose cost was forgotten is not free."""
 
     cost: Money = Field(description="US dollars spent on models; 0 for a model of one's own")
 
