@@ -37,7 +37,7 @@ class Choice:
 def allowed(topic: str, topics: Topics, prefix: str) -> str:
     """The topic's name at the broker, unchanged. Raises Forbidden for one of the catalogue, with its prefix or without."""
     if topic in topics.by_name or topic.removeprefix(prefix) in topics.by_name:
-        raise Forbidden(f"{topic} is a topic of the catalogue: services would process what is replayed there as new")
+        raise Forbidden(f"{topic} is a topic of the catalogue: services would process the replayed messages as new")
     return topic
 
 

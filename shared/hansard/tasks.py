@@ -91,7 +91,7 @@ def task_topics(name: str, *, facts: tuple[Kind, ...] = (), outside: bool = Fals
     """The topics of a worker of your own: it takes tasks on one and publishes its answers on the other.
 
     `facts` are further events of its own; they get a topic `NAME.facts`, which nobody waits for. `outside`: the worker is
-    a program that does not store what it publishes (a FastStream handler, another language): its answers come in at a door.
+    a program that does not store its messages (a FastStream handler, another language): its answers come in at a door.
     """
     answers = (TaskAnswered, TaskFailed, TaskCancelled)
     topics = (

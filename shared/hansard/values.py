@@ -19,16 +19,16 @@ class Passage(Value):
 
 class Content(Value):
     text: str = Field(description="the answer")
-    data: Json = Field(default=None, description="the answer as data, where a rule, a schema or a worker gave one")
-    sources: tuple[str, ...] = Field(default=(), description="what the answer cites")
+    data: Json = Field(default=None, description="the answer as data, if a rule, a schema or a worker gave one")
+    sources: tuple[str, ...] = Field(default=(), description="the sources that the answer cites")
 
 
 class Answer(Content):
-    confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
+    confidence: Confidence | None = Field(default=None, description="absent if nobody measured one")
 
 
 class WorkerAnswer(Answer):
-    passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")
+    passages: tuple[Passage, ...] = Field(default=(), description="passages on which the next steps may rest")
 
 
 class Attribution(Value):

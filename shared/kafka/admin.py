@@ -139,7 +139,7 @@ def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str
     if topic.recorded:
         wanted["retention.bytes"] = "-1"
     else:
-        wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes only what is in a closed segment
+        wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes closed segments only
     if topic.door:
         wanted["message.timestamp.type"] = LOG_APPEND_TIME
         # The broker decompresses what senders compress: no codec is missing here, and nothing inflates in this process's memory

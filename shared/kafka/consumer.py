@@ -155,7 +155,7 @@ class Consumer:
                 self.client.subscribe(sorted(self._topics), listener=_RebalanceListener(self))
                 await self.client.start()
                 await self._poll(self.client)
-            except Exception as failed:  # KafkaError, OSError, ssl.SSLError, what a task of aiokafka's raised
+            except Exception as failed:  # KafkaError, OSError, ssl.SSLError, any error of aiokafka's tasks
                 self._health.failed(failed)
             if self._offsets.assigned:
                 await self.on_partitions_revoked(set(self._offsets.assigned))
@@ -171,7 +171,7 @@ class Consumer:
             await self._resumed.wait()
             try:
                 polled = await client.getmany(timeout_ms=1_000, max_records=self._max_records)
-            except Exception as error:  # KafkaError, what a task of aiokafka's raised
+            except Exception as error:  # KafkaError, any error of aiokafka's tasks
                 self._health.failed(error)
                 if _is_fatal(error):
                     return

@@ -56,10 +56,10 @@ class EphemeralProducer:
                     key = stored.stream.workflow.encode()
                     sent: Any = await producer.send(topic, stored.data, key=key, headers=headers(stored))
                     sent.add_done_callback(_log_failure)
-            except Exception as failed:  # KafkaError, OSError, what a task of aiokafka's raised
+            except Exception as failed:  # KafkaError, OSError, any error of aiokafka's tasks
                 log.info("ephemeral messages are not published: %r", failed)
             finally:
-                with suppress(Exception):  # aiokafka waits for ever for what it cannot deliver; nobody waits here
+                with suppress(Exception):  # aiokafka waits for ever for undeliverable messages; nobody waits here
                     await asyncio.wait_for(producer.stop(), 2)
                 await producer.client.close()
             await backoff.wait()

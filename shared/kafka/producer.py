@@ -146,7 +146,7 @@ class Producer:
         try:
             name = topic_name(self._settings, queue.topic)
             acknowledgement = await client.send_batch(batch, name, partition=queue.partition)
-        except Exception as failed:  # KafkaError, what a task of aiokafka's raised: all are a failure
+        except Exception as failed:  # KafkaError, any error of aiokafka's tasks: all are a failure
             self._fail(failed, _describe(in_flight), epoch)
         else:
             acknowledgement.add_done_callback(partial(self._acknowledged, queue, epoch))

@@ -89,7 +89,7 @@ class Queues:
         return any(queue.in_flight and queue.sent_at < since for queue in self._queues.values())
 
     def clear(self) -> None:
-        """Forgets all but what is acknowledged."""
+        """Forgets all messages but the acknowledged ones."""
         self.unacknowledged, self.bytes, self.partitions = set(), 0, {}
         self._queues, self._unrouted = {}, {}
         self.ready.clear()

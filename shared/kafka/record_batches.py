@@ -140,7 +140,7 @@ def _bytes(body: bytes, position: int) -> tuple[bytes | None, int]:
     if length < 0:
         return None, position
     if position + length > len(body):
-        raise ValueError(f"a field of {length} bytes, where {len(body) - position} are left")
+        raise ValueError(f"a field of {length} bytes, but only {len(body) - position} are left")
     return body[position : position + length], position + length
 
 

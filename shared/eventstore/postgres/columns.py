@@ -202,7 +202,7 @@ def unnested(first: int, types: Iterable[str]) -> str:
 
 
 def append_arguments() -> dict[str, str]:
-    """The arguments of `appends` as SQL takes them, by what they hold."""
+    """The arguments of `appends` as SQL takes them, by their content."""
     lists = {
         "append": APPEND.sent.types(),
         "entry": ["int", *ENTRY.sent.types()],
