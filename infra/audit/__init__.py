@@ -1,1 +1,1 @@
-"""Audits: what the record holds, whether it holds true, and how to publish it again or rebuild it from Kafka."""
+"""Audits: show the record, verify it, publish it again, and rebuild it from Kafka."""

@@ -25,10 +25,10 @@ Decode = Callable[[type[Message], bytes], Message]
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the record is not what today's code, or the record itself, says it must be."""
+    """A place at which the record differs from today's code, or contradicts itself."""
 
     stream: Stream
-    sequence: int  # of the inbox entry, counted from 1; 0 where it is about the stream as a whole
+    sequence: int  # of the inbox entry, counted from 1; 0 if it is about the stream as a whole
     what: str
     recorded: str = ""
     today: str = ""
@@ -44,12 +44,12 @@ def differences(
     recorded_at: Mapping[UUID, datetime | None] | None = None,
     read: Decode = decode,
 ) -> list[Difference]:
-    """Everything about one stream that does not hold, in the order of its inbox entries.
+    """All differences of one stream, in the order of its inbox entries.
 
     `entries` are all of the stream, every attempt, in order. `received` holds the messages that they processed, by causation
-    id; wake-ups and outcomes need not be there. `processors` are those of the policies that the entries name; without one,
-    only today's policy is known. `recorded_at` has the recorded times of the messages that were processed. Without a
-    service nothing is decided again. Never raises for what is in the record.
+    id; it may lack wake-ups and outcomes. `processors` are those of the policies that the entries name; without one, only
+    today's policy is known. `recorded_at` has the recorded times of the processed messages. Without a service nothing is
+    decided again. Never raises because of the record's content.
     """
     if broken := list(_broken(history, entries)):
         return broken
@@ -61,7 +61,7 @@ def differences(
 def untimely(
     history: History, entries: Sequence[InboxEntry], recorded_at: Mapping[UUID, datetime | None]
 ) -> Iterator[Difference]:
-    """Recorded times that cannot be: one before an earlier entry's or the processed message's, or not that of its entry."""
+    """Impossible recorded times: before an earlier entry's or the processed message's, or a message's that is not its entry's."""
     last = LONG_AGO
     for entry, stored in _with_messages(history, entries):
         for what, other in _contradicted(entry.at, last, recorded_at.get(entry.causation_id), stored):
@@ -70,7 +70,7 @@ def untimely(
 
 
 def outcomes(service: Service[Any] | None) -> frozenset[str]:
-    """The kinds in which a performer reports: they are trusted, never decided again."""
+    """The kinds of a performer's reports: they are trusted, never decided again."""
     return frozenset(kind.kind for kind in service.receives if issubclass(kind, Outcome)) if service else frozenset()
 
 
@@ -105,7 +105,7 @@ def _decided(
 def _contradicted(
     at: datetime, last: datetime, message_at: datetime | None, stored: Iterable[StoredMessage]
 ) -> Iterator[tuple[str, datetime | None]]:
-    """What contradicts that an entry was recorded at `at`, and the time that does."""
+    """The contradictions to an entry's time `at`, each with the time that contradicts it."""
     if at < last:
         yield "it has an earlier time than the inbox entry before it", last
     if message_at is not None and at < message_at:
@@ -117,7 +117,7 @@ def _contradicted(
 
 
 def _broken(history: History, entries: Sequence[InboxEntry]) -> Iterator[Difference]:
-    """What can be seen without deciding: gaps, wrong counts, and data that does not match its hash."""
+    """The differences that need no decision: gaps, wrong counts, and data that does not match its hash."""
     stream, messages = history.stream, history.messages
     for expected, stored in enumerate(messages, 1):
         if stored.version != expected:
@@ -140,12 +140,12 @@ def _broken_inbox(history: History, entries: Sequence[InboxEntry]) -> Iterator[D
             yield Difference(stream, expected, "there is a gap in the inbox entries", str(entry.sequence), str(expected))
             return
     if history.processed != len(entries):
-        what = "the stream's count of inbox entries is not how many there are"
+        what = "the stream's count of inbox entries is not their number"
         yield Difference(stream, 0, what, str(history.processed), str(len(entries)))
         return
     for entry, following in pairwise(entries):
         if following.version_before < entry.version_before:
-            what = "an inbox entry stands at a lower version than the entry before it"
+            what = "an inbox entry has a lower version than the entry before it"
             before, after = str(entry.version_before), str(following.version_before)
             yield Difference(stream, following.sequence, what, after, before)
             return
@@ -155,7 +155,7 @@ def _broken_inbox(history: History, entries: Sequence[InboxEntry]) -> Iterator[D
 
 
 def _with_messages(history: History, entries: Sequence[InboxEntry]) -> Iterator[tuple[InboxEntry, list[StoredMessage]]]:
-    """Each inbox entry with the messages that were stored with it."""
+    """Yields each inbox entry with the messages that were stored with it."""
     ends = [*(entry.version_before for entry in entries[1:]), len(history.messages)]
     for entry, end in zip(entries, ends, strict=True):
         yield entry, history.messages[entry.version_before : end]
@@ -171,7 +171,7 @@ def _entry(
     received: Mapping[UUID, Inbound],
     trusted: frozenset[str],
 ) -> Iterator[Difference]:
-    """What differs in one inbox entry and its messages: at most one difference."""
+    """The first difference of one inbox entry and its messages, if there is one."""
 
     def differs(what: str, recorded: str = "", today: str = "") -> Difference:
         return Difference(stream, entry.sequence, f"{entry.kind}: {what}", recorded, today)
@@ -220,7 +220,7 @@ def _compared(
 
 
 def _inbound(stream: Stream, entry: InboxEntry, received: Mapping[UUID, Inbound]) -> Inbound | None:
-    """The message of this entry, as the stream received it then."""
+    """The message of this entry, as the stream received it."""
     if entry.kind == WakeUp.kind:
         source = source_of(stream.service)
         return Inbound(stream, entry.causation_id, entry.kind, entry.hash, source, str(entry.causation_id), message=WakeUp())

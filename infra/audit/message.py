@@ -1,4 +1,4 @@
-"""One message as a line that a person reads: who stored what, because of what, at what cost. Pure."""
+"""One message as a line that a person reads: its stream, its kind, its cause and its cost. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Numbering:
         return self.numbers.setdefault(message.id, len(self.numbers) + 1)
 
     def causation(self, message: ShownMessage) -> str:
-        """`← 3`; `← wake-up` or `← try 2` for what comes from within a stream; a short id for a message not shown yet."""
+        """`← 3`; `← wake-up` or `← try 2` for a cause within the stream; a short id for a message not shown yet."""
         if not message.causation_id:
             return ""
         known = message.cause or self.numbers.get(message.causation_id) or cause_within(message, 32 + len(self.numbers))

@@ -1,4 +1,4 @@
-"""The policies of then: deciders made again from the data on the record, and from nothing else."""
+"""The policies of earlier times: deciders made again from the data on the record, and from nothing else."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from hansard.service import Service
 from shared.eventstore.ports import PolicyStore
 from shared.runtime.processor import Processor
 
-Processors = Mapping[str, Processor[Any] | str]  # by policy version; a sentence that says why where there can be none
+Processors = Mapping[str, Processor[Any] | str]  # by policy version; a text with the reason if there can be none
 _ANY_SIZE = 1 << 62
 
 
@@ -35,7 +35,7 @@ class Policies:
 
 
 def processor_of(service: Service[Any], version: str, kept: bytes | None, topics: Topics) -> Processor[Any] | str:
-    """The service under this policy version, whose data on the record is `kept`; or why there can be none."""
+    """The service under this policy version, whose data on the record is `kept`; or the reason why it cannot be made."""
     decider = decider_of(service, version, kept)
     return (
         decider
@@ -45,12 +45,12 @@ def processor_of(service: Service[Any], version: str, kept: bytes | None, topics
 
 
 def decider_of(service: Service[Any], version: str, kept: bytes | None) -> Decider[Any] | str:
-    """The decider under this policy version, whose data on the record is `kept`; or why there can be none.
+    """The decider under this policy version, whose data on the record is `kept`; or the reason why it cannot be made.
 
-    Today's own version needs no data: a store from before policies were kept can still be verified.
+    Today's own version needs no data, so a store that is older than stored policies can still be verified.
     """
     if kept is not None and not matches_version(kept, version):
-        return f"the data on the record of policy {version!r} is not what its version was made from"
+        return f"the data on the record of policy {version!r} does not match its version"
     if version == service.decider.policy:
         return service.decider
     if kept is None or service.stored_policy is None:

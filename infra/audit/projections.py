@@ -1,4 +1,4 @@
-"""What the record adds up to: folds over all stored messages. Pure."""
+"""Totals of the record: folds over all stored messages. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def read(stored: StoredMessage, topics: Topics) -> Message | None:
 
 @dataclass
 class Tier:
-    """What one tier of the gateway did."""
+    """The totals of one tier of the gateway."""
 
     answers: int = 0
     attempts: int = 0
@@ -45,7 +45,7 @@ class Tier:
 
 @dataclass
 class Totals:
-    """Everything, added up."""
+    """The totals of all messages."""
 
     messages: int = 0
     workflows: set[tuple[str, str]] = field(default_factory=set)
@@ -105,7 +105,7 @@ class Totals:
         self.cost += reply.cost
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """The totals in a form for programs."""
         return {
             "messages": self.messages,
             "workflows": len(self.workflows),
@@ -152,8 +152,8 @@ class Effect:
 def effects(
     messages: Iterable[StoredMessage], topics: Topics, processed: Mapping[Stream, set[UUID]] | None = None
 ) -> list[Effect]:
-    """Every intent, in order. An outcome is known by its causation id: of a message that the stream stored, or of one that it
-    `processed` and stored nothing."""
+    """Every intent, in order. An outcome is known by its causation id: a stored message of the stream has it, or one of the ids
+    that the stream `processed` without storing a message."""
     intents: list[tuple[StoredMessage, Intent]] = []
     causation_ids: set[tuple[Stream, UUID]] = set()
     last: dict[Stream, int] = {}

@@ -1,8 +1,8 @@
-"""The store rebuilt from Kafka's topics alone, and two stores compared, stream by stream, hash for hash.
+"""Rebuilds the store from Kafka's topics alone, and compares two stores, stream by stream, hash for hash.
 
-What Kafka does not carry cannot come back: inbox entries that stored no message, and the versions of code and policy with
-the data behind them. Every message comes back, byte for byte. Neither holds more than a batch in memory: what is rebuilt
-is put in order by Postgres, what is compared comes in one order.
+Every message comes back, byte for byte. Kafka does not carry inbox entries that stored no message, nor the versions of code
+and policy with their data, so these cannot come back. Neither function holds more than a batch in memory: Postgres puts a
+rebuilt store in order, and both compared stores are read in one order.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from shared.runtime.inbound import door_message
 if TYPE_CHECKING:
     from shared.eventstore.postgres.rebuild import Rebuild
 
-SHOWN = 20  # findings of each sort that are kept to be shown; the rest is counted
+SHOWN = 20  # findings of each sort that are kept to be shown; the others are only counted
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What one record holds: a stored message, a message from outside, or neither, and then why it is not ours."""
+    """The content of one record: a stored message, a message from outside, or neither, with the reason (`rejected`)."""
 
     message: StoredMessage | None = None
     door: DoorCopy | None = None
@@ -38,7 +38,7 @@ class Parsed:
 
 
 def parse(record: Record, topics: Topics) -> Parsed | None:
-    """None for a record of a topic that is not on the record."""
+    """Parses a record. None if its topic is not part of the record."""
     topic = topics.by_name[record.topic]
     if not topic.recorded:
         return None
@@ -93,8 +93,8 @@ def _stored(record: Record, envelope: Envelope) -> Parsed:
 
 @dataclass
 class Rebuilt:
-    """What was read and what was made of it. `rejections` and `gaps` (streams that lack messages) are the first ones, to be
-    shown; `rejected` and `gapped` count all."""
+    """Counts of the records read and the rows made of them. `rejections` and `gaps` (streams that lack messages) are the first
+    ones, to be shown; `rejected` and `gapped` count all."""
 
     records: int = 0
     staged: int = 0
@@ -113,14 +113,14 @@ class Rebuilt:
 
 @dataclass
 class Rebuilding:
-    """Takes records from Kafka, and fills an empty schema with what they hold."""
+    """Takes records from Kafka, and fills an empty schema with their messages."""
 
     into: "Rebuild"
     topics: Topics
     rebuilt: Rebuilt = field(default_factory=Rebuilt)
 
     async def add(self, records: Iterable[Record]) -> None:
-        """Some records, in the order of their partitions."""
+        """Adds records, in the order of their partitions."""
         rebuilt = self.rebuilt
         messages: list[tuple[int, StoredMessage]] = []
         doors: list[tuple[int, DoorCopy]] = []
@@ -140,7 +140,7 @@ class Rebuilding:
         await self.into.stage(messages, doors)
 
     async def insert(self) -> Rebuilt:
-        """Puts it all into the schema, in one transaction. Raises NotEmpty."""
+        """Puts all messages into the schema, in one transaction. Raises NotEmpty."""
         rebuilt, filled = self.rebuilt, await self.into.fill(DeadLettered.kind)
         rebuilt.messages, rebuilt.door_messages, rebuilt.streams = filled.messages, filled.door_messages, filled.streams
         gaps = [f"{stream}: {there} of {wanted} are there" for stream, there, wanted in filled.gaps]
@@ -150,7 +150,7 @@ class Rebuilding:
 
 @asynccontextmanager
 async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Rebuilding]:
-    """Into a migrated schema. Raises NotEmpty for one that holds messages: a store is rebuilt into an empty one."""
+    """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages: it must be empty."""
     from shared.eventstore.postgres.rebuild import rebuild
 
     async with rebuild(dsn, schema) as into:
@@ -169,7 +169,7 @@ class Unlike:
 
 @dataclass
 class Compared:
-    """How much the first of two stores holds, and in how many streams they differ. `unlike` are the first of these."""
+    """Counts of the first of two stores, and of the streams that differ. `unlike` are the first of these."""
 
     streams: int = 0
     messages: int = 0
@@ -203,8 +203,8 @@ class _Stream:
 
 
 async def compare(one: MessageReader, other: MessageReader, passed: Callable[[int], object] = lambda messages: None) -> Compared:
-    """Every stream of both: the same versions, ids, kinds, causation ids, times and bytes. `passed` is called with the number of
-    messages of the first store that were compared since its last call."""
+    """Compares every stream of both stores: versions, ids, kinds, causation ids, topics, times and bytes. `passed` is called with
+    the number of messages of the first store that were compared since its last call."""
     compared, current = Compared(), _Stream(Stream("", "", ""))
 
     def close() -> None:
@@ -229,7 +229,7 @@ async def compare(one: MessageReader, other: MessageReader, passed: Callable[[in
 async def side_by_side(
     one: AsyncIterator[StoredMessage], other: AsyncIterator[StoredMessage]
 ) -> AsyncIterator[tuple[StoredMessage | None, StoredMessage | None]]:
-    """Of two that come in order of stream and version: each message of either, with that of the same place in the other."""
+    """Yields each message of either store with the other's at the same stream and version. Both must come in that order."""
     mine, theirs = await anext(one, None), await anext(other, None)
     while mine is not None or theirs is not None:
         if theirs is None or (mine is not None and _place(mine) < _place(theirs)):
@@ -248,7 +248,7 @@ def _place(stored: StoredMessage) -> tuple[Stream, int]:
 
 
 def same(mine: StoredMessage | None, theirs: StoredMessage | None) -> bool:
-    """Whether both are there and are the same message, byte for byte."""
+    """Whether both exist and are the same message, byte for byte."""
     return mine is not None and theirs is not None and _content(mine) == _content(theirs)
 
 

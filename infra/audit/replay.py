@@ -1,4 +1,4 @@
-"""Stored messages to be published again, on another topic, marked as replayed. Pure, but for reading them."""
+"""Prepares stored messages to be published again, on another topic, marked as replayed. Pure, but for reading them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from shared.eventstore.ports import MessageReader
 
 
 class Forbidden(ValueError):
-    """Services would process a replay into a topic of the catalogue as if it were new."""
+    """The topic is in the catalogue: services would process the replayed messages as new ones."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which messages: those that meet every condition. `kinds`: CloudEvents types, in short (`model-replied`) or wildcards."""
+    """Conditions that a message must all meet. `kinds`: CloudEvents types, short names (`model-replied`) or wildcards."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -37,7 +37,7 @@ class Choice:
 def allowed(topic: str, topics: Topics, prefix: str) -> str:
     """The topic's name at the broker, unchanged. Raises Forbidden for one of the catalogue, with its prefix or without."""
     if topic in topics.by_name or topic.removeprefix(prefix) in topics.by_name:
-        raise Forbidden(f"{topic} is a topic of the catalogue: services would process what is replayed there as new")
+        raise Forbidden(f"{topic} is a topic of the catalogue: services would process the replayed messages as new")
     return topic
 
 
@@ -63,7 +63,7 @@ def envelope(stored: StoredMessage, now: datetime) -> Envelope:
 async def messages(
     store: MessageReader, choice: Choice, passed: Callable[[int], object] = lambda count: None
 ) -> AsyncIterator[StoredMessage]:
-    """The chosen messages, in the order of the record. `passed` is called with how many were read, chosen or not."""
+    """The chosen messages, in the order of the record. `passed` is called with the number read, chosen or not."""
     async for batch in store.read_all():
         for stored in _taken(batch, choice):
             yield stored

@@ -11,7 +11,7 @@ def short(kind: str) -> str:
 
 
 def money(value: object) -> Decimal:
-    """A cost as it travels (a string); 0 where there is none."""
+    """Reads a cost, which messages carry as a string; 0 if there is none."""
     try:
         return Decimal(str(value or 0))
     except InvalidOperation:
@@ -37,12 +37,12 @@ def one_line(text: object, width: int = 160) -> str:
 
 
 def percent(value: object) -> str:
-    """`85%` for 0.85; empty for what is not a number."""
+    """`85%` for 0.85; empty if it is not a number."""
     return f"{float(value):.0%}" if isinstance(value, int | float) else ""
 
 
 def text_of(value: bytes | None) -> str:
-    """Bytes as text where they are UTF-8, else in base64."""
+    """Bytes as text if they are UTF-8, else in base64."""
     if value is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Verifies workflows: everything that the store has of one, decided again. Reads pages, never a whole record."""
+"""Verifies workflows: decides again everything that the store has of one. Reads pages, never the whole record."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ from shared.eventstore.model import DoorMessage, History, InboxEntry, ListedWork
 from shared.eventstore.ports import AuditReader
 from shared.runtime.inbound import Inbound
 
-ROWS = 5000  # messages and inbox entries that are held at a time, unless one workflow alone has more
+ROWS = 5000  # messages and inbox entries held in memory at a time, unless one workflow alone has more
 
 
 @dataclass
 class Report:
-    """What was found in one workflow. `forged` messages came on an internal topic, are not on the record, and changed nothing."""
+    """The findings in one workflow. `forged` messages came on an internal topic, are not on the record, and changed nothing."""
 
     tenant: str
     workflow: str
@@ -45,7 +45,7 @@ async def workflows(store: AuditReader, since: datetime | None = None) -> dict[t
 
 
 async def entries_of(store: AuditReader, history: History) -> list[InboxEntry]:
-    """All inbox entries of a stream, in order. After a redrive a history lacks earlier attempts: only then the store is read."""
+    """All inbox entries of a stream, in order. After a redrive a history lacks earlier attempts: only then reads the store."""
     if len(history.entries) == history.processed and all(entry.attempt == 1 for entry in history.entries.values()):
         return sorted(history.entries.values(), key=lambda entry: entry.sequence)
     return await store.inbox_entries(history.stream)
@@ -59,7 +59,7 @@ async def verify(
     workflow: str,
     policies: Policies | None = None,
 ) -> Report:
-    """One workflow, all of its streams. Streams of services that this process does not know are only checked for gaps.
+    """Verifies all streams of one workflow. Streams of services that this process does not know are checked without deciding.
 
     Pass `policies` of the same store to read them once for many workflows.
     """
@@ -75,9 +75,9 @@ async def verify_all(
     since: datetime | None = None,
     passed: Callable[[int], object] = lambda count: None,
 ) -> AsyncIterator[Report]:
-    """Every workflow that stored a message since then, in the order of (tenant, workflow), each as soon as it is done.
+    """Verifies every workflow that stored a message since then. Yields each as soon as it is done, by (tenant, workflow).
 
-    Holds some thousand rows at a time, or those of the largest workflow. `passed` is called with how many messages are done.
+    Holds some thousand rows at a time, or those of the largest workflow. `passed` is called with the number of messages done.
     """
     policies = Policies(store, topics)
     async for page in store.list_workflows(since):
@@ -90,7 +90,7 @@ async def verify_all(
 
 
 def in_parts(page: Iterable[ListedWorkflow], rows: int = ROWS) -> Iterator[list[ListedWorkflow]]:
-    """A page in parts of at most so many rows to read, but of at least one workflow."""
+    """Splits a page into parts of at most `rows` rows to read, but of at least one workflow."""
     part: list[ListedWorkflow] = []
     size = 0
     for one in page:
@@ -120,7 +120,7 @@ async def _reports(
 
 
 def _foreign(whole: WorkflowHistory) -> set[UUID]:
-    """Ids of messages that were processed here and neither stored in this workflow nor received at a door."""
+    """The ids of messages that were processed here and neither stored in this workflow nor received at a door."""
     processed = {entry.causation_id for mine in whole.entries.values() for entry in mine}
     return (
         processed
@@ -136,9 +136,14 @@ async def _report(
     topics: Topics,
     policies: Policies,
 ) -> Report:
-    report, read = Report(whole.tenant, whole.workflow), cache(decode)  # what one stream stores another processes
+    report, read = (
+        Report(whole.tenant, whole.workflow),
+        cache(decode),
+    )  # cached, since one stream processes the messages of another
     messages = {stored.id: stored for history in whole.histories.values() for stored in history.messages} | dict(elsewhere)
-    recorded_at = {id_: stored.at for id_, stored in messages.items()}  # of a door's message only the broker's time is known
+    recorded_at = {
+        id_: stored.at for id_, stored in messages.items()
+    }  # for a message from outside only the broker's time is known, so it is left out
     processed = _Processed(messages, whole.door_messages, topics, read, report)
     for stream, history in sorted(whole.histories.items()):
         entries, service = whole.entries[stream], services.get(stream.service)
@@ -170,7 +175,7 @@ def _count(report: Report, service: Service[Any] | None, entry: InboxEntry, of_p
 
 @dataclass
 class _Processed:
-    """Finds what streams processed, from the record alone. What is forged, or has other bytes, goes into the report."""
+    """Finds the messages that streams processed, from the record alone. Reports those that are forged or have other bytes."""
 
     messages: Mapping[UUID, StoredMessage]
     doors: Mapping[UUID, DoorMessage]

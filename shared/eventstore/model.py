@@ -165,7 +165,7 @@ class StoreRefused(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The store cannot be reached, or the outcome is unknown: drop what was cached, wait, load again, decide again."""
+    """The store cannot be reached, or the outcome is unknown: drop cached streams, wait, load again, decide again."""
 
 
 class EpochChanged(Exception):

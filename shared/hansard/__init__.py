@@ -1,4 +1,4 @@
-"""The public package: what a service of your own, its tests and its callers stand on. Imports nothing else of ours.
+"""The public package, for services of your own, their tests and their callers. It imports no other package of the project.
 
 A service is a decider (`decide`, `evolve`: pure functions) and a line for each kind that it receives:
 

@@ -1,7 +1,7 @@
 """The entry of the `hansard` command: `hansard …`, `python -m hansard …`, or this file by its path.
 
 The command is made of four folders with plain names (`contracts`, `shared`, `services`, `infra`), which your repository may
-have too. So this process finds those four where this file lies, whatever stands in the current folder or on PYTHONPATH.
+have too. So this process takes those four from the installation of this file, whatever is in the current folder or on PYTHONPATH.
 """
 
 import sys

@@ -6,8 +6,8 @@
             print(message.name, message.data)
         print((await client.result(id)).text)
 
-Without asyncio: `ask("What is a quorum?", brokers="localhost:9092").text`. Without an address the environment's is taken
-(HANSARD_KAFKA, HANSARD_TOPIC_PREFIX, HANSARD_KAFKA_SECURITY and its like, as for the `hansard` command).
+Without asyncio: `ask("What is a quorum?", brokers="localhost:9092").text`. Without an address it uses the environment's
+(HANSARD_KAFKA, HANSARD_TOPIC_PREFIX, HANSARD_KAFKA_SECURITY and the like, as for the `hansard` command).
 """
 
 import asyncio
@@ -41,7 +41,7 @@ Status = Literal["completed", "failed", "refused", "cancelled"]
 
 
 class ClientError(Exception):
-    """What went wrong, and what to do about it."""
+    """Base of the client's errors. The text says what went wrong and what to do about it."""
 
 
 class NotAccepted(ClientError):
@@ -53,7 +53,7 @@ class NoResult(ClientError, TimeoutError):
 
 
 class Result(Value):
-    """How a workflow ended. `text` and `data` are the answer where it was completed, `reason` and `detail` say why it was not."""
+    """The end of a workflow. `text` and `data` are the answer if it was completed; if not, `reason` and `detail` say why."""
 
     id: str
     status: Status
@@ -65,7 +65,7 @@ class Result(Value):
     answered_by: str = Field(default="", description="`rule` or `plan`")
     handler: str = Field(default="", description="the rule or the plan")
     sources: tuple[str, ...] = ()
-    contributions: tuple[dict[str, Json], ...] = Field(default=(), description="who had a part in it: step, worker, model, …")
+    contributions: tuple[dict[str, Json], ...] = Field(default=(), description="who contributed: step, worker, model, …")
     cost: Decimal = Field(default=Decimal(0), description="US dollars spent on models")
     input_tokens: int = 0
     output_tokens: int = 0
@@ -132,7 +132,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Leaves. What is waited for gets no result here any more."""
+        """Closes the connection. Calls that still wait for a result are cancelled."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -159,7 +159,7 @@ class Client:
 
         Either `text` (free) or `type` with `data` (typed). `plan` is a name or a plan of your own; `deadline` a time, or the
         seconds from now; `budget` US dollars. The same `id` is the same request: sent again it changes nothing.
-        Raises ValueError for a request that is none, ClientError where Kafka does not take it.
+        Raises ValueError for a malformed request, ClientError if Kafka does not accept it.
         """
         if (text is None) == (type is None):
             raise ValueError("Give either `text` (a free request) or `type` with `data` (a typed one).")
@@ -185,7 +185,7 @@ class Client:
             tenant=self.tenant,
             time=datetime.now(UTC),
         )
-        if id is None:  # nobody can have answered it yet
+        if id is None:  # the id is new, so no answer can exist yet
             self._waiting[name] = asyncio.get_running_loop().create_future()
         assert self._producer is not None, "use it as `async with Client(…) as client`"
         with self._reached():
@@ -257,7 +257,7 @@ class Client:
                         waiting.set_result(end)
 
     def _end(self, message: Received, id: str) -> Result | None:
-        """The result that this message is; None for another. Raises NotAccepted, ClientError."""
+        """Returns the result if this message is the workflow's result, else None. Raises NotAccepted, ClientError."""
         envelope = message.envelope
         if envelope.tenant != self.tenant:
             return None
@@ -275,7 +275,7 @@ class Client:
             raise ClientError(f"The result of {id} is of a newer version than this client: upgrade it. ({unknown})") from None
 
     async def _messages(self, id: str, topics: Sequence[str]) -> AsyncGenerator[Received, None]:
-        """What is on these topics of this workflow, in order of time as far as it is there, then as it comes."""
+        """Yields this workflow's messages on these topics: those that exist in order of time, then new ones as they come."""
         with self._reached():
             consumer = await self._consumer(topics, since=self._sent_at.get(id, 0))
             try:
@@ -335,12 +335,12 @@ class Client:
 
     @contextlib.contextmanager
     def _reached(self) -> Iterator[None]:
-        """Turns what Kafka refuses into a ClientError."""
+        """Turns an error of Kafka into a ClientError."""
         try:
             yield
         except UnknownTopicOrPartitionError as missing:
             where = f" with the prefix {self.prefix!r}" if self.prefix else ""
-            raise ClientError(f"The topics are not there{where}: `hansard topics` makes them.") from missing
+            raise ClientError(f"The topics do not exist{where}: `hansard topics` makes them.") from missing
         except KafkaConnectionError as away:
             raise ClientError(f"Kafka at {self.brokers} does not answer: is that its address? ({away})") from away
         except KafkaError as refused:
@@ -348,7 +348,7 @@ class Client:
 
 
 def ask(text: str | None = None, *, brokers: str = "", timeout: float = 600, **request: Any) -> Result:
-    """`Client.ask` where there is no event loop. Each call connects anew: for many requests use a Client."""
+    """Runs `Client.ask` without an event loop. Each call connects anew: for many requests use a Client."""
 
     async def asked() -> Result:
         async with Client(brokers) as client:
@@ -382,7 +382,7 @@ def _money(given: Decimal | str | int | None) -> str | None:
 
 
 def _security() -> dict[str, Any]:
-    """How the environment says that Kafka is reached and trusted, as aiokafka wants it."""
+    """The environment's settings for security, as arguments of aiokafka."""
 
     def of(name: str) -> str:
         return os.environ.get(f"HANSARD_KAFKA_{name}", "")

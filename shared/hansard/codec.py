@@ -1,6 +1,6 @@
 """A message as bytes and back: compact JSON in UTF-8, Decimals as strings.
 
-Where an object names a field twice, the last one counts, as in most JSON readers.
+If an object names a field twice, the last one counts, as in most JSON readers.
 """
 
 from typing import TypeVar
@@ -18,11 +18,11 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Invalid(ValueError):
-    """The data does not match the schema of its kind: where and why, for its sender to read."""
+    """The data does not match the schema of its kind. The text tells its sender which field and why."""
 
 
 def encode(message: Message) -> bytes:
-    """Raises ValueError for a string that UTF-8 cannot encode: one with a lone surrogate."""
+    """Encodes a message. Raises ValueError for a string that UTF-8 cannot encode: one with a lone surrogate."""
     try:
         return message.__pydantic_serializer__.to_json(message)
     except ValueError as bad:
@@ -30,7 +30,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: type[Kind], data: bytes) -> Kind:
-    """Unknown fields are ignored. Raises Invalid, and nothing else, for any bytes."""
+    """Decodes a message of this kind; ignores unknown fields. Raises Invalid, and no other error, for any bytes."""
     try:
         return kind.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
     except ValidationError as bad:

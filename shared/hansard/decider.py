@@ -14,13 +14,13 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decision may know besides the message: recorded facts only, the same each time it is decided again."""
+    """The facts that a decision may use besides the message. All are recorded, so they are the same when it is decided again."""
 
-    causation_id: UUID  # of the message that is decided; the messages that answer it carry it
+    causation_id: UUID  # the id of the message that is decided; messages stored because of it carry this id
     at: datetime  # recorded time of this decision
     workflow: str
     tenant: str
-    source: str = ""  # the sender: proven for a message of ours, a claim at a door
+    source: str = ""  # the sender: proven for a message of the deployment's services, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
     may_perform: bool = True  # whether a slot for an attempt is free; an audit infers this from a stored intent
 
@@ -35,7 +35,7 @@ class CannotProcess(Exception):
 
 
 class WakeUp(Event):
-    """The time that a stream asked for has come; or the process that worked on the stream has fallen silent."""
+    """Received by a stream when its time has come, or when the process that worked on it has fallen silent."""
 
     kind = "hansard.runtime.wake-up.v1"
 
@@ -48,7 +48,7 @@ def never(_: object) -> datetime | None:
 class Decider(Generic[State]):
     """`decide(state, message, context) -> messages` and `evolve(state, message) -> state`, both pure; `State` is immutable.
 
-    `wake_at` gives from the state when this stream is to receive its next `WakeUp` (None: never).
+    `wake_at(state)` is the time at which this stream receives its next `WakeUp` (None: never).
     `policy` is the version of the rules; every inbox entry records it.
     """
 

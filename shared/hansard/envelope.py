@@ -1,10 +1,10 @@
 """CloudEvents 1.0 over Kafka: binary mode out, binary and structured mode in.
 
 Source: CloudEvents 1.0.2 core, Kafka protocol binding, JSON format; extensions `sequence`, `traceparent` (distributed
-tracing), and ours: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`.
+tracing), and those of this project: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`.
 
-In binary mode the data is the record's value, in structured mode the bytes of `data` as the sender wrote them: they are never
-parsed and written again.
+In binary mode the data is the record's value, in structured mode the bytes of `data` as the sender wrote them. Data is
+never parsed and written again.
 """
 
 import base64
@@ -38,7 +38,7 @@ def shown(text: str, limit: int) -> str:
 
 
 class Unreadable(ValueError):
-    """A Kafka record that is not a CloudEvent 1.0 with JSON data: the reason, and as much of its envelope as could be read.
+    """A Kafka record is not a CloudEvent 1.0 with JSON data. Has the reason, and the part of its envelope that could be read.
 
     `known` has the attributes under their names as headers (`ce_id`), made printable, at most 512 characters each.
     """
@@ -104,7 +104,7 @@ def attribute_headers(
     datahash: str = "",
     replayed: str = "",
 ) -> list[tuple[str, bytes]]:
-    """As `headers`, for attributes that are not in an Envelope: making one would take twice as long as writing it."""
+    """Same as `headers`, for attributes that are not in an Envelope: making one would take twice as long as writing it."""
     written = [
         _VERSION,
         ("ce_id", id.encode()),
@@ -152,7 +152,7 @@ def rfc3339(at: datetime) -> str:
 def read(value: bytes | None, given: Iterable[tuple[str | bytes, bytes | None]]) -> Envelope:
     """The envelope of a Kafka record, in binary or structured mode; a record without any `ce_` header is read as structured.
 
-    Raises Unreadable, and nothing else, for anything that is not a CloudEvent 1.0 with JSON data.
+    Raises Unreadable, and no other error, for anything that is not a CloudEvent 1.0 with JSON data.
     """
     raw = _decoded(given)
     content_type = raw.get("content-type", "")

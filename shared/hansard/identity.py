@@ -1,7 +1,7 @@
-"""Every rule by which an id is made. Pure: the same facts give the same id, in every process and at any time.
+"""All rules by which ids are made. Pure: the same facts give the same id, in every process and at any time.
 
-Ids are stored and published, and an audit makes them anew: a rule, once there is data, never changes. Ids are readable where
-people meet them (`specialists/draft.1`), and version 5 UUIDs elsewhere.
+Ids are stored and published, and an audit makes them anew: a rule never changes once there is data. Ids that people see are
+readable (`specialists/draft.1`); the others are version 5 UUIDs.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ def stream_name(service: str, part: str) -> str:
 
 
 def call_id(service: str, part: str, number: int) -> str:
-    """A model call: the stream that asks for it, and the number of the call: `specialists/draft.1/1`."""
+    """The id of a model call: the stream that asks for it, and the number of the call: `specialists/draft.1/1`."""
     return f"{stream_name(service, part)}/{number}"
 
 
@@ -125,8 +125,8 @@ def outcome_causation_id(stream: Stream, attempt: int) -> UUID:
 def stored_message_id(message: Message, stream: Stream, causation_id: UUID, number: int, dead_attempt: int = 0) -> UUID:
     """The id of the message `number`, from 1 on, that a stream stores for one inbox entry.
 
-    A message that can be stored once only has its id from its stream or workflow, so that a unique key refuses a second one.
-    A dead letter, the `dead_attempt`th under this causation id, has another id than what would have been stored instead.
+    A message that can be stored only once has its id from its stream or workflow, so that a unique key refuses a second one.
+    A dead letter, the `dead_attempt`th under this causation id, has another id than the message that it replaces.
     """
     if message.once == "workflow":
         return uuid5(NAMESPACE, f"{stream.tenant}/{stream.workflow}/once")

@@ -1,4 +1,4 @@
-"""Services run whole in one process, with an event store in memory: for tests and notebooks, without servers."""
+"""Runs whole services in one process, with an event store in memory: for tests and notebooks, without servers."""
 
 import uuid
 from collections import deque
@@ -23,7 +23,7 @@ from hansard.message import DeadReason, Intent, Message, Outcome
 from hansard.service import Service
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-MOST = 10_000  # messages that may follow from one: services that answer each other for ever are found out
+MOST = 10_000  # messages that may follow from one: a limit for services that answer each other for ever
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Inbound:
 
 
 class InMemory:
-    """`InMemory(service, another)`: what one publishes, the others receive. Each stream processes a message once.
+    """`InMemory(service, another)`: each receives the messages of the others. Each stream processes a message once.
 
     The clock stands still at `now` until `advance` moves it.
     """
@@ -69,15 +69,15 @@ class InMemory:
     def send(
         self, message: Message, *, workflow: str = "wf-1", tenant: str = "default", id: str | UUID | None = None
     ) -> tuple[Message, ...]:
-        """Publishes a message to the services here; what they stored because of it, in order.
+        """Publishes a message to these services. Returns the messages that they stored because of it, in order.
 
-        The same `id` is the same message: it changes nothing. Without one it is a new message.
+        A message with the same `id` is the same message and changes nothing. Without an `id` it is a new message.
         """
         name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, "", "/test", id)
         return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
-        """Moves the clock, and wakes the streams whose time has come, in the order of their times."""
+        """Moves the clock. Streams whose time has come receive their wake-ups, in the order of their times."""
         until = to or self.now + (by or timedelta())
         stored: list[Message] = []
         while due := [(at, stream) for stream in self._streams if (at := self.wake_at(stream)) is not None and at <= until]:
@@ -91,7 +91,7 @@ class InMemory:
         return tuple(stored)
 
     async def perform(self) -> tuple[Message, ...]:
-        """Makes the attempts whose intents are stored, one after the other, until none is left."""
+        """Makes the attempts of stored intents one after the other until none is left. Returns the messages stored then."""
         stored: list[Message] = []
         while self._intents:
             stream, intent = self._intents.popleft()
@@ -104,17 +104,17 @@ class InMemory:
         return tuple(stored)
 
     def messages(self, name: str, workflow: str = "wf-1", tenant: str = "default") -> tuple[Message, ...]:
-        """What a stream has stored: `messages("specialists/draft.1")`."""
+        """The messages that a stream has stored: `messages("specialists/draft.1")`."""
         found = self._streams.get(Stream(tenant, workflow, name))
         return tuple(found.messages) if found else ()
 
     def state(self, name: str, workflow: str = "wf-1", tenant: str = "default") -> Any:
-        """A stream's state, folded from what it has stored."""
+        """A stream's state, folded from its stored messages."""
         stream = Stream(tenant, workflow, name)
         return self.services[stream.service].decider.fold(self.messages(name, workflow, tenant))
 
     def wake_at(self, stream: Stream) -> datetime | None:
-        """When a stream wants its next wake-up."""
+        """The time at which a stream wants its next wake-up."""
         return self.services[stream.service].decider.wake_at(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
@@ -162,7 +162,7 @@ class InMemory:
         return decided
 
     def _check(self, name: str, decided: Iterable[Message]) -> None:
-        """Raises LookupError for what a service has no topic for, where it says which it has."""
+        """Raises LookupError for a message without a topic, if the service names its topics."""
         topics = [topic for topic in self.services[name].topics if name in topic.producers]
         for message in decided:
             if topics and not any(type(message) in topic.kinds for topic in topics):

@@ -36,7 +36,7 @@ class Command(Message):
 
 
 class Event(Message):
-    """States what is so, and is never refused. Its name is in the past tense."""
+    """States a fact, and is never refused. Its name is in the past tense."""
 
 
 Safety = Literal["safe", "keyed", "never-repeat"]
@@ -54,7 +54,7 @@ class Intent(Event):
 
 
 class Outcome(Event):
-    """What became of one attempt, as its performer reports it to its own stream. An audit never decides it again."""
+    """The end of one attempt, as its performer reports it to its own stream. An audit never decides it again."""
 
     attempt: int = Field(ge=1)
 

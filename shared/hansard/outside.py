@@ -1,14 +1,14 @@
-"""Workers that are programs of their own: a FastStream handler, plain aiokafka, whatever reads Kafka.
+"""For workers that are programs of their own: a FastStream handler, plain aiokafka, anything that reads Kafka.
 
 Such a worker reads tasks on `NAME.commands` and publishes answers on `NAME.events`. HANSARD_OUTSIDE_WORKERS=NAME makes both
 topics and lets plans name it. `reply` makes the envelope of an answer from its task: the same task gives the same id, so a
 task that is delivered twice is answered once. (A second answer with another text is a dead letter, `id-reused`.)
 
-With FastStream, mind what it does by itself:
+With FastStream, change these defaults:
 
 - Ack by hand (`AckPolicy.MANUAL`), after the answer is published. The default acknowledges before the handler runs, `ACK`
-  also what failed, and `NACK_ON_ERROR` tries a failing message again without a pause.
-- Turn every exception of the handler into `task.failure(…)`: an unacknowledged message is passed over by the next ack.
+  acknowledges failed messages too, and `NACK_ON_ERROR` tries a failing message again without a pause.
+- Turn every exception of the handler into `task.failure(…)`: the next ack passes over an unacknowledged message.
 - Give it `parser=keeping_bytes`: its own raises for a header that is not UTF-8.
 """
 
@@ -59,7 +59,7 @@ class Reply:
 def reply(task: Any, answer: Answer) -> Reply:
     """The answer to a task. `task` is the message as FastStream hands it over, or a record of aiokafka's.
 
-    Raises Unreadable where it is no message of ours, ValueError where it is not on a topic of commands.
+    Raises Unreadable if its envelope cannot be read, ValueError if it is not on a topic of commands.
     """
     record: Record = getattr(task, "raw_message", task)
     if not record.topic.endswith(COMMANDS):

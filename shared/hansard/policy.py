@@ -1,4 +1,4 @@
-"""A policy: what a service decides by, besides its code. Its data is stored under a version that is made from it."""
+"""A policy: the rules by which a service decides, besides its code. Its data is stored under a version made from it."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from hansard.decider import Decider, State
 
 @dataclass(frozen=True)
 class StoredPolicy(Generic[State]):
-    """A policy's data, and how a decider is made of such data: of today's, or of an earlier version's.
+    """A policy's data, and a function that makes a decider from such data: today's, or an earlier version's.
 
     `data` is stored: it must hold no secret. `decider` is given a version and its data. It may raise ValueError or
     LookupError for data that this code cannot decide by.
@@ -24,7 +24,7 @@ class StoredPolicy(Generic[State]):
 
 
 def canonical_json(data: JsonValue) -> bytes:
-    """The one way to encode it. Raises ValueError for NaN and infinities."""
+    """Encodes a policy's data, always in the same way. Raises ValueError for NaN and infinities."""
     return json.dumps(data, sort_keys=True, allow_nan=False).encode()
 
 

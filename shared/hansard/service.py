@@ -23,21 +23,21 @@ Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
 class Perform(Protocol[S, Attempt]):
-    """Makes one attempt for a stream, until the intent's deadline at the latest. It must not raise: what fails outside is an
+    """Makes one attempt for a stream, until the intent's deadline at the latest. It must not raise: a failure outside is an
     outcome too."""
 
     async def __call__(self, state: S, intent: Attempt, stream: Stream, /) -> Outcome: ...
 
 
 class PerformerContext(Protocol):
-    """What a performer may use. A method raises StoreUnavailable where the event store is unavailable, unless it waits for it."""
+    """The tools of a performer. A method raises StoreUnavailable if the event store is unavailable, unless it waits for it."""
 
     def now(self) -> datetime:
         """The event store's clock, as this process knows it: the only clock that counts."""
         ...
 
     async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
-        """Has a stream of this service process a fact, once under this name. Returns its state; waits for the event store."""
+        """Gives a fact to a stream of this service, once under this name. Returns its state; waits for the event store."""
         ...
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
@@ -51,8 +51,8 @@ class PerformerContext(Protocol):
 
 @dataclass(frozen=True)
 class Performer(Generic[State, Attempt]):
-    """How a service reaches the outside. `open` is entered once a process, for clients and connections, and yields what makes
-    the attempts. `limit`: attempts at once in a process; a slow one delays no other."""
+    """The part of a service that reaches the outside. `open` is entered once in each process, for clients and connections, and
+    yields the function that makes attempts. `limit`: attempts at once in a process; a slow one delays no other."""
 
     intent: type[Attempt]
     open: Callable[[Any], AbstractAsyncContextManager[Perform[State, Attempt]]]  # given a PerformerContext
@@ -61,17 +61,17 @@ class Performer(Generic[State, Attempt]):
 
 @dataclass(frozen=True)
 class Service(Generic[State]):
-    """What the runtime needs to run a service.
+    """Everything that the runtime needs to run a service.
 
-    `receives`: by kind, how the stream of a message is found: the part after the service's name. "" is the service's one
-    stream of that workflow; None: the message is not for this service.
+    `receives`: by kind, a function that finds the stream of a message. It returns the part after the service's name; "" is
+    the service's one stream of that workflow; None: the message is not for this service.
 
-    `topics`: what a service of your own adds to the catalogue (see `task_topics`). `stored_policy`: the data of its policy,
-    stored when it starts; None: code alone decides. `prepare`: makes the service that a process runs from the event store,
-    before the first message. `observe`: is called with the messages that were stored, after each append, for metrics of the
-    service's own; it must not raise.
+    `topics`: the topics that a service of your own adds to the catalogue (see `task_topics`). `stored_policy`: the data of its
+    policy, stored when it starts; None: code alone decides. `prepare`: makes the service that a process runs from the event
+    store, before the first message. `observe`: is called after each append with the stored messages, for the service's own
+    metrics; it must not raise.
 
-    Raises ValueError where the policy's version is not made from its data.
+    Raises ValueError if the policy's version is not made from its data.
     """
 
     name: str

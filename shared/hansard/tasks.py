@@ -1,7 +1,7 @@
-"""The language of tasks: what a worker is asked to do, and what it answers.
+"""The messages about tasks: those that a worker receives, and its answers.
 
 A worker is a service that a step of a plan names. The planner sends it `PerformTask`; it answers each task once, with
-`TaskAnswered` or `TaskFailed`, or with `TaskCancelled` where it was asked to stop.
+`TaskAnswered` or `TaskFailed`, or with `TaskCancelled` if it was asked to stop.
 """
 
 from decimal import Decimal
@@ -40,7 +40,7 @@ class PerformTask(Command):
     def answer(
         self, text: str, *, data: Any = None, sources: tuple[str, ...] = (), confidence: float | None = None
     ) -> "TaskAnswered":
-        """The answer of a worker that called no model of the gateway's: it cost nothing."""
+        """Makes the answer of a worker that did not call the gateway's models: it cost nothing."""
         return TaskAnswered(
             task=self.task,
             role=self.role,
@@ -54,7 +54,7 @@ class PerformTask(Command):
         )
 
     def failure(self, reason: "FailedBecause", detail: str) -> "TaskFailed":
-        """That there is no answer, and why: the planner tries again where the step allows it."""
+        """Makes a failure with its reason. The planner tries again if the step allows it."""
         return TaskFailed(task=self.task, role=self.role, reason=reason, detail=detail)
 
 
@@ -88,10 +88,10 @@ class TaskCancelled(Event):
 
 
 def task_topics(name: str, *, facts: tuple[Kind, ...] = (), outside: bool = False) -> tuple[Topic, ...]:
-    """The topics of a worker of your own: it takes tasks on one and publishes what became of them on the other.
+    """The topics of a worker of your own: it takes tasks on one and publishes its answers on the other.
 
     `facts` are further events of its own; they get a topic `NAME.facts`, which nobody waits for. `outside`: the worker is
-    a program that does not store what it publishes (a FastStream handler, another language): its answers come in at a door.
+    a program that does not store its messages (a FastStream handler, another language): its answers come in at a door.
     """
     answers = (TaskAnswered, TaskFailed, TaskCancelled)
     topics = (

@@ -1,11 +1,11 @@
-"""Given what a stream has stored, when it receives this, then it publishes that. No servers, no clock but the test's.
+"""Tests of deciders: given stored messages, when a stream receives this, then it stores that. No servers, no real clock.
 
     from hansard.testing import given
 
     def test_silence_is_never_consent() -> None:
         given(approval, queued).when(WakeUp()).then(expired)
 
-`InMemory` runs whole services, with what they store, in the test's own process.
+`InMemory` runs whole services, with the messages that they store, in the test's own process.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ CONTEXT = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="de
 
 
 def given(decider: "Decider[State] | Service[State]", *stored: Message, context: Context = CONTEXT) -> "Given[State]":
-    """A stream that has stored these messages, in order."""
+    """Makes a stream that has stored these messages, in order."""
     return Given(decider.decider if isinstance(decider, Service) else decider, tuple(stored), context)
 
 
 @dataclass(frozen=True)
 class Given(Generic[State]):
-    """A stream as it stands before it receives something."""
+    """A stream before it receives a message."""
 
     decider: Decider[State]
     stored: tuple[Message, ...]
@@ -78,7 +78,7 @@ class Given(Generic[State]):
 
 @dataclass(frozen=True)
 class Decided(Generic[State]):
-    """What came of a message. `messages` are those that were decided; `refused` is why it cannot be processed."""
+    """The result of a message. `messages` are those that were decided; `refused` is why it cannot be processed."""
 
     before: Given[State]
     context: Context
@@ -91,11 +91,11 @@ class Decided(Generic[State]):
 
     @property
     def wake_at(self) -> datetime | None:
-        """When the stream wants its next wake-up now."""
+        """The time at which the stream now wants its next wake-up."""
         return self.before.decider.wake_at(self.state)
 
     def then(self, *expected: Message | type[Message]) -> Given[State]:
-        """Exactly these were decided, in order (a class stands for any message of it). Goes on from there."""
+        """Asserts that exactly these were decided, in order (a class: any message of it). Returns the stream with them."""
         if self.refused is not None:
             raise AssertionError(f"it cannot be processed: {self.refused.reason}: {self.refused.detail}")
         if len(expected) != len(self.messages) or not all(map(_is, self.messages, expected)):
@@ -103,7 +103,7 @@ class Decided(Generic[State]):
         return Given(self.before.decider, (*self.before.stored, *self.messages), self.context)
 
     def then_refused(self, reason: DeadReason) -> None:
-        """It cannot be processed, for this reason: it becomes a dead letter."""
+        """Asserts that the message cannot be processed, for this reason: it becomes a dead letter."""
         if self.refused is None:
             _fail(f"it was not refused as {reason}", (), self.messages)
         elif self.refused.reason != reason:

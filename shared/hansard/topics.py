@@ -1,4 +1,4 @@
-"""A topic as data. The catalogue is made of these: ours, and those that services of your own bring."""
+"""A topic as data. The catalogue consists of the project's topics and those of your own services."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,19 +18,19 @@ class Topic:
     kinds: tuple[Kind, ...]
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
-    door: bool = False  # open to the outside: the broker stamps its time, and what a sender states is unproven
+    door: bool = False  # open to the outside: the broker stamps its time, and a sender's statements are unproven
     retention_ms: int = -1
 
     @property
     def recorded(self) -> bool:
-        """Whether its messages are in the event store. Those that are not are kept for a while, and never decided on."""
+        """Whether its messages are in the event store. Others are kept for a while, and no decision uses them."""
         return self.retention_ms < 0
 
 
 def extended(topics: Iterable[Topic], added: Iterable[Topic]) -> tuple[Topic, ...]:
-    """The topics with those added. One whose name is there already only adds producers and consumers: its kinds stay.
+    """The topics with the added ones. An added topic whose name exists adds only producers and consumers: its kinds stay.
 
-    Raises ValueError for a kind whose name means another class on a topic that is there.
+    Raises ValueError for a kind whose name is that of another class in the topics.
     """
     found = {topic.name: topic for topic in topics}
     kinds = {kind.kind: kind for topic in found.values() for kind in topic.kinds}

@@ -12,7 +12,7 @@ from hansard.message import Confidence, Json, Money, Value
 
 
 class Passage(Value):
-    """A piece of a source, with what to cite it by."""
+    """A piece of a source, with the name to cite it by."""
 
     source: str
     text: str
@@ -20,16 +20,16 @@ class Passage(Value):
 
 class Content(Value):
     text: str = Field(description="the answer")
-    data: Json = Field(default=None, description="the answer as data, where a rule, a schema or a worker gave one")
-    sources: tuple[str, ...] = Field(default=(), description="what the answer cites")
+    data: Json = Field(default=None, description="the answer as data, if a rule, a schema or a worker gave one")
+    sources: tuple[str, ...] = Field(default=(), description="the sources that the answer cites")
 
 
 class Answer(Content):
-    confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
+    confidence: Confidence | None = Field(default=None, description="absent if nobody measured one")
 
 
 class WorkerAnswer(Answer):
-    passages: tuple[Passage, ...] = Field(default=(), description="what the next steps may rest on")
+    passages: tuple[Passage, ...] = Field(default=(), description="passages on which the next steps may rest")
 
 
 class Attribution(Value):
@@ -50,7 +50,7 @@ class Cost(Value):
 
 
 class Usage(Tokens):
-    """What an answer cost. The cost is required here, also where it is 0: an answer whose cost was forgotten is not free."""
+    """The price of an answer. The cost is required here, even if it is 0: an answer whose cost was forgotten is not free."""
 
     cost: Money = Field(description="US dollars spent on models; 0 for a model of one's own")
 

@@ -1,4 +1,4 @@
-"""Topics as the catalogue wants them: what is missing or different, and how to change it. Doing it twice changes nothing.
+"""Makes topics as the catalogue wants them: finds missing and different ones and changes them. Twice changes nothing more.
 
 Nothing here makes a broker create a topic by itself. Names in a Change are the broker's, with the prefix.
 """
@@ -26,7 +26,7 @@ _SET_ON_TOPIC = 1  # config_source of a value that was set on the topic itself
 
 
 class DoorError(Exception):
-    """A door does not stamp the broker's time, or may not be asked whether it does: senders could choose their messages' time."""
+    """A door does not stamp the broker's time, or this user may not ask whether it does: senders could choose their time."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Change:
     detail: str  # for people: "retention.ms 604800000 → -1"
     partitions: int = 0
     replication: int = 0
-    configs: Mapping[str, str] | None = None  # all that is set on the topic afterwards
+    configs: Mapping[str, str] | None = None  # every config that is set on the topic afterwards
     error: str = ""
 
     def __str__(self) -> str:
@@ -50,23 +50,23 @@ class _Found:
     partitions: int
     replication: int
     configs: Mapping[str, str] | None  # None: this principal may not ask for them
-    set_on_topic: Mapping[str, str]  # those of them that are not the broker's defaults
+    set_on_topic: Mapping[str, str]  # the configs that are not the broker's defaults
     refusal: str = ""
 
 
 async def plan(settings: Settings) -> list[Change]:
-    """What differs from the catalogue, in its order. A change that this principal may not make has its `error` already.
+    """The changes that the catalogue asks for, in its order. A change that this principal may not make has its `error` already.
 
-    Raises KafkaError or OSError where the brokers do not answer.
+    Raises KafkaError or OSError if the brokers do not answer.
     """
     async with _admin(settings) as admin:
         return await _plan(admin, settings)
 
 
 async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, dry_run: bool = False) -> list[Change]:
-    """Makes these changes (None: what `plan` finds) and waits until new topics can be used. Returns each with its `error`.
+    """Makes these changes (None: those of `plan`) and waits until new topics can be used. Returns each with its `error`.
 
-    A refused change stops no other. `dry_run` changes nothing and returns the plan. Raises what `plan` raises.
+    A refused change stops no other. `dry_run` changes nothing and returns the plan. Raises the errors of `plan`.
     """
     async with _admin(settings) as admin:
         planned = await _plan(admin, settings) if changes is None else list(changes)
@@ -79,7 +79,7 @@ async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, 
 
 
 async def create_topic(settings: Settings, name: str, partitions: int) -> bool:
-    """A topic of exactly this name (no prefix), outside of the catalogue. False where it exists. Raises KafkaError or OSError."""
+    """Creates a topic of exactly this name (no prefix), outside the catalogue. False if it exists. Raises KafkaError, OSError."""
     async with _admin(settings) as admin:
         if name in await admin.list_topics():
             return False
@@ -90,7 +90,7 @@ async def create_topic(settings: Settings, name: str, partitions: int) -> bool:
 async def check_doors(settings: Settings) -> None:
     """Returns when every door exists and stamps the broker's time. Waits for brokers and for topics that do not exist yet.
 
-    Raises DoorError, which says what to do, where a door does not, or may not be asked.
+    Raises DoorError, which says what to do, if a door does not stamp it, or if this user may not ask.
     """
     doors = [topic_name(settings, topic.name) for topic in settings.topics.all if topic.door]
     backoff, logged = Backoff(), ""
@@ -139,10 +139,10 @@ def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str
     if topic.recorded:
         wanted["retention.bytes"] = "-1"
     else:
-        wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes only what is in a closed segment
+        wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes closed segments only
     if topic.door:
         wanted["message.timestamp.type"] = LOG_APPEND_TIME
-        # The broker decompresses what senders compress: no codec that we lack, nothing that inflates in our memory
+        # The broker decompresses what senders compress: no codec is missing here, and nothing inflates in this process's memory
         wanted["compression.type"] = "uncompressed"
     return wanted
 
@@ -185,7 +185,7 @@ async def _replication(admin: AIOKafkaAdminClient, settings: Settings) -> int:
 
 
 def _partitions(settings: Settings, found: Iterable[_Found]) -> int:
-    """The same for all topics: the setting, else the number that the largest of the existing topics has."""
+    """The number for all topics: the setting, else that of the largest existing topic."""
     if "partitions" in settings.model_fields_set:
         return settings.partitions
     return max((each.partitions for each in found), default=settings.partitions)
@@ -199,7 +199,7 @@ def _differences(name: str, found: _Found, settings: Settings, topic: Topic, par
         return
     wanted = configs(topic, settings, found.replication)
     if int(found.configs.get("max.message.bytes") or 0) > int(wanted["max.message.bytes"]):
-        del wanted["max.message.bytes"]  # more does no harm, and another user may need it
+        del wanted["max.message.bytes"]  # a larger limit does no harm, and another user may need it
     different = {key: value for key, value in wanted.items() if found.configs.get(key) != value}
     if different:
         detail = ", ".join(f"{key} {found.configs.get(key)} → {value}" for key, value in different.items())
@@ -227,13 +227,13 @@ async def _find(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, _
 
 
 async def _validated(admin: AIOKafkaAdminClient, changes: Sequence[Change]) -> list[Change]:
-    """The same changes, with an error where the brokers say that they would not create the topic."""
+    """The same changes, with an error if the brokers say that they would not create the topic."""
     refused = await _create(admin, [change for change in changes if change.kind == "create"], validate_only=True)
     return [replace(change, error=refused.get(change.topic, change.error)) for change in changes]
 
 
 async def _create(admin: AIOKafkaAdminClient, changes: Sequence[Change], validate_only: bool) -> dict[str, str]:
-    """Why a topic was refused, by topic."""
+    """Creates topics. Returns the reason for each refused one, by topic."""
     if not changes:
         return {}
     answer = await admin.create_topics(
@@ -262,7 +262,7 @@ async def _do(admin: AIOKafkaAdminClient, change: Change) -> Change:
 
 
 async def _configure(admin: AIOKafkaAdminClient, change: Change) -> str:
-    # Danger: aiokafka has only AlterConfigs, which resets what it does not name: so `configs` holds what was set before too
+    # Danger: aiokafka has only AlterConfigs, which resets unnamed configs: so `configs` also holds those set before
     resource = ConfigResource(ConfigResourceType.TOPIC, change.topic, configs=dict(change.configs or {}))
     for answer in await admin.alter_configs([resource]):
         for code, message, *_ in answer.resources:

@@ -12,7 +12,7 @@ from shared.settings import Settings
 
 
 async def describe_brokers(settings: Settings) -> tuple[int, dict[int, tuple[int, int]]]:
-    """How many there are, and the oldest and newest version of each API that one of them speaks.
+    """Returns the number of brokers, and by API key the oldest and newest version that one of them speaks.
 
     Raises KafkaError or OSError.
     """
@@ -38,7 +38,7 @@ async def is_member(address: str) -> bool:
 
 
 async def exercise(address: str) -> bool:
-    """Does once what clients do: makes a topic, produces, consumes, commits. True when all of it worked."""
+    """Makes a topic, produces, consumes and commits once, as clients do. Returns True when all of it worked."""
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     await admin.create_topics([NewTopic("warm", 1, 1)])

@@ -12,7 +12,7 @@ from shared.settings import Settings
 def connection(settings: Settings) -> dict[str, Any]:
     """The arguments by which every client of aiokafka reaches and trusts the brokers.
 
-    Raises OSError or ssl.SSLError where a certificate cannot be read.
+    Raises OSError or ssl.SSLError if a certificate cannot be read.
     """
     found: dict[str, Any] = {
         "bootstrap_servers": [server.strip() for server in settings.kafka.split(",") if server.strip()],
@@ -48,7 +48,7 @@ def group_name(settings: Settings, service: str) -> str:
 
 
 def client_name(settings: Settings, client: str, instance: str = "") -> str:
-    """The client id: brokers' logs, quotas and tools show it.
+    """The client id, as brokers' logs, quotas and tools show it.
 
     It begins with the process: the Range assignor goes by the order of these names, so a process has the same partition
     numbers in each of its groups.

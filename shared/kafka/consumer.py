@@ -1,10 +1,10 @@
-"""What a service receives: a consumer that loses nothing, waits for brokers to come back, and is blocked by no record.
+"""The consumer of a service: it loses nothing, waits for brokers to come back, and no record blocks it.
 
-- Offsets: only what was given to `done` is committed, each partition on its own. No commit is made without offsets.
-- Eager rebalances: the running `process` ends (or 20 s pass), what is done is committed, then the partitions are given up.
-- read_committed: messages of an aborted transaction are not received. The price: an open transaction holds back what
-  follows it in its partition until it ends, at the latest after the brokers' `transaction.max.timeout.ms`.
-- Static membership where the process has a name: a restart within the session (10 s) moves no partition.
+- Offsets: only those given to `done` are committed, each partition on its own. No commit is made without offsets.
+- Eager rebalances: the running `process` ends (or 20 s pass), done offsets are committed, then the partitions are given up.
+- read_committed: messages of an aborted transaction are not received. The price: an open transaction holds back the
+  messages after it in its partition until it ends, at the latest after the brokers' `transaction.max.timeout.ms`.
+- Static membership if the process has a name: a restart within the session (10 s) moves no partition.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 SESSION = 10.0  # seconds without a heartbeat after which the group reassigns this process's partitions
 REBALANCE = 45.0  # seconds that the group waits for its members to join a rebalance
-PATIENCE = 20.0  # of these, seconds that a running `process` gets to end
-EVICTIONS, WITHIN = 8, 20.0  # so many rebalances within so many seconds: another process has the same name
+PATIENCE = 20.0  # seconds of REBALANCE that a running `process` gets to end
+EVICTIONS, WITHIN = 8, 20.0  # rebalances, seconds: with this many in this time, another process has the same name
 
 Partition = tuple[str, int]
 
@@ -46,7 +46,7 @@ async def _nothing(_: set[Partition]) -> None:
 class Consumer:
     """The consumer of one service in one process. `process` is called with one batch at a time, in order by partition.
 
-    Where `process` raises, its batch is read again after a while.
+    If `process` raises, its batch is read again after a while.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Consumer:
         self._resumed.set()
         self._health = HealthCheck(service, list(self._topics), self._offsets, self._unread, self._assigned, lambda: self.client)
         self._backoff = Backoff()
-        self._rebalances: deque[float] = deque(maxlen=EVICTIONS)  # when
+        self._rebalances: deque[float] = deque(maxlen=EVICTIONS)  # monotonic seconds
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = self._leaving = self._reopen = False
         self._options = _options(settings, service, instance)
@@ -83,11 +83,11 @@ class Consumer:
     # What the runtime calls
 
     async def start(self) -> None:
-        """Returns at once; brokers that do not answer are waited for in the background."""
+        """Returns at once, and waits in the background for brokers that do not answer."""
         self._tasks = [asyncio.create_task(task()) for task in (self._run, self._committer.run, self._health.run)]
 
     async def stop(self, *, leave: bool = False) -> None:
-        """Waits for the running `process` and commits. `leave`: for good, so that other members take over at once."""
+        """Waits for the running `process` and commits. `leave`: leaves for good, so that other members take over at once."""
         self._leaving, self._stopping = leave, True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), PATIENCE)
@@ -102,15 +102,15 @@ class Consumer:
         await self._assigned.wait()
 
     def done(self, offsets: Mapping[Partition, int]) -> None:
-        """Up to here everything is on the record: the next offset to read, by (topic, partition).
+        """Takes the next offset to read, by (topic, partition): all messages before it are stored.
 
-        Committed in the background. A partition that was revoked is ignored: its next owner processes it again.
+        Commits it in the background. Ignores a revoked partition: its next owner processes the messages again.
         """
         for (topic, number), offset in offsets.items():
             self._offsets.done(TopicPartition(self._full_names[topic], number), offset)
 
     def pause(self) -> None:
-        """No new batch until `resume`. The process stays in its group."""
+        """Starts no new batch until `resume`. The process stays in its group."""
         self._resumed.clear()
 
     def resume(self) -> None:
@@ -123,11 +123,11 @@ class Consumer:
 
     @property
     def owned(self) -> set[Partition]:
-        """(topic, partition) that the group has assigned to this process."""
+        """The partitions that the group has assigned to this process, as (topic, partition)."""
         return self._without_prefix(self._offsets.assigned)
 
     def lag(self) -> dict[Partition, int]:
-        """Messages in each partition that are not done, as of the last fetch; one that is not known yet is left out."""
+        """The number of messages in each partition that are not done, as of the last fetch. Leaves out unknown numbers."""
         if self.client is None:
             return {}
         lag = self._offsets.lag(self.client.highwater)
@@ -155,7 +155,7 @@ class Consumer:
                 self.client.subscribe(sorted(self._topics), listener=_RebalanceListener(self))
                 await self.client.start()
                 await self._poll(self.client)
-            except Exception as failed:  # KafkaError, OSError, ssl.SSLError, what a task of aiokafka's raised
+            except Exception as failed:  # KafkaError, OSError, ssl.SSLError, any error of aiokafka's tasks
                 self._health.failed(failed)
             if self._offsets.assigned:
                 await self.on_partitions_revoked(set(self._offsets.assigned))
@@ -165,13 +165,13 @@ class Consumer:
             await backoff.wait()
 
     async def _poll(self, client: AIOKafkaConsumer) -> None:
-        """Batch after batch, until this client has to be replaced."""
+        """Reads batch after batch until this client has to be replaced."""
         self._reopen = False
         while not self._stopping and not self._reopen:
             await self._resumed.wait()
             try:
                 polled = await client.getmany(timeout_ms=1_000, max_records=self._max_records)
-            except Exception as error:  # KafkaError, what a task of aiokafka's raised
+            except Exception as error:  # KafkaError, any error of aiokafka's tasks
                 self._health.failed(error)
                 if _is_fatal(error):
                     return

@@ -1,4 +1,4 @@
-"""Publishes what no service has stored: requests and reviews at a door, and replayed messages."""
+"""Publishes messages that no service has stored: requests and reviews at a door, and replayed messages."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ class DirectProducer:
         self._opening = asyncio.Lock()
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> "asyncio.Future[Any]":
-        """Sends in the order of the calls. What it returns is done when every broker in sync has the message."""
+        """Sends in the order of the calls. The returned future is done when every broker in sync has the message."""
         async with self._opening:
             client = self._client = self._client or await self._open()
         sent: asyncio.Future[Any] = await client.send(topic_name(self._settings, topic), value, key=key, headers=list(headers))
         return sent
 
     async def close(self) -> None:
-        """Waits until what was sent is acknowledged."""
+        """Waits until all sent messages are acknowledged."""
         if self._client is not None:
             await self._client.stop()
 

@@ -1,4 +1,4 @@
-"""Publishes what is not stored: a message may be lost, and nobody waits for it."""
+"""Publishes messages that are not stored: one may be lost, and nobody waits for it."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WAITING = 2_000  # messages; more are dropped
+WAITING = 2_000  # messages in the queue; further ones are dropped
 
 
 class EphemeralProducer:
@@ -37,7 +37,7 @@ class EphemeralProducer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
-        """Queues it, or drops it where too many wait."""
+        """Queues the message, or drops it if too many wait."""
         self._task = self._task or asyncio.create_task(self._run())
         try:
             self._queue.put_nowait((topic_name(self._settings, topic), stored))
@@ -56,10 +56,10 @@ class EphemeralProducer:
                     key = stored.stream.workflow.encode()
                     sent: Any = await producer.send(topic, stored.data, key=key, headers=headers(stored))
                     sent.add_done_callback(_log_failure)
-            except Exception as failed:  # KafkaError, OSError, what a task of aiokafka's raised
+            except Exception as failed:  # KafkaError, OSError, any error of aiokafka's tasks
                 log.info("ephemeral messages are not published: %r", failed)
             finally:
-                with suppress(Exception):  # aiokafka waits for ever for what it cannot deliver; nobody waits here
+                with suppress(Exception):  # aiokafka waits for ever for undeliverable messages; nobody waits here
                     await asyncio.wait_for(producer.stop(), 2)
                 await producer.client.close()
             await backoff.wait()

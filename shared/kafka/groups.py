@@ -36,14 +36,14 @@ async def describe_group(connection: Mapping[str, Any], group: str) -> tuple[str
 
 
 async def lag(settings: Settings, service: str) -> int:
-    """How many messages the group of this service has still to process. Raises KafkaError or OSError."""
+    """The number of messages that the group of this service has still to process. Raises KafkaError or OSError."""
     options = connection(settings) | {"request_timeout_ms": 3000}
     admin = AIOKafkaAdminClient(**options)
     consumer = AIOKafkaConsumer(**options)
     await admin.start()
     try:
         committed = await admin.list_consumer_group_offsets(group_name(settings, service))
-        if not committed:  # aiokafka raises CancelledError where a consumer is stopped right after its start
+        if not committed:  # aiokafka raises CancelledError if a consumer is stopped right after its start
             return 0
         await consumer.start()
         ends = await consumer.end_offsets(list(committed))
@@ -62,20 +62,20 @@ class UnreadPartitions:
 
     def __init__(self, connection: Mapping[str, Any], group: str, service: str) -> None:
         self._connection, self._group, self._service = connection, group, service
-        self._checked: Mapping[str, int] = {}  # partitions by topic, when all of them were last seen to have a reader
+        self._checked: Mapping[str, int] = {}  # partitions by topic at the last complete check
         self._asked = float("-inf")
 
     def reset(self) -> None:
-        """After a rebalance: look at the group again."""
+        """Makes `check` look at the group again, after a rebalance."""
         self._checked = {}
 
     async def check(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> None:
-        """`sizes`: how many partitions each topic has."""
+        """Looks at the group if these sizes are new. `sizes`: the number of partitions of each topic."""
         if sizes != self._checked and await self._rejoin_where_unread(consumer, sizes):
             self._checked = sizes
 
     async def _rejoin_where_unread(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> bool:
-        """Whether that is settled for these sizes."""
+        """Whether no further look is needed for these sizes."""
         try:
             state, read = await asyncio.wait_for(describe_group(self._connection, self._group), 5)
         except (KafkaError, TimeoutError):

@@ -20,7 +20,7 @@ UNASSIGNED = 10.0  # seconds without partitions after which the group counts as 
 
 
 class HealthCheck:
-    """While it asks the brokers anyway, it notes the positions of idle partitions, and looks for partitions without a reader."""
+    """Asks the brokers. On the way it notes the positions of idle partitions and looks for partitions without a reader."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class HealthCheck:
         self.healthy = False
         self._service, self._topics = service, topics
         self._offsets, self._unread, self._assigned, self._client = offsets, unread, assigned, client
-        self._logged = ""  # what failed last
+        self._logged = ""  # the last failure
 
     async def run(self) -> None:
         unassigned = 0.0
@@ -54,7 +54,7 @@ class HealthCheck:
                 self.failed(failed)
 
     async def _check(self, client: AIOKafkaConsumer) -> None:
-        """Raises KafkaError or TimeoutError where the brokers do not answer. A recent fetch is answer enough."""
+        """Raises KafkaError or TimeoutError if the brokers do not answer. A recent fetch counts as an answer."""
         assigned = self._offsets.assigned
         for partition in assigned:
             if self._offsets.is_idle(partition):

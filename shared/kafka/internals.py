@@ -1,6 +1,6 @@
-"""Everywhere we reach inside aiokafka, since it has no public way. An upgrade of aiokafka is checked here first.
+"""All code that reaches inside aiokafka, since it has no public way. Check an upgrade of aiokafka here first.
 
-Each function says what was looked for in vain, and which test fails when aiokafka changes underneath it.
+Each function names the public way that is missing, and the test that fails when aiokafka changes.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from shared.kafka.record_batches import Records
 
 
 def survive_any_record() -> None:
-    """From now on aiokafka's consumers in this process read record batches through `Records`.
+    """Makes aiokafka's consumers in this process read record batches through `Records` from now on.
 
     Why: a consumer takes deserializers for keys and values, and none for headers or batches.
     Test: test_kafka_consumer.test_a_header_that_is_not_utf8_blocks_nobody.
@@ -25,14 +25,14 @@ def survive_any_record() -> None:
 def request_rejoin(consumer: AIOKafkaConsumer) -> None:
     """Makes this member join its group again, so that the group assigns its partitions again.
 
-    Why: the public way, to subscribe again, drops the assignment before what is done is committed.
+    Why: the public way, to subscribe again, drops the assignment before the done offsets are committed.
     Test: test_kafka_consumer.test_partitions_that_are_added_get_a_reader_after_a_restart_too.
     """
     consumer._coordinator.request_rejoin()
 
 
 def leave_group_on_stop(consumer: AIOKafkaConsumer) -> None:
-    """`stop` will tell the group that this member leaves, also where it is a static member.
+    """Makes `stop` tell the group that this member leaves, even if it is a static member.
 
     Why: aiokafka sends no LeaveGroup for a static member, and its admin client cannot remove one.
     Test: test_kafka_consumer.test_a_member_that_leaves_for_good_is_replaced_at_once.
@@ -42,7 +42,7 @@ def leave_group_on_stop(consumer: AIOKafkaConsumer) -> None:
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> BaseException | None:
-    """Stops it; what went wrong, if anything did: then its connections are closed all the same.
+    """Stops it, and closes its connections even if that fails. Returns the failure, if there was one.
 
     Why: `stop` may raise or wait for brokers that do not answer, and does nothing when it is called again.
     Test: test_kafka_consumer.test_a_consumer_stops_although_the_broker_does_not_answer.
@@ -57,14 +57,14 @@ async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> BaseExcep
 
 
 async def abandon_producer(producer: AIOKafkaProducer) -> None:
-    """Ends a producer in any state, without sending what it still holds.
+    """Ends a producer in any state, without sending the messages that it still holds.
 
-    Why: `stop` waits for ever for what cannot be delivered.
+    Why: `stop` waits for ever for messages that cannot be delivered.
     Test: test_kafka_producer.test_it_stops_in_time_although_the_broker_does_not_answer.
     """
     producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
-    with suppress(Exception):  # whatever its last requests raise: nobody waits for them any more
+    with suppress(Exception):  # any error of its last requests: nobody waits for them any more
         await asyncio.wait_for(producer._sender.close(), 5)
-    with suppress(Exception):  # what `stop` raises after the sender was closed, or its TimeoutError: it is replaced anyway
+    with suppress(Exception):  # any error of `stop` after the sender was closed, or TimeoutError: it is replaced anyway
         await asyncio.wait_for(producer.stop(), 5)
     await producer.client.close()

@@ -15,13 +15,13 @@ COMMIT_EVERY = 0.5  # seconds between two commits
 class Offsets:
     """The offsets of the partitions that the group has assigned to this process; each assignment clears them.
 
-    An offset is always the next one to read: all before it is read, done or committed.
+    An offset is always the next one to read: all messages before it are read, done or committed.
     """
 
     def __init__(self) -> None:
         self.assigned: frozenset[TopicPartition] = frozenset()
-        self.assignments = 0  # counts them: what was fetched under an earlier one is not processed
-        self.changed = asyncio.Event()  # something is done and not yet committed
+        self.assignments = 0  # counts them: records fetched under an earlier one are not processed
+        self.changed = asyncio.Event()  # set if an offset is done and not yet committed
         self._positions: dict[TopicPartition, int] = {}  # as aiokafka counts them: past the markers of transactions too
         self._read: dict[TopicPartition, int] = {}
         self._done: dict[TopicPartition, int] = {}
@@ -36,7 +36,7 @@ class Offsets:
         self.assigned = frozenset()
 
     def read(self, records: Iterable[ConsumerRecord]) -> dict[TopicPartition, int]:
-        """Notes that these are handed over; the first offset of each partition."""
+        """Notes that these records are handed over. Returns the first offset of each partition."""
         first: dict[TopicPartition, int] = {}
         for record in records:
             partition = TopicPartition(record.topic, record.partition)
@@ -45,7 +45,8 @@ class Offsets:
         return first
 
     def rewind(self, first: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Where to read on so that what began at these offsets and is not done is read again; revoked ones are left out."""
+        """The offsets at which to read on, so that all records from `first` on that are not done are read again. Leaves out
+        revoked partitions."""
         again = {
             partition: max(offset, self._done.get(partition, offset))
             for partition, offset in first.items()
@@ -55,17 +56,17 @@ class Offsets:
         return again
 
     def done(self, partition: TopicPartition, offset: int) -> None:
-        """Ignores what goes backwards, and what was not read here under this assignment."""
+        """Notes a done offset. Ignores one that goes backwards, or that was not read here under this assignment."""
         if self._done.get(partition, -1) < offset <= self._read.get(partition, -1):
             self._done[partition] = offset
             self.changed.set()
 
     def is_idle(self, partition: TopicPartition) -> bool:
-        """Whether all that was read of it is done."""
+        """Whether all records read from it are done."""
         return self._read.get(partition) == self._done.get(partition)
 
     def advance(self, partition: TopicPartition, position: int) -> None:
-        """All before this position is done, markers of transactions too."""
+        """Notes that everything before this position is done, markers of transactions too."""
         self._positions[partition] = position
 
     def to_commit(self) -> dict[TopicPartition, int]:
@@ -79,7 +80,7 @@ class Offsets:
         self._committed.update(offsets)
 
     def lag(self, high_water_mark: Callable[[TopicPartition], int | None]) -> dict[TopicPartition, int]:
-        """Messages that are not done, by partition; a partition of which that is not known yet is left out."""
+        """The number of messages that are not done, by partition. Leaves out a partition whose number is not known yet."""
         found: dict[TopicPartition, int] = {}
         for partition in self.assigned:
             end = high_water_mark(partition)
@@ -90,7 +91,7 @@ class Offsets:
 
 
 class Committer:
-    """Commits what is done. A commit that fails is logged and harmless: the messages come again and change nothing."""
+    """Commits done offsets. A failed commit is logged and harmless: the messages come again and change nothing."""
 
     def __init__(self, service: str, offsets: Offsets, client: Callable[[], AIOKafkaConsumer | None]) -> None:
         self._service, self._offsets, self._client = service, offsets, client
@@ -116,7 +117,7 @@ class Committer:
             log.warning("%s could not commit offsets in time, which is harmless", self._service)
 
     async def run(self) -> None:
-        """Commits whatever is new, every half second at most."""
+        """Commits new offsets, every half second at most."""
         while True:
             await self._offsets.changed.wait()
             self._offsets.changed.clear()

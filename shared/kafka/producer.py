@@ -1,8 +1,8 @@
-"""What services publish: a producer that keeps the order of every stream on every topic, also when sends fail.
+"""The producer of services: it keeps the order of every stream on every topic, also when sends fail.
 
 One batch of each partition is in flight at a time. The next is sent when the one before is acknowledged, so after a failed
-send nothing later of that stream goes out before it. On a failure all that is unacknowledged is dropped, aiokafka's producer
-is replaced (its sequence numbers are of no more use) and `failed` is called, to publish again from the event store.
+send no later message of that stream goes out before it. On a failure all unacknowledged messages are dropped, aiokafka's
+producer is replaced (its sequence numbers are of no more use) and `failed` is called, to publish again from the event store.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Producer:
     """Publishes stored messages. `publish` may be called again with a message that is in flight already: it is left out.
 
     `failed` is called, from the event loop, whenever a message that was handed over may never go out: read the outbox and
-    publish it again. While not `healthy`, `publish` takes nothing.
+    publish it again. While not `healthy`, `publish` accepts nothing.
     """
 
     def __init__(self, settings: Settings, *, failed: Callable[[], None], instance: str = "") -> None:
@@ -57,7 +57,7 @@ class Producer:
         self._batch_bytes = BATCH_BYTES
         self._refused: dict[Stream, float] = {}  # until when, monotonic
         self._client: AIOKafkaProducer | None = None  # None while none is open
-        self._epoch = 0  # counts the failures: what was begun before one is ignored after it
+        self._epoch = 0  # counts the failures: sends that began before one are ignored after it
         self._queues = Queues()
         self._lock = asyncio.Lock()  # held by the one `publish` that queues, so that order is kept
         self._changed, self._sendable, self._broken = (asyncio.Event() for _ in range(3))
@@ -66,12 +66,12 @@ class Producer:
     # What the runtime calls
 
     async def start(self) -> None:
-        """Returns at once; brokers that do not answer are waited for in the background."""
+        """Returns at once, and waits in the background for brokers that do not answer."""
         self._create_task(self._run())
         self._create_task(self._send_forever())
 
     async def stop(self, timeout: float = 10.0) -> None:
-        """Waits so many seconds for what is in flight, then closes."""
+        """Waits `timeout` seconds for the messages in flight, then closes."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._drained(), timeout)
         for task in self._tasks:
@@ -83,7 +83,7 @@ class Producer:
             await abandon_producer(client)
 
     async def publish(self, stored: Sequence[StoredMessage]) -> None:
-        """Queues these, in order; waits for no acknowledgement, only for room."""
+        """Queues these messages in order. Waits for no acknowledgement, only for room in the queue."""
         epoch = self._epoch
         async with self._lock:
             while self.healthy and epoch == self._epoch and self._is_full():
@@ -98,12 +98,12 @@ class Producer:
             await self._send_ready()
 
     def take_acknowledged(self) -> list[Key]:
-        """What the brokers acknowledged since this was last called."""
+        """The messages that the brokers acknowledged since the last call."""
         return self._queues.take_acknowledged()
 
     @property
     def in_flight(self) -> int:
-        """Messages handed over and not yet acknowledged."""
+        """The number of messages handed over and not yet acknowledged."""
         return len(self._queues.unacknowledged)
 
     def _is_full(self) -> bool:
@@ -146,7 +146,7 @@ class Producer:
         try:
             name = topic_name(self._settings, queue.topic)
             acknowledgement = await client.send_batch(batch, name, partition=queue.partition)
-        except Exception as failed:  # KafkaError, what a task of aiokafka's raised: all are a failure
+        except Exception as failed:  # KafkaError, any error of aiokafka's tasks: all are a failure
             self._fail(failed, _describe(in_flight), epoch)
         else:
             acknowledgement.add_done_callback(partial(self._acknowledged, queue, epoch))
@@ -172,13 +172,13 @@ class Producer:
 
     def _fail(self, error: BaseException, what: str, epoch: int) -> None:
         if epoch == self._epoch and not self._broken.is_set():
-            log.warning("a send failed, what is unacknowledged is published again: %s (%s)", repr(error), what)
+            log.warning("a send failed, unacknowledged messages are published again: %s (%s)", repr(error), what)
             self.healthy = False
             self._broken.set()
             self._changed.set()
 
     def _too_large(self, in_flight: Sequence[StoredMessage]) -> None:
-        """The topic's limit is lower than ours: smaller batches, until the one message is found and its stream waits."""
+        """The topic's limit is lower: makes batches smaller until the one large message is found; then its stream waits."""
         if len(in_flight) > 1:
             self._batch_bytes = max(1, self._batch_bytes // 8)
         else:
@@ -250,7 +250,7 @@ class Producer:
             self._failed()
 
     async def _check_partitions(self) -> None:
-        """Fails where a topic has got more partitions: after that, nothing overtakes what was sent to its old ones."""
+        """Fails if a topic has got more partitions: so no message overtakes those that were sent to its old ones."""
         assert self._client is not None
         for topic, known in list(self._queues.partitions.items()):
             with suppress(KafkaError):

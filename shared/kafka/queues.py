@@ -25,9 +25,9 @@ class Queues:
 
     def __init__(self) -> None:
         self.unacknowledged: set[Key] = set()
-        self.bytes = 0  # data of these
-        self.ready: deque[PartitionQueue] = deque()  # something waits and nothing is in flight
-        self.partitions: dict[str, int] = {}  # how many each topic has, as far as that is known
+        self.bytes = 0  # data of the unacknowledged messages
+        self.ready: deque[PartitionQueue] = deque()  # queues with waiting messages and no batch in flight
+        self.partitions: dict[str, int] = {}  # the number of partitions of each topic, if known
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
         self._unrouted: dict[str, list[StoredMessage]] = {}  # by topic, until its partitions are known
         self._acknowledged: dict[Key, None] = {}
@@ -38,7 +38,7 @@ class Queues:
         return key in self.unacknowledged or key in self._acknowledged
 
     def add(self, message: StoredMessage) -> bool:
-        """Queues it behind those of its partition. True where somebody must find out the topic's partitions first."""
+        """Queues it behind the others of its partition. True if the caller must find out the topic's partitions first."""
         self.unacknowledged.add((message.stream, message.version))
         self.bytes += len(message.data)
         if message.topic in self.partitions:
@@ -75,7 +75,7 @@ class Queues:
             self.ready.append(queue)
 
     def take_acknowledged(self) -> list[Key]:
-        """What was acknowledged since this was last called."""
+        """The messages that were acknowledged since the last call."""
         taken, self._acknowledged = list(self._acknowledged), {}
         return taken
 
@@ -85,11 +85,11 @@ class Queues:
         return any(queue.in_flight for queue in self._queues.values())
 
     def are_late(self, since: float) -> bool:
-        """Whether a batch has been in flight from before that time on."""
+        """Whether a batch that was sent before `since` is still in flight."""
         return any(queue.in_flight and queue.sent_at < since for queue in self._queues.values())
 
     def clear(self) -> None:
-        """Forgets all but what is acknowledged."""
+        """Forgets all messages but the acknowledged ones."""
         self.unacknowledged, self.bytes, self.partitions = set(), 0, {}
         self._queues, self._unrouted = {}, {}
         self.ready.clear()

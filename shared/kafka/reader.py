@@ -22,18 +22,18 @@ class Reader:
         self._client, self._prefix = client, settings.topic_prefix
 
     async def poll(self, timeout: float) -> list[Record]:
-        """What has come by now, in order by partition; empty when nothing comes within `timeout` seconds."""
+        """The records that have come by now, in order by partition; empty if none comes within `timeout` seconds."""
         polled = await self._client.getmany(timeout_ms=int(timeout * 1000), max_records=2000)
         return [self._record(consumed) for records in polled.values() for consumed in records]
 
     async def count(self) -> int:
-        """How many records there are now, about: markers of transactions count too."""
+        """A rough number of the records there are now: markers of transactions count too."""
         partitions = list(self._client.assignment())
         ends, begins = await asyncio.gather(self._client.end_offsets(partitions), self._client.beginning_offsets(partitions))
         return sum(int(end) - int(begins[partition]) for partition, end in ends.items())
 
     async def to_the_end(self) -> AsyncIterator[Record]:
-        """From its position to where the topics end now, in order by partition."""
+        """Reads from its position to the present end of the topics, in order by partition."""
         ends = await self._client.end_offsets(list(self._client.assignment()))
         begins = await self._client.beginning_offsets(list(ends))
         left = {partition for partition, end in ends.items() if end > begins[partition]}
@@ -52,10 +52,10 @@ class Reader:
 async def reading(
     settings: Settings, topics: Iterable[str], start: Start, *, from_beginning: Iterable[str] = ()
 ) -> AsyncIterator[Reader]:
-    """Reads these topics (names without the prefix). When entered, the position is fixed: what is published later is read.
+    """Reads these topics (names without the prefix). When entered, the position is fixed: messages published later are read.
 
-    `from_beginning` names those topics that are read from their first record all the same. Raises
-    UnknownTopicOrPartitionError where one does not exist, and any other KafkaError or OSError.
+    `from_beginning` names the topics that are read from their first record in any case. Raises
+    UnknownTopicOrPartitionError if one does not exist, and any other KafkaError or OSError.
     """
     survive_any_record()
     names = [topic_name(settings, topic) for topic in topics]
@@ -70,7 +70,7 @@ async def reading(
         await client.start()
         whole = {topic_name(settings, topic) for topic in from_beginning}
         late = [partition for partition in client.assignment() if start != "beginning" and partition.topic not in whole]
-        await asyncio.gather(*(client.position(partition) for partition in late))  # else aiokafka's reset may undo the seek
+        await asyncio.gather(*(client.position(partition) for partition in late))  # else its reset may undo the seek
         for partition, end in (await client.end_offsets(late)).items() if late else ():
             client.seek(partition, max(end - 1, 0) if start == "last" else end)
         yield Reader(client, settings)
@@ -79,7 +79,7 @@ async def reading(
 
 
 async def read_record(settings: Settings, topic: str, partition: int, offset: int, *, seconds: float = 10) -> Record | None:
-    """The record at this offset; None where it is no longer there. Raises KafkaError or OSError."""
+    """The record at this offset; None if it is no longer there. Raises KafkaError or OSError."""
     survive_any_record()
     place = TopicPartition(topic_name(settings, topic), partition)
     client = AIOKafkaConsumer(**connection(settings), enable_auto_commit=False, max_partition_fetch_bytes=16 << 20)

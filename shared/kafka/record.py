@@ -12,7 +12,7 @@ LAST = 253_402_300_799_999  # milliseconds at the end of the calendar; a client 
 class Record(NamedTuple):
     """`topic` is without the prefix; `timestamp` is in milliseconds since the epoch, as the broker has it.
 
-    A header's name is bytes where it is not UTF-8. `fault` says why a record could not be decoded at all (key, value and
+    A header's name is bytes if it is not UTF-8. `fault` says why a record could not be decoded at all (key, value and
     headers are empty then): only its topic, partition and offset are known, and it becomes a dead letter.
     """
 
@@ -27,12 +27,12 @@ class Record(NamedTuple):
 
     @property
     def at(self) -> datetime:
-        """The timestamp as a time; one that is on no calendar becomes the nearest that is."""
+        """The timestamp as a time. One that no calendar has becomes the nearest possible one."""
         return datetime.fromtimestamp(min(max(self.timestamp, 0), LAST) / 1000, UTC)
 
 
 def record_from(consumed: "ConsumerRecord", topic: str) -> Record:
-    """What aiokafka returned, under the topic's name without the prefix."""
+    """Makes a Record from aiokafka's. `topic` is the name without the prefix."""
     return Record(
         topic,
         consumed.partition,

@@ -1,10 +1,10 @@
 """Record batches that no outside client can make unreadable.
 
-aiokafka decodes a record inside `getmany`: where one header's name is not UTF-8, or a codec is not installed, it raises,
-skips what it had already taken from other partitions, and raises again for ever. `internals.survive_any_record` puts
+aiokafka decodes a record inside `getmany`: if one header's name is not UTF-8, or a codec is not installed, it raises,
+skips the records that it had already taken from other partitions, and raises again for ever. `internals.survive_any_record` puts
 `Records` in the place of aiokafka's `MemoryRecords`: batches go through aiokafka's C parser as before, and a batch at
-which it raises is parsed again here, with such a name kept as bytes. For each record that still cannot be read there is
-a fault instead, so that it becomes a dead letter and the partition goes on.
+which it raises is parsed again here, with such a name kept as bytes. A record that still cannot be read is replaced by a
+fault, so that it becomes a dead letter and the partition goes on.
 
 A record batch is Kafka's message format 2, https://kafka.apache.org/documentation/#recordbatch.
 """
@@ -99,7 +99,7 @@ def decode(batch: bytes, after: int, because: Exception) -> Iterator[Decoded]:
             if after < base + delta <= last:
                 after = base + delta
                 yield Decoded(after, max_time if kind else first_time + time, kind, key, value, headers)
-    except Exception as bad:  # KeyError, struct.error, ValueError, a codec's errors: the bytes are an outside client's
+    except Exception as bad:  # KeyError, struct.error, ValueError, a codec's errors: an outside client wrote the bytes
         reason = bad if isinstance(because, UnicodeDecodeError) else because
         fault = f"{type(reason).__name__}: {reason}"
         for offset in range(after + 1, last + 1):
@@ -140,7 +140,7 @@ def _bytes(body: bytes, position: int) -> tuple[bytes | None, int]:
     if length < 0:
         return None, position
     if position + length > len(body):
-        raise ValueError(f"a field of {length} bytes, where {len(body) - position} are left")
+        raise ValueError(f"a field of {length} bytes, but only {len(body) - position} are left")
     return body[position : position + length], position + length
 
 

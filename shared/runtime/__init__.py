@@ -19,6 +19,6 @@ On its way a message has five shapes: `Record`, `Envelope`, `Inbound`, `Message`
 These call small functions elsewhere: `codec` (JSON), `identity` (ids), the catalogue (topics), `columns` (rows), metrics, traces.
 
 Not on this way: `performer.py` runs attempts, `wake_ups.py` claims due wake-ups, `heartbeat.py` finds silent processes,
-`performer_context.py` is what a performer may use. `assembly.py` puts all of it together for one service, `process.py` runs
+`performer_context.py` has the tools of a performer. `assembly.py` puts all of it together for one service, `process.py` runs
 one or several.
 """

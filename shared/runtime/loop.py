@@ -1,4 +1,4 @@
-"""The loop of one service: decide a batch, append it, publish what was stored."""
+"""The loop of one service: decide a batch, append it, publish its stored messages."""
 
 import asyncio
 from collections import OrderedDict

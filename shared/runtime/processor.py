@@ -27,7 +27,7 @@ MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger
 
 @dataclass(slots=True)
 class StreamState(Generic[State]):
-    """The cached fold of a stream. Holds only what the store has confirmed."""
+    """The cached fold of a stream. Holds only state that the store has confirmed."""
 
     state: State
     processed: int = 0  # inbox entries
@@ -46,7 +46,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
-    decided: list[Message] = field(default_factory=list)  # what was decided, as objects; `messages` has the same as bytes
+    decided: list[Message] = field(default_factory=list)  # the decided messages as objects; `messages` has the same as bytes
     intents: list[Intent] = field(default_factory=list)
     processed_wake_up: bool = False
     wake_up_is_dead: bool = False  # its last wake-up is a dead letter: no wake-up for the same time may follow

@@ -81,7 +81,7 @@ async def test_each_inbox_entry_is_decided_again_by_the_policy_of_then(servers: 
 
         await change(deployment, FORGE)
         found = await deployment.hansard("audit", "verify", code=1)
-        assert f"the data on the record of policy '{of_old}' is not what its version was made from" in " ".join(found.split())
+        assert f"the data on the record of policy '{of_old}' does not match its version" in " ".join(found.split())
         await change(deployment, "delete from policies where service = 'router'")
         found = await deployment.hansard("audit", "verify", code=1)
         assert f"policy '{of_new}' cannot be made again" in " ".join(found.split())

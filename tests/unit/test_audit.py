@@ -147,7 +147,7 @@ async def test_changed_policy_data_is_found_also_for_todays_policy() -> None:
     store._policies["router", LOUD.decider.policy] = b'{"mark": "."}'
     for today in (CALM, LOUD):
         (difference,) = await audited(store, today)
-        assert difference.sequence == 2 and "not what its version was made from" in difference.what
+        assert difference.sequence == 2 and "does not match its version" in difference.what
 
 
 async def test_a_policy_that_this_code_cannot_read_is_reported() -> None:

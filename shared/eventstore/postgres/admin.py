@@ -13,7 +13,7 @@ from shared.eventstore.postgres.session import FAILURES
 Connection = asyncpg.Connection  # for those who may not import asyncpg
 
 APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
-RIGHTS = {  # what a service must be allowed to do
+RIGHTS = {  # the rights that a service needs
     "messages": ("select", "insert"),
     "inbox": ("select", "insert"),
     "door_messages": ("select", "insert"),

@@ -120,7 +120,8 @@ ENTRY: Columns[InboxEntry] = Columns(
     )
 )
 
-# Columns of the table messages, in the order of StoredMessage's fields after its stream. Postgres sets the last two.
+# Columns of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, and Postgres sets
+# the last two.
 MESSAGE: Columns[StoredMessage] = Columns(
     (
         _of("version", "int"),
@@ -201,7 +202,7 @@ def unnested(first: int, types: Iterable[str]) -> str:
 
 
 def append_arguments() -> dict[str, str]:
-    """The arguments of `appends` as SQL takes them, by what they hold."""
+    """The arguments of `appends` as SQL takes them, by their content."""
     lists = {
         "append": APPEND.sent.types(),
         "entry": ["int", *ENTRY.sent.types()],
