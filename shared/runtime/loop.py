@@ -111,7 +111,7 @@ class Loop:
         stream_state = self._cache[claim.stream]
         if wake_up_id in stream_state.entries or wake_up(claim.stream, stream_state.processed).causation_id == wake_up_id:
             return False  # it was processed; or the store took nothing, and is not asked again before the lease ends
-        at = self.processor.service.decider.wake_at(stream_state.state)
+        at = self.processor.next_wake_up(stream_state.state)
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:

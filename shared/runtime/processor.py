@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic
+from typing import Any, Generic, get_args
 from uuid import UUID
 
 from contracts.catalog import Topics
@@ -14,10 +14,10 @@ from contracts.dead_letters import DeadLettered
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
-from hansard.message import Intent, Message
+from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
-from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
+from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
@@ -179,11 +179,18 @@ class Processor(Generic[State]):
     def set_wake_up(self, pending: PendingAppend[State], process: str) -> None:
         """Adds the time of the stream's next wake-up, where it has changed; and, while an attempt runs, the process that runs
         it."""
-        wake_at = self.service.decider.wake_at
-        before, after = wake_at(pending.loaded.state), wake_at(pending.state)
+        before, after = self.next_wake_up(pending.loaded.state), self.next_wake_up(pending.state)
         pending.keep_wake_up = after == before and not pending.has_wake_up and not pending.intents
         pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
         pending.holder = process if pending.intents else ""
+
+    def next_wake_up(self, state: State) -> datetime | None:
+        """None also where `wake_at` fails: whatever the stream receives in such a state is a dead letter, which says why."""
+        try:
+            return self.service.decider.next_wake_up(state)
+        except BaseException as error:  # `wake_at` is a service's own code: it may raise anything
+            cause_of(error)
+            return None
 
     def _decide(
         self, pending: PendingAppend[State], inbound: Inbound, attempt: int, may_perform: bool
@@ -199,21 +206,22 @@ class Processor(Generic[State]):
                 self._check_wake_up(inbound.message, messages, state, pending.at)
                 return answers, state
             except CannotProcess as refused:
-                dead = DeadCause(refused.reason, refused.detail)
+                dead = _refusal(refused)
             except _TooLarge as large:
                 dead = DeadCause("too-large", str(large))
-            except Exception as poison:  # anything that a decider raises; it would raise it at every attempt
-                dead = DeadCause("poison", f"{type(poison).__name__}: {poison}"[:2000])
+            except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
+                dead = cause_of(poison)
         letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "there is no message to process"))
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
         return answers, self.service.decider.fold([letter], pending.state)
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
-        """Raises ValueError where a stream would get wake-ups for ever, or a lost attempt would never be noticed."""
+        """Raises ValueError where `wake_at` gives no time, a stream would get wake-ups for ever, or a lost attempt would never
+        be noticed."""
+        next_wake_up = self.service.decider.next_wake_up(state)
         has_intent = any(isinstance(message, Intent) for message in messages)
         if not has_intent and not isinstance(inbound, WakeUp):
             return
-        next_wake_up = self.service.decider.wake_at(state)
         if next_wake_up is None and has_intent:
             raise ValueError("an attempt begins and wake_at gives no time: if the attempt is lost, nothing wakes the stream")
         if next_wake_up is not None and next_wake_up <= at:
@@ -252,6 +260,12 @@ class Processor(Generic[State]):
 
 class _TooLarge(ValueError):
     pass
+
+
+def _refusal(refused: CannotProcess) -> DeadCause:
+    if refused.reason in get_args(DeadReason) and isinstance(refused.detail, str):
+        return DeadCause(refused.reason, refused.detail[:2000])
+    return DeadCause("poison", f"CannotProcess takes a DeadReason and a str, not {refused.reason!r}, {refused.detail!r}"[:2000])
 
 
 def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:

@@ -5,23 +5,27 @@ The message becomes a dead letter that says what to mend, the messages beside it
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from structlog.testing import capture_logs
 
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
+from contracts.router import RequestRouted
 from hansard.codec import decode
-from hansard.decider import Context, Decider
+from hansard.decider import CannotProcess, Context, Decider
 from hansard.message import Message
 from hansard.service import Service
+from hansard.testing import InMemory, given
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, StoreRefused, Stream, StreamAppend
 from shared.kafka.record import Record
 from shared.runtime.inbound import InboundParser
 from shared.runtime.loop import Loop
-from shared.runtime.processor import Processor
+from shared.runtime.processor import Processor, StreamState
 from tests.unit.loop_kit import Publisher
 from tests.unit.toy import NOON, request, routed, topics
 
@@ -125,3 +129,118 @@ async def test_a_message_of_which_nothing_can_be_stored_is_skipped_and_logged_wi
     assert await process.stored() == ["good"]
     [line] = [line for line in logs if line["log_level"] == "error"]
     assert line["event"].startswith("a message is skipped") and line["place"] == "requests[0]@7"
+
+
+def strict(state: int, message: Message) -> int:
+    match message:
+        case RequestRouted():
+            return state + 1
+        case _:
+            raise TypeError(f"unexpected {message.kind}")
+
+
+def forgetful(state: int, message: Message) -> int:  # type: ignore[return]
+    match message:
+        case RequestRouted():
+            return state + 1
+
+
+def counted(state: Any, message: Message, context: Context) -> Iterable[Message]:
+    assert isinstance(message, SubmitRequest)
+    if message.text == "bad":
+        raise ZeroDivisionError("asked for it")
+    yield routed(f"{message.text} {state}")
+
+
+@pytest.mark.parametrize("evolve", [strict, forgetful])
+async def test_an_evolve_that_does_not_know_a_dead_letter_keeps_its_state_live_and_loaded(evolve: Any) -> None:
+    process = Process(a_service(counted, evolve))
+    await process.process(request("a", id="1"), request("bad", id="2"), request("b", id="3"))
+    assert process.loop.cached(STREAM) == StreamState(2, 3, 3, NOON, ANY, ANY)
+    later = Process(a_service(counted, evolve), process.store)
+    await later.process(request("c", id="4"))
+    assert await later.stored() == ["a 0", "poison: ZeroDivisionError: asked for it", "b 1", "c 2"]
+
+
+def test_an_evolve_that_does_not_know_another_message_still_fails() -> None:
+    with pytest.raises(TypeError, match="unexpected"):
+        Decider(0, echo, strict).fold([SubmitRequest(text="?")])
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), pytest.fail.Exception("not an Exception either")])
+@pytest.mark.parametrize("where", ["decide", "evolve"])
+async def test_what_asks_to_end_the_process_in_a_decision_is_a_dead_letter(error: BaseException, where: str) -> None:
+    def decide(state: Any, message: Message, context: Context) -> Iterable[Message]:
+        assert isinstance(message, SubmitRequest)
+        if message.text == "bad" and where == "decide":
+            raise error
+        yield routed(f"{message.text}")
+
+    def evolve(state: int, message: Message) -> int:
+        if message == routed("bad"):
+            raise error
+        return state
+
+    process = Process(a_service(decide, evolve))
+    await process.process(request("bad", id="1"), request("good", id="2"))
+    assert await process.stored() == [f"poison: {type(error).__name__}: {error}", "good"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_a_stop_of_the_process_is_no_dead_letter(error: BaseException) -> None:
+    process = Process(a_service(lambda *_: fail(error)))
+    with pytest.raises(type(error)):
+        await process.process(request())
+    assert await process.stored() == []
+
+
+@pytest.mark.parametrize(("reason", "detail"), [("because", "it is bad"), ("invalid", 5), (["invalid"], "it is bad")])
+async def test_a_refusal_without_a_known_reason_and_a_text_is_poison(reason: Any, detail: Any) -> None:
+    process = Process(a_service(lambda *_: fail(CannotProcess(reason, detail))))
+    await process.process(request())
+    assert await process.stored() == [f"poison: CannotProcess takes a DeadReason and a str, not {reason!r}, {detail!r}"]
+
+
+async def test_a_refusal_may_have_a_detail_of_any_length() -> None:
+    process = Process(a_service(lambda *_: fail(CannotProcess("invalid", "x" * 20_000))))
+    await process.process(request())
+    assert await process.stored() == ["invalid: " + "x" * 2000]
+
+
+NO_TIMES = [NOON.replace(tzinfo=None), NOON.isoformat(), 5]
+
+
+@pytest.mark.parametrize("no_time", NO_TIMES, ids=repr)
+async def test_a_wake_at_that_gives_no_aware_time_is_a_dead_letter(no_time: Any) -> None:
+    process = Process(a_service(wake_at=lambda state: no_time if state == 1 else None))
+    await process.process(request("a", id="1"), request("b", id="2", workflow="w2"))
+    sentence = f"poison: ValueError: wake_at must give an aware datetime or None, not {no_time!r}"
+    assert await process.stored() == await process.stored(STREAM._replace(workflow="w2")) == [sentence]
+
+
+@pytest.mark.parametrize("fails_for", [{0, 1}, {1}], ids=repr)
+async def test_a_wake_at_that_raises_is_a_dead_letter(fails_for: set[int]) -> None:
+    process = Process(a_service(wake_at=lambda state: fail(SystemExit(3)) if state in fails_for else None))
+    await process.process(request("a", id="1"), request("b", id="2"))
+    assert (await process.stored())[0] == "poison: SystemExit: 3"
+    assert await process.store.claim_wake_ups("router", 10, 30) == ([], inf)
+
+
+@pytest.mark.parametrize("no_time", NO_TIMES, ids=repr)
+def test_a_spec_fails_for_a_wake_at_that_gives_no_aware_time(no_time: Any) -> None:
+    service = a_service(wake_at=lambda state: no_time)
+    with pytest.raises(ValueError, match="wake_at must give an aware datetime or None, not"):
+        given(service).when(SubmitRequest(text="?"))
+    with pytest.raises(ValueError, match="wake_at must give an aware datetime or None, not"):
+        InMemory(service).send(SubmitRequest(text="?"))
+
+
+async def test_a_wake_up_of_which_nothing_can_be_stored_is_tried_once_a_lease() -> None:
+    process = Process(a_service(wake_at=lambda state: NOON if state else None))
+    await process.process(request("a", workflow="hateful"))
+    claimed, _ = await process.store.claim_wake_ups("router", 10, 30)
+    refusing = Process(process.parser.service, Refusing(lambda: NOON))
+    refusing.store.__dict__.update(process.store.__dict__)
+    async with asyncio.timeout(5):
+        await refusing.loop.process_wake_ups(claimed)
+    assert [claim.stream.workflow for claim in claimed] == ["hateful"]
