@@ -32,6 +32,8 @@ class StreamState(Generic[State]):
     at: datetime = LONG_AGO  # recorded time of the last inbox entry
     entries: dict[UUID, InboxEntry] = field(default_factory=dict)  # by causation id, the latest attempt
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
+    once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
+    dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
+    failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
     decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
     has_wake_up: bool = False
@@ -60,6 +63,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.at = self.at
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
+        stream_state.once |= _once(self.messages, self.decided)
         return stream_state
 
 
@@ -73,18 +77,27 @@ class Processor(Generic[State]):
     traceparent_of: Callable[[Inbound], str] = lambda inbound: inbound.traceparent
 
     def fold(self, history: History) -> StreamState[State]:
-        """The state of a stream as the store has it."""
+        """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and
+        what `evolve` raises."""
         kinds = self.topics.kinds
-        messages = (decode(kinds[stored.kind], stored.data) for stored in history.messages)
+        messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
+        loaded = self._loaded(self.service.decider.fold(messages), history)
+        loaded.once = _once(history.messages, messages)
+        return loaded
+
+    def fold_or_set_aside(self, history: History) -> StreamState[State]:
+        """As `fold`; a stream whose history cannot be folded has the initial state, and a reason why its messages are dead."""
+        try:
+            return self.fold(history)
+        except BaseException as error:  # `evolve` is a service's own code: it may raise anything
+            loaded = self._loaded(self.service.decider.initial, history)
+            loaded.dead = cause_of(error, "the stream's history cannot be folded: ")
+            return loaded
+
+    @staticmethod
+    def _loaded(state: State, history: History) -> StreamState[State]:
         traceparent = history.messages[-1].traceparent if history.messages else ""
-        return StreamState(
-            self.service.decider.fold(messages),
-            history.processed,
-            history.version,
-            history.at,
-            dict(history.entries),
-            traceparent,
-        )
+        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent)
 
     def new_stream(self) -> StreamState[State]:
         """The state of a stream that has processed nothing."""
@@ -130,7 +143,9 @@ class Processor(Generic[State]):
         attempt = 1 if earlier is None else earlier.attempt + 1
         if inbound.record is None:
             inbound.traceparent = pending.traceparent
-        answers, state = self._decide(pending, inbound, attempt, may_perform)
+        answers, state, dead = self._decide(pending, inbound, attempt, may_perform)
+        if dead is not None and dead.error:
+            pending.failures.append((inbound.kind, dead))
         entry = InboxEntry(
             causation_id=inbound.causation_id,
             sequence=pending.processed + len(pending.entries) + 1,
@@ -194,9 +209,9 @@ class Processor(Generic[State]):
 
     def _decide(
         self, pending: PendingAppend[State], inbound: Inbound, attempt: int, may_perform: bool
-    ) -> tuple[list[tuple[Message, StoredMessage]], State]:
+    ) -> tuple[list[tuple[Message, StoredMessage]], State, DeadCause | None]:
         traceparent = self.traceparent_of(inbound)
-        dead = inbound.dead
+        dead = inbound.dead or pending.loaded.dead
         if dead is None and inbound.message is not None:
             try:
                 context = inbound.context(pending.at, may_perform)
@@ -204,16 +219,18 @@ class Processor(Generic[State]):
                 answers = list(self._stored(pending, inbound, messages, traceparent))
                 state = self.service.decider.fold(messages, pending.state)
                 self._check_wake_up(inbound.message, messages, state, pending.at)
-                return answers, state
+                return answers, state, None
             except CannotProcess as refused:
                 dead = _refusal(refused)
             except _TooLarge as large:
                 dead = DeadCause("too-large", str(large))
             except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = cause_of(poison)
-        letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "there is no message to process"))
+        dead = dead or DeadCause("not-expected", "there is no message to process")
+        letter = dead_letter(self.service.name, inbound, dead)
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
-        return answers, self.service.decider.fold([letter], pending.state)
+        state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
+        return answers, state, dead
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
         """Raises ValueError where `wake_at` gives no time, a stream would get wake-ups for ever, or a lost attempt would never
@@ -256,6 +273,10 @@ class Processor(Generic[State]):
                     at=pending.at,
                 ),
             )
+
+
+def _once(stored: Sequence[StoredMessage], messages: Sequence[Message]) -> set[UUID]:
+    return {one.id for one, message in zip(stored, messages, strict=True) if message.once}
 
 
 class _TooLarge(ValueError):
