@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Generic, get_args
 from uuid import UUID
 
-from contracts.catalog import Topics
+from contracts.catalog import SERVICES, Topics
 from contracts.dead_letters import DeadLettered
-from hansard.codec import decode, encode
+from hansard.codec import Invalid, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
@@ -45,6 +46,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
+    once: set[UUID] = field(default_factory=set)  # as of the stream's state, with those of this append
     failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
     decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
@@ -63,7 +65,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.at = self.at
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
-        stream_state.once |= _once(self.messages, self.decided)
+        stream_state.once = self.once
         return stream_state
 
 
@@ -76,13 +78,18 @@ class Processor(Generic[State]):
     max_message_bytes: int
     traceparent_of: Callable[[Inbound], str] = lambda inbound: inbound.traceparent
 
+    @cached_property
+    def _of_the_user(self) -> bool:
+        """Whether its messages are read again before they are stored. Those of our own services are not: it takes time."""
+        return self.service.name not in SERVICES
+
     def fold(self, history: History) -> StreamState[State]:
         """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and
         what `evolve` raises."""
         kinds = self.topics.kinds
         messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
         loaded = self._loaded(self.service.decider.fold(messages), history)
-        loaded.once = _once(history.messages, messages)
+        loaded.once = {stored.id for stored, message in zip(history.messages, messages, strict=True) if message.once}
         return loaded
 
     def fold_or_set_aside(self, history: History) -> StreamState[State]:
@@ -115,6 +122,7 @@ class Processor(Generic[State]):
             not_before,
             loaded=loaded,
             state=loaded.state,
+            once=set(loaded.once),
             traceparent=loaded.traceparent,
         )
 
@@ -172,6 +180,7 @@ class Processor(Generic[State]):
         pending.entries.append(entry)
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
+        pending.once.update(stored.id for message, stored in answers if message.once)
         if inbound.door is not None:
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
@@ -254,8 +263,19 @@ class Processor(Generic[State]):
     ) -> Iterator[tuple[Message, StoredMessage]]:
         causation_id = inbound.causation_id
         version = pending.version + len(pending.messages)
+        once = set(pending.once)
         for n, message in enumerate(messages, 1):
+            if not isinstance(message, Message):
+                raise TypeError(f"decide must yield messages, not {type(message).__name__}")
+            id = stored_message_id(message, pending.stream, causation_id, n, dead_attempt)
+            if message.once:
+                if id in once:
+                    what = f"{type(message).__name__} may be stored once in a {message.once}"
+                    raise ValueError(f"{what}, and it or a message in place of it is stored already")
+                once.add(id)
             data = encode(message)
+            if self._of_the_user and not dead_attempt:
+                _check_read_again(message, data)
             if len(data) > self.max_message_bytes:
                 raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
@@ -263,7 +283,7 @@ class Processor(Generic[State]):
                 StoredMessage(
                     stream=pending.stream,
                     version=version + n,
-                    id=stored_message_id(message, pending.stream, causation_id, n, dead_attempt),
+                    id=id,
                     kind=message.kind,
                     topic=self.topics.for_message(self.service.name, message),
                     causation_id=causation_id,
@@ -275,8 +295,14 @@ class Processor(Generic[State]):
             )
 
 
-def _once(stored: Sequence[StoredMessage], messages: Sequence[Message]) -> set[UUID]:
-    return {one.id for one, message in zip(stored, messages, strict=True) if message.once}
+def _check_read_again(message: Message, data: bytes) -> None:
+    """Raises ValueError for a message that is another one once it is stored, as a float that is NaN: JSON has none."""
+    try:
+        same = decode(type(message), data) == message
+    except Invalid as invalid:
+        raise ValueError(f"{message.kind} cannot be read again from its JSON: {invalid}") from None
+    if not same:
+        raise ValueError(f"{message.kind} comes back from its JSON as another message")
 
 
 class _TooLarge(ValueError):

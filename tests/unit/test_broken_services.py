@@ -6,21 +6,24 @@ The message becomes a dead letter that says what to mend, the messages beside it
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
-from math import inf
+from math import inf, nan
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
 from structlog.testing import capture_logs
 
+from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
 from contracts.router import RequestRouted
 from hansard.codec import decode
 from hansard.decider import CannotProcess, Context, Decider
-from hansard.message import Message
+from hansard.message import Event, Message
 from hansard.service import Service
+from hansard.tasks import PerformTask, TaskAnswered, TaskFailed
 from hansard.testing import InMemory, given
+from hansard.topics import Topic
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import Appended, StoreRefused, Stream, StreamAppend
 from shared.kafka.record import Record
@@ -54,10 +57,11 @@ def a_service(
 class Process:
     """A loop of this service on this store. It is given what it needs to finish, and no more."""
 
-    def __init__(self, service: Service[Any], store: InMemoryEventStore | None = None) -> None:
+    def __init__(self, service: Service[Any], store: InMemoryEventStore | None = None, catalogue: Topics = topics) -> None:
+        self.kinds = catalogue.kinds
         self.store = store or InMemoryEventStore(lambda: NOON)
-        self.parser = InboundParser(service, topics, 2000)
-        self.loop = Loop(Processor(service, topics, 9000), self.store, Publisher(self.store))
+        self.parser = InboundParser(service, catalogue, 2000)
+        self.loop = Loop(Processor(service, catalogue, 9000), self.store, Publisher(self.store))
 
     async def process(self, *records: Record) -> None:
         inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
@@ -66,7 +70,7 @@ class Process:
 
     async def stored(self, stream: Stream = STREAM) -> list[str]:
         """What each message of a stream says: the text of an answer, or the detail of a dead letter."""
-        read = [decode(topics.kinds[one.kind], one.data) for one in (await self.store.load([stream]))[stream].messages]
+        read = [decode(self.kinds[one.kind], one.data) for one in (await self.store.load([stream]))[stream].messages]
         return [f"{one.reason}: {one.detail}" if isinstance(one, DeadLettered) else getattr(one, "reasoning", "") for one in read]
 
 
@@ -299,3 +303,54 @@ async def test_a_failed_decision_is_one_line_of_the_log_with_its_place_and_nothi
     assert (line["stream"], line["kind"], line["error"]) == (str(STREAM), SubmitRequest.kind, "ZeroDivisionError")
     assert re.fullmatch(r".*test_broken_services\.py:\d+", line["place"])
     assert "asked for it" not in repr(line)
+
+
+class Measured(Event):
+    kind = "own.measured.v1"
+    value: float = 0.0
+    seen: Any = None
+
+
+OWN = Topic("own.facts", "What it measures.", (Measured, TaskAnswered, TaskFailed), ("own",), ("console",))
+TASK = PerformTask(task="draft.1", role="writer", goal="?", deadline=NOON)
+
+
+def own_process(*decided: Any) -> Process:
+    """A process of a user's own service that receives requests, and decides this for each but a good one."""
+    listening = Topic("requests", "", (), consumers=("own",))
+
+    def decide(state: Any, message: Message, context: Context) -> Iterable[Any]:
+        assert isinstance(message, SubmitRequest)
+        return [Measured(value=1.0)] if message.text == "good" else list(decided)
+
+    service = Service("own", Decider(0, decide, count), receives={SubmitRequest: lambda _: ""}, topics=(OWN, listening))
+    return Process(service, catalogue=Topics(services=(service,)))
+
+
+@pytest.mark.parametrize(
+    ("decided", "sentence"),
+    [
+        ([{"kind": "own.measured.v1"}], "TypeError: decide must yield messages, not dict"),
+        ([Measured(), "text"], "TypeError: decide must yield messages, not str"),
+        ([TASK.answer("a"), TASK.answer("b")], "ValueError: TaskAnswered may be stored once in a stream"),
+        ([TASK.answer("a"), TASK.failure("no-answer", "b")], "ValueError: TaskFailed may be stored once in a stream"),
+        ([Measured(value=nan)], "ValueError: own.measured.v1 cannot be read again from its JSON: value: "),
+        ([Measured(seen=(1, 2))], "ValueError: own.measured.v1 comes back from its JSON as another message"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_stored_is_a_dead_letter_that_says_what_to_mend(decided: list[Any], sentence: str) -> None:
+    process, stream = own_process(*decided), STREAM._replace(name="own")
+    await process.process(request("bad", id="1"), request("good", id="2"))
+    letter, good = await process.stored(stream)
+    assert letter.startswith(f"poison: {sentence}") and good == ""
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_message_that_was_stored_before_and_may_be_stored_once_is_a_dead_letter(loaded: bool) -> None:
+    process, stream = own_process(TASK.answer("a")), STREAM._replace(name="own")
+    await process.process(request("first", id="1"))
+    if loaded:
+        process.loop.drop_cache()
+    await process.process(request("second", id="2"), request("good", id="3"))
+    _, letter, good = await process.stored(stream)
+    assert letter.startswith("poison: ValueError: TaskAnswered may be stored once in a stream") and good == ""
