@@ -1,5 +1,7 @@
 """Messages that could not be processed. They are kept, never retried in a loop, and never block later messages."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from hansard.message import DeadReason, Event
@@ -10,6 +12,7 @@ class DeadLettered(Event, RecordContent):
     """A message that was received and could not be processed, with its cause, attempts and origin."""
 
     kind = "hansard.dead-letters.dead-lettered.v1"
+    by_runtime: ClassVar[bool] = True
     service: str
     reason: DeadReason
     detail: str

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -59,4 +58,22 @@ class Decider(Generic[State]):
     policy: str = "1"
 
     def fold(self, messages: Iterable[Message], state: State | None = None) -> State:
-        return reduce(self.evolve, messages, self.initial if state is None else state)
+        """The state after these messages. A dead letter for which `evolve` raises or gives None changes nothing."""
+        folded = self.initial if state is None else state
+        for message in messages:
+            try:
+                evolved = self.evolve(folded, message)
+            except (Exception, SystemExit):  # `evolve` is a service's own code: it may raise anything
+                if not message.by_runtime:
+                    raise
+                continue
+            if evolved is not None or not message.by_runtime:
+                folded = evolved
+        return folded
+
+    def next_wake_up(self, state: State) -> datetime | None:
+        """What `wake_at` gives for this state. Raises ValueError where that is no time, and what `wake_at` raises."""
+        at = self.wake_at(state)
+        if at is None or (isinstance(at, datetime) and at.utcoffset() is not None):
+            return at
+        raise ValueError(f"wake_at must give an aware datetime or None, not {repr(at)[:80]}")

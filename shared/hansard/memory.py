@@ -114,8 +114,8 @@ class InMemory:
         return self.services[stream.service].decider.fold(self.messages(name, workflow, tenant))
 
     def wake_at(self, stream: Stream) -> datetime | None:
-        """The time at which a stream wants its next wake-up."""
-        return self.services[stream.service].decider.wake_at(self._streams[stream].state)
+        """When a stream wants its next wake-up."""
+        return self.services[stream.service].decider.next_wake_up(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
         """Delivers an outcome to a stream; a repeated name is ignored."""
@@ -153,6 +153,7 @@ class InMemory:
             decided = tuple(decider.decide(known.state, inbound.message, context))
             self._check(stream.service, decided)
             state = decider.fold(decided, known.state)
+            decider.next_wake_up(state)  # a spec fails where this is no time
         except CannotProcess as refused:
             self.dead.append(DeadMessage(stream, inbound.message, refused.reason, refused.detail))
             return ()

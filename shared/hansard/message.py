@@ -28,6 +28,7 @@ class Message(Value):
     """One message. `kind` is its CloudEvents type: it stays when the class is renamed, and a change of meaning gets a new one."""
 
     kind: ClassVar[str]
+    by_runtime: ClassVar[bool] = False  # the runtime stores it in a stream, unasked: `evolve` need not know it
     once: ClassVar[Once] = ""  # stored at most once a "stream" or a "workflow": see identity.stored_message_id
 
 

@@ -61,7 +61,7 @@ class Given(Generic[State]):
             if decode(type(one), encode(one)) != one:
                 raise AssertionError(f"{one!r} comes back from its JSON as another message")
         result = Decided(self, context, decided)
-        wake_at = self.decider.wake_at(result.state)
+        wake_at = self.decider.next_wake_up(result.state)
         if isinstance(message, WakeUp) and wake_at is not None and wake_at <= context.at:
             raise AssertionError(f"at its wake-up at {context.at}, the stream asks for a wake-up at {wake_at}, which is no later")
         return result
@@ -70,7 +70,7 @@ class Given(Generic[State]):
         if isinstance(at, timedelta):
             return self.context.at + at
         if at is None and isinstance(message, WakeUp):
-            at = self.decider.wake_at(self.state)
+            at = self.decider.next_wake_up(self.state)
             if at is None:
                 raise AssertionError("this stream asks for no wake-up: wake_at(state) is None")
         return at or self.context.at
@@ -91,8 +91,8 @@ class Decided(Generic[State]):
 
     @property
     def wake_at(self) -> datetime | None:
-        """The time at which the stream now wants its next wake-up."""
-        return self.before.decider.wake_at(self.state)
+        """When the stream wants its next wake-up now."""
+        return self.before.decider.next_wake_up(self.state)
 
     def then(self, *expected: Message | type[Message]) -> Given[State]:
         """Asserts that exactly these were decided, in order (a class: any message of it). Returns the stream with them."""

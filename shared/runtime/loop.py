@@ -111,7 +111,7 @@ class Loop:
         stream_state = self._cache[claim.stream]
         if wake_up_id in stream_state.entries or wake_up(claim.stream, stream_state.processed).causation_id == wake_up_id:
             return False  # it was processed; or the store took nothing, and is not asked again before the lease ends
-        at = self.processor.service.decider.wake_at(stream_state.state)
+        at = self.processor.next_wake_up(stream_state.state)
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:
@@ -200,7 +200,9 @@ class Loop:
             histories = await self.store.load(missing)
             await self.outbox.publish([stored for stream in missing for stored in histories[stream].unpublished])
             for stream in missing:
-                self._cache[stream] = self.processor.fold(histories[stream])
+                stream_state = self._cache[stream] = self.processor.fold_or_set_aside(histories[stream])
+                if stream_state.dead is not None:
+                    self._report_set_aside(stream, stream_state.dead)
         for stream in streams:
             self._cache.move_to_end(stream)
 
@@ -218,6 +220,7 @@ class Loop:
             self.outbox.marked_published(pending.stream, pending.published)
             self._cache[pending.stream] = pending.confirm()
             messages.extend(pending.messages)
+            self._report_failures(pending)
             if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
                 self.claim_now.set()
         await self.outbox.publish(messages)
@@ -232,6 +235,26 @@ class Loop:
         while len(self._cache) > self.cache_streams:
             self._cache.popitem(last=False)
         return left
+
+    def _report_failures(self, pending: PendingAppend[Any]) -> None:
+        for kind, dead in pending.failures:
+            log.warning(
+                "a decision failed",
+                service=pending.stream.service,
+                stream=str(pending.stream),
+                kind=shown(kind, 200),
+                error=dead.error,
+                place=dead.place,
+            )
+
+    def _report_set_aside(self, stream: Stream, dead: DeadCause) -> None:
+        log.error(
+            "a stream's history cannot be folded: what it receives becomes dead letters, until this code can",
+            service=stream.service,
+            stream=str(stream),
+            error=dead.error,
+            place=dead.place,
+        )
 
     def _report_lost(self, inbound: Inbound, refused: StoreRefused) -> None:
         """Nothing about this message can be stored: only the log tells of it, and the offset moves on."""

@@ -35,7 +35,7 @@ class RuntimePerformerContext:
     async def record(self, stream: Stream, fact: Outcome, name: str) -> Any:
         await self.loop.process([internal_message(stream, fact, name)])
         cached = self.loop.cached(stream)
-        return (await self.load([stream]))[0] if cached is None else cached.state
+        return (await self.load([stream]))[0] if cached is None or cached.dead else cached.state
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         histories = await self.store.load(streams)

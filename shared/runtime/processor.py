@@ -9,18 +9,19 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic
+from functools import cached_property
+from typing import Any, Generic, get_args
 from uuid import UUID
 
-from contracts.catalog import Topics
+from contracts.catalog import SERVICES, Topics
 from contracts.dead_letters import DeadLettered
-from hansard.codec import decode, encode
+from hansard.codec import Invalid, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
-from hansard.message import Intent, Message
+from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
-from shared.runtime.inbound import DeadCause, Inbound, with_reused_id
+from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
@@ -35,6 +36,8 @@ class StreamState(Generic[State]):
     at: datetime = LONG_AGO  # recorded time of the last inbox entry
     entries: dict[UUID, InboxEntry] = field(default_factory=dict)  # by causation id, the latest attempt
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
+    once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
+    dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +49,9 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
-    decided: list[Message] = field(default_factory=list)  # the decided messages as objects; `messages` has the same as bytes
+    once: set[UUID] = field(default_factory=set)  # as of the stream's state, with those of this append
+    failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
+    decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
     processed_wake_up: bool = False
     wake_up_is_dead: bool = False  # its last wake-up is a dead letter: no wake-up for the same time may follow
@@ -63,6 +68,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.at = self.at
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
+        stream_state.once = self.once
         return stream_state
 
 
@@ -75,19 +81,33 @@ class Processor(Generic[State]):
     max_message_bytes: int
     traceparent_of: Callable[[Inbound], str] = lambda inbound: inbound.traceparent
 
+    @cached_property
+    def _of_the_user(self) -> bool:
+        """Whether its messages are read again before they are stored. Those of our own services are not: it takes time."""
+        return self.service.name not in SERVICES
+
     def fold(self, history: History) -> StreamState[State]:
-        """The state of a stream as the store has it."""
+        """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and
+        what `evolve` raises."""
         kinds = self.topics.kinds
-        messages = (decode(kinds[stored.kind], stored.data) for stored in history.messages)
+        messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
+        loaded = self._loaded(self.service.decider.fold(messages), history)
+        loaded.once = {stored.id for stored, message in zip(history.messages, messages, strict=True) if message.once}
+        return loaded
+
+    def fold_or_set_aside(self, history: History) -> StreamState[State]:
+        """As `fold`; a stream whose history cannot be folded has the initial state, and a reason why its messages are dead."""
+        try:
+            return self.fold(history)
+        except BaseException as error:  # `evolve` is a service's own code: it may raise anything
+            loaded = self._loaded(self.service.decider.initial, history)
+            loaded.dead = cause_of(error, "the stream's history cannot be folded: ")
+            return loaded
+
+    @staticmethod
+    def _loaded(state: State, history: History) -> StreamState[State]:
         traceparent = history.messages[-1].traceparent if history.messages else ""
-        return StreamState(
-            self.service.decider.fold(messages),
-            history.processed,
-            history.version,
-            history.at,
-            dict(history.entries),
-            traceparent,
-        )
+        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent)
 
     def new_stream(self) -> StreamState[State]:
         """The state of a stream that has processed nothing."""
@@ -105,6 +125,7 @@ class Processor(Generic[State]):
             not_before,
             loaded=loaded,
             state=loaded.state,
+            once=set(loaded.once),
             traceparent=loaded.traceparent,
         )
 
@@ -133,7 +154,9 @@ class Processor(Generic[State]):
         attempt = 1 if earlier is None else earlier.attempt + 1
         if inbound.record is None:
             inbound.traceparent = pending.traceparent
-        answers, state = self._decide(pending, inbound, attempt, may_perform)
+        answers, state, dead = self._decide(pending, inbound, attempt, may_perform)
+        if dead is not None and dead.error:
+            pending.failures.append((inbound.kind, dead))
         entry = InboxEntry(
             causation_id=inbound.causation_id,
             sequence=pending.processed + len(pending.entries) + 1,
@@ -160,6 +183,7 @@ class Processor(Generic[State]):
         pending.entries.append(entry)
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
+        pending.once.update(stored.id for message, stored in answers if message.once)
         if inbound.door is not None:
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
@@ -181,19 +205,26 @@ class Processor(Generic[State]):
         return self.service.decider.wake_at is not never
 
     def set_wake_up(self, pending: PendingAppend[State], process_id: str) -> None:
-        """Adds the time of the stream's next wake-up if it has changed; and, while an attempt runs, the operating system
-        process that runs it."""
-        wake_at = self.service.decider.wake_at
-        before, after = wake_at(pending.loaded.state), wake_at(pending.state)
+        """Adds the time of the stream's next wake-up, where it has changed; and, while an attempt runs, the process that runs
+        it."""
+        before, after = self.next_wake_up(pending.loaded.state), self.next_wake_up(pending.state)
         pending.keep_wake_up = after == before and not pending.processed_wake_up and not pending.intents
         pending.wake_at = None if pending.wake_up_is_dead and after is not None and after <= pending.at else after
         pending.holder = process_id if pending.intents else ""
 
+    def next_wake_up(self, state: State) -> datetime | None:
+        """None also where `wake_at` fails: whatever the stream receives in such a state is a dead letter, which says why."""
+        try:
+            return self.service.decider.next_wake_up(state)
+        except BaseException as error:  # `wake_at` is a service's own code: it may raise anything
+            cause_of(error)
+            return None
+
     def _decide(
         self, pending: PendingAppend[State], inbound: Inbound, attempt: int, may_perform: bool
-    ) -> tuple[list[tuple[Message, StoredMessage]], State]:
+    ) -> tuple[list[tuple[Message, StoredMessage]], State, DeadCause | None]:
         traceparent = self.traceparent_of(inbound)
-        dead = inbound.dead
+        dead = inbound.dead or pending.loaded.dead
         if dead is None and inbound.message is not None:
             try:
                 context = inbound.context(pending.at, may_perform)
@@ -201,23 +232,26 @@ class Processor(Generic[State]):
                 answers = list(self._stored(pending, inbound, messages, traceparent))
                 state = self.service.decider.fold(messages, pending.state)
                 self._check_wake_up(inbound.message, messages, state, pending.at)
-                return answers, state
+                return answers, state, None
             except CannotProcess as refused:
-                dead = DeadCause(refused.reason, refused.detail)
+                dead = _refusal(refused)
             except _TooLarge as large:
                 dead = DeadCause("too-large", str(large))
-            except Exception as poison:  # anything that a decider raises; it would raise it at every attempt
-                dead = DeadCause("poison", f"{type(poison).__name__}: {poison}"[:2000])
-        letter = dead_letter(self.service.name, inbound, dead or DeadCause("not-expected", "there is no message to process"))
+            except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
+                dead = cause_of(poison)
+        dead = dead or DeadCause("not-expected", "there is no message to process")
+        letter = dead_letter(self.service.name, inbound, dead)
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
-        return answers, self.service.decider.fold([letter], pending.state)
+        state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
+        return answers, state, dead
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
-        """Raises ValueError if the stream would get wake-ups for ever, or if nobody would notice a lost attempt."""
+        """Raises ValueError where `wake_at` gives no time, a stream would get wake-ups for ever, or a lost attempt would never
+        be noticed."""
+        next_wake_up = self.service.decider.next_wake_up(state)
         has_intent = any(isinstance(message, Intent) for message in messages)
         if not has_intent and not isinstance(inbound, WakeUp):
             return
-        next_wake_up = self.service.decider.wake_at(state)
         if next_wake_up is None and has_intent:
             raise ValueError("an attempt begins and wake_at gives no time: if the attempt is lost, nothing wakes the stream")
         if next_wake_up is not None and next_wake_up <= at:
@@ -233,8 +267,19 @@ class Processor(Generic[State]):
     ) -> Iterator[tuple[Message, StoredMessage]]:
         causation_id = inbound.causation_id
         version = pending.version + len(pending.messages)
+        once = set(pending.once)
         for n, message in enumerate(messages, 1):
+            if not isinstance(message, Message):
+                raise TypeError(f"decide must yield messages, not {type(message).__name__}")
+            id = stored_message_id(message, pending.stream, causation_id, n, dead_attempt)
+            if message.once:
+                if id in once:
+                    what = f"{type(message).__name__} may be stored once in a {message.once}"
+                    raise ValueError(f"{what}, and it or a message in place of it is stored already")
+                once.add(id)
             data = encode(message)
+            if self._of_the_user and not dead_attempt:
+                _check_read_again(message, data)
             if len(data) > self.max_message_bytes:
                 raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
@@ -242,7 +287,7 @@ class Processor(Generic[State]):
                 StoredMessage(
                     stream=pending.stream,
                     version=version + n,
-                    id=stored_message_id(message, pending.stream, causation_id, n, dead_attempt),
+                    id=id,
                     kind=message.kind,
                     topic=self.topics.for_message(self.service.name, message),
                     causation_id=causation_id,
@@ -254,8 +299,24 @@ class Processor(Generic[State]):
             )
 
 
+def _check_read_again(message: Message, data: bytes) -> None:
+    """Raises ValueError for a message that is another one once it is stored, as a float that is NaN: JSON has none."""
+    try:
+        same = decode(type(message), data) == message
+    except Invalid as invalid:
+        raise ValueError(f"{message.kind} cannot be read again from its JSON: {invalid}") from None
+    if not same:
+        raise ValueError(f"{message.kind} comes back from its JSON as another message")
+
+
 class _TooLarge(ValueError):
     pass
+
+
+def _refusal(refused: CannotProcess) -> DeadCause:
+    if refused.reason in get_args(DeadReason) and isinstance(refused.detail, str):
+        return DeadCause(refused.reason, refused.detail[:2000])
+    return DeadCause("poison", f"CannotProcess takes a DeadReason and a str, not {refused.reason!r}, {refused.detail!r}"[:2000])
 
 
 def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
