@@ -300,8 +300,9 @@ class Client:
             await consumer.start()
             assigned = consumer.assignment()
             if since:
+                await asyncio.gather(*map(consumer.position, assigned))  # else aiokafka's reset may undo the seek
+                ends = await consumer.end_offsets(list(assigned))  # asked first: what is published meanwhile lies behind them
                 starts = await consumer.offsets_for_times(dict.fromkeys(assigned, max(since - SLACK, 0)))
-                ends = await consumer.end_offsets(list(assigned))
                 for place, start in starts.items():
                     consumer.seek(place, start.offset if start else ends[place])
             await asyncio.gather(*map(consumer.position, assigned))

@@ -5,11 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndTimestamp
 
 from contracts.dead_letters import DeadLettered
 from contracts.plans import Plan, Step
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted, WorkflowFailed
+from hansard import client as clients
 from hansard.client import SUBMIT, Client, ClientError, NotAccepted, Received, Result
 from hansard.codec import encode
 from hansard.envelope import Envelope, headers
@@ -114,3 +117,37 @@ async def test_where_nobody_listens_it_says_so() -> None:
     with pytest.raises(ClientError, match=r"127\.0\.0\.1:1 does not answer"):
         async with Client("127.0.0.1:1"):
             pass
+
+
+class Growing:
+    """A topic of one partition that gets one more record whenever a consumer asks where it is."""
+
+    def __init__(self, *topics: str, **_: Any) -> None:
+        self.place, self.end, self.at = TopicPartition(topics[0], 0), 10, 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def assignment(self) -> set[TopicPartition]:
+        return {self.place}
+
+    async def position(self, place: TopicPartition) -> int:
+        return self.at
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.end += 1
+        return {self.place: self.end - 1}
+
+    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        self.end += 1
+        return {self.place: None}  # nothing so young: the record that comes now was not there yet
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+
+async def test_a_result_that_is_published_while_the_client_looks_for_its_place_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "AIOKafkaConsumer", Growing)
+    consumer: Any = await Client("unused:9092")._consumer(["results"], since=100_000)
+    assert consumer.at == 10

@@ -4,20 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 import hansard.__main__
 from contracts.catalog import Topics
 from hansard import Decider, PerformTask, Service, Topic, task_topics
 from infra import processes
-from infra.cli import doctor, worker
+from infra.cli import demo, doctor, running, worker
 from infra.cli.base import for_children
 from infra.cli.loading import load, with_own
 from infra.cli.problem import Problem
 from infra.cli.running import chosen, services
 from services.planner.app import workers_of
+from shared.kafka import groups
 from shared.settings import Settings
 
 FOLDERS = ("services", "shared", "contracts", "infra")
@@ -184,3 +187,34 @@ def test_the_doctor_says_what_a_users_service_receives_or_why_it_is_not_loaded(f
 
 def test_the_topics_of_a_worker_are_those_that_its_starter_brings(folder: Path) -> None:
     assert load("worker.py", Settings()).topics[:2] == task_topics("tasting")
+
+
+def test_status_shows_the_lag_of_a_users_service(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def lag(_: Settings, service: str) -> int:
+        return 1234 if service == "tasting" else 0
+
+    monkeypatch.setattr(groups, "lag", lag)
+    monkeypatch.setenv("HANSARD_HOME", str(folder / "home"))
+    monkeypatch.setenv("HANSARD_KAFKA", "unused:9092")
+    monkeypatch.setenv("HANSARD_SERVICES", "worker.py:service")
+    with pytest.raises(typer.Exit):  # nothing runs here
+        running.status()
+    assert "tasting" in (shown := capsys.readouterr()).out and "1234" in shown.out
+    monkeypatch.setenv("HANSARD_SERVICES", "absent.py")
+    with pytest.raises(typer.Exit):
+        running.status()
+    assert "planner" in (shown := capsys.readouterr()).out and "There is no file absent.py" in shown.err
+
+
+@pytest.mark.parametrize("command", [running.up, demo.demo])
+def test_a_service_that_cannot_be_loaded_is_found_before_anything_is_started(
+    command: Callable[[], None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "Servers", None)
+    monkeypatch.setattr(running, "down_ours", None)
+    monkeypatch.setenv("HANSARD_HOME", str(folder / "home"))
+    monkeypatch.setenv("HANSARD_SERVICES", "absent.py")
+    with pytest.raises(Problem, match=r"There is no file absent\.py"):
+        command()
