@@ -35,6 +35,7 @@ class Report:
     trusted: int = 0  # a performer's outcomes, and dead entries
     differences: list[Difference] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)  # workers that the record names and the catalogue does not know
 
 
 async def workflows(store: AuditReader, since: datetime | None = None) -> dict[tuple[str, str], None]:
@@ -148,12 +149,22 @@ async def _report(
         report.streams += 1
         report.trusted += trusted
         report.decided += len(entries) - trusted
+    names = {*(stream.service for stream in whole.histories), *_of_unknown_topics(messages.values(), topics)}
+    report.unknown.update(names - services.keys() - set(topics.added))
     report.forged.extend(
         f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
         for door in whole.door_messages.values()
         if (topic := topics.by_name.get(door.topic)) is None or not topic.door
     )
     return report
+
+
+def _of_unknown_topics(messages: Iterable[StoredMessage], topics: Topics) -> Iterator[str]:
+    """The names of the services whose own topics carried messages here, where the catalogue has no such topic."""
+    for stored in messages:
+        name, dot, _ = stored.topic.partition(".")
+        if dot and stored.topic not in topics.by_name:
+            yield name
 
 
 @dataclass

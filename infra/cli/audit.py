@@ -133,7 +133,7 @@ def verify(
     found.print_totals()
     if workflow and not found.streams:
         raise _nothing_of(workflow, tenant)
-    if found.differences:
+    if found.differences or found.unknown:
         raise typer.Exit(1)
 
 
@@ -152,12 +152,18 @@ class _Found:
     differences: int = 0
     forged: list[str] = field(default_factory=list)
     more_forged: int = 0
+    unknown: list[str] = field(default_factory=list)
 
     def add(self, report: verifying.Report) -> None:
         self.workflows += 1
         self.streams += report.streams
         self.decided += report.decided
         self.trusted += report.trusted
+        for name in sorted(report.unknown - set(self.unknown)):
+            self.unknown.append(name)
+            if not self.json:
+                what = f"the record names a worker `{name}` that neither HANSARD_SERVICES nor HANSARD_WORKERS names"
+                screen.out.print(what, style="bold red", markup=False, soft_wrap=True)
         for difference in first_of_each(report.differences):
             self.differences += 1
             if self.differences <= SHOWN:
@@ -185,10 +191,13 @@ class _Found:
         for count, what in ((self.differences - SHOWN, "streams differ"), (self.more_forged, "messages are not on the record")):
             if count > 0:
                 screen.out.print(f"and {count} more {what}", style="bold red")
+        verdict = "what can be decided again holds" if self.unknown else "the record holds"
+        if self.differences:
+            verdict = f"{self.differences} streams differ"
         screen.out.print(
-            f"{f'{self.differences} streams differ' if self.differences else 'the record holds'}: {self.workflows} workflows, "
+            f"{verdict}: {self.workflows} workflows, "
             f"{self.streams} streams, {self.decided} inbox entries decided again, {self.trusted} trusted",
-            style="bold red" if self.differences else "bold green",
+            style="bold red" if self.differences or self.unknown else "bold green",
         )
 
 
@@ -208,7 +217,7 @@ async def _verify(settings: Settings, since: datetime | None, only: tuple[str, s
             return found
         with progress("verifying", await store.estimate_size()) as passed:
             async for report in verifying.verify_all(store, known, settings.topics, since, passed):
-                if report.differences or report.forged:
+                if report.differences or report.forged or report.unknown:
                     with passed.aside():
                         found.add(report)
                 else:
