@@ -109,9 +109,14 @@ class Settings(BaseSettings):
         """A JSON list, or names with commas between them."""
         if not isinstance(given, str):
             return given
-        return (
-            json.loads(given) if given.lstrip().startswith("[") else [part.strip() for part in given.split(",") if part.strip()]
-        )
+        if not given.lstrip().startswith("["):
+            return [part.strip() for part in given.split(",") if part.strip()]
+        try:
+            return json.loads(given)
+        except (ValueError, RecursionError) as broken:
+            raise ValueError(
+                f"it begins as a JSON list and is none ({broken}); or write names with commas between them"
+            ) from None
 
     @field_validator("home")
     @classmethod

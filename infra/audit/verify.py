@@ -37,6 +37,7 @@ class Report:
     unknown: int = 0  # inbox entries of services that this process does not know
     differences: list[Difference] = field(default_factory=list)
     forged: list[str] = field(default_factory=list)
+    unknown_workers: set[str] = field(default_factory=set)  # that the record names and the catalogue does not know
 
 
 async def workflows(store: AuditReader, since: datetime | None = None) -> dict[tuple[str, str], None]:
@@ -154,6 +155,8 @@ async def _report(
         report.streams += 1
         for entry in entries:
             _count(report, service, entry, of_performers)
+    names = {*(stream.service for stream in whole.histories), *_of_unknown_topics(messages.values(), topics)}
+    report.unknown_workers.update(names - services.keys() - set(topics.added))
     report.forged.extend(
         f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
         for door in whole.door_messages.values()
@@ -171,6 +174,14 @@ def _count(report: Report, service: Service[Any] | None, entry: InboxEntry, of_p
         report.outcomes += 1
     else:
         report.decided += 1
+
+
+def _of_unknown_topics(messages: Iterable[StoredMessage], topics: Topics) -> Iterator[str]:
+    """The names of the services whose own topics carried messages here, where the catalogue has no such topic."""
+    for stored in messages:
+        name, dot, _ = stored.topic.partition(".")
+        if dot and stored.topic not in topics.by_name:
+            yield name
 
 
 @dataclass

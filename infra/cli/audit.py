@@ -150,7 +150,7 @@ def verify(
     found.print_totals()
     if workflow and not found.streams:
         raise _nothing_of(workflow, tenant)
-    if found.differences:
+    if found.differences or found.unknown_workers:
         raise typer.Exit(1)
 
 
@@ -171,6 +171,7 @@ class _Found:
     differences: int = 0
     forged: list[str] = field(default_factory=list)
     more_forged: int = 0
+    unknown_workers: list[str] = field(default_factory=list)
 
     def add(self, report: verifying.Report) -> None:
         self.workflows += 1
@@ -179,6 +180,11 @@ class _Found:
         self.dead_letters += report.dead
         self.outcomes += report.outcomes
         self.of_unknown_services += report.unknown
+        for name in sorted(report.unknown_workers - set(self.unknown_workers)):
+            self.unknown_workers.append(name)
+            if not self.json:
+                what = f"the record names a worker `{name}` that neither HANSARD_SERVICES nor HANSARD_WORKERS names"
+                screen.out.print(what, style="bold red", markup=False, soft_wrap=True)
         for difference in first_of_each(report.differences):
             self.differences += 1
             if self.differences <= SHOWN:
@@ -209,7 +215,7 @@ class _Found:
         if self.more_forged:
             what = counted(self.more_forged, "more message is", "more messages are")
             screen.out.print(f"and {what} not on the record", style="bold red")
-        screen.out.print(self.totals(), style="bold red" if self.differences else "bold green")
+        screen.out.print(self.totals(), style="bold red" if self.differences or self.unknown_workers else "bold green")
 
     def totals(self) -> str:
         """The last line: whether anything differs, and how much was decided again."""
@@ -242,7 +248,7 @@ async def _verify(settings: Settings, since: datetime | None, only: tuple[str, s
             return found
         with progress("verifying", await store.estimate_size()) as passed:
             async for report in verifying.verify_all(store, known, settings.topics, since, passed):
-                if report.differences or report.forged:
+                if report.differences or report.forged or report.unknown_workers:
                     with passed.aside():
                         found.add(report)
                 else:

@@ -7,6 +7,9 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
@@ -20,8 +23,18 @@ NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give 
 
 
 def local() -> Settings:
-    """The settings as the environment gives them; addresses may be empty."""
-    return Settings()
+    """The settings as the environment gives them; addresses may be empty. Raises Problem where one is not valid."""
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        raise Problem(f"{'; '.join(map(_wrong, invalid.errors(include_url=False)))}.", code=2) from None
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """What is wrong with one setting. Never its value, which may be a secret."""
+    name, *places = error["loc"] or ("",)
+    where = f", item {places[0] + 1}" if places and isinstance(places[0], int) else ""
+    return f"HANSARD_{str(name).upper()}{where} is not valid: {error['msg'].removeprefix('Value error, ')}"
 
 
 def with_addresses(settings: Settings, found: Addresses) -> Settings:

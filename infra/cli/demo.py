@@ -20,6 +20,7 @@ from infra.audit.message import ShownMessage
 from infra.audit.text import dollars, money, one_line, percent
 from infra.cli import base, screen
 from infra.cli.bus import Bus, request
+from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.cli.running import down_ours, ended_by_signal, hints, prepare, start_services
 from infra.cli.watching import RESULTS, Printer, shown_message
@@ -122,6 +123,7 @@ def demo() -> None:
 
 
 def _alone(settings: Settings) -> None:
+    with_own(settings)  # a service that cannot be loaded is found before anything is started
     try:
         ready = prepare(settings, screen.note)
         supervisor = start_services(ready, screen.note)

@@ -7,17 +7,19 @@ our modules and installed packages are found as ever, and find nothing of the us
 """
 
 import builtins
-import re
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
 from contracts.catalog import SERVICES
+from hansard.checked import checked
 from hansard.service import Service
 from infra.cli.problem import Problem
 from shared.settings import Settings
@@ -27,9 +29,7 @@ HERE = Path(__file__).resolve().parents[2]
 PREFIX = "yours_"
 
 _folders: dict[Path, str] = {}  # a user's folder, and the package under which its modules are imported
-
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+HOW = "write worker.py:service (a file) or package.module:service (a module)"
 
 
 def with_own(settings: Settings) -> Settings:
@@ -47,8 +47,6 @@ def listed(settings: Settings) -> dict[str, Service[Any]]:
             raise Problem(
                 f"HANSARD_SERVICES: {spec} is called {name!r}, as another service is. Give it a name of its own.", code=2
             )
-        if not NAME.match(name):
-            raise Problem(f"HANSARD_SERVICES: {spec} is called {name!r}: a name has letters, digits, - and _ only.", code=2)
         found[spec] = service
     return found
 
@@ -69,33 +67,89 @@ def load(name: str, settings: Settings) -> Service[Any]:
     The attribute is a Service, or a function that makes one of the settings. Raises Problem.
     """
     target, _, attribute = name.rpartition(":") if ":" in name else (name, "", "service")
+    if not attribute.isidentifier() or not (target.endswith(".py") or is_module(target)):
+        raise Problem(f"{name!r} names no service: {HOW}.", code=2)
     module = _module(target, name)
     found = getattr(module, attribute, None)
     if found is None:
         raise Problem(f"{name} cannot be loaded: {target} has no `{attribute}`.", code=2)
-    service = found if isinstance(found, Service) else found(settings) if callable(found) else None
+    service = found if isinstance(found, Service) else _made(found, settings, name) if callable(found) else None
     if not isinstance(service, Service):
         raise Problem(f"{name} is no service: it must be a hansard.Service or a function that makes one of settings.", code=2)
-    return service
+    try:
+        return checked(service)
+    except ValueError as wrong:
+        raise Problem(f"{name} is no service that can be served: {wrong}.", code=2) from None
+
+
+def _made(factory: Callable[..., Any], settings: Settings, name: str) -> Any:
+    """What the function makes of the settings. Raises Problem."""
+    try:
+        inspect.signature(factory).bind(settings)
+    except TypeError as unfit:
+        what = f"it must be a hansard.Service or a function that makes one of settings; it cannot be called with them: {unfit}"
+        raise Problem(f"{name} is no service: {what}.", code=2) from None
+    except ValueError:  # a callable of C whose arguments are not known
+        pass
+    try:
+        return factory(settings)
+    except BaseException as failed:  # whatever the user's own code raises, sys.exit among it
+        raise Problem(f"{name} cannot be loaded: {_told(failed, Path.cwd())}.", code=2) from failed
 
 
 def _module(target: str, name: str) -> ModuleType:
     file = file_of(target)
+    root, dotted = _placed(file) if file is not None else (Path.cwd(), target)
     try:
         if file is None:
             return import_module(target)
-        root, dotted = _placed(file)
         if root != HERE:
             return import_module(f"{_package(root)}.{dotted}")
         if str(HERE) not in sys.path:
             sys.path.append(str(HERE))
         return import_module(dotted)
     except ModuleNotFoundError as missing:
-        raise Problem(
-            f"{name} cannot be loaded: {missing}. Give a file (worker.py:service) or a module that can be imported.", code=2
-        ) from missing
-    except Exception as failed:  # whatever the user's own code raises while it is imported
-        raise Problem(f"{name} cannot be loaded: {type(failed).__name__}: {failed}", code=2) from failed
+        absent = missing.name or ""
+        if file is None and f"{target}.".startswith(f"{absent}."):
+            raise Problem(f"{name} cannot be loaded: {missing}. {HOW[0].upper()}{HOW[1:]}.", code=2) from missing
+        raise Problem(f"{name} cannot be loaded: {_not_found(missing, absent, root)}.", code=2) from missing
+    except BaseException as failed:  # whatever the user's own code raises while it is imported, sys.exit among it
+        raise Problem(f"{name} cannot be loaded: {_told(failed, root)}.", code=2) from failed
+
+
+def _not_found(missing: ModuleNotFoundError, absent: str, root: Path) -> str:
+    """Which module an import of the user's did not find, in which line, and what to do."""
+    yours, (top, _, below) = absent.startswith(PREFIX), absent.partition(".")
+    what = f"it imports {below if yours else absent}{_place(missing, root)}, which is not"
+    return f"{what} there" if yours or top in sys.modules else f"{what} installed: pip install {top}"
+
+
+def _told(failed: BaseException, root: Path) -> str:
+    """What the user's own code raised, and in which line of it."""
+    if isinstance(failed, SyntaxError) and failed.filename:
+        return f"{type(failed).__name__} in {_short(failed.filename, root)}, line {failed.lineno}: {failed.msg}"
+    text = " ".join(str(failed).split()).rstrip(".")
+    return f"{type(failed).__name__}{_place(failed, root)}{f': {text}' if text else ''}"
+
+
+def _place(failed: BaseException, root: Path) -> str:
+    """` in worker.py, line 3`: the innermost line in the user's folder, or else the innermost of all."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in walk_tb(failed.__traceback__)]
+    lines = [(file, line) for file, line in lines if not file.startswith("<") and file != __file__]
+    users = [(file, line) for file, line in lines if Path(file).is_relative_to(root) and "site-packages" not in file]
+    if not lines:
+        return ""
+    file, line = (users or lines)[-1]
+    return f" in {_short(file, root)}, line {line}"
+
+
+def _short(file: str, root: Path) -> str:
+    return str(Path(file).relative_to(root)) if Path(file).is_relative_to(root) else file
+
+
+def is_module(target: str) -> bool:
+    """Whether this can be the dotted name of a module."""
+    return all(part.isidentifier() for part in target.split("."))
 
 
 def file_of(target: str) -> Path | None:
@@ -105,6 +159,8 @@ def file_of(target: str) -> Path | None:
         if not file.is_file():
             raise Problem(f"There is no file {target} (looked for {file}).", code=2)
         return file
+    if not is_module(target):
+        return None
     base = Path.cwd().joinpath(*target.split("."))
     for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
         if file.is_file():

@@ -7,6 +7,7 @@ import typer
 
 from infra.cli import base, screen
 from infra.cli.bus import reached as bus_reached
+from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from shared.settings import Settings
 
@@ -55,7 +56,7 @@ def topics(
     from infra.topics import apply
 
     if acls:
-        for rule in rules(Settings()):
+        for rule in rules(with_own(base.local())):
             typer.echo(rule)
         return
     settings = base.running(kafka=True)

@@ -117,6 +117,7 @@ def up(
     settings = base.local()
     if (there := processes.read(settings.home)) is not None:
         raise Problem(f"It is running already (supervisor {there.pid}): `hansard status`, or `hansard down` first.")
+    with_own(settings)  # a service that cannot be loaded is found before anything is started
     if detach:
         _detached(settings, brokers)
     else:
@@ -248,7 +249,12 @@ def status(
     settings = base.local()
     servers = Servers(settings.home).status()
     state = processes.read(settings.home)
-    lags = asyncio.run(_lags(base.with_addresses(settings, Servers(settings.home).found() or Addresses())))
+    try:
+        settings = with_own(settings)
+    except Problem as problem:  # what runs is shown all the same
+        screen.note(str(problem))
+    addressed = base.with_addresses(settings, Servers(settings.home).found() or Addresses())
+    lags = asyncio.run(_lags(addressed, [one.name for one in state.services] if state else ()))
     rows = [
         {
             "service": one.name,
@@ -303,14 +309,14 @@ def _show(servers: Sequence[ServerStatus], rows: Sequence[dict[str, Any]], lags:
         screen.out.print(base.NOTHING_RUNS, markup=False)
 
 
-async def _lags(settings: Settings) -> dict[str, int]:
-    """Messages not yet processed, by service; nothing where Kafka does not answer."""
+async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, int]:
+    """Messages not yet processed, by service: ours, yours, and what else is running. Nothing where Kafka does not answer."""
     if not settings.kafka:
         return {}
     from shared.kafka.groups import lag
 
     with suppress(Exception):  # KafkaError, OSError, what a task of aiokafka's raised: what runs is shown without lags
-        return {name: await lag(settings, name) for name in (*SERVICES, *settings.topics.added)}
+        return {name: await lag(settings, name) for name in dict.fromkeys((*SERVICES, *settings.topics.added, *running))}
     return {}
 
 

@@ -12,92 +12,47 @@ Without asyncio: `ask("What is a quorum?", brokers="localhost:9092").text`. With
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
-import ssl
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from hansard.brokers import malformed, security
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
-from hansard.message import Json, Value
+from hansard.new_request import body, valid_id
+from hansard.result import ClientError, NoResult, NotAccepted, Received, Result, Status
 
 SUBMIT = "hansard.requests.submit.v1"
 RESULTS = "hansard.results."
 DEAD = "hansard.dead-letters.dead-lettered.v1"
 FINAL = ("correlation-in-use", "id-reused", "unreadable")  # dead requests that get no result of their own
 FOLLOWED = (".commands", ".events", ".replies", ".facts")  # ends of the names of the topics on which services publish
+AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its earlier result is believed
 SLACK = 60_000  # milliseconds by which a producer's clock may be behind the brokers'
-
-Status = Literal["completed", "failed", "refused", "cancelled"]
-
-
-class ClientError(Exception):
-    """Base of the client's errors. The text says what went wrong and what to do about it."""
-
-
-class NotAccepted(ClientError):
-    """The request became a dead letter: it has no result of its own."""
-
-
-class NoResult(ClientError, TimeoutError):
-    """No result came in time. It may still come: ask for it again under the same id."""
-
-
-class Result(Value):
-    """The end of a workflow. `text` and `data` are the answer if it was completed; if not, `reason` and `detail` say why."""
-
-    id: str
-    status: Status
-    text: str = ""
-    data: Json = None
-    reason: str = ""
-    detail: str = ""
-    confidence: float | None = None
-    answered_by: str = Field(default="", description="`rule` or `plan`")
-    handler: str = Field(default="", description="the rule or the plan")
-    sources: tuple[str, ...] = ()
-    contributions: tuple[dict[str, Json], ...] = Field(default=(), description="who contributed: step, worker, model, …")
-    cost: Decimal = Field(default=Decimal(0), description="US dollars spent on models")
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "completed"
 
 
 @dataclass(frozen=True)
-class Received:
-    """One message of a workflow. `at` is its recorded time, `topic` is named without the prefix."""
+class _Sent:
+    """What this client submitted last under an id. `at`: the brokers' time in milliseconds."""
 
-    topic: str
-    envelope: Envelope
-    data: Any
-    at: datetime
-
-    @property
-    def kind(self) -> str:
-        return self.envelope.type
+    hash: str
+    at: int
+    known: bool  # the caller chose the id: it may have been used before
+    changed: bool  # this client sent another body under this id before
 
     @property
-    def name(self) -> str:
-        """`hansard.planner.step-passed.v1` in short: `step-passed`."""
-        parts = self.kind.split(".")
-        return parts[-2] if len(parts) > 2 else self.kind
-
-    @property
-    def stream(self) -> str:
-        """The stream that stored it: `specialists/draft.1`."""
-        return self.envelope.subject
+    def since(self) -> int:
+        return 0 if self.known else self.at
 
 
 class Client:
@@ -107,9 +62,10 @@ class Client:
         self.brokers = brokers or os.environ.get("HANSARD_KAFKA", "")
         self.prefix = os.environ.get("HANSARD_TOPIC_PREFIX", "") if prefix is None else prefix
         self.tenant = tenant
-        self._options = {"bootstrap_servers": self.brokers} | (kafka or _security())
+        self._options = {"bootstrap_servers": self.brokers} | (kafka or security())
         self._waiting: dict[str, asyncio.Future[Result]] = {}
-        self._sent_at: dict[str, int] = {}
+        self._sent: dict[str, _Sent] = {}
+        self._closed = False
         self._producer: AIOKafkaProducer | None = None
         self._results: AIOKafkaConsumer | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -117,10 +73,14 @@ class Client:
     async def __aenter__(self) -> Self:
         if not self.brokers:
             raise ClientError("No Kafka is named: Client('host:9092'), or set HANSARD_KAFKA. `hansard up` starts one.")
+        if (wrong := malformed(self.brokers)) is not None:
+            raise ClientError(f"{wrong!r} is no address of Kafka: write host:9092, or several with commas between them.")
+        self._closed = False
         with self._reached():
             try:
                 self._producer = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True, max_request_size=8 << 20)
                 await self._producer.start()
+                self._check(await self._listed())
                 self._results = await self._consumer(["results", "dead-letters"])
             except BaseException:  # KafkaError, OSError, a cancelled caller: `__aexit__` is not called after this
                 await self.close()
@@ -136,8 +96,11 @@ class Client:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+        self._closed = True
         for waiting in self._waiting.values():
-            waiting.cancel()
+            if not waiting.done():
+                waiting.set_exception(ClientError("The client was closed before a result came."))
+                waiting.exception()  # whoever never asks for it is not told at the end
         for part in (self._producer, self._results):
             if part is not None:
                 with contextlib.suppress(KafkaError):
@@ -159,39 +122,30 @@ class Client:
 
         Either `text` (free) or `type` with `data` (typed). `plan` is a name or a plan of your own; `deadline` a time, or the
         seconds from now; `budget` US dollars. The same `id` is the same request: sent again it changes nothing.
-        Raises ValueError for a malformed request, ClientError if Kafka does not accept it.
+        With another body it is refused: `result` raises NotAccepted.
+        Raises ValueError for a request that is none, ClientError where Kafka does not take it.
         """
-        if (text is None) == (type is None):
-            raise ValueError("Give either `text` (a free request) or `type` with `data` (a typed one).")
-        if data is not None and type is None:
-            raise ValueError("`data` goes with `type`.")
-        body = {
-            "text": text,
-            "type": type,
-            "data": data,
-            "plan": plan.model_dump(mode="json") if isinstance(plan, BaseModel) else plan,
-            "architecture": architecture,
-            "deadline": _time(deadline),
-            "budget": _money(budget),
-        }
-        given = {name: value for name, value in body.items() if value is not None}
-        name = id or uuid.uuid4().hex
+        request = body(text=text, type=type, data=data, plan=plan, architecture=architecture, deadline=deadline, budget=budget)
+        name = uuid.uuid4().hex if id is None else valid_id(id)
         envelope = Envelope(
             id=name,
             source="/hansard/client",
             type=SUBMIT,
-            data=json.dumps(given, ensure_ascii=False, allow_nan=False).encode(),
+            data=request,
             correlation_id=name,
             tenant=self.tenant,
             time=datetime.now(UTC),
         )
-        if id is None:  # the id is new, so no answer can exist yet
+        producer = self._connected()
+        self._waiting.pop(name, None)
+        if id is None:  # nobody can have answered it yet
             self._waiting[name] = asyncio.get_running_loop().create_future()
-        assert self._producer is not None, "use it as `async with Client(…) as client`"
         with self._reached():
             topic = f"{self.prefix}requests"
-            sent = await self._producer.send_and_wait(topic, envelope.data, name.encode(), headers=headers(envelope))
-        self._sent_at.setdefault(name, sent.timestamp if id is None else 0)
+            sent = await producer.send_and_wait(topic, request, name.encode(), headers=headers(envelope))
+        digest = hashlib.sha256(request).hexdigest()
+        changed = name in self._sent and self._sent[name].hash != digest
+        self._sent[name] = _Sent(digest, sent.timestamp, known=id is not None, changed=changed)
         return name
 
     async def result(self, id: str, timeout: float = 600) -> Result:
@@ -199,27 +153,37 @@ class Client:
 
         Raises NoResult, NotAccepted or ClientError.
         """
+        self._connected()
         try:
             async with asyncio.timeout(timeout):
                 if (waiting := self._waiting.get(id)) is not None:
                     return await asyncio.shield(waiting)
-                async for message in self._messages(id, ["results", "dead-letters"]):
-                    if (end := self._end(message, id)) is not None:
-                        return end
+                async with contextlib.aclosing(self._messages(id, ["results", "dead-letters"])) as messages:
+                    return await self._found(messages, id, min(AGAIN, timeout / 2))
         except TimeoutError:
             raise NoResult(_no_result(id, timeout)) from None
-        raise AssertionError("the topics of results have no end")
 
     async def ask(self, text: str | None = None, *, timeout: float = 600, **request: Any) -> Result:
         """Submits and waits: see `submit` and `result`."""
-        return await self.result(await self.submit(text, **request), timeout)
+        self._connected()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(timeout):
+                id = await self.submit(text, **request)
+        except TimeoutError:
+            raise ClientError(f"Kafka at {self.brokers} did not take the request within {timeout:g} s.") from None
+        return await self.result(id, max(timeout - (time.monotonic() - began), 0))
 
     async def follow(self, id: str, timeout: float = 600) -> AsyncIterator[Received]:
         """The messages of a workflow as they are published, each once, up to its result. Raises NoResult, NotAccepted."""
+        self._connected()
         end = time.monotonic() + timeout
         seen: set[str] = set()
-        with self._reached():
-            topics = await self._followed()
+        try:
+            async with asyncio.timeout(timeout):
+                topics = await self._followed()
+        except TimeoutError:
+            raise NoResult(_no_result(id, timeout)) from None
         async with contextlib.aclosing(self._messages(id, topics)) as messages:
             while True:
                 try:
@@ -234,6 +198,27 @@ class Client:
                     return
 
     # inside
+
+    def _connected(self) -> AIOKafkaProducer:
+        if self._closed:
+            raise ClientError("This client is closed: open another with `async with Client(…) as client`.")
+        if self._producer is None:
+            raise ClientError("This client is not connected: use it as `async with Client(…) as client`.")
+        return self._producer
+
+    async def _found(self, messages: AsyncIterator[Received], id: str, patience: float) -> Result:
+        """The result among these. One that is older than the request may be another body's: its refusal is waited for."""
+        sent = self._sent.get(id)
+        async for message in messages:
+            if (end := self._end(message, id)) is None:
+                continue
+            if sent is not None and (sent.changed or message.at.timestamp() * 1000 < sent.at):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        async for later in messages:
+                            self._end(later, id)
+            return end
+        raise AssertionError("the topics of results have no end")
 
     async def _read_results(self, consumer: AIOKafkaConsumer) -> None:
         while True:
@@ -262,7 +247,9 @@ class Client:
         if envelope.tenant != self.tenant:
             return None
         if message.kind == DEAD and _field(message, "message_id") == id and _field(message, "topic") == "requests":
-            if (reason := _field(message, "reason")) in FINAL:
+            sent = self._sent.get(id)
+            of_another = sent is not None and sent.hash != _field(message, "hash")
+            if (reason := _field(message, "reason")) in FINAL and not of_another:
                 why = f"{reason}: {_field(message, 'detail')}"
                 raise NotAccepted(f"The request {id} was not accepted ({why}). Mend it and send it under a new id.")
             return None
@@ -277,7 +264,7 @@ class Client:
     async def _messages(self, id: str, topics: Sequence[str]) -> AsyncGenerator[Received, None]:
         """Yields this workflow's messages on these topics: those that exist in order of time, then new ones as they come."""
         with self._reached():
-            consumer = await self._consumer(topics, since=self._sent_at.get(id, 0))
+            consumer = await self._consumer(topics, since=self._sent[id].since if id in self._sent else 0)
             try:
                 while True:
                     found = self._understood(await consumer.getmany(timeout_ms=200, max_records=5000))
@@ -300,8 +287,9 @@ class Client:
             await consumer.start()
             assigned = consumer.assignment()
             if since:
+                await asyncio.gather(*map(consumer.position, assigned))  # else aiokafka's reset may undo the seek
+                ends = await consumer.end_offsets(list(assigned))  # asked first: what is published meanwhile lies behind them
                 starts = await consumer.offsets_for_times(dict.fromkeys(assigned, max(since - SLACK, 0)))
-                ends = await consumer.end_offsets(list(assigned))
                 for place, start in starts.items():
                     consumer.seek(place, start.offset if start else ends[place])
             await asyncio.gather(*map(consumer.position, assigned))
@@ -312,14 +300,24 @@ class Client:
 
     async def _followed(self) -> list[str]:
         """The topics on which services publish, as the brokers list them, without the prefix."""
+        with self._reached():
+            names = await self._listed()
+        ours = (name for name in names if name.endswith(FOLLOWED) and name.count(".") == 1)
+        return ["results", "dead-letters", *sorted(ours)]
+
+    async def _listed(self) -> set[str]:
+        """The topics with this prefix, named without it. Never waits for one that is not there."""
         consumer = AIOKafkaConsumer(**self._options)
         try:
             await consumer.start()
-            names = {name.removeprefix(self.prefix) for name in await consumer.topics() if name.startswith(self.prefix)}
+            return {name.removeprefix(self.prefix) for name in await consumer.topics() if name.startswith(self.prefix)}
         finally:
             await consumer.stop()
-        ours = (name for name in names if name.endswith(FOLLOWED) and name.count(".") == 1)
-        return ["results", "dead-letters", *sorted(ours)]
+
+    def _check(self, listed: set[str]) -> None:
+        """Raises UnknownTopicOrPartitionError where a topic that every request needs is not there: aiokafka waits for it."""
+        if not {"requests", "results", "dead-letters"} <= listed:
+            raise UnknownTopicOrPartitionError
 
     def _understood(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]]) -> list[Received]:
         return [message for records in polled.values() for record in records if (message := self._read(record)) is not None]
@@ -350,11 +348,27 @@ class Client:
 def ask(text: str | None = None, *, brokers: str = "", timeout: float = 600, **request: Any) -> Result:
     """Runs `Client.ask` without an event loop. Each call connects anew: for many requests use a Client."""
 
-    async def asked() -> Result:
-        async with Client(brokers) as client:
-            return await client.ask(text, timeout=timeout, **request)
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_asked(text, brokers, timeout, request))
+    raise ClientError(
+        "ask() cannot wait inside a running event loop: in a notebook use "
+        "`async with Client(…) as client: result = await client.ask(…)`."
+    )
 
-    return asyncio.run(asked())
+
+async def _asked(text: str | None, brokers: str, timeout: float, request: Mapping[str, Any]) -> Result:
+    client, began = Client(brokers), time.monotonic()
+    try:
+        async with asyncio.timeout(timeout):
+            await client.__aenter__()
+    except TimeoutError:
+        raise ClientError(f"Kafka at {client.brokers} does not answer within {timeout:g} s: is that its address?") from None
+    try:
+        return await client.ask(text, timeout=max(timeout - (time.monotonic() - began), 0), **request)
+    finally:
+        await client.close()
 
 
 def _no_result(id: str, timeout: float) -> str:
@@ -365,34 +379,4 @@ def _field(message: Received, name: str) -> Any:
     return message.data.get(name) if isinstance(message.data, dict) else None
 
 
-def _time(given: datetime | timedelta | float | None) -> str | None:
-    if given is None:
-        return None
-    later = given if isinstance(given, datetime | timedelta) else timedelta(seconds=given)
-    at = later if isinstance(later, datetime) else datetime.now(UTC) + later
-    if at.tzinfo is None:
-        raise ValueError("`deadline` needs a time zone: datetime.now(UTC) + timedelta(minutes=5), or the seconds from now.")
-    return at.isoformat()
-
-
-def _money(given: Decimal | str | int | None) -> str | None:
-    if isinstance(given, float | bool):
-        raise ValueError("`budget` is a Decimal or a string: money is never a float.")
-    return None if given is None else str(given)
-
-
-def _security() -> dict[str, Any]:
-    """The environment's settings for security, as arguments of aiokafka."""
-
-    def of(name: str) -> str:
-        return os.environ.get(f"HANSARD_KAFKA_{name}", "")
-
-    found: dict[str, Any] = {"security_protocol": of("SECURITY") or "PLAINTEXT"}
-    if found["security_protocol"].endswith("SSL"):
-        found["ssl_context"] = context = ssl.create_default_context(cafile=of("CA") or None)
-        if of("CERT"):
-            context.load_cert_chain(of("CERT"), of("KEY") or None)
-    if found["security_protocol"].startswith("SASL"):
-        found["sasl_mechanism"] = of("MECHANISM") or "PLAIN"
-        found["sasl_plain_username"], found["sasl_plain_password"] = of("USERNAME"), of("PASSWORD")
-    return found
+__all__ = ["SUBMIT", "Client", "ClientError", "NoResult", "NotAccepted", "Received", "Result", "Status", "ask"]

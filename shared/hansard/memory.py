@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from hansard.checked import checked
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
 from hansard.identity import (
@@ -55,11 +56,11 @@ class _Inbound:
 class InMemory:
     """`InMemory(service, another)`: each receives the messages of the others. Each stream processes a message once.
 
-    The clock stands still at `now` until `advance` moves it.
+    The clock stands still at `now` until `advance` moves it. Raises ValueError for a service that could not be served.
     """
 
     def __init__(self, *services: Service[Any], at: datetime = NOON) -> None:
-        self.services = {service.name: service for service in services}
+        self.services = {service.name: service for service in map(checked, services)}
         self.now = at
         self.dead: list[DeadMessage] = []
         self.ephemeral: list[Message] = []

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Generic, NoReturn
 from uuid import UUID
 
+from hansard.checked import checked
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, Decider, State, WakeUp
 from hansard.memory import DeadMessage, InMemory
@@ -25,8 +26,8 @@ CONTEXT = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="de
 
 
 def given(decider: "Decider[State] | Service[State]", *stored: Message, context: Context = CONTEXT) -> "Given[State]":
-    """Makes a stream that has stored these messages, in order."""
-    return Given(decider.decider if isinstance(decider, Service) else decider, tuple(stored), context)
+    """A stream that has stored these messages, in order. Raises ValueError for a service that could not be served."""
+    return Given(checked(decider).decider if isinstance(decider, Service) else decider, tuple(stored), context)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The public client in a whole deployment: free text, followed from its route to its result."""
 
 import asyncio
+import secrets
+from typing import Any
 
 import pytest
 
-from hansard.client import Client, ask
+from hansard.client import Client, ClientError, NotAccepted, ask
 from tests.deployment import Deployment
 
 
@@ -28,6 +30,24 @@ async def test_many_requests_are_waited_for_at_once(deployment: Deployment) -> N
         requests = (one.ask(type="calculate_tax", data={"amount": str(n)}, timeout=90) for n in range(20))
         results = await asyncio.gather(*requests)
     assert all(result.ok for result in results) and len({result.id for result in results}) == 20
+
+
+async def test_a_used_id_is_refused_with_another_body_and_gives_its_result_with_the_same(deployment: Deployment) -> None:
+    id = secrets.token_hex(8)
+    request: dict[str, Any] = {"type": "calculate_tax", "data": {"amount": "7"}}
+    async with client(deployment) as one, client(deployment) as other:
+        first = await one.ask(**request, id=id, timeout=90)
+        assert first.ok and await other.ask(**request, id=id, timeout=90) == first
+        with pytest.raises(NotAccepted, match="id-reused"):
+            await other.ask(type="calculate_tax", data={"amount": "8"}, id=id, timeout=90)
+        assert await one.result(id, timeout=90) == first
+
+
+async def test_a_wrong_prefix_is_reported_at_once(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ClientError, match="The topics are not there"):
+        async with asyncio.timeout(10), Client(deployment.settings.kafka, prefix="no-such-prefix."):
+            pass
+    assert len(caplog.records) < 5
 
 
 def test_without_an_event_loop(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

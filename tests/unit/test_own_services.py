@@ -2,22 +2,28 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import hansard.__main__
 from contracts.catalog import Topics
 from hansard import Decider, PerformTask, Service, Topic, task_topics
+from hansard.testing import InMemory, given
 from infra import processes
-from infra.cli import doctor, worker
+from infra.cli import demo, doctor, operate, running, starters, worker
 from infra.cli.base import for_children
 from infra.cli.loading import load, with_own
 from infra.cli.problem import Problem
 from infra.cli.running import chosen, services
 from services.planner.app import workers_of
+from shared.kafka import groups
 from shared.settings import Settings
 
 FOLDERS = ("services", "shared", "contracts", "infra")
@@ -164,6 +170,95 @@ def test_what_cannot_be_loaded_is_told_in_a_sentence(folder: Path, spec: str, se
         load(spec, Settings())
 
 
+OWN = "from hansard import *\nD = Decider(None, lambda *_: (), lambda *_: None)\nstream = lambda _: ''\n"
+NAMELESS = "class Noted(Event):\n    pass\n"
+SPACED = "class Noted(Event):\n    kind = 'noted by me'\n"
+FACTS = "service = Service('own', D, {PerformTask: stream}, topics=task_topics('own', facts=(Noted,)))"
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("\nimport sys\nsys.exit('no licence')", r"SystemExit in bad\.py, line 3: no licence"),
+        ("raise KeyboardInterrupt", r"KeyboardInterrupt in bad\.py, line 1\."),
+        ("import json\njson.loads('[')", r"JSONDecodeError in bad\.py, line 2: Expecting value"),
+        ("def service(:", r"SyntaxError in bad\.py, line 1: invalid syntax"),
+        ("\nimport no_such_package.part", r"imports no_such_package in bad\.py, line 2, .* pip install no_such_package"),
+        ("from shared.nothing import more", r"it imports shared\.nothing in bad\.py, line 1, which is not there"),
+        ("def service(settings):\n    return 1 / 0", r"ZeroDivisionError in bad\.py, line 2: division by zero"),
+        ("def service():\n    pass", "a function that makes one of settings; it cannot be called with them: too many"),
+        (f"{OWN}service = Service('own', D, {{PerformTask: stream}}, topics=('a', 'b'))", "`topics` holds 'a', which is no"),
+        (
+            f"{OWN}service = Service('own', D, {{PerformTask: stream}}, topics='a')",
+            "`topics` is a tuple of hansard.Topic, not str",
+        ),
+        (f"{OWN}service = Service('own', D, {{}}, topics=(Topic('a', '', PerformTask),))", "`kinds` of the topic a is a tuple"),
+        (f"{OWN}service = Service('own', D, {{}}, topics=(Topic('a b', '', ()),))", "Kafka accepts no topic called 'a b'"),
+        (f"{OWN}service = Service('own', D, {{}}, topics=(Topic('..', '', ()),))", "Kafka accepts no topic called"),
+        (f"{OWN}{NAMELESS}{FACTS}", "the message Noted has no `kind`"),
+        (f"{OWN}{SPACED}{FACTS}", "the `kind` of Noted is 'noted by me'"),
+        (f"{OWN}service = Service('own', D, [PerformTask])", "`receives` is a mapping .*, not list"),
+        (f"{OWN}service = Service('own', D, {{'task': stream}})", "`receives` names 'task', which is no class"),
+        (f"{OWN}service = Service('own', D, {{PerformTask: ''}})", "finds the stream of PerformTask, not str"),
+        (f"{OWN}service = Service(None, D, {{PerformTask: stream}})", "its name is None"),
+        (f"{OWN}service = Service('own', None, {{PerformTask: stream}})", "`decider` is a hansard.Decider, not NoneType"),
+        (f"{OWN}service = Service('own', Decider(None, None, D.evolve), {{}})", "`decide` of its decider is a function"),
+    ],
+)
+def test_a_file_with_an_error_is_one_sentence_that_names_file_and_line(folder: Path, code: str, sentence: str) -> None:
+    (folder / "shared").mkdir()
+    (folder / "bad.py").write_text(f"{code}\n")
+    with pytest.raises(Problem, match=rf"^bad\.py:service .*{sentence}") as told:
+        load("bad.py:service", Settings())
+    assert told.value.code == 2 and "\n" not in str(told.value) and str(told.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "/", ".", "..", "worker.py:", "worker.py::service", "worker.py:service:x", ":service", "a b:c"]
+)
+def test_what_names_no_service_is_refused_in_a_sentence(folder: Path, spec: str) -> None:
+    with pytest.raises(Problem, match=r"names no service: write worker\.py:service"):
+        load(spec, Settings())
+    with pytest.raises(Problem, match="service"):
+        chosen([spec], Settings())
+
+
+def test_a_function_that_makes_no_service_is_refused_in_a_sentence(folder: Path) -> None:
+    with pytest.raises(Problem, match=r"os\.path:join cannot be loaded: TypeError.*expected str"):
+        load("os.path:join", Settings())
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("[", "HANSARD_SERVICES is not valid: it begins as a JSON list and is none"),
+        ('["worker.py", 5]', "HANSARD_SERVICES, item 2 is not valid: Input should be a valid string"),
+        ("[[]]", "HANSARD_SERVICES, item 1 is not valid"),
+    ],
+)
+def test_a_setting_that_is_not_valid_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, given: str, sentence: str) -> None:
+    monkeypatch.setenv("HANSARD_SERVICES", given)
+    with pytest.raises(Problem, match=f"^{re.escape(sentence)}") as told:
+        starters.read("plan.yaml")
+    assert told.value.code == 2
+
+
+def test_a_service_that_could_not_be_served_is_refused_by_its_tests_too() -> None:
+    broken: Any = Service("own", Decider(None, lambda *_: (), lambda *_: None), [PerformTask])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`receives` is a mapping"):
+        given(broken)
+    with pytest.raises(ValueError, match="`receives` is a mapping"):
+        InMemory(broken)
+
+
+def test_access_rules_are_printed_for_the_topics_of_a_users_service(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HANSARD_SERVICES", "worker.py:service")
+    operate.topics(acls=True)
+    assert "tasting.facts" in capsys.readouterr().out
+
+
 def test_a_listed_service_has_a_name_of_its_own(folder: Path) -> None:
     code = (folder / "worker.py").read_text()
     (folder / "planner.py").write_text(code.replace('"tasting"', '"planner"'))
@@ -184,3 +279,34 @@ def test_the_doctor_says_what_a_users_service_receives_or_why_it_is_not_loaded(f
 
 def test_the_topics_of_a_worker_are_those_that_its_starter_brings(folder: Path) -> None:
     assert load("worker.py", Settings()).topics[:2] == task_topics("tasting")
+
+
+def test_status_shows_the_lag_of_a_users_service(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def lag(_: Settings, service: str) -> int:
+        return 1234 if service == "tasting" else 0
+
+    monkeypatch.setattr(groups, "lag", lag)
+    monkeypatch.setenv("HANSARD_HOME", str(folder / "home"))
+    monkeypatch.setenv("HANSARD_KAFKA", "unused:9092")
+    monkeypatch.setenv("HANSARD_SERVICES", "worker.py:service")
+    with pytest.raises(typer.Exit):  # nothing runs here
+        running.status()
+    assert "tasting" in (shown := capsys.readouterr()).out and "1234" in shown.out
+    monkeypatch.setenv("HANSARD_SERVICES", "absent.py")
+    with pytest.raises(typer.Exit):
+        running.status()
+    assert "planner" in (shown := capsys.readouterr()).out and "There is no file absent.py" in shown.err
+
+
+@pytest.mark.parametrize("command", [running.up, demo.demo])
+def test_a_service_that_cannot_be_loaded_is_found_before_anything_is_started(
+    command: Callable[[], None], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "Servers", None)
+    monkeypatch.setattr(running, "down_ours", None)
+    monkeypatch.setenv("HANSARD_HOME", str(folder / "home"))
+    monkeypatch.setenv("HANSARD_SERVICES", "absent.py")
+    with pytest.raises(Problem, match=r"There is no file absent\.py"):
+        command()
