@@ -44,7 +44,7 @@ async def test_a_used_id_is_refused_with_another_body_and_gives_its_result_with_
 
 
 async def test_a_wrong_prefix_is_reported_at_once(deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ClientError, match="The topics are not there"):
+    with pytest.raises(ClientError, match="The topics do not exist"):
         async with asyncio.timeout(10), Client(deployment.settings.kafka, prefix="no-such-prefix."):
             pass
     assert len(caplog.records) < 5
