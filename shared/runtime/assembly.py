@@ -58,10 +58,10 @@ class ServiceRunner:
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
         self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
         self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
-        crash_guard = CrashGuard(store, name, settings.batch) if unclean else CrashGuard.disabled(store, name)
+        crash_guard = CrashGuard(store, name, settings.batch) if unclean else None
         parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
         intake = Intake(
-            parser, crash_guard, self.loop.process, lambda offsets: self.consumer.done(offsets), settings.crash_attempts
+            parser, self.loop.process, lambda offsets: self.consumer.done(offsets), crash_guard, settings.crash_attempts
         )
         topics = [topic.name for topic in settings.topics.consumed_by(name)]
         self.consumer = Consumer(

@@ -25,10 +25,6 @@ class CrashGuard:
     _counted: dict[Partition, int] = field(default_factory=dict)
     _alone: set[Place] = field(default_factory=set)
 
-    @classmethod
-    def disabled(cls, store: AttemptCounter, service: str) -> "CrashGuard":
-        return cls(store, service, 0)
-
     async def count_and_group(self, records: Sequence[Record]) -> list[list[Record]]:
         """Counts an attempt at each record. Returns the records in order, in groups that may be processed together."""
         counted = dict(self._counted)

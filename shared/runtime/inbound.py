@@ -192,20 +192,23 @@ class Intake:
     """
 
     parser: InboundParser
-    crash_guard: CrashGuard
     process: Callable[[Sequence[Inbound]], Awaitable[None]]
     done: Callable[[Mapping[tuple[str, int], int]], None]
-    crash_attempts: int
+    crash_guard: CrashGuard | None = None  # after an unclean end
+    crash_attempts: int = 1  # ends of the process after which the record that it processed alone is dead
 
     async def receive(self, records: Sequence[Record]) -> None:
+        if self.crash_guard is None:
+            return await self._take(records)
         for group in await self.crash_guard.count_and_group(records):
             crashes = await self.crash_guard.count_attempt(group)
-            inbounds = [inbound for inbound in map(self.parser.parse, group) if inbound is not None]
-            if crashes >= self.crash_attempts:
-                dead = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
-                inbounds = [as_dead(inbound, dead) for inbound in inbounds]
-            await self.process(inbounds)
-            self.done({(record.topic, record.partition): record.offset + 1 for record in group})
+            crashed = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
+            await self._take(group, crashed if crashes >= self.crash_attempts else None)
+
+    async def _take(self, records: Sequence[Record], dead: DeadCause | None = None) -> None:
+        inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
+        await self.process([as_dead(inbound, dead) for inbound in inbounds] if dead else inbounds)
+        self.done({(record.topic, record.partition): record.offset + 1 for record in records})
 
 
 def wake_up(stream: Stream, processed: int) -> Inbound:

@@ -1,8 +1,12 @@
 """After an unclean end the records of that batch are tried with care, and none is dead for its neighbours."""
 
+from collections.abc import Mapping, Sequence
+
 from shared.eventstore.memory import InMemoryEventStore
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
+from shared.runtime.inbound import Inbound, Intake
+from tests.unit.toy import parser
 
 RECORDS = [Record("requests", 0, offset, 0, None, b"{}") for offset in range(4)]
 CRASHES = 2  # the offset at which the process ends
@@ -35,7 +39,12 @@ async def test_the_record_that_ends_the_process_is_found_and_the_record_after_it
 
 
 async def test_after_a_clean_end_nothing_is_counted() -> None:
-    store = InMemoryEventStore()
-    guard = CrashGuard.disabled(store, "router")
-    assert [len(group) for group in await guard.count_and_group(RECORDS)] == [4]
-    assert await guard.count_attempt(RECORDS) == 0
+    batches: list[int] = []
+    done: list[Mapping[tuple[str, int], int]] = []
+
+    async def process(inbounds: Sequence[Inbound]) -> None:
+        batches.append(len(inbounds))
+
+    await Intake(parser, process, done.append).receive(RECORDS)
+    assert batches == [4]
+    assert done == [{("requests", 0): 4}]
