@@ -28,8 +28,8 @@ from infra.cli.running import services
 from infra.migrations import migrate
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
-from infra.topics import apply
 from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.admin import apply
 from shared.kafka.groups import lag
 from shared.settings import Settings
 from tests import published

@@ -82,8 +82,7 @@ def kafka_version(versions: Mapping[int, tuple[int, int]]) -> tuple[str, bool]:
 
 async def topics(settings: Settings) -> list[Finding]:
     """Whether every topic exists as the catalogue wants it, and the doors stamp the broker's time."""
-    from infra.topics import plan
-    from shared.kafka.admin import check_doors
+    from shared.kafka.admin import check_doors, plan
 
     if not settings.kafka:
         return []

@@ -35,7 +35,7 @@ def migrate(
 
 async def make_topics(settings: Settings) -> int:
     """Creates the topics that are missing and returns how many it created. Raises Problem where one cannot be created."""
-    from infra.topics import apply
+    from shared.kafka.admin import apply
 
     done = await apply(settings)
     refused = [change for change in done if change.kind == "create" and change.error]
@@ -52,8 +52,8 @@ def topics(
 
     Example: hansard topics --dry-run    ·    hansard topics --acls | sh
     """
-    from infra.topics import acls as rules
-    from infra.topics import apply
+    from infra.access_rules import acls as rules
+    from shared.kafka.admin import apply
 
     if acls:
         for rule in rules(with_own(base.local())):

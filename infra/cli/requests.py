@@ -16,6 +16,7 @@ from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
+from hansard.message import WITHOUT_RESULT
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.bus import Bus, Listener, ReceivedMessage, request
@@ -28,7 +29,6 @@ from shared.settings import Settings
 
 AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its old result is shown
 GRACE = 30.0  # seconds to wait for a result beyond the workflow's own deadline
-REFUSED = ("correlation-in-use", "id-reused", "unreadable")  # dead letters that are the only answer to a request
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def is_end(message: ShownMessage, asked: NewRequest) -> bool:
     """Whether this is the workflow's terminal message, or a dead letter after which the request has none."""
     if message.kind.startswith(RESULTS):
         return message.workflow == asked.workflow and message.tenant == asked.tenant
-    return _is_its_dead_letter(message, asked) and message.data.get("reason") in REFUSED
+    return _is_its_dead_letter(message, asked) and message.data.get("reason") in WITHOUT_RESULT
 
 
 def _is_its_dead_letter(message: ShownMessage, asked: NewRequest) -> bool:

@@ -29,13 +29,13 @@ from pydantic import BaseModel, ValidationError
 
 from hansard.brokers import malformed, security
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
+from hansard.message import WITHOUT_RESULT
 from hansard.new_request import body, valid_id
 from hansard.result import ClientError, NoResult, NotAccepted, Received, Result, Status
 
 SUBMIT = "hansard.requests.submit.v1"
 RESULTS = "hansard.results."
 DEAD = "hansard.dead-letters.dead-lettered.v1"
-FINAL = ("correlation-in-use", "id-reused", "unreadable")  # dead requests that get no result of their own
 FOLLOWED = (".commands", ".events", ".replies", ".facts")  # ends of the names of the topics on which services publish
 AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its earlier result is believed
 SLACK = 60_000  # milliseconds by which a producer's clock may be behind the brokers'
@@ -249,7 +249,7 @@ class Client:
         if message.kind == DEAD and _field(message, "message_id") == id and _field(message, "topic") == "requests":
             sent = self._sent.get(id)
             of_another = sent is not None and sent.hash != _field(message, "hash")
-            if (reason := _field(message, "reason")) in FINAL and not of_another:
+            if (reason := _field(message, "reason")) in WITHOUT_RESULT and not of_another:
                 why = f"{reason}: {_field(message, 'detail')}"
                 raise NotAccepted(f"The request {id} was not accepted ({why}). Mend it and send it under a new id.")
             return None

@@ -37,6 +37,16 @@ def decode(kind: type[Kind], data: bytes) -> Kind:
         raise Invalid(_in_short(bad, data)) from None
 
 
+def check_read_again(message: Message, data: bytes) -> None:
+    """Raises ValueError if its JSON is not the message that was encoded. A float that is NaN: JSON has none."""
+    try:
+        same = decode(type(message), data) == message
+    except Invalid as invalid:
+        raise ValueError(f"{message.kind} cannot be read again from its JSON: {invalid}") from None
+    if not same:
+        raise ValueError(f"{message.kind} comes back from its JSON as another message")
+
+
 def _in_short(bad: ValidationError, data: bytes) -> str:
     if data.startswith(_BOM):
         return "the body begins with a byte order mark: send JSON in UTF-8 without one"

@@ -73,6 +73,8 @@ DeadReason = Literal[
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
 ]
+# A request that is dead for one of these gets no result of its own: its dead letter is the only answer.
+WITHOUT_RESULT: tuple[DeadReason, ...] = ("correlation-in-use", "id-reused", "unreadable")
 
 
 def refuse_float(value: object) -> object:

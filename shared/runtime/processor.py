@@ -15,7 +15,7 @@ from uuid import UUID
 
 from contracts.catalog import SERVICES, Topics
 from contracts.dead_letters import DeadLettered
-from hansard.codec import Invalid, decode, encode
+from hansard.codec import check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
@@ -49,7 +49,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     traceparent: str
     inbounds: list[Inbound] = field(default_factory=list)
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
-    once: set[UUID] = field(default_factory=set)  # as of the stream's state, with those of this append
+    once: set[UUID] = field(default_factory=set)  # ids of the messages of this append that are stored once
     failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
     decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
     intents: list[Intent] = field(default_factory=list)
@@ -58,6 +58,10 @@ class PendingAppend(StreamAppend, Generic[State]):
 
     def entry(self, causation_id: UUID) -> InboxEntry | None:
         return self.entry_by_id.get(causation_id) or self.loaded.entries.get(causation_id)
+
+    def has_once(self, id: UUID) -> bool:
+        """Whether a message of a kind that is stored once is there under this id."""
+        return id in self.once or id in self.loaded.once
 
     def confirm(self) -> StreamState[State]:
         """Updates the cached stream, once the store has accepted the append."""
@@ -68,7 +72,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.at = self.at
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
-        stream_state.once = self.once
+        stream_state.once.update(self.once)
         return stream_state
 
 
@@ -125,7 +129,6 @@ class Processor(Generic[State]):
             not_before,
             loaded=loaded,
             state=loaded.state,
-            once=set(loaded.once),
             traceparent=loaded.traceparent,
         )
 
@@ -267,19 +270,19 @@ class Processor(Generic[State]):
     ) -> Iterator[tuple[Message, StoredMessage]]:
         causation_id = inbound.causation_id
         version = pending.version + len(pending.messages)
-        once = set(pending.once)
+        once: set[UUID] = set()  # of this decision
         for n, message in enumerate(messages, 1):
             if not isinstance(message, Message):
                 raise TypeError(f"decide must yield messages, not {type(message).__name__}")
             id = stored_message_id(message, pending.stream, causation_id, n, dead_attempt)
             if message.once:
-                if id in once:
+                if id in once or pending.has_once(id):
                     what = f"{type(message).__name__} may be stored once in a {message.once}"
                     raise ValueError(f"{what}, and it or a message in place of it is stored already")
                 once.add(id)
             data = encode(message)
             if self._of_the_user and not dead_attempt:
-                _check_read_again(message, data)
+                check_read_again(message, data)
             if len(data) > self.max_message_bytes:
                 raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
@@ -297,16 +300,6 @@ class Processor(Generic[State]):
                     at=pending.at,
                 ),
             )
-
-
-def _check_read_again(message: Message, data: bytes) -> None:
-    """Raises ValueError for a message that is another one once it is stored, as a float that is NaN: JSON has none."""
-    try:
-        same = decode(type(message), data) == message
-    except Invalid as invalid:
-        raise ValueError(f"{message.kind} cannot be read again from its JSON: {invalid}") from None
-    if not same:
-        raise ValueError(f"{message.kind} comes back from its JSON as another message")
 
 
 class _TooLarge(ValueError):

@@ -2,7 +2,7 @@
 
 from contracts.catalog import SERVICES
 from infra.servers import Servers
-from infra.topics import apply
+from shared.kafka.admin import apply
 from shared.settings import Settings
 from tests.chaos.conftest import LARGE
 from tests.deployment import QUESTION, RULE, Deployment

@@ -14,9 +14,9 @@ from infra.audit import rebuild, replay
 from infra.audit.verify import verify, verify_all, workflows
 from infra.cli.bus import Bus, ReceivedMessage, make_topic, record_at
 from infra.migrations import migrate
-from infra.topics import apply
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.admin import apply
 from shared.kafka.record import Record
 from shared.runtime.inbound import with_reused_id
 from shared.settings import Settings

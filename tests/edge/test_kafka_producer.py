@@ -18,9 +18,9 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from hansard import envelope
 from infra.servers import Servers
-from infra.topics import apply
 from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka import producer as room
+from shared.kafka.admin import apply
 from shared.kafka.connection import connection, topic_name
 from shared.kafka.producer import Producer, headers
 from shared.kafka.reader import reading

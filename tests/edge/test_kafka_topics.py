@@ -7,7 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from infra.topics import Change, DoorError, apply, check_doors, plan
+from shared.kafka.admin import Change, DoorError, apply, check_doors, plan
 from shared.kafka.connection import topic_name
 from shared.settings import Settings
 from tests.edge.kafka_kit import settings_for

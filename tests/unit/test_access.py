@@ -1,6 +1,6 @@
 """Access rules: the catalogue says which service may write on which topic."""
 
-from infra.topics import acls
+from infra.access_rules import acls
 from shared.settings import Settings
 
 

@@ -83,7 +83,7 @@ from contracts.herald import Greet, Greeted
 from hansard.testing import InMemory, given
 from infra.cli.running import load, services, summaries
 from infra.cli.screen import colour
-from infra.topics import acls
+from infra.access_rules import acls
 from shared.settings import Settings
 
 service = load("herald", Settings())

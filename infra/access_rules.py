@@ -1,12 +1,9 @@
-"""What `hansard topics` does: creates the topics of the catalogue, keeps them as it wants them, says who may use them."""
+"""Access rules for the topics of the catalogue. `shared.kafka.admin` creates and corrects the topics themselves."""
 
 from collections.abc import Iterator
 
-from shared.kafka.admin import Change, DoorError, apply, check_doors, plan
 from shared.kafka.connection import group_name, topic_name
 from shared.settings import Settings
-
-__all__ = ["Change", "DoorError", "acls", "apply", "check_doors", "plan"]
 
 ADD = 'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal'
 
