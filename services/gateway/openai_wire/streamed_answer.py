@@ -27,6 +27,7 @@ class StreamedAnswer:
     kept: int = 0  # characters of items, which repeat what came in pieces
     quarters: int = 0  # of a token: of the answer and of reasoning
     ended: bool = False  # by its own mark; no event of it follows
+    counted: bool = False  # its tokens came, which come last
     finish: object = None
     whole: Json = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
@@ -41,8 +42,9 @@ class StreamedAnswer:
 
         Raises NoUsableAnswer for an event that reports a failure, TooLarge at the limit.
         """
-        self.ended = self.ended or event.end
-        data = event.data
+        if self.ended:
+            return ""
+        self.ended, data = event.end, event.data
         if isinstance(data, list):  # how Google reports errors
             data = next((one for one in data if isinstance(one, dict)), {})
         if not isinstance(data, dict):
@@ -65,7 +67,7 @@ class StreamedAnswer:
 
     def body(self) -> bytes:
         """The body that the same answer has in one piece. Raises NoUsableAnswer if the stream ended before the answer did."""
-        if not self.ended and not (self.finish if self.api == "chat" else self.whole):
+        if not (self.ended or self.counted or (self.finish if self.api == "chat" else self.whole)):
             raise NoUsableAnswer("error", "the stream ended before the answer did")
         return json.dumps(self._body()).encode()
 
@@ -92,8 +94,7 @@ class StreamedAnswer:
             self.whole |= {"usage": event.get("usage") or choice.get("usage"), "x_groq": event.get("x_groq")}
         text = self._delta(choice)
         self.finish = choice.get("finish_reason") or self.finish
-        if not choices and event.get("usage") and (self.text or self.calls.calls):
-            self.ended = True  # the tokens of the whole come last
+        self.counted = bool(not choices and event.get("usage") and (self.text or self.calls.calls))
         error = read_error(event) or read_error(choice) or (read_error(event, anywhere=True) if name == "error" else None)
         if error is not None:
             raise failed_answer(error, "chat", self._body())
