@@ -78,6 +78,7 @@ class RawEndpoint:
             writer.write(piece if whole else b"%x\r\n%s\r\n" % (len(piece), piece))
             self.sent += len(piece)
             await writer.drain()
+            await asyncio.sleep(0)  # drain alone lets nobody else run
         if not whole:
             writer.write(b"0\r\n\r\n")
         await writer.drain()

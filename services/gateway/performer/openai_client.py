@@ -37,7 +37,7 @@ LARGEST = 256 * 1024  # bytes of an answer
 LARGEST_ERROR = 64 * 1024  # bytes of the body of an error that are read
 LARGEST_LIST = 4 * 1024 * 1024  # bytes of a list of models
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.5, 8.0  # seconds; each failure doubles it, and half of it is random
-REST = 0.1  # seconds that the end of a response is waited for, so that its connection can be used again
+REST, LARGEST_REST = 0.1, 4096  # seconds and bytes between the end of an answer and that of its response
 
 
 class MakeAttempt(Protocol):
@@ -328,10 +328,11 @@ async def _read(
         take(body.end())
         if on_text is not None and (text := answer.rest()):
             on_text(text)
+        rest = 0
         with suppress(TimeoutError, httpx2.HTTPError):
             async with asyncio.timeout(REST):  # a response that is read to its end leaves its connection for the next one
-                async for _ in chunks:
-                    pass
+                while rest < LARGEST_REST and (chunk := await anext(chunks, b"")):
+                    rest += len(chunk)
 
 
 def _to_repair(state: Attempting, intent: AttemptStarted) -> str:
