@@ -31,6 +31,8 @@ from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
 
+MAX_REDRIVE = 1 << 20  # bytes of a redrive, which carries its message in base64
+
 
 @dataclass(frozen=True, slots=True)
 class DeadCause:
@@ -119,9 +121,8 @@ class InboundParser:
 
     def _parse_data(self, inbound: Inbound, topic: Topic, envelope: Envelope) -> Inbound | None:
         kind = self.topics.kinds.get(envelope.type)
-        if topic.door and len(envelope.data) > self.max_request_bytes:
-            size = f"the body has {len(envelope.data)} bytes; the limit here is {self.max_request_bytes}"
-            return self._dead_once(topic, inbound, DeadCause("too-large", size))
+        if topic.door and (too_large := self._too_large(inbound.record, kind)):
+            return self._dead_once(topic, inbound, DeadCause("too-large", too_large))
         if kind is None:
             unknown = DeadCause("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
             return self._dead_once(topic, inbound, unknown) if topic.door else as_dead(inbound, unknown)
@@ -146,6 +147,14 @@ class InboundParser:
         inbound.stream = inbound.stream._replace(name=name)
         inbound.message = message
         return inbound
+
+    def _too_large(self, record: Record | None, kind: type[Message] | None) -> str:
+        """Why a message from outside is too large; "" if it is not. A redrive carries a whole message, of a service perhaps."""
+        size = record.size if record else 0
+        limit = MAX_REDRIVE if kind is RedriveDeadLetter else self.max_request_bytes
+        if size <= limit:
+            return ""
+        return f"key, headers and body have {size} bytes together; the limit here is {limit}"
 
     def _dead_once(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
         """Dead-letters the message, if this service is the first consumer of the topic: so it gets one dead letter."""

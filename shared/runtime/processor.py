@@ -4,7 +4,6 @@ Pure: the same batch on the same history at the same recorded time gives the sam
 differ when tracing is on.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.runtime.dead_letters import dead_letter
 from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
-
-MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
 
 @dataclass(slots=True)
@@ -158,7 +156,7 @@ class Processor(Generic[State]):
         if inbound.record is None:
             inbound.traceparent = pending.traceparent
         answers, state, dead = self._decide(pending, inbound, attempt, may_perform)
-        if dead is not None and dead.error:
+        if dead is not None and (dead.error or inbound.kind == DeadLettered.kind):
             pending.failures.append((inbound.kind, dead))
         entry = InboxEntry(
             causation_id=inbound.causation_id,
@@ -169,7 +167,7 @@ class Processor(Generic[State]):
             hash=inbound.hash,
             code=self.service.code,
             policy=self.service.decider.policy,
-            dead=any(isinstance(message, DeadLettered) for message, _ in answers),
+            dead=dead is not None or any(isinstance(message, DeadLettered) for message, _ in answers),
             attempt=attempt,
         )
         self._add(pending, inbound, entry, answers)
@@ -243,7 +241,9 @@ class Processor(Generic[State]):
             except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = cause_of(poison)
         dead = dead or DeadCause("not-expected", "there is no message to process")
-        letter = dead_letter(self.service.name, inbound, dead)
+        if inbound.kind == DeadLettered.kind:  # there is no dead letter about a dead letter: they would never end
+            return [], pending.state, dead
+        letter = dead_letter(self.service.name, inbound, dead, self.max_message_bytes)
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
         state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
         return answers, state, dead
@@ -283,7 +283,7 @@ class Processor(Generic[State]):
             data = encode(message)
             if self._of_the_user and not dead_attempt:
                 check_read_again(message, data)
-            if len(data) > self.max_message_bytes:
+            if len(data) > self.max_message_bytes and not dead_attempt:
                 raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
                 message,
@@ -316,39 +316,3 @@ def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
     """Whether this message is dead on the service's default stream: it could not be parsed, so its own stream was unknown."""
     entry = default_stream.entries.get(inbound.causation_id) if default_stream else None
     return entry is not None and entry.dead and entry.hash == inbound.hash
-
-
-def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered:
-    record = inbound.record
-    body = record.value if record else None
-    return DeadLettered(
-        service=service,
-        reason=dead.reason,
-        detail=printable(dead.detail),
-        attempts=dead.attempts,
-        door=inbound.door is not None,
-        message_kind=printable(inbound.kind),
-        message_id=printable(inbound.message_id),
-        causation_id=str(inbound.causation_id),
-        topic=record.topic if record else "",
-        partition=record.partition if record else 0,
-        offset=record.offset if record else 0,
-        timestamp=record.timestamp if record else 0,
-        key=_text(record.key if record else None),
-        headers=tuple((_name(name), _text(value) or "") for name, value in (record.headers if record else ())),
-        body=_text(body if body is None or len(body) <= MAX_CARRIED else None),
-        hash=inbound.hash.hex(),
-    )
-
-
-def printable(text: str) -> str:
-    """The text in a form that a store and a terminal can hold: no NUL, no lone surrogate."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
-def _name(name: str | bytes) -> str:
-    return printable(name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()
