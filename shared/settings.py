@@ -97,9 +97,7 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(
         default=256 * 1024, ge=1024, description="maximum size of a message from outside: its key, headers and body together"
     )
-    max_message_bytes: int = Field(
-        default=900 * 1024, ge=SMALLEST_MESSAGE, description="maximum body of a message of a service"
-    )
+    max_message_bytes: int = Field(default=900 * 1024, ge=SMALLEST_MESSAGE, description="maximum body of a message of a service")
     workflow_seconds: float = Field(default=600, gt=0, description="deadline of a workflow where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="maximum streams whose state a process caches")
     lease_seconds: float = Field(

@@ -70,6 +70,7 @@ DeadReason = Literal[
     "correlation-in-use",
     "not-expected",  # it answers nothing that was asked, or its kind is not allowed on this topic
     "poison",  # the decision itself failed
+    "set-aside",  # this version cannot fold the history of its stream; redrive it after an upgrade
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
 ]

@@ -5,7 +5,6 @@ from typing import Any
 
 from contracts.dead_letters import DeadLettered
 from hansard.codec import encode
-from hansard.values import RecordPart
 from shared.kafka.record import Record
 from shared.runtime.inbound import DeadCause, Inbound
 
@@ -46,13 +45,13 @@ def _with_content(letter: DeadLettered, record: Record, max_bytes: int) -> DeadL
     return letter.model_copy(update={**carried, "omitted": tuple(part for part in whole if part not in carried)})
 
 
-def content(record: Record) -> dict[RecordPart, Any]:
+def content(record: Record) -> dict[str, Any]:
     """The fields of `hansard.values.RecordContent`, with which a record can be processed again."""
     headers = tuple((printable(_name(name)), _base64(value) or "") for name, value in record.headers)
     return {"key": _base64(record.key), "headers": headers, "body": _base64(record.value)}
 
 
-def _size(part: str | None | tuple[tuple[str, str], ...]) -> int:
+def _size(part: str | tuple[tuple[str, str], ...] | None) -> int:
     """Bytes of this part in JSON, at most."""
     if isinstance(part, tuple):
         return sum(6 * len(name.encode()) + len(value) + 8 for name, value in part)

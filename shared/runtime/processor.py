@@ -6,6 +6,7 @@ differ when tracing is on.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +15,7 @@ from uuid import UUID
 
 from contracts.catalog import SERVICES, Topics
 from contracts.dead_letters import DeadLettered
-from hansard.codec import check_read_again, decode, encode
+from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
@@ -36,6 +37,7 @@ class StreamState(Generic[State]):
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
     once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
     dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
+    readable: tuple[Message, ...] = ()  # of a history that cannot be folded: the messages that can be read
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,11 +93,8 @@ class Processor(Generic[State]):
     def fold(self, history: History) -> StreamState[State]:
         """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and
         what `evolve` raises."""
-        kinds = self.topics.kinds
-        messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
-        loaded = self._loaded(self.service.decider.fold(messages), history)
-        loaded.once = {stored.id for stored, message in zip(history.messages, messages, strict=True) if message.once}
-        return loaded
+        messages = [decode(self.topics.kinds[stored.kind], stored.data) for stored in history.messages]
+        return self._loaded(self.service.decider.fold(messages), history)
 
     def fold_or_set_aside(self, history: History) -> StreamState[State]:
         """As `fold`; a stream whose history cannot be folded has the initial state, and a reason why its messages are dead."""
@@ -103,13 +102,20 @@ class Processor(Generic[State]):
             return self.fold(history)
         except BaseException as error:  # `evolve` is a service's own code: it may raise anything
             loaded = self._loaded(self.service.decider.initial, history)
-            loaded.dead = cause_of(error, "the stream's history cannot be folded: ")
+            loaded.dead = cause_of(error, "set-aside")
+            loaded.readable = tuple(self._readable(history))
             return loaded
 
-    @staticmethod
-    def _loaded(state: State, history: History) -> StreamState[State]:
-        traceparent = history.messages[-1].traceparent if history.messages else ""
-        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent)
+    def _readable(self, history: History) -> Iterator[Message]:
+        for stored in history.messages:
+            with suppress(KeyError, Invalid):
+                yield decode(self.topics.kinds[stored.kind], stored.data)
+
+    def _loaded(self, state: State, history: History) -> StreamState[State]:
+        kinds, messages = self.topics.kinds, history.messages
+        traceparent = messages[-1].traceparent if messages else ""
+        once = {stored.id for stored in messages if stored.kind in kinds and kinds[stored.kind].once}
+        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent, once)
 
     def new_stream(self) -> StreamState[State]:
         """The state of a stream that has processed nothing."""
@@ -244,9 +250,25 @@ class Processor(Generic[State]):
         if inbound.kind == DeadLettered.kind:  # there is no dead letter about a dead letter: they would never end
             return [], pending.state, dead
         letter = dead_letter(self.service.name, inbound, dead, self.max_message_bytes)
+        if pending.loaded.dead:
+            messages = [letter, *self._of_set_aside(pending, inbound)]
+            return list(self._stored(pending, inbound, messages, traceparent, dead_attempt=attempt)), pending.state, dead
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
-        state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
-        return answers, state, dead
+        return answers, self.service.decider.fold([letter], pending.state), dead
+
+    def _of_set_aside(self, pending: PendingAppend[State], inbound: Inbound) -> list[Message]:
+        """What the service says of a stream that is set aside; what may be stored once only where it is not there."""
+        if self.service.set_aside is None:
+            return []
+        try:
+            messages = list(self.service.set_aside(pending.loaded.readable, inbound.message, inbound.context(pending.at)))
+        except BaseException as error:  # a service's own code: it may raise anything
+            pending.failures.append((inbound.kind, cause_of(error)))
+            return []
+        ids = {
+            message: stored_message_id(message, pending.stream, inbound.causation_id, 0) for message in messages if message.once
+        }
+        return [message for message in messages if message not in ids or not pending.has_once(ids[message])]
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
         """Raises ValueError where `wake_at` gives no time, a stream would get wake-ups for ever, or a lost attempt would never

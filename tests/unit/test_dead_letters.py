@@ -80,16 +80,16 @@ def test_headers_and_key_count_toward_the_limit_of_a_request() -> None:
     assert fits.dead is None
 
 
-# A service that can say nothing about what it receives, dead letters included.
+# A service whose every answer is too large what it receives, dead letters included.
 
 
-def says_too_much(_: object, message: Message, context: Context) -> list[Message]:
+def answers_too_much(_: object, message: Message, context: Context) -> list[Message]:
     return [WorkflowFailed(request="r", reason="internal", detail="x" * MB)]
 
 
 mute = Service(
     "router",
-    Decider(0, says_too_much, lambda count, _: count + 1),
+    Decider(0, answers_too_much, lambda count, _: count + 1),
     receives={SubmitRequest: lambda _: "", DeadLettered: lambda _: ""},
 )
 
