@@ -6,7 +6,6 @@ The message becomes a dead letter that says what to mend, the messages beside it
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from math import inf, nan
 from typing import Any
 from unittest.mock import ANY
