@@ -45,7 +45,7 @@ def table(endpoint: RawEndpoint, **more: Any) -> Chain:
 
 async def attempt(chain: Chain, call: CallModel, *, stream: bool = False, **more: Any) -> AttemptReturned:
     async with open_clients(chain, more.pop("keys", {}), now, **more) as make_attempt:
-        return await make_attempt(*attempting(chain, call), on_text=[].append if stream else None)
+        return await make_attempt(*attempting(chain, call), on_text=list[str]().append if stream else None)
 
 
 # Fields that an endpoint does not take
@@ -71,9 +71,9 @@ async def test_a_refused_field_is_left_out_within_the_attempt_and_not_sent_again
     async with RawEndpoint(without("temperature", "max_tokens", "response_format", "stream_options")) as endpoint:
         chain = table(endpoint)
         async with open_clients(chain, {}, now) as make_attempt:
-            returned = await make_attempt(*attempting(chain, asks(**FULL)), on_text=[].append if stream else None)
+            returned = await make_attempt(*attempting(chain, asks(**FULL)), on_text=list[str]().append if stream else None)
             requests = len(endpoint.seen)
-            again = await make_attempt(*attempting(chain, asks(**FULL)), on_text=[].append if stream else None)
+            again = await make_attempt(*attempting(chain, asks(**FULL)), on_text=list[str]().append if stream else None)
     assert requests == (6 if stream else 5)
     assert len(endpoint.seen) == requests + 1
     assert len(set(endpoint.keys[:requests])) == requests  # each of them is another request
@@ -214,7 +214,7 @@ async def test_a_reply_without_end_is_read_no_further_than_the_limit(
             await until(lambda: endpoint.cut == 1)
     if "error" in kind:
         assert failure.fall.reason == ("rate-limit" if "compressed" in kind else "refused")
-        assert (failure.cost, failure.estimated, taken) == (0, False, [openai_client.LARGEST_ERROR])
+        assert (failure.cost, failure.estimated, taken) == (Decimal(0), False, [openai_client.LARGEST_ERROR])
         return
     assert (failure.fall.reason, f"larger than {LIMIT} bytes" in failure.fall.detail) == ("invalid-output", True)
     assert failure.estimated
@@ -260,7 +260,7 @@ async def test_connections_are_used_again_after_a_stream_too(stream: bool, trans
         chain = table(endpoint)
         async with open_clients(chain, {}, now) as make_attempt:
             for _ in range(5):
-                replied(await make_attempt(*attempting(chain, asks()), on_text=[].append if stream else None))
+                replied(await make_attempt(*attempting(chain, asks()), on_text=list[str]().append if stream else None))
         assert len(endpoint._tasks) == 1
 
 

@@ -129,7 +129,7 @@ def test_a_refused_field_changes_nothing_of_the_circuit_and_is_known_through_its
         circuit, before = decider.fold(stored), decider.fold([one for one in stored if not isinstance(one, FieldRefused)])
         assert isinstance(circuit, Circuit)
         assert isinstance(before, Circuit)
-        known = {("m", one.field) for one in stored if isinstance(one, FieldRefused)}
+        known = frozenset(("m", one.field) for one in stored if isinstance(one, FieldRefused))
         assert (circuit.refused, circuit.until, circuit.change, circuit.probe) == (
             known,
             before.until,

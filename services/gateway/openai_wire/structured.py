@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema_rs
 from pydantic import JsonValue
 
+from hansard.message import refuse_unreadable
 from services.gateway.openai_wire.tolerant import Json, clean
 
-DEEPEST = 64  # levels
 STARTS = 100  # places of a text where JSON is looked for
 _FENCE = re.compile(r"(?:```|~~~)[ \t]*[\w+.-]*[ \t]*\r?\n?(.*?)(?:```|~~~|\Z)", re.DOTALL)
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
@@ -77,7 +77,7 @@ def _between_words(text: str) -> Iterator[Any]:
             if (at := _closed_at(text, start)) < 0:  # what stands in broken JSON is a part of an answer, not the answer
                 return
         else:
-            yield value if _depth(value) <= DEEPEST else Unfit(f"it is nested deeper than {DEEPEST} levels")
+            yield _storable(value)
 
 
 def _closed_at(text: str, start: int) -> int:
@@ -98,7 +98,7 @@ def _read(text: str) -> Any:
         return Unfit(f"it is not JSON ({error})")
     except RecursionError:
         return Unfit("it is not JSON (nested too deeply)")
-    return value if _depth(value) <= DEEPEST else Unfit(f"it is nested deeper than {DEEPEST} levels")
+    return _storable(value)
 
 
 def _problem(checker: Any, value: Any) -> str | None:
@@ -125,13 +125,12 @@ def _float(written: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_float, strict=False)  # models leave line breaks in strings
 
 
-def _depth(value: Any) -> int:
-    """Levels of objects and lists, counted no further than one beyond what is allowed."""
-    depth, level = 0, [value]
-    while depth <= DEEPEST and (level := [one for one in level if isinstance(one, dict | list)]):
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
-        depth += 1
-    return depth
+def _storable(value: JsonValue) -> Any:
+    """The value, or an Unfit if no message can carry it."""
+    try:
+        return refuse_unreadable(value)
+    except ValueError as error:
+        return Unfit(f"it cannot be stored: {error}")
 
 
 def _clean(data: Any) -> Any:
