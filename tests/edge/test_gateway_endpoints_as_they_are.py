@@ -18,7 +18,7 @@ from services.gateway.openai_wire.events import Event, ResponseBody
 from services.gateway.performer import openai_client
 from services.gateway.performer.openai_client import Known, open_clients
 from tests.edge.raw_endpoint import RawEndpoint, Response
-from tests.edge.test_gateway_openai_client import SCHEMA, asks, attempting, failed, now, replied, tiers, transport, until
+from tests.edge.test_gateway_openai_client import SCHEMA, answer, asks, attempting, failed, now, replied, tiers, transport, until
 
 __all__ = ["transport"]
 Answering = Callable[[str, Any], Response]
@@ -323,6 +323,15 @@ async def test_data_that_no_message_can_hold_is_repaired_and_paid_for() -> None:
     async with RawEndpoint(lambda *_: fine('{"n": 1e400}')) as endpoint:
         failure = failed(await attempt(table(endpoint, **PRICED), asks(response_schema={"type": "object"})))
     assert (failure.fall.reason, failure.cost) == ("invalid-output", Decimal("0.01002"))
+
+
+async def test_an_endpoint_that_gives_no_usable_data_is_asked_twice_and_both_are_paid_for() -> None:
+    async with RawEndpoint(lambda *_: fine('{"n": 1e400}')) as endpoint:
+        stored = await answer(table(endpoint, **PRICED), asks(response_schema={"type": "object"}))
+    reply = stored[-1]
+    assert isinstance(reply, ModelReplied)
+    assert (reply.tier, reply.cost, len(endpoint.seen)) == ("rules", Decimal("0.02004"), 2)
+    assert [fall.reason for fall in reply.falls if fall.attempt] == ["invalid-output"] * 2
 
 
 @pytest.mark.parametrize(
