@@ -47,7 +47,8 @@ _NAMED: dict[Field, re.Pattern[str]] = {
 _NOT_TAKEN = re.compile(
     r"n[o']t (?:\w+ )?(?:support|allow|permit|available|enabled|recogni|implement|valid|accept|understood|take)"
     r"|unsupported|invalid|unrecogni[sz]ed|unknown|unexpected|unavailable|extra |cannot find|can.?not be|forbidden|deprecated"
-    r"|must be|must alternate|may only|\bonly\b|no longer|no endpoints|remove|drop",
+    r"|must be|must alternate|may only|\bonly\b|no longer|no endpoints|remove|drop|disallowed"
+    r"|unpermitted|prohibited|fixed|cannot",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(r"context.?(?:length|window)|maximum context|too (?:large|long|many|high)|exceed|at most|less than", re.I)
