@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from services.router.rules.exact import whole
 from services.router.rules.rule import Data, Input, Rule, Unfit
 from services.router.rules.words import blank, fold, mentioned, plain
 
@@ -19,9 +20,7 @@ def _visible(label: str) -> str:
 
 def _label(value: object) -> object:
     """JSON has one kind of number, and true is none."""
-    if isinstance(value, bool):
-        raise ValueError("must be a label or a number")
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return value if isinstance(value, str) else str(whole(value))
 
 
 Label = Annotated[str, Field(max_length=200), AfterValidator(_visible)]
@@ -42,7 +41,7 @@ def route_by_keyword(given: Keywords) -> Data:
 
 
 class Menu(Input):
-    choice: Annotated[Label | int, BeforeValidator(_label)]
+    choice: Annotated[Label, BeforeValidator(_label)] = Field(description="a label or a number")
     options: list[Label] | dict[Label, Label] = Field(
         min_length=1, max_length=1000, description="labels, or label to route; a number counts from 1"
     )
@@ -50,7 +49,7 @@ class Menu(Input):
 
 def menu_choice(given: Menu) -> Data:
     labels = list(given.options)
-    wanted = plain(str(given.choice))
+    wanted = plain(given.choice)
     meant = {label for label in labels if plain(label) == wanted}
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 5 and 1 <= int(wanted) <= len(labels):
         meant.add(labels[int(wanted) - 1])

@@ -7,7 +7,7 @@ from typing import Annotated
 import phonenumbers
 from email_validator import EmailNotValidError
 from email_validator import validate_email as read
-from phonenumbers import NumberParseException
+from phonenumbers import NumberParseException, ValidationResult
 from phonenumbers import PhoneNumberFormat as Form
 from phonenumbers.shortnumberinfo import is_valid_short_number_for_region
 from pydantic import AfterValidator, Field
@@ -15,13 +15,14 @@ from pydantic import AfterValidator, Field
 from services.router.rules.rule import Data, Input, Rule, Unfit
 
 _NUMBER = re.compile(
-    r"(tel:(?=[+\d(]))?(\(?\+ ?\d{1,3}\)? ?)?"  # the country code
+    r"(tel:(?=[+\d(]))?(\(?\+ ?\d{1,3}\)?[ .\-\u2010-\u2015\u2212]?)?"  # the country code
     r"(\(?\d{2,5}\)? ?/ ?)?"  # the area code, as in 030/901820; elsewhere a slash parts two numbers
     r"[\d(][\d ().\-\u2010-\u2015\u2212]*"
     r"([ ,;]*(ext(n|ension)?[.:= ]*|x[. ]*|#)\d{1,7}#?)?",
     re.IGNORECASE,
 )
-_LETTERED = re.compile(r"\+?[\d ().-]*\d[\d ().-]*[A-Z][A-Z\d ().-]*")  # 1-800-FLOWERS
+_LETTERED = re.compile(r"\+?[\d ().-]*\d[\d ().-]*[A-Z][A-Z\d ().-]*")  # 1-800-FLOWERS; +1 alone has numbers of one length
+_NOT_JUST = "it is not just a phone number"
 _WHY = {
     NumberParseException.INVALID_COUNTRY_CODE: "its country code belongs to no country",
     NumberParseException.TOO_LONG: "it has too many digits",
@@ -56,19 +57,24 @@ class Phone(Input):
 
 
 def validate_phone(given: Phone) -> Data:
-    """The whole text must be the number. Raises Unfit where it has no country code and no region is given."""
+    """The whole text must be the number. Raises Unfit where its country or its area is not given."""
     answer: Data = {"valid": False, "phone": given.phone, "method": "numbering_plan"}
     text = unicodedata.normalize("NFKC", given.phone).strip()
-    if not _NUMBER.fullmatch(text) and not _LETTERED.fullmatch(text):
-        return answer | {"reason": "it is not just a phone number"}
+    lettered = _LETTERED.fullmatch(text) is not None and phonenumbers.is_alpha_number(text)
+    if not _NUMBER.fullmatch(text) and not lettered:
+        return answer | {"reason": _NOT_JUST}
     if given.region is None and "+" not in text:
         raise Unfit("region: the number has no country code, say which region it is of")
     try:
         number = phonenumbers.parse(text, given.region)
     except NumberParseException as bad:
         return answer | {"reason": _WHY.get(bad.error_type, "it has too few digits")}
+    if lettered and number.country_code != 1:
+        return answer | {"reason": _NOT_JUST}
     valid = phonenumbers.is_valid_number(number)
     short = given.region is not None and is_valid_short_number_for_region(number, given.region)
+    if not valid and not short and phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE_LOCAL_ONLY:
+        raise Unfit("phone: the number has no area code")
     return answer | {
         "valid": valid,
         "possible": phonenumbers.is_possible_number(number),
