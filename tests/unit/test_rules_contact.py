@@ -39,7 +39,9 @@ words = st.text(st.characters(categories=["L", "So", "Sc"]), min_size=1, max_siz
 @given(st.sampled_from(REGIONS), words, st.booleans(), st.sampled_from([" ", "", ", ", ": ", "\n"]))
 def test_a_number_with_words_around_it_is_no_phone_number(region: str, word: str, before: bool, gap: str) -> None:
     assume(word.casefold() not in ("x", "ext", "extn", "extension", "tel"))
-    number = phonenumbers.format_number(phonenumbers.example_number(region), Form.INTERNATIONAL)
+    example = phonenumbers.example_number(region)
+    assert example is not None
+    number = phonenumbers.format_number(example, Form.INTERNATIONAL)
     text = f"{word}{gap}{number}" if before else f"{number}{gap}{word}"
     assert answer(text, region)["valid"] is False
 

@@ -136,7 +136,7 @@ def test_folding_again_changes_nothing(text: str) -> None:
         ("3", ["a", "b"], None),
     ],
 )
-def test_an_option_is_found_by_label_or_place(choice: Any, options: list[str], label: str | None) -> None:
+def test_an_option_is_found_by_label_or_place(choice: Any, options: list[Any], label: str | None) -> None:
     assert RULES["menu_choice"].apply({"choice": choice, "options": options})[0]["choice"] == label
 
 
@@ -151,6 +151,6 @@ def test_an_option_is_found_by_label_or_place(choice: Any, options: list[str], l
         ("\u200b", ["a"]),
     ],
 )
-def test_a_choice_that_could_be_two_options_is_refused(choice: Any, options: list[str]) -> None:
+def test_a_choice_that_could_be_two_options_is_refused(choice: Any, options: list[Any]) -> None:
     with pytest.raises(Unfit, match=r"^choice: "):
         RULES["menu_choice"].apply({"choice": choice, "options": options})
