@@ -1,6 +1,6 @@
 """Which keywords a text has at the start of a word: "Cancellation" has `cancel`, "barcode" does not have `code`.
 
-Scripts without spaces between words do not show where a word starts: there a keyword is found anywhere.
+Scripts without spaces between words do not show where a word starts: there, and of pictures, a keyword is found anywhere.
 """
 
 import re
@@ -24,9 +24,10 @@ Kind = Enum("Kind", "WORD UNSPACED MARK OTHER")
 
 @lru_cache(8192)
 def _kind(char: str) -> Kind:
-    if unicodedata.category(char)[0] == "M":
+    category = unicodedata.category(char)
+    if category[0] == "M":
         return Kind.MARK
-    if unicodedata.name(char, "").startswith(UNSPACED):
+    if category == "So" or unicodedata.name(char, "").startswith(UNSPACED):  # So: pictures
         return Kind.UNSPACED
     return Kind.WORD if char.isalnum() or char == "_" else Kind.OTHER
 
