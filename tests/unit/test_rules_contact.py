@@ -107,7 +107,7 @@ def test_what_is_not_just_a_valid_number_has_a_reason(phone: str, region: str | 
     assert (found["valid"], bool(found["reason"])) == (False, True)
 
 
-def test_a_short_number_is_said_to_be_one() -> None:
+def test_the_reason_names_a_short_number() -> None:
     assert "short number of US" in answer("911", "US")["reason"]
     assert "short" not in answer("123", "US")["reason"]
 

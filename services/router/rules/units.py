@@ -35,7 +35,7 @@ SEVERAL: Mapping[str, str] = {  # what is not the same everywhere: its other nam
     "peck": "imperial_peck or liter",
     "horsepower": "UK_horsepower or metric_horsepower",
 }
-_SAID = re.compile(r"(US|UK|imperial|short|long)_")
+_QUALIFIED = re.compile(r"(US|UK|imperial|short|long)_")
 CALENDAR = frozenset({"month", "year", "century", "millennium"})  # have no fixed number of days
 _SCALES = {"degree_Celsius", "degree_Fahrenheit", "degree_Reaumur"}
 
@@ -59,7 +59,7 @@ def _names(unit: str) -> Iterator[str]:
     """The names of its parts. Raises Unfit for one that could mean several units."""
     for written in re.split(r"[*/]", re.sub(r"[\^²³123]", "", unit)):
         prefix, name, _ = _registry().parse_unit_name(written)[0]
-        if name in SEVERAL and not _SAID.match(written.removeprefix(prefix)):
+        if name in SEVERAL and not _QUALIFIED.match(written.removeprefix(prefix)):
             raise Unfit(f"from, to: {written} means several units, write {SEVERAL[name]}")
         by_letter = prefix and not written.startswith(prefix) and name != _registry().get_symbol(name)
         if by_letter and written.removesuffix("s").endswith(name):  # a pinch is no picoinch
@@ -69,7 +69,7 @@ def _names(unit: str) -> Iterator[str]:
 
 def _shown(written: str, unit: Any) -> str:
     """A unit that means several is shown as it was written: that says which is meant."""
-    return written if _SAID.search(written) else str(unit)
+    return written if _QUALIFIED.search(written) else str(unit)
 
 
 def _check(given: Measure) -> None:
