@@ -74,7 +74,7 @@ def test_an_answer_without_the_token_of_its_task_is_dead_and_takes_nobodys_place
     assert forged.dead is not None
     assert (forged.dead.reason, "tasktoken" in forged.dead.detail) == ("not-expected", True)
     assert forged.causation_id != genuine.causation_id, "the genuine answer is not taken for a repeat of it"
-    assert forged.stream.workflow == "cook.events.0.4", "and the workflow that it names hears nothing"
+    assert forged.stream.workflow == "cook.events.0.4", "and the workflow that it names is not told"
 
 
 def test_a_worker_cannot_answer_for_another() -> None:
