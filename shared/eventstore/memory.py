@@ -16,6 +16,7 @@ from shared.eventstore.model import (
     Cursor,
     DoorMessage,
     DueWakeUp,
+    Epoch,
     EpochChanged,
     History,
     InboxEntry,
@@ -231,6 +232,16 @@ class InMemoryEventStore:
         position, end = since.position if since else 0, len(self._log)
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
+
+    async def epoch(self) -> Epoch:
+        return Epoch(self._epoch, True)
+
+    async def epoch_compared(self, epoch: str) -> None: ...
+
+    async def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        published = [message for message in reversed(self._log) if message.version <= self._published.get(message.stream, 0)]
+        for first in range(0, len(published), batch):
+            yield published[first : first + batch]
 
     async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         ordered = sorted(self._log, key=lambda message: (message.stream, message.version))

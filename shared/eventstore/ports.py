@@ -13,6 +13,7 @@ from shared.eventstore.model import (
     Cursor,
     DoorMessage,
     DueWakeUp,
+    Epoch,
     History,
     InboxEntry,
     ListedWorkflow,
@@ -158,6 +159,24 @@ class MessageReader(Protocol):
         ...
 
 
+class TailStore(Protocol):
+    """What is needed to compare Kafka's tail with the record."""
+
+    async def epoch(self) -> Epoch:
+        """The present epoch. Begins a new one where the store is on another server, database or timeline than the last."""
+        ...
+
+    async def epoch_compared(self, epoch: str) -> None:
+        """Notes that Kafka's tail was compared since this epoch began."""
+        ...
+
+    def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        """The messages that a broker has acknowledged, the newest first; then ends. A page has at most `batch`, perhaps none."""
+        ...
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]: ...
+
+
 class WorkflowReader(Protocol):
     """Whole workflows, for audits."""
 
@@ -218,7 +237,16 @@ class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
 
 
 class EventStore(
-    StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, TaskKeyStore, AuditReader, AnswerIndex, Protocol
+    StreamStore,
+    AttemptCounter,
+    OutboxStore,
+    WakeUpStore,
+    InstanceStore,
+    TaskKeyStore,
+    AuditReader,
+    TailStore,
+    AnswerIndex,
+    Protocol,
 ):
     """The whole store, for the code that assembles a process."""
 

@@ -23,6 +23,7 @@ from shared.runtime.outbox import Outbox
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
+from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
 from shared.settings import Settings
 from shared.task_tokens import NO_TOKENS, TaskTokens
@@ -56,6 +57,8 @@ class ServiceRunner:
         unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
         tokens = await self._task_tokens()
         self.producer = Producer(settings, failed=lambda: self.outbox.failed(), tokens=tokens)
+        self.tail_watch = TailWatch(settings, store, name, self.producer.publish)
+        await self.tail_watch.wait_until_compared()
         self.outbox = Outbox(store, name, self.producer)
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
         self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
@@ -77,6 +80,7 @@ class ServiceRunner:
         )
         await self.producer.start()
         await self.consumer.start()
+        self._start_task(self.tail_watch.keep_comparing())
         self._start_task(self.outbox.keep_marking(MARK_EVERY))
         self._start_task(self.outbox.keep_publishing(PUBLISH_EVERY, PUBLISH_AGE))
         if processor.uses_wake_ups:
@@ -121,7 +125,8 @@ class ServiceRunner:
     def health(self) -> dict[str, str]:
         """The reason why a part waits, by part; empty if it works."""
         if not self._tasks:
-            return {"startup": "not finished"}
+            watch = getattr(self, "tail_watch", None)
+            return {"startup": (watch and watch.trouble) or "not finished"}
         return {
             "event_store": self.loop.trouble,
             "consumer": "" if self.consumer.healthy else "Kafka is unavailable",
