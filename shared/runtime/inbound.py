@@ -29,6 +29,7 @@ from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.masking import masked
 from shared.runtime.crash_guard import CrashGuard
 
 
@@ -247,7 +248,7 @@ def cause_of(error: BaseException, what: str = "") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause("poison", f"{what}{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause("poison", masked(f"{what}{name}: {text}")[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:

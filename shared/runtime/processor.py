@@ -21,6 +21,7 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.masking import masked
 from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
@@ -324,7 +325,7 @@ def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered
     return DeadLettered(
         service=service,
         reason=dead.reason,
-        detail=printable(dead.detail),
+        detail=printable(masked(dead.detail)),
         attempts=dead.attempts,
         door=inbound.door is not None,
         message_kind=printable(inbound.kind),
