@@ -138,6 +138,11 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
     from shared.eventstore.postgres.admin import APPEND_ONLY
 
     found: list[Finding] = []
+    lacking = Finding(
+        "grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to it: `hansard migrate` does"
+    )
+    if seen.lacking == [f"use the schema {schema}"]:
+        return [lacking]
     try:
         waiting = await pending(dsn, schema)
         found.append(
@@ -152,11 +157,7 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
         if seen.guarded >= len(APPEND_ONLY)
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
-    found.append(
-        Finding("grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to this user")
-        if seen.lacking
-        else Finding("grants", "this user may do what a service must")
-    )
+    found.append(lacking if seen.lacking else Finding("grants", "this user may do what a service must"))
     found.append(_no_more_than_a_service(schema, seen.surplus))
     return found
 

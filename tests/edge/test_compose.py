@@ -139,7 +139,7 @@ def test_settings_come_from_files_with_secrets_too(tmp_path: Path) -> None:
     (tmp_path / "hansard_postgres").write_text("postgresql://s:from-a-file@h/d\n")
     (tmp_path / "hansard_model_key").write_text("sk-from-a-file")
     with given_environment({"HANSARD_MODEL_KEY": "from-the-environment"}):
-        settings = Settings(_secrets_dir=tmp_path)  # type: ignore[call-arg]
+        settings = Settings(_secrets_dir=tmp_path)
     assert settings.postgres.get_secret_value() == "postgresql://s:from-a-file@h/d"
     assert settings.model_key.get_secret_value() == "from-the-environment", "the environment wins"
 

@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from infra.cli.doctor import postgres
+from infra.migrations import migrate
 from shared.settings import Settings
+from tests.conftest import _drop
 
 
 def settings(dsn: str, schema: str) -> Settings:
@@ -70,6 +72,17 @@ async def test_a_table_without_its_trigger_is_found(service_dsn: str, schema: st
     await owner.execute(f"alter table {table} disable trigger append_only")
     findings = await found(service_dsn, schema)
     assert [name for name, (_, fix) in findings.items() if fix] == ["append-only"]
+
+
+async def test_a_login_that_was_not_let_in_is_found(service_dsn: str, postgres_dsn: str) -> None:
+    name = f"test_{secrets.token_hex(6)}"
+    await migrate(postgres_dsn, name)
+    try:
+        findings = await found(service_dsn, name)
+    finally:
+        await _drop(postgres_dsn, name)
+    assert [check for check, (_, fix) in findings.items() if fix] == ["grants"]
+    assert "`hansard migrate` does" in findings["grants"][1]
 
 
 async def test_a_right_that_a_service_lacks_is_named(postgres_dsn: str, schema: str, owner: asyncpg.Connection) -> None:

@@ -109,7 +109,12 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         clock = await connection.fetchval("select clock_timestamp()")
         answered = datetime.now(UTC)
         found = None
-        if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
+        may_use = await connection.fetchval(
+            "select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1", schema
+        )
+        if may_use is False:  # only a user who may use it is told whether a table is there
+            found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [])
+        elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
             found = SchemaInspection(
                 await _guarded(connection, schema), await _lacking(connection, schema), await _surplus(connection, schema)
             )
