@@ -83,7 +83,8 @@ def _forms(secret: str) -> Iterator[str]:
     for plain in {secret, unquote(secret)}:
         if len(plain) >= SHORTEST:
             yield from (plain, quote(plain, safe=""), quote(plain), quote_plus(plain))
-            yield from (json.dumps(plain)[1:-1], repr(plain)[1:-1], repr(plain.encode())[2:-1])
+            yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1])
+            yield from (repr(plain)[1:-1], repr(plain.encode())[2:-1])
 
 
 @lru_cache(1)

@@ -99,7 +99,7 @@ def _masked(value: Any) -> Any:
         case str():
             return masked(value)
         case dict():
-            return {str(name): _masked(held) for name, held in value.items()}
+            return {masked(str(name)): _masked(held) for name, held in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_masked(held) for held in value]
         case _:

@@ -77,12 +77,13 @@ async def put_unreadable(deployment: Deployment, marker: str) -> None:
     await deployment.put("control", json.dumps({"by": {"a": marker}}).encode(), [("ce_id", b"\xff" + marker.encode())])
 
 
-async def disturb(own: Servers, deployment: Deployment, seen: list[str]) -> None:
-    """Kills services, Postgres and the broker, and looks at their pages and at the doctor meanwhile."""
+async def disturb(own: Servers, deployment: Deployment, seen: list[str], marker: str) -> list[str]:
+    """Kills services, Postgres and the broker; asks, and looks at their pages and at the doctor meanwhile. The ids asked."""
     await deployment.kill("router/1")
     deployment.restart("router/1")
     await asyncio.to_thread(own.stop, "postgres", kill=True)
-    router = deployment.processes["planner/1"]
+    ids = await deployment.ask(*asked(marker))
+    router = deployment.processes["router/1"]
     await until(lambda: router.health()[0] == 503, "it is not ready")
     seen.append(await deployment.hansard("doctor", code=1))
     seen.extend(one.health(path)[1] for one in deployment.processes.values() for path in ("ready", "metrics"))
@@ -92,6 +93,7 @@ async def disturb(own: Servers, deployment: Deployment, seen: list[str]) -> None
     await asyncio.to_thread(own.stop_broker, 1, kill=True)
     await asyncio.to_thread(own.start_broker, 1)
     await deployment.ready()
+    return ids
 
 
 def with_keys(deployment: Deployment, echo: str, hidden: str) -> None:
@@ -133,7 +135,7 @@ async def test_no_log_page_or_command_shows_a_secret_and_no_log_a_request(own: S
             seen: list[str] = []
             ids = await deployment.ask(*asked(marker))
             await put_unreadable(deployment, marker)
-            await disturb(own, deployment, seen)
+            ids += await disturb(own, deployment, seen, marker)
             ids += await deployment.ask(*asked(marker), QUESTION, RULE)
             await deployment.answered(ids)
             await deployment.at_rest()
