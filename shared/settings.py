@@ -19,6 +19,8 @@ from shared.masking import mask, masked
 
 SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
 
+SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
+
 
 class Settings(BaseSettings):
     """Every setting is an environment variable with the prefix `HANSARD_`, or else a file of that name in `SECRET_FILES`."""
@@ -112,8 +114,10 @@ class Settings(BaseSettings):
 
     # Limits
     batch: int = Field(default=500, ge=1, description="maximum messages in one batch")
-    max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="maximum body of a message from outside")
-    max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="maximum body of a message of a service")
+    max_request_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="maximum size of a message from outside: its key, headers and body together"
+    )
+    max_message_bytes: int = Field(default=900 * 1024, ge=SMALLEST_MESSAGE, description="maximum body of a message of a service")
     workflow_seconds: float = Field(default=600, gt=0, description="deadline of a workflow where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="maximum streams whose state a process caches")
     lease_seconds: float = Field(

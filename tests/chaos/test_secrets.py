@@ -149,7 +149,7 @@ async def test_no_log_page_or_command_shows_a_secret_and_no_log_a_request(own: S
                 str(file): file.read_text(errors="replace") for home in (deployment.folder, own.home) for file in logs_of(home)
             }
 
-    assert "Incorrect API key provided: ***" in bodies, "the endpoint repeated the key"
+    assert "Incorrect API key provided: " in bodies, "the endpoint repeated the key"
     everything = {"what commands and pages show": "\n".join(seen), "the record": bodies} | logs
     assert {(where, word) for where, text in everything.items() for word in words if word in text} == set()
     assert {where for where, text in logs.items() if marker in text} == set()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -37,7 +38,7 @@ def forgotten() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "shown", [str, repr, json.dumps, lambda s: json.dumps(s, ensure_ascii=False), lambda s: repr(s.encode()), masking.quote]
+    "shown", [str, repr, json.dumps, lambda s: json.dumps(s, ensure_ascii=False), lambda s: repr(s.encode()), quote]
 )
 def test_a_known_secret_is_hidden_however_it_is_written(shown: Any) -> None:
     mask(SECRET)
@@ -92,7 +93,16 @@ def test_secrets_of_the_settings_and_of_the_environment_are_known() -> None:
     with given_environment(given):
         settings = Settings()
     mask_environment({"X_TOKEN": "of-a-token", "OTEL_EXPORTER_OTLP_HEADERS": "a=of-header-a,b=of-header-b", "KEYS": "of-no-name"})
-    words = ["of@postgres", "of-the-owner", "of-kafka", "of-the-model", "of-the-address", "of-traces", "of-a-token", "of-header-b"]
+    words = [
+        "of@postgres",
+        "of-the-owner",
+        "of-kafka",
+        "of-the-model",
+        "of-the-address",
+        "of-traces",
+        "of-a-token",
+        "of-header-b",
+    ]
     assert masked(" ".join(words)) == " ".join(["***"] * len(words))
     assert masked("of-no-name") == "of-no-name"
     assert not [word for word in words if word in f"{settings!r} {settings}"]
