@@ -54,7 +54,8 @@ async def provide(settings: Settings, report: Report) -> None:
     from infra.cli.operate import make_topics
     from infra.migrations import migrate
 
-    applied = await migrate(settings.owner, settings.postgres_schema, service=settings.postgres.get_secret_value())
+    with base.as_owner():
+        applied = await migrate(settings.owner, settings.postgres_schema, service=settings.postgres.get_secret_value())
     if applied:
         report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
