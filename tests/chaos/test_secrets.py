@@ -19,7 +19,7 @@ from tests.deployment import QUESTION, RULE, Deployment
 from tests.processes import until
 from tests.published import Json
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 BROKEN = "tests.chaos.broken"
 ENV = ("PROVIDER_API_KEY", "HANSARD_MODEL_KEY", "HANSARD_KAFKA_PASSWORD", "SOME_PASSWORD")
 

@@ -1,7 +1,6 @@
 """The servers of a bare machine: they are found again, never left behind, and processes of others are never touched."""
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -287,40 +286,6 @@ def test_data_that_was_given_to_root_is_given_back(servers: Servers) -> None:
 def test_an_empty_password_file_is_written_again(servers: Servers) -> None:
     (servers.home / "postgres.password").touch()
     assert urlsplit(servers.up(kafka=False, model=False).postgres).password
-
-
-def open_to_others(home: Path) -> set[str]:
-    """Files and folders of a home that are not their owner's alone; the folders above Postgres's data may be entered."""
-    entered = {home / "data"} if os.geteuid() == 0 else set()
-    modes = {path: path.stat().st_mode & 0o777 for path in home.rglob("*") if not path.is_symlink()}
-    return {f"{path}: {mode:o}" for path, mode in modes.items() if mode & 0o077 and (path not in entered or mode & 0o066)}
-
-
-def test_other_users_can_read_nothing_in_a_home(all_three: Servers) -> None:
-    assert {path.name for path in (all_three.home / "data").iterdir()} >= {"kafka-1-brokers"}
-    assert open_to_others(all_three.home) == set()
-
-
-def test_folders_of_an_earlier_version_are_closed(servers: Servers) -> None:
-    data = servers.home / "data" / "kafka-1-brokers"
-    for folder in (data, servers.home / "logs"):
-        folder.mkdir(parents=True)
-    kafka._cluster(data)
-    (data / "cluster.json").write_text(json.dumps({"cluster": "c", "kafka": kafka.VERSION}))
-    for folder in (data, servers.home / "logs", servers.home / "data"):
-        folder.chmod(0o755)
-    kafka._cluster(data)
-    with Home(servers.home).alone(print):
-        assert [(servers.home / name).stat().st_mode & 0o077 for name in ("logs", "data/kafka-1-brokers")] == [0, 0]
-
-
-def test_a_server_is_told_no_secret(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HANSARD_MODEL_KEY", "OPENAI_API_KEY", "HANSARD_HOME"):
-        monkeypatch.setenv(name, "told-to-nobody")
-    servers.up(kafka=False, model=False)
-    (pid,) = _pids(servers).values()
-    told = Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"PATH=" in told and b"told-to-nobody" not in told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a server outlives a guard that is killed")
