@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 
 import typer
@@ -23,6 +24,7 @@ from infra.cli import (
 from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
+from shared.masking import masked
 
 app = typer.Typer(
     name="hansard",
@@ -83,20 +85,18 @@ def main() -> None:
         sys.exit(141)
     except Exception as failed:  # whatever a command did not foresee is still reported in one sentence
         if "--debug" in sys.argv[1:]:
-            raise
+            sys.stderr.write(masked("".join(traceback.format_exception(failed))))
         sys.exit(report(failed))
 
 
 def report(failed: Exception) -> int:
     """Prints one sentence for a person on standard error; returns the exit code."""
     if isinstance(failed, Problem):
-        sys.stderr.write(f"hansard: {failed}\n")
+        sys.stderr.write(f"hansard: {masked(str(failed))}\n")
         return failed.code
     if isinstance(failed, ServerError):
-        sys.stderr.write(f"hansard: {failed}\n")
+        sys.stderr.write(f"hansard: {masked(str(failed))}\n")
         return 1
-    name = type(failed).__name__
-    sys.stderr.write(
-        f"hansard: {name}: {failed}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n"
-    )
+    what = masked(f"{type(failed).__name__}: {failed}")
+    sys.stderr.write(f"hansard: {what}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n")
     return 1
