@@ -28,6 +28,7 @@ from services.gateway.openai_wire.streamed_answer import StreamedAnswer
 from services.gateway.openai_wire.tolerant import clean, listed, load, mapping, string
 from services.gateway.performer.outcomes import DETAIL, NO_SLOT, Progress, failed
 from services.gateway.performer.spans import attempt_span, mark_answered, mark_failed
+from shared.masking import mask, masked
 
 Clock = Callable[[], datetime]
 BeforeSending = Callable[[], None]
@@ -73,7 +74,7 @@ async def open_clients(chain: Chain, keys: Mapping[str, str], now: Clock, larges
     async with AsyncExitStack() as stack:
         clients: dict[str, OpenAIClient] = {}
         for endpoint in chain.endpoints:
-            key = keys.get(endpoint.name, "")
+            mask(key := keys.get(endpoint.name, ""), endpoint.url)
             sdk = openai.AsyncOpenAI(
                 base_url=endpoint.url,
                 api_key=key or "none",
@@ -191,7 +192,7 @@ class OpenAIClient:
                 refused |= {found}
                 given_up.append(found)
                 if not is_of_the_call(error.error):
-                    detail = clean(self._masked(error.error.detail))[:DETAIL]
+                    detail = clean(masked(self._masked(error.error.detail)))[:DETAIL]
                     learned.append(RefusedField(model=self.model, field=found, detail=detail))
             else:  # only what helped is learned
                 self.refused.update((one.model, one.field) for one in learned)
