@@ -84,6 +84,6 @@ def is_of_the_call(error: ReportedError) -> bool:
 
 def _first(text: str, sent: Refused, message: str) -> Field | None:
     """The field that is named first; of two at the same place the longer name."""
-    places = {field: match for field in sent if (match := _NAMED[field].search(text))}
+    places = {field: match for field in FIELDS if field in sent and (match := _NAMED[field].search(text))}
     found = min(places, key=lambda field: (places[field].start(), -places[field].end()), default=None)
     return None if found in LIMITS and _TOO_LONG.search(message) else found
