@@ -2,11 +2,27 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import typer
 
-from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
+from infra.cli import (
+    audit,
+    dead_letters,
+    demo,
+    doctor,
+    operate,
+    requests,
+    running,
+    screen,
+    starters,
+    statistics,
+    submitting,
+    watching,
+)
 from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
@@ -56,28 +72,29 @@ def main() -> None:
     """The entry of the command: errors as one sentence, unless `--debug`."""
     write_what_can_be_shown()
     try:
-        app(prog_name="hansard")
+        sys.exit(app(prog_name="hansard", standalone_mode=False))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except Exception as failed:  # whatever a command did not foresee is still reported in one sentence
+        if hasattr(failed, "format_message"):  # an error of typer's, which repeats what was typed
+            theirs: Any = import_module("typer.rich_utils")  # takes a tenth of a command's start
+            theirs.Console = screen.SafeConsole
+            theirs.rich_format_error(failed)
+            sys.exit(2)
         if "--debug" in sys.argv[1:]:
-            raise
+            screen.write(traceback.format_exc(), stderr=True)
         sys.exit(report(failed))
 
 
 def report(failed: Exception) -> int:
     """Prints one sentence for a person on standard error; returns the exit code."""
-    if isinstance(failed, Problem):
-        sys.stderr.write(f"hansard: {failed}\n")
-        return failed.code
-    if isinstance(failed, ServerError):
-        sys.stderr.write(f"hansard: {failed}\n")
-        return 1
-    name = type(failed).__name__
-    sys.stderr.write(
-        f"hansard: {name}: {failed}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n"
-    )
+    if isinstance(failed, Problem | ServerError):
+        screen.write(f"hansard: {failed}", stderr=True)
+        return failed.code if isinstance(failed, Problem) else 1
+    what = f"{type(failed).__name__}: {failed}"
+    more = "(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)"
+    screen.write(f"hansard: {what}\n{more}", stderr=True)
     return 1

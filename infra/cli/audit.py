@@ -66,7 +66,7 @@ def show(
         raise _nothing_of(workflow, tenant)
     if json_:
         for line in timelines.as_json(timeline):
-            print(screen.as_json(line))
+            screen.put_json(line)
         return
     if tree:
         screen.out.print(_tree(timeline))
@@ -76,7 +76,7 @@ def show(
     for message in () if tree else timeline.messages:
         screen.put(screen.line(message, numbering, timeline.began))
         if bodies:
-            screen.out.print_json(dict(message.data))
+            screen.put_json(dict(message.data), indent=2)
     _summary(timeline)
 
 
@@ -184,7 +184,7 @@ class _Found:
             self.unknown_workers.append(name)
             if not self.json:
                 what = f"the record names a worker `{name}` that neither HANSARD_SERVICES nor HANSARD_WORKERS names"
-                screen.out.print(what, style="bold red", markup=False, soft_wrap=True)
+                screen.out.print(what, style="bold red", soft_wrap=True)
         for difference in first_of_each(report.differences):
             self.differences += 1
             if self.differences <= SHOWN:
@@ -195,19 +195,19 @@ class _Found:
                 continue
             self.forged.append(forged)
             if not self.json:
-                screen.out.print(f"not on the record: {forged}", style="yellow", markup=False)
+                screen.out.print(f"not on the record: {forged}", style="yellow")
 
     def _differs(self, difference: Difference) -> None:
         if self.json:
-            print(screen.as_json(asdict(difference) | {"stream": str(difference.stream)}), flush=True)
+            screen.put_json(asdict(difference) | {"stream": str(difference.stream)})
             return
         where = f"{difference.stream}, inbox entry {difference.sequence}"
-        screen.out.print(f"{where}: {difference.what}", style="bold red", markup=False)
+        screen.out.print(f"{where}: {difference.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("recorded", difference.recorded), ("today", difference.today)]))
 
     def print_totals(self) -> None:
         if self.json:
-            print(screen.as_json({name: count for name, count in vars(self).items() if name != "json"}))
+            screen.put_json({name: count for name, count in vars(self).items() if name != "json"})
             return
         more = self.differences - SHOWN
         if more > 0:
@@ -272,7 +272,7 @@ def rebuild(
         ("streams that lack messages", made.gapped, made.gaps),
     ):
         for one in some:
-            screen.out.print(one, style="yellow", markup=False)
+            screen.out.print(one, style="yellow")
         if count > len(some):
             screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     screen.out.print(
@@ -337,7 +337,7 @@ def compare(
     dsn, schema = place(settings, other)
     compared = base.run(_compare(settings, dsn, schema))
     for one in compared.unlike:
-        screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
+        screen.out.print(f"{one.stream}: {one.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
     verdict = f"{compared.differ} streams differ" if compared.differ else "both stores are the same, hash for hash"
     screen.out.print(f"{compared.streams} streams, {compared.messages} messages: {verdict}")

@@ -320,7 +320,7 @@ def doctor(
     if json_:
         for finding in found:
             fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
-            print(screen.as_json(fields))
+            screen.put_json(fields)
     else:
         rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
         screen.out.print(screen.table(("", "check", "found", "what to do"), rows))
