@@ -27,6 +27,7 @@ from infra.cli.problem import Problem
 from infra.cli.progress import progress
 from infra.cli.running import services
 from shared.eventstore.model import NotEmpty, Stream
+from shared.postgres_address import BadAddress, address
 from shared.settings import Settings
 
 app = typer.Typer(help="Look at the record, verify it, rebuild it from Kafka.", no_args_is_help=True)
@@ -290,16 +291,21 @@ def place(settings: Settings, text: str) -> tuple[str, str]:
         dsn, schema = settings.postgres.get_secret_value(), text
     if not dsn or not schema.isidentifier() or schema != schema.lower():
         raise Problem(f"{text!r} names no schema: write SCHEMA, or postgresql://user@host/database/SCHEMA.", code=2)
+    try:
+        address(dsn)
+    except BadAddress as bad:
+        raise Problem(f"The address of {schema} is not valid: {bad}.", code=2) from None
     return dsn, schema
 
 
 async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebuilt:
     from infra.migrations import migrate
 
-    await migrate(dsn, schema)
+    with base.store_reached():
+        await migrate(dsn, schema)
     try:
         async with (
-            rebuilding.rebuilding(dsn, schema, settings.topics) as into,
+            rebuilding.rebuilding(dsn, schema, settings.topics, pooler=settings.postgres_pooler) as into,
             Bus(settings) as bus,
             bus.listen(settings.topics.by_name, "beginning") as listener,
         ):

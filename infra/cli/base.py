@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
+from shared.postgres_address import SETTING, BadAddress, address
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -25,9 +26,14 @@ NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give 
 def local() -> Settings:
     """The settings as the environment gives them; addresses may be empty. Raises Problem where one is not valid."""
     try:
-        return Settings()
+        settings = Settings()
+        if dsn := settings.postgres.get_secret_value():
+            address(dsn)
+        return settings
     except ValidationError as invalid:
         raise Problem(f"{'; '.join(map(_wrong, invalid.errors(include_url=False)))}.", code=2) from None
+    except BadAddress as bad:
+        raise Problem(f"{SETTING} is not valid: {bad}.", code=2) from None
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -90,18 +96,27 @@ def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
 @contextlib.asynccontextmanager
 async def record(settings: Settings) -> AsyncIterator[EventStore]:
     """The event store, opened and closed. Raises Problem when it cannot be reached."""
-    from shared.eventstore.model import StoreUnavailable
     from shared.eventstore.postgres import PostgresEventStore
 
-    try:
-        store = await PostgresEventStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    with store_reached():
+        store = await PostgresEventStore.open(dsn, schema=schema, pooler=settings.postgres_pooler)
         await store.ping()
-    except (StoreUnavailable, OSError) as away:
-        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
     try:
         yield store
     finally:
         await store.close()
+
+
+@contextlib.contextmanager
+def store_reached() -> Iterator[None]:
+    """Turns it into a Problem where Postgres cannot be reached."""
+    from shared.eventstore.model import StoreUnavailable
+
+    try:
+        yield
+    except (StoreUnavailable, OSError) as away:
+        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

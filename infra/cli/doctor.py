@@ -112,8 +112,10 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
     except Unreachable as error:
+        if error.remedy:
+            return [Finding("Postgres", "refuses the connection", error.remedy)]
         return [Finding("Postgres", "does not answer", f"start it, or correct HANSARD_POSTGRES ({error})")]
     number = f"{seen.version // 10000}.{seen.version % 100}"
     fix = "" if seen.version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"

@@ -26,7 +26,8 @@ def migrate(
 
     settings = base.running(postgres=True)
     work = (pending if dry_run else apply)(settings.postgres.get_secret_value(), settings.postgres_schema)
-    names = base.run(work)
+    with base.store_reached():
+        names = base.run(work)
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:

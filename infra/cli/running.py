@@ -53,7 +53,8 @@ async def provide(settings: Settings, report: Report) -> None:
     from infra.cli.operate import make_topics
     from infra.migrations import migrate
 
-    applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
+    with base.store_reached():
+        applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
     if applied:
         report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
