@@ -25,7 +25,7 @@ from infra.cli import (
 )
 from infra.cli.problem import Problem
 from infra.servers import ServerError
-from infra.terminal import write_what_can_be_shown
+from infra.terminal import typed, write_what_can_be_shown
 
 app = typer.Typer(
     name="hansard",
@@ -72,7 +72,7 @@ def main() -> None:
     """The entry of the command: errors as one sentence, unless `--debug`."""
     write_what_can_be_shown()
     try:
-        sys.exit(app(prog_name="hansard", standalone_mode=False))
+        sys.exit(app(args=arguments(), prog_name="hansard", standalone_mode=False))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -87,6 +87,14 @@ def main() -> None:
         if "--debug" in sys.argv[1:]:
             screen.write(traceback.format_exc(), stderr=True)
         sys.exit(report(failed))
+
+
+def arguments() -> list[str]:
+    """What was typed. Raises Problem where it cannot be read."""
+    try:
+        return [typed(text) for text in sys.argv[1:]]
+    except ValueError as unread:
+        raise Problem(f"{unread}.", code=2) from None
 
 
 def report(failed: Exception) -> int:

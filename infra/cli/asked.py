@@ -68,6 +68,7 @@ def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", t
         raise Problem("The request is not valid: it holds half of a surrogate pair, which is no character", code=2) from None
     except ValueError as bad:  # Unreadable
         what = _HEADER.sub(r"`\1`", str(bad))  # the attribute, as a line of a file or an option names it
+        what = what if workflow else what.replace("`correlationid` must", "without a `correlationid`, the `id` must")
         raise Problem(f"The request is not valid: {what}", code=2) from None
     return asked
 

@@ -20,7 +20,6 @@ from infra.cli.options import Json, Tenant
 from infra.cli.plan_files import HOW, read_plan, unknown_fields
 from infra.cli.problem import Problem
 from infra.cli.watching import Printer, shown_message
-from infra.terminal import typed
 from shared.json_text import BadJson, parsed
 from shared.settings import Settings
 
@@ -57,11 +56,11 @@ def ask(
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
-    body: dict[str, Any] = {"text": typed(text)} if text else {}
+    body: dict[str, Any] = {"text": text} if text else {}
     if type_:
         body["type"] = type_
     if data:
-        body["data"] = _object(typed(data), "--data")
+        body["data"] = _object(data, "--data")
     if plan:
         body["plan"] = given = read_plan(plan)
         if wrong := "; ".join(unknown_fields(given) if isinstance(given, dict) else ()):

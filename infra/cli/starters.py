@@ -14,7 +14,6 @@ from infra.cli.options import Json
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
 from infra.cli.problem import Problem
 from infra.cli.requests import conclude, publish_and_watch
-from infra.terminal import typed
 
 ROLE = """\
 # A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
@@ -152,6 +151,6 @@ def run_plan(
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
-    asked = new_request({"text": typed(text), "plan": data})
+    asked = new_request({"text": text, "plan": data})
     answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=False, seconds=0))
     conclude(asked, answer, json_=json_)

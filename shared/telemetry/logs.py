@@ -6,6 +6,8 @@ import sys
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from shared.foreign_text import printable_event
+
 log: FilteringBoundLogger = structlog.get_logger("hansard")
 
 
@@ -32,7 +34,9 @@ def configure(level: str, form: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, plain], processor=last))
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    chain = [meta, last] if form == "json" else [meta, printable_event, last]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[*shared, plain], processors=chain))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("aiokafka", "asyncpg", "httpx2", "openai"):  # our own lines report what they fail at, once
         logging.getLogger(noisy).setLevel(level if level == "DEBUG" else "CRITICAL")
