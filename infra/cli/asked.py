@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
-from hansard.envelope import TENANT, Envelope, headers, read
+from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from hansard.message import WITHOUT_RESULT
 from infra.audit.message import ShownMessage
@@ -62,15 +62,19 @@ def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", t
     id_ = id_ or client_id("ask", uuid.uuid4())
     asked = NewRequest(id_, workflow or id_, tenant or TENANT, body)
     try:
-        sent = asked.envelope
-        read(sent.data, headers(sent))
+        _ = asked.envelope
     except UnicodeEncodeError:
         raise Problem("The request is not valid: it holds half of a surrogate pair, which is no character", code=2) from None
     except ValueError as bad:  # Unreadable
-        what = _HEADER.sub(r"`\1`", str(bad))  # the attribute, as a line of a file or an option names it
+        what = attributes_named(bad)
         what = what if workflow else what.replace("`correlationid` must", "without a `correlationid`, the `id` must")
         raise Problem(f"The request is not valid: {what}", code=2) from None
     return asked
+
+
+def attributes_named(bad: ValueError) -> str:
+    """What is wrong with an envelope, with its attributes as a line of a file or an option names them."""
+    return _HEADER.sub(r"`\1`", str(bad))
 
 
 def concerns(message: ShownMessage, asked: NewRequest) -> bool:

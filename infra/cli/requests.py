@@ -14,7 +14,7 @@ from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
-from infra.cli.asked import Ends, NewRequest, concerns, new_request
+from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request
 from infra.cli.bus import Bus, ReceivedMessage, request
 from infra.cli.options import Json, Tenant
 from infra.cli.plan_files import HOW, read_plan, unknown_fields
@@ -157,7 +157,7 @@ def cancel(
         envelope = request(client_id("cancel", uuid.uuid4()), CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
         base.run(_publish(settings, "control", envelope))
     except ValueError as bad:
-        raise Problem(str(bad), code=2) from None
+        raise Problem(f"Nothing was cancelled: {attributes_named(bad)}", code=2) from None
     screen.note(f"The cancellation of {workflow} is published; `hansard watch {workflow}` shows what follows.")
 
 

@@ -169,3 +169,21 @@ def test_tenants_and_workflows_are_kept_apart() -> None:
     assert Ends.of([one, two]).waiting.keys() == {("one", "a"), ("two", "a")}
     late = replace(result(two)[0], at=NOON + timedelta(days=1)), result(two)[1]
     assert ends([one], requested(one), late) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["cancel", "two words"],
+        ["cancel", "w", "--tenant", "a/b"],
+        ["ask", "a", "--id", "two words"],
+        ["ask", "a", "--tenant", "a/b"],
+    ],
+)
+def test_a_name_that_a_door_would_refuse_is_refused_before_anything_is_published(
+    line: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANSARD_KAFKA", "127.0.0.1:1")
+    done = CliRunner().invoke(app, line)
+    assert isinstance(done.exception, Problem) and done.exception.code == 2
+    assert "must be of the form" in str(done.exception) and "ce_" not in str(done.exception)
