@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
+from rich.tree import Tree
 
 from infra.audit.message import Numbering, ShownMessage
 from infra.cli import report, screen
@@ -91,6 +92,7 @@ SHOWN: dict[str, Callable[[str], object]] = {
     "a line of results": lambda text: print_result(message(text), json_=False),
     "a line of results as JSON": lambda text: print_result(message(text), json_=True),
     "a table": lambda text: screen.out.print(screen.table((text,), [(text,), (Text(text),)], title=text)),
+    "a tree": lambda text: screen.out.print(Tree(Text(text)).add(Text(text))),
     "a plain sentence": lambda text: screen.out.print(f"not on the record: {text}", style="bold red"),
     "a remark": lambda text: screen.note(text),
     "JSON in full": lambda text: screen.put_json({text: [text]}, indent=2),
