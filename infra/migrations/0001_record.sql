@@ -143,6 +143,12 @@ create table policies (
     primary key (service, version)
 );
 
+-- The key of the tokens of tasks that are given to workers outside: random, one row.
+create table task_key (
+    key  bytea not null default decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex')
+);
+insert into task_key default values;
+
 -- Append-only, by trigger: also for the owner of the tables.
 create function append_only() returns trigger language plpgsql as $$
 begin
@@ -180,5 +186,5 @@ begin
     execute format('grant select, insert on messages, inbox, door_messages, policies to %I', writer);
     execute format('grant select, insert, update on streams, attempts to %I', writer);
     execute format('grant select, insert, update, delete on wake_ups, instances, answers to %I', writer);
-    execute format('grant select on epochs, migrations to %I', writer);
+    execute format('grant select on epochs, migrations, task_key to %I', writer);
 end $$;

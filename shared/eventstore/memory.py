@@ -45,6 +45,7 @@ class InMemoryEventStore:
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
         self._epoch = str(uuid4())
+        self._task_key = uuid4().bytes
         self._transactions = count(1)
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
         self._entries: dict[Stream, list[InboxEntry]] = {}
@@ -215,6 +216,9 @@ class InMemoryEventStore:
         for record in dict.fromkeys(records):
             self._attempts[service, *record] = self._attempts.get((service, *record), 0) + by
         return [self._attempts[service, *record] for record in records]
+
+    async def task_key(self) -> bytes:
+        return self._task_key
 
     # all messages
 

@@ -89,6 +89,14 @@ class WakeUpStore(StoreClock, Protocol):
         ...
 
 
+class TaskKeyStore(Protocol):
+    """The key of the tokens of tasks that are given to workers outside."""
+
+    async def task_key(self) -> bytes:
+        """Made at random with the store; it never leaves the deployment."""
+        ...
+
+
 class InstanceStore(Protocol):
     """The processes of a service. When one ends, the wake-ups that it holds may be claimed at once."""
 
@@ -209,7 +217,9 @@ class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
     """The parts of a store that an audit reads."""
 
 
-class EventStore(StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, AuditReader, AnswerIndex, Protocol):
+class EventStore(
+    StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, TaskKeyStore, AuditReader, AnswerIndex, Protocol
+):
     """The whole store, for the code that assembles a process."""
 
     async def ping(self) -> None: ...
