@@ -135,6 +135,11 @@ class ModelReplied(Event, Estimated, Usage, Attribution, Answer):
     latency_ms: float = Field(ge=0)
     policy: str = ""
     learned: Learned | None = Field(default=None, description="where the cache found the answer; none for a known answer")
+    without: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda fields: not fields,
+        description="fields of the call that the endpoint does not take: left out, or sent in another form",
+    )
 
 
 class ModelFailed(Event, Cost):
@@ -206,6 +211,17 @@ class RetriesGranted(Event):
     calls: int = Field(ge=0)
     granted: int = Field(ge=0)
     left: float = Field(ge=0, allow_inf_nan=False, description="retries that are left for the next process that asks")
+
+
+class FieldRefused(Event):
+    """The endpoint does not take this field of a request for this model. All processes leave it out or send its other form, until
+    the day is over."""
+
+    kind = "hansard.gateway.field-refused.v1"
+    endpoint: Name
+    model: str
+    field: str = Field(description="as `takes_no` in the configuration of an endpoint names it")
+    detail: str = Field(default="", description="what the endpoint said")
 
 
 class TokensStreamed(Event):

@@ -7,6 +7,7 @@ from contracts.gateway.messages import (
     CancelCall,
     CircuitClosed,
     CircuitOpened,
+    FieldRefused,
     ModelFailed,
     ModelReplied,
     ProbeGranted,
@@ -96,6 +97,7 @@ COMPLETE: Samples = {
             "tier": "primary",
             "at": "2026-01-05T08:00:00Z",
         },
+        "without": ["temperature"],
     },
     ModelFailed: {
         "call": "specialists/draft.1/1",
@@ -120,5 +122,11 @@ COMPLETE: Samples = {
     ProbeGranted: {"endpoint": "primary", "change": 2, "by": _PROBE, "until": DEADLINE},
     CircuitClosed: {"endpoint": "primary", "change": 3, "by": _PROBE},
     RetriesGranted: {"endpoint": "primary", "by": "1f0b6f7a", "calls": 20, "granted": 2, "left": 0.5},
+    FieldRefused: {
+        "endpoint": "primary",
+        "model": "gpt-5",
+        "field": "temperature",
+        "detail": "status 400: Unsupported value: 'temperature' does not support 0.2 with this model.",
+    },
     TokensStreamed: {"call": "specialists/draft.1/1", "attempt": 1, "tier": "primary", "piece": 1, "text": "It is "},
 }

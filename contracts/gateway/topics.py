@@ -7,6 +7,7 @@ from contracts.gateway.messages import (
     CancelCall,
     CircuitClosed,
     CircuitOpened,
+    FieldRefused,
     ModelFailed,
     ModelReplied,
     ProbeGranted,
@@ -28,8 +29,8 @@ TOPICS = (
     ),
     Topic(
         "gateway.events",
-        "The course of every model call: intents, outcomes, costs; circuits and retry budgets. For watching: no service waits"
-        " for it.",
+        "The course of every model call: intents, outcomes, costs; circuits, retry budgets and refused fields. For watching: no"
+        " service waits for it.",
         (
             CallAccepted,
             AttemptStarted,
@@ -41,6 +42,7 @@ TOPICS = (
             ProbeGranted,
             CircuitClosed,
             RetriesGranted,
+            FieldRefused,
         ),
         ("gateway",),
         ("console",),

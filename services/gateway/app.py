@@ -11,7 +11,7 @@ from hansard.service import Perform, Performer, Service
 from services.gateway.call import Attempting
 from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import State, gateway
-from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
+from services.gateway.facts import AttemptReturned, EndpointFailed, FieldRefusalFound, ProbeAsked, ProbeReturned, RetriesAsked
 from services.gateway.performer.answer_cache import GatewayContext
 from shared.masking import mask
 from shared.settings import Settings
@@ -35,7 +35,9 @@ def build(settings: Settings) -> Service[State]:
             CancelCall: lambda m: m.call,
             RejectReply: lambda m: m.call,
             AttemptReturned: lambda m: m.call,
-            **dict.fromkeys((EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked), lambda _: None),  # of its performer only
+            **dict.fromkeys(  # of its performer only
+                (EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked, FieldRefusalFound), lambda _: None
+            ),
         },
         performer=Performer(intent=AttemptStarted, open=open_performer, limit=tiers.concurrency),
         stored_policy=StoredPolicy(tiers.data, lambda policy, data: gateway(Chain.of_then(policy, data))),

@@ -6,18 +6,21 @@
 
 Each process counts failures in memory and asks for the next change of the circuit by its number. The first to ask gets it; the
 others learn that the change has been made.
+
+The stream also knows the fields of requests that the endpoint does not take, for each model, so that one refusal is enough for
+all processes: FieldRefusalFound → FieldRefused, which changes nothing of the circuit.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from contracts.gateway import CircuitClosed, CircuitOpened, ProbeGranted
+from contracts.gateway import CircuitClosed, CircuitOpened, FieldRefused, ProbeGranted
 from hansard.decider import Context, Decider
 from hansard.envelope import TENANT
 from hansard.message import Message
 from services.gateway.config import Chain, Circuits
-from services.gateway.facts import EndpointFailed, ProbeAsked, ProbeReturned
+from services.gateway.facts import EndpointFailed, FieldRefusalFound, ProbeAsked, ProbeReturned
 from shared.eventstore.model import Stream
 
 
@@ -29,6 +32,7 @@ class Circuit:
     until: datetime | None = None
     probe: str = ""  # the call that is the probe, and its attempt
     opened: CircuitOpened | None = None  # the last one
+    refused: frozenset[tuple[str, str]] = frozenset()  # model and field
 
     def bars(self, at: datetime) -> bool:
         """Whether no call but the probe may be made."""
@@ -41,7 +45,8 @@ def circuit_stream(endpoint: str, at: datetime) -> Stream:
 
 
 def circuit_decider(chain: Chain) -> Decider[Circuit]:
-    """Stores a message for every fact, because a request without a reply could not be repeated under the same number."""
+    """Stores a message for every change that is asked for, because a request without a reply could not be repeated under the same
+    number."""
 
     def decide(circuit: Circuit, message: Message, context: Context) -> Iterable[Message]:
         return _decide(chain.circuits, circuit, message, context)
@@ -62,6 +67,8 @@ def _decide(rule: Circuits, circuit: Circuit, message: Message, context: Context
             yield CircuitClosed(endpoint=endpoint, change=change, by=by)
         case ProbeReturned():
             yield _open(rule, message, context.at, change=change, probes=opened.probes + 1 if opened else 1)
+        case FieldRefusalFound(endpoint=endpoint, model=model, field=field) if (model, field) not in circuit.refused:
+            yield FieldRefused(endpoint=endpoint, model=model, field=field, detail=message.detail)
         case _:
             pass
 
@@ -69,11 +76,13 @@ def _decide(rule: Circuits, circuit: Circuit, message: Message, context: Context
 def evolve(circuit: Circuit, message: Message) -> Circuit:
     match message:
         case CircuitOpened(change=change, until=until):
-            return Circuit(change, until, "", message)
+            return Circuit(change, until, "", message, circuit.refused)
         case ProbeGranted(change=change, by=by, until=until):
             return replace(circuit, change=change, until=until, probe=by)
         case CircuitClosed(change=change):
-            return Circuit(change)
+            return Circuit(change, refused=circuit.refused)
+        case FieldRefused(model=model, field=field):
+            return replace(circuit, refused=circuit.refused | {(model, field)})
         case _:
             return circuit
 

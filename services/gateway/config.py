@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field
 from contracts.gateway import ModelClass
 from hansard.message import Confidence, Money, Name, Safety
 from hansard.policy import version_of
+from services.gateway.openai_wire.fields import Field as RefusableField
 from shared.settings import Settings
 from shared.yaml_files import read_yaml
 
@@ -78,6 +79,9 @@ class Endpoint(Config):
         default=None, description="none: as listed; free if the endpoint is your own"
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens", ""] = ""
+    takes_no: tuple[RefusableField, ...] = Field(
+        default=(), description="fields that it refuses: left out or sent in another form from the first call on"
+    )
     provider: str = Field(default="", description="as OpenTelemetry names it; empty: derived from the address")
 
     @model_validator(mode="before")
@@ -253,7 +257,8 @@ class Chain(Config):
     @cached_property
     def data(self) -> dict[str, JsonValue]:
         """All that a decision depends on: the provider of an endpoint but not its address; the priors that apply."""
-        data = self.model_dump(mode="json", exclude={"endpoints": {"__all__": {"url", "key_env"}}, "unknown_price": True})
+        performers_own = {"url", "key_env", "takes_no"}
+        data = self.model_dump(mode="json", exclude={"endpoints": {"__all__": performers_own}, "unknown_price": True})
         data["endpoints"] = [endpoint | {"confidence": self.prior(endpoint["name"])} for endpoint in data["endpoints"]]
         return data
 

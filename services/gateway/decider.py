@@ -1,6 +1,6 @@
 """The gateway's three deciders as the one decider of the service.
 
-`circuit` decides on `EndpointFailed`, `ProbeAsked` and `ProbeReturned`: one stream an endpoint and day.
+`circuit` decides on `EndpointFailed`, `ProbeAsked`, `ProbeReturned` and `FieldRefusalFound`: one stream an endpoint and day.
 `retry_budget` decides on `RetriesAsked`: one stream an endpoint and hour.
 `call` decides on all other messages: one stream a model call.
 """
@@ -8,7 +8,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from contracts.gateway import CircuitClosed, CircuitOpened, ProbeGranted, RetriesGranted
+from contracts.gateway import CircuitClosed, CircuitOpened, FieldRefused, ProbeGranted, RetriesGranted
 from hansard.decider import Context, Decider
 from hansard.message import Message
 from services.gateway.call import Call, call_decider
@@ -41,7 +41,7 @@ def composed(call: Decider[Call], circuit: Decider[Circuit], budget: Decider[Ret
     def evolve(state: State, message: Message) -> State:
         if isinstance(message, RetriesGranted):
             return budget.evolve(state if isinstance(state, RetryBudget) else budget.initial, message)
-        if isinstance(message, CircuitOpened | ProbeGranted | CircuitClosed):
+        if isinstance(message, CircuitOpened | ProbeGranted | CircuitClosed | FieldRefused):
             return circuit.evolve(state if isinstance(state, Circuit) else circuit.initial, message)
         if isinstance(state, Circuit | RetryBudget):
             return state

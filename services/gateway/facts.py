@@ -3,7 +3,16 @@
 from pydantic import AwareDatetime, Field
 
 from contracts.gateway import AttemptFailed, FallReason, ModelReplied
-from hansard.message import Name, Outcome, Path
+from hansard.message import Name, Outcome, Path, Value
+
+
+class RefusedField(Value):
+    """A field of a request that an endpoint does not take for this model. Without it, or with its other form, it took the same
+    request."""
+
+    model: str
+    field: str
+    detail: str = ""
 
 
 class AttemptReturned(Outcome):
@@ -13,6 +22,7 @@ class AttemptReturned(Outcome):
     call: Path
     reply: ModelReplied | None = None
     failure: AttemptFailed | None = None
+    refused: tuple[RefusedField, ...] = Field(default=(), description="fields that the endpoint was found not to take")
 
 
 class EndpointFact(Outcome):
@@ -45,6 +55,15 @@ class ProbeReturned(EndpointFact):
     reason: FallReason | None = None
     detail: str = ""
     not_before: AwareDatetime | None = None
+
+
+class FieldRefusalFound(EndpointFact):
+    """`attempt` is always 1: once is enough for each model and field."""
+
+    kind = "hansard.gateway.field-refusal-found.v1"
+    model: str
+    field: str
+    detail: str = ""
 
 
 class RetriesAsked(EndpointFact):

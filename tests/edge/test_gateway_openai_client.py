@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import httpx2
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,8 +22,7 @@ from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import gateway
 from services.gateway.facts import AttemptReturned
 from services.gateway.performer import spans
-from services.gateway.performer.openai_client import failed_by_status, open_clients
-from services.gateway.performer.outcomes import Progress
+from services.gateway.performer.openai_client import open_clients
 from tests.scripted import Scripted
 
 CALL = "specialists/draft.1/1"
@@ -226,17 +224,6 @@ async def test_an_attempt_is_retried_when_the_provider_asks_for_it(server: Scrip
     failure = failed(await once(tiers(at(server, script)), asks()))
     assert failure.retry_at is not None
     assert 5 < (failure.retry_at - now()).total_seconds() <= 8
-
-
-@pytest.mark.parametrize(("code", "reason"), [("insufficient_quota", "refused"), ("rate_limit_exceeded", "rate-limit")])
-async def test_a_spent_quota_is_refused_and_not_retried(server: Scripted, code: str, reason: FallReason) -> None:
-    body = {"message": "no more", "type": code, "code": code}
-    response = httpx2.Response(429, json={"error": body}, request=httpx2.Request("POST", server.url))
-    error = openai.APIStatusError("Error code: 429 - no more", response=response, body=body)
-    state, intent = attempting(tiers(at(server, "ok")), asks())
-    failure = failed(failed_by_status(state, intent, now, Progress(), error, ""))
-    assert failure.fall.reason == reason
-    assert "no more" in failure.fall.detail
 
 
 async def test_a_streamed_request_has_the_same_headers_as_one_in_one_piece(server: Scripted) -> None:

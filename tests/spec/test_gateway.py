@@ -75,5 +75,5 @@ def test_one_policy_holds_for_all_three() -> None:
 
 def test_what_the_performer_reports_is_on_no_topic() -> None:
     reported = {kind for kind in vars(facts).values() if isinstance(kind, type) and kind.__module__ == facts.__name__}
-    assert len(reported) == 6
+    assert len(reported) == 8
     assert reported.isdisjoint(Topics().kinds.values())

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from contracts.gateway import CircuitClosed, CircuitOpened, ProbeGranted
+from contracts.gateway import CircuitClosed, CircuitOpened, FieldRefused, ProbeGranted
 from hansard.message import Message
 from services.gateway.circuit import Circuit, circuit_decider, circuit_stream, trips
-from services.gateway.facts import EndpointFailed, ProbeAsked, ProbeReturned
+from services.gateway.facts import EndpointFailed, FieldRefusalFound, ProbeAsked, ProbeReturned
 from services.gateway.retry_budget import retry_budget_stream
 from tests.decisions import decided
 from tests.spec.gateway_kit import FIRST, NOON, at, tiers
@@ -105,3 +105,34 @@ def test_no_stream_of_an_endpoint_grows_for_ever() -> None:
     assert circuit_stream("first", time(0)) != circuit_stream("first", time(86_400))
     assert retry_budget_stream("first", time(0)) != retry_budget_stream("first", time(3600))
     assert circuit_stream("first", time(0)).workflow == retry_budget_stream("first", time(0)).workflow == "endpoint.first"
+
+
+def refuses(field: str, model: str = "m") -> FieldRefused:
+    return FieldRefused(endpoint="first", model=model, field=field, detail="status 400")
+
+
+def test_a_field_that_an_endpoint_does_not_take_is_recorded_once_for_each_model() -> None:
+    def found(field: str, model: str = "m") -> FieldRefusalFound:
+        return FieldRefusalFound(attempt=1, endpoint="first", model=model, field=field, detail="status 400")
+
+    assert decided(decider, [], found("temperature"), at()) == [refuses("temperature")]
+    assert decided(decider, [refuses("temperature")], found("temperature"), at()) == []
+    assert decided(decider, [refuses("temperature")], found("temperature", "n"), at()) == [refuses("temperature", "n")]
+    assert decided(decider, [refuses("temperature")], found("store"), at()) == [refuses("store")]
+
+
+def test_a_refused_field_changes_nothing_of_the_circuit_and_is_known_through_its_changes() -> None:
+    closed = CircuitClosed(endpoint="first", change=3, by="a#1")
+    stored: list[Message] = []
+    for message in (refuses("temperature"), opened(), refuses("store"), granted(), closed, opened(4)):
+        stored.append(message)
+        circuit, before = decider.fold(stored), decider.fold([one for one in stored if not isinstance(one, FieldRefused)])
+        assert isinstance(circuit, Circuit)
+        assert isinstance(before, Circuit)
+        known = frozenset(("m", one.field) for one in stored if isinstance(one, FieldRefused))
+        assert (circuit.refused, circuit.until, circuit.change, circuit.probe) == (
+            known,
+            before.until,
+            before.change,
+            before.probe,
+        )

@@ -1,231 +1,188 @@
 """The body of an answer, read and checked. Pure."""
 
-import json
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jsonschema_rs
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from contracts.gateway import CallModel, FallReason, ToolCall
-from services.gateway.openai_wire.request import Api, Json
+from services.gateway.openai_wire.errors import ReportedError, meaning, read_error
+from services.gateway.openai_wire.request import Api
+from services.gateway.openai_wire.structured import BadSchema, Unfit, structured
+from services.gateway.openai_wire.thinking import without_thinking
+from services.gateway.openai_wire.tolerant import Json, clean, listed, load, mapping, refusal_of, string, text_of
+from services.gateway.openai_wire.tool_calls import tool_calls
+from services.gateway.openai_wire.usage import Tokens, estimated_tokens, read_usage
 
-_FENCED = re.compile(r"\A\s*```[a-z]*\s*\n(.*)\n\s*```\s*\Z", re.DOTALL)
+# Why a model stopped, in the words of OpenAI. A word that is not here is kept.
+FINISHED = {
+    **dict.fromkeys(("", "stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed", "done"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+}
+# What is there is no answer. Part of a word is enough: "network_error", "insufficient_system_resource", "aborted".
+_FAILED = re.compile(
+    r"error|fail|abort|cancel|time.?out|interrupt|network|insufficient|malformed|unexpected|overload|disconnect|preempt"
+    r"|incomplete|in_progress|queued"
+)
+_FILTERED = re.compile(
+    r"filter|safety|sensitiv|refus|recitation|blocklist|blocked|prohibited|spii|guardrail|moderat|violat|policy"
+)
 
 
 class NoUsableAnswer(Exception):
-    """Why an attempt has no answer that counts. `paid`: the answer that it has all the same, which costs money."""
+    """Why an attempt has no answer that counts. `paid`: the answer that it has all the same, which costs money. `error`: what the
+    endpoint reports in place of one."""
 
-    def __init__(self, reason: FallReason, detail: str, paid: "Answer | None" = None) -> None:
+    def __init__(self, reason: FallReason, detail: str, paid: "Answer | None" = None, error: ReportedError | None = None) -> None:
         super().__init__(detail)
         self.reason: FallReason = reason
         self.detail = detail
         self.paid = paid
+        self.error = error
 
 
 class Answer(NamedTuple):
-    """The answer of an endpoint. `tokens`: input, cached input among them, output; None if the endpoint does not report them."""
+    """The answer of an endpoint. `received`: tokens of it and of reasoning, estimated, for an endpoint that does not report
+    them."""
 
     text: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str
     model: str
     id: str
-    tokens: tuple[int, int, int] | None
+    tokens: Tokens
     refusal: str = ""
     data: JsonValue = None
+    received: int = 0
+
+    @classmethod
+    def of_pieces(cls, received: int) -> "Answer":
+        """What came of an answer that broke off, which costs money."""
+        return cls("", (), "", "", "", Tokens(), received=received)
 
 
-class _Cached(BaseModel):
-    cached_tokens: int | None = None
+def read_answer(api: Api, raw: bytes, call: CallModel, received: int = 0) -> Answer:
+    """Raises NoUsableAnswer, see `checked` and `parsed`."""
+    return checked(parsed(api, raw, received), call)
 
 
-class _Function(BaseModel):
-    name: str = ""
-    arguments: str | Json = ""
-
-
-class _Called(BaseModel):
-    id: str | None = None
-    function: _Function = _Function()
-
-
-class _Part(BaseModel):
-    type: str = ""
-    text: str = ""
-    refusal: str = ""
-
-
-class _Message(BaseModel):
-    content: str | list[_Part] | None = None
-    refusal: str | None = None
-    tool_calls: list[_Called] | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Cached | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _Cached | None = None
-
-
-class _ChatAnswer(BaseModel):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-    model: str | None = None
-    id: str | None = None
-
-
-class _Item(BaseModel):
-    type: str = ""
-    content: list[_Part] | None = None
-    call_id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-class _Incomplete(BaseModel):
-    reason: str = ""
-
-
-class _ResponsesAnswer(BaseModel):
-    output: list[_Item]
-    status: str | None = None
-    incomplete_details: _Incomplete | None = None
-    error: Json | None = None
-    usage: _Usage | None = None
-    model: str | None = Field(default=None)
-    id: str | None = None
-
-
-class _Error(BaseModel):
-    message: str
-
-
-class _Failed(BaseModel):
-    error: _Error
-
-
-def read_answer(api: Api, raw: bytes, call: CallModel) -> Answer:
-    """Raises NoUsableAnswer: `error` if the body is not an answer of this interface, `invalid-output` if the answer is empty or
-    does not fit the schema, `refused` if the model or a filter refused."""
+def parsed(api: Api, raw: bytes, received: int = 0) -> Answer:
+    """Raises NoUsableAnswer if the body is not an answer of this interface: `error`, or as the error that it reports means.
+    `received`: tokens that came, estimated, if they were counted as they came."""
     try:
-        answer = _read_chat(raw) if api == "chat" else _read_responses(raw)
-    except ValidationError as error:
-        if message := _error_message(raw):
-            raise NoUsableAnswer("error", f"the endpoint failed: {message}") from None
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise NoUsableAnswer("error", f"the body is no answer: {where} {first['msg']}".replace("  ", " ")) from None
+        given = load(raw)
+    except ValueError as error:
+        raise NoUsableAnswer("error", f"the body is no answer: it is not JSON ({error})") from None
+    body = mapping(given)
+    answered = body.get("choices") if api == "chat" else body.get("output")
+    choice = mapping(next(iter(listed(answered)), None)) if api == "chat" else {}
+    if (told := read_error(given) or read_error(choice)) is not None:
+        raise failed_answer(told, api, body, received)
+    if not isinstance(answered, list | dict):
+        told = read_error(given, anywhere=True)
+        if told is not None and told.message:
+            raise failed_answer(told, api, {}, received)
+        raise NoUsableAnswer("error", f"the body is no answer: it has no {'choices' if api == 'chat' else 'output'}")
+    if api == "chat" and choice and not {"text", "finish_reason"} & choice.keys() and not _message(choice):
+        raise NoUsableAnswer("error", "the body is no answer: its choice has no message")
+    if answered and not any(isinstance(one, dict) for one in listed(answered)):
+        raise NoUsableAnswer("error", "the body is no answer: what it lists are no objects")
+    return _answer(api, body, received)
+
+
+def checked(answer: Answer, call: CallModel) -> Answer:
+    """Raises NoUsableAnswer: `error` if it broke off, `invalid-output` if it is empty or does not fit the schema, `refused` if
+    the model or a filter refused."""
     if answer.refusal:
         raise NoUsableAnswer("refused", f"the model refused: {answer.refusal}", answer)
-    if answer.finish_reason == "content_filter" and not answer.text:
-        raise NoUsableAnswer("refused", "a content filter withheld the answer", answer)
+    if _FILTERED.search(answer.finish_reason):
+        raise NoUsableAnswer("refused", f"a filter stopped the answer ({answer.finish_reason})", answer)
+    if _FAILED.search(answer.finish_reason):
+        raise NoUsableAnswer("error", f"the answer broke off ({answer.finish_reason})", answer)
     if not answer.text.strip() and not answer.tool_calls:
         raise NoUsableAnswer("invalid-output", f"the answer is empty (finish reason: {answer.finish_reason})", answer)
+    if answer.finish_reason == "length" and not all(_is_json(called.arguments) for called in answer.tool_calls):
+        raise NoUsableAnswer("invalid-output", "a tool call was cut off at the token limit", answer)
     if call.response_schema is None or answer.tool_calls:
         return answer
-    return answer._replace(data=_structured(call.response_schema, answer))
-
-
-def _read_chat(raw: bytes) -> Answer:
-    given = _ChatAnswer.model_validate_json(raw)
-    choice = given.choices[0] if given.choices else _Choice(message=_Message(), finish_reason="no choice")
-    content = choice.message.content
-    parts = content if isinstance(content, list) else []
-    return Answer(
-        text=clean(content if isinstance(content, str) else "".join(part.text for part in parts)),
-        tool_calls=tuple(
-            ToolCall(id=called.id or f"call_{n}", name=clean(called.function.name), arguments=_arguments(called.function))
-            for n, called in enumerate(choice.message.tool_calls or ())
-        ),
-        finish_reason=clean(choice.finish_reason or "stop"),
-        model=clean(given.model or ""),
-        id=clean(given.id or ""),
-        tokens=_tokens(given.usage),
-        refusal=clean(choice.message.refusal or "".join(part.refusal for part in parts)),
-    )
-
-
-def _error_message(raw: bytes) -> str:
-    """The error message in place of an answer, which some endpoints send with status 200."""
     try:
-        return clean(_Failed.model_validate_json(raw).error.message)
-    except ValidationError:
-        return ""
-
-
-def _arguments(function: _Function) -> str:
-    given = function.arguments
-    return clean(given if isinstance(given, str) else json.dumps(given))
-
-
-def _read_responses(raw: bytes) -> Answer:
-    given = _ResponsesAnswer.model_validate_json(raw)
-    if given.error or given.status in ("failed", "cancelled"):
-        raise NoUsableAnswer("error", f"the response {given.status}: {clean(str((given.error or {}).get('message', '')))}")
-    parts = [part for item in given.output if item.type == "message" for part in item.content or ()]
-    calls = tuple(
-        ToolCall(id=item.call_id, name=clean(item.name), arguments=clean(item.arguments))
-        for item in given.output
-        if item.type == "function_call"
-    )
-    why = given.incomplete_details.reason if given.incomplete_details else ""
-    return Answer(
-        text=clean("".join(part.text for part in parts)),
-        tool_calls=calls,
-        finish_reason={"max_output_tokens": "length"}.get(why, clean(why)) or ("tool_calls" if calls else "stop"),
-        model=clean(given.model or ""),
-        id=clean(given.id or ""),
-        tokens=_tokens(given.usage),
-        refusal=clean("".join(part.refusal for part in parts)),
-    )
-
-
-def _tokens(usage: _Usage | None) -> tuple[int, int, int] | None:
-    if usage is None:
-        return None
-    given = usage.prompt_tokens if usage.input_tokens is None else usage.input_tokens
-    output = usage.completion_tokens if usage.output_tokens is None else usage.output_tokens
-    details = usage.input_tokens_details or usage.prompt_tokens_details
-    if given is None or output is None or not 0 <= given < 2**53 or not 0 <= output < 2**53:
-        return None
-    return given, min(max((details.cached_tokens if details else 0) or 0, 0), given), output
-
-
-def _structured(schema: Json, answer: Answer) -> JsonValue:
-    fenced = _FENCED.match(answer.text)
-    try:
-        data = json.loads(fenced[1] if fenced else answer.text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return answer._replace(data=structured(call.response_schema, answer.text))
+    except BadSchema as error:
+        raise NoUsableAnswer("refused", f"the requested schema is not a JSON Schema: {error}", answer) from None
+    except Unfit as error:
         cut = ", and it was cut off at the token limit" if answer.finish_reason == "length" else ""
-        raise NoUsableAnswer("invalid-output", f"it is not JSON ({error}){cut}", answer) from None
+        raise NoUsableAnswer("invalid-output", f"{error}{cut}", answer) from None
+
+
+def _is_json(text: str) -> bool:
     try:
-        checker = jsonschema_rs.validator_for(schema, offline=True)
-    except ValueError as error:
-        raise NoUsableAnswer("refused", f"the requested schema is not a JSON Schema: {_first_line(error)}", answer) from None
-    if wrong := next(checker.iter_errors(data), None):
-        where = "/".join(str(step) for step in wrong.instance_path)
-        raise NoUsableAnswer(
-            "invalid-output", f"it does not fit the schema{' at ' + where if where else ''}: {wrong.message}", answer
-        )
-    cleaned: JsonValue = _clean(data)
-    return cleaned
+        load(text.encode())
+    except ValueError:
+        return False
+    return True
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def failed_answer(error: ReportedError, api: Api, body: Json, received: int = 0) -> NoUsableAnswer:
+    """An error in place of an answer, or in its midst: then what came before it is paid for."""
+    answer = _answer(api, body, received)
+    paid = answer if answer.text or answer.tool_calls or answer.tokens != Tokens() else None
+    return NoUsableAnswer(meaning(error), f"the endpoint failed: {error.detail}", paid, error)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _answer(api: Api, body: Json, received: int) -> Answer:
+    text, reasoning, refusal, calls, finish = _chat(body) if api == "chat" else _responses(body)
+    written = [part for call in calls for part in (call.name, call.arguments)]
+    finish = clean(finish.strip().lower().removeprefix("finish_reason_"))
+    return Answer(
+        text=clean(without_thinking(text)),
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls and FINISHED.get(finish) == "stop" else FINISHED.get(finish, finish),
+        model=clean(string(body.get("model"))),
+        id=clean(string(body.get("id"))),
+        tokens=read_usage(body),
+        refusal=clean(refusal),
+        received=max(received, estimated_tokens(text, reasoning, *written)),
+    )
+
+
+_Read = tuple[str, str, str, tuple[ToolCall, ...], str]  # text, reasoning, refusal, tool calls, finish reason
+
+
+def _chat(body: Json) -> _Read:
+    choices = [choice for choice in listed(body.get("choices")) if isinstance(choice, dict)]
+    choice = choices[0] if choices else {"finish_reason": "no choice"}
+    message = _message(choice)
+    content, finish = message.get("content"), choice.get("finish_reason")
+    if isinstance(finish, dict):  # SGLang's own form
+        finish = f"{string(finish.get('type'))} {string(finish.get('message'))}"
+    return (
+        text_of(content) or text_of(choice.get("text")),
+        string(message.get("reasoning_content")) or string(message.get("reasoning")),
+        string(message.get("refusal")) or refusal_of(content),
+        tool_calls(message.get("tool_calls") or message.get("function_call")),
+        string(finish),
+    )
+
+
+def _message(choice: Json) -> Json:
+    return mapping(choice.get("message")) or mapping(choice.get("delta"))
+
+
+def _responses(body: Json) -> _Read:
+    items = [item for item in listed(body.get("output")) if isinstance(item, dict)]
+    contents = [item.get("content") for item in items if string(item.get("type")) in ("message", "")]
+    called = [{**item, "id": item.get("call_id") or item.get("id")} for item in items if item.get("type") == "function_call"]
+    status, why = string(body.get("status")).lower(), mapping(body.get("incomplete_details")).get("reason")
+    finish = string(why) or ("" if status == "completed" else status)
+    thought = [text for item in items if item.get("type") == "reasoning" for text in (item.get("summary"), item.get("content"))]
+    return (
+        "".join(map(text_of, contents)),
+        "".join(string(mapping(part).get("text")) for parts in thought for part in listed(parts)),
+        "".join(map(refusal_of, contents)),
+        tool_calls(called),
+        finish,
+    )
 
 
 def confidence(data: JsonValue) -> float | None:
@@ -233,22 +190,3 @@ def confidence(data: JsonValue) -> float | None:
     given = data.get("confidence") if isinstance(data, dict) else None
     usable = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given <= 1
     return float(given) if usable and isinstance(given, int | float) else None
-
-
-def clean(text: str) -> str:
-    """Without what neither the store nor JSON text can hold: NUL and lone surrogates."""
-    if "\x00" in text:
-        text = text.replace("\x00", "\ufffd")
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _clean(data: Any) -> Any:
-    match data:
-        case str():
-            return clean(data)
-        case list():
-            return [_clean(part) for part in data]
-        case dict():
-            return {clean(name): _clean(part) for name, part in data.items()}
-        case _:
-            return data

@@ -8,9 +8,9 @@ from math import isfinite
 LONGEST_WAIT = 86_400.0  # seconds
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
+def retry_after(headers: Mapping[str, str], now: datetime, told: float = 0) -> datetime | None:
     """From `retry-after-ms` or `retry-after`: milliseconds, seconds or a date. A date is measured by the `date` header, which
-    is the provider's own clock, or else by `now`."""
+    is the provider's own clock, or else by `now`. `told`: seconds that the body asks for, if no header does."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         given = headers.get(name)
         if not given:
@@ -21,7 +21,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
             seconds = _until(given, headers.get("date"), now)
         if isfinite(seconds) and seconds > 0:
             return now + timedelta(seconds=min(seconds, LONGEST_WAIT))
-    return None
+    return now + timedelta(seconds=min(told, LONGEST_WAIT)) if told > 0 else None
 
 
 def _until(date: str, sent: str | None, now: datetime) -> float:

@@ -20,9 +20,10 @@ from services.gateway.facts import AttemptReturned
 from services.gateway.performer.answer_cache import AnswerCache, GatewayContext
 from services.gateway.performer.endpoint_guard import EndpointGuard, NotAllowed
 from services.gateway.performer.openai_client import open_clients
-from services.gateway.performer.outcomes import NO_SLOT, not_sent
+from services.gateway.performer.outcomes import NO_SLOT, Progress, failed, not_sent
 from services.gateway.performer.token_stream import TokenStream
 from shared.eventstore.model import Stream
+from shared.telemetry.logs import log
 
 
 @asynccontextmanager
@@ -34,6 +35,14 @@ async def open_performer(
     cache = AnswerCache(chain, context.answers, context.now)
 
     async def perform(state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
+        progress = Progress()
+        try:
+            return await attempt(state, intent, stream)
+        except Exception as error:  # an attempt without an outcome is made again when its lease ends, and its cost is lost
+            log.exception("an attempt failed in the gateway itself", stream=str(stream), attempt=intent.attempt)
+            return failed(intent, progress, "error", f"in the gateway itself: {type(error).__name__}", estimated=True)
+
+    async def attempt(state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         if intent.tier == "cache":
             return await cache.find(state, intent, stream)
         guard = guards.get(intent.endpoint)
@@ -49,12 +58,15 @@ async def open_performer(
             return not_sent(intent, "timeout", NO_SLOT)
         tokens = TokenStream(context, stream, intent) if stream_tokens else None
         before_sending = None if is_probe else guard.check_again
-        returned = await make_attempt(state, intent, before_sending, tokens.add if tokens else None)
-        if tokens is not None:
-            tokens.flush()
-        returned = guard.with_circuit(returned)
-        await guard.observe(returned, attempt_id if is_probe else "")
-        cache.learn(state, returned, stream)
+        on_text = tokens.add if tokens else None
+        returned = guard.with_circuit(await make_attempt(state, intent, before_sending, on_text, guard.circuit.refused))
+        try:
+            if tokens is not None:
+                tokens.flush()
+            await guard.observe(returned, attempt_id if is_probe else "")
+            cache.learn(state, returned, stream)
+        except Exception:  # what an attempt brought counts, whatever becomes of what else is done with it
+            log.exception("an outcome was not taken into account", stream=str(stream), attempt=intent.attempt)
         return returned
 
     async with open_clients(chain, keys, context.now, largest) as make_attempt, cache.flushing():

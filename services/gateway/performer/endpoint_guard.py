@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from contracts.gateway import AttemptFailed, AttemptStarted, FallReason
@@ -17,7 +17,16 @@ from hansard.service import PerformerContext
 from services.gateway.call import Attempting
 from services.gateway.circuit import Circuit, circuit_stream, trips
 from services.gateway.config import Chain, Endpoint
-from services.gateway.facts import AttemptReturned, EndpointFact, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
+from services.gateway.facts import (
+    AttemptReturned,
+    EndpointFact,
+    EndpointFailed,
+    FieldRefusalFound,
+    ProbeAsked,
+    ProbeReturned,
+    RefusedField,
+    RetriesAsked,
+)
 from services.gateway.openai_wire.answer import NoUsableAnswer
 from services.gateway.performer.outcomes import NO_SLOT
 from services.gateway.retry_budget import RetryBudget, retry_budget_stream
@@ -86,7 +95,9 @@ class EndpointGuard:
         return returned.model_copy(update={"failure": failure.model_copy(update={"circuit_open_until": self.circuit.until})})
 
     async def observe(self, returned: AttemptReturned, probe: str) -> None:
-        """Takes an outcome into account. The end of a probe is on the record before the probe's outcome."""
+        """Takes an outcome into account. The end of a probe, and that a field is refused, is on the record before the outcome."""
+        for found in returned.refused:
+            await self._learn(found)
         failed, failure = self._endpoint_failed(returned), returned.failure
         if probe and probe == self.circuit.probe:
             await self._change(
@@ -166,6 +177,20 @@ class EndpointGuard:
         if circuit.change > self.circuit.change:
             self.circuit = circuit
             self.recent.clear()
+        elif circuit.refused > self.circuit.refused:
+            self.circuit = replace(self.circuit, refused=circuit.refused)
+
+    async def _learn(self, found: RefusedField) -> None:
+        """Records that the endpoint does not take a field, for all processes; the first to record it is enough."""
+        if self._stream is None or (found.model, found.field) in self.circuit.refused:
+            return
+        fact = FieldRefusalFound(
+            attempt=1, endpoint=self.endpoint.name, model=found.model, field=found.field, detail=found.detail
+        )
+        try:
+            self._adopt(_circuit(await self.context.record(self._stream, fact, f"refused/{found.model}/{found.field}")))
+        except StoreUnavailable as error:
+            log.debug("a refused field was not recorded", endpoint=self.endpoint.name, error=str(error))
 
     async def _change(self, fact: EndpointFact) -> None:
         """Asks for the next change of the circuit and adopts the result, whichever process was first to ask."""

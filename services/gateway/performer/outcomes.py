@@ -1,14 +1,16 @@
 """The outcomes of attempts without a reply."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from contracts.gateway import AttemptFailed, AttemptStarted, Fall, FallReason
 from hansard.values import Attribution, carried
-from services.gateway.facts import AttemptReturned
-from services.gateway.openai_wire.answer import clean
+from services.gateway.facts import AttemptReturned, RefusedField
+from services.gateway.openai_wire.answer import Answer
+from services.gateway.openai_wire.tolerant import clean
 from shared.masking import masked
 
 NO_SLOT = "no slot was free in time"
@@ -21,6 +23,11 @@ class Progress:
 
     began: float = field(default_factory=time.perf_counter)
     sent: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the response
+    received: int = 0  # tokens, estimated
+    answer: Answer | None = None  # once it is there and paid for, whatever becomes of it
+    without: tuple[str, ...] = ()  # fields that were not sent, or in another form
+    refused: tuple[RefusedField, ...] = ()  # fields that the endpoint was found not to take
 
     @property
     def latency_ms(self) -> float:

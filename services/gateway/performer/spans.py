@@ -7,6 +7,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from contracts.gateway import AttemptStarted, CallModel, FallReason
 from services.gateway.config import Endpoint
+from services.gateway.cost import Spent
 from services.gateway.openai_wire.answer import Answer
 
 _TRACER = trace.get_tracer("hansard.gateway")
@@ -30,16 +31,15 @@ def attempt_span(endpoint: Endpoint, call: CallModel, intent: AttemptStarted) ->
     )
 
 
-def mark_answered(span: Span, answer: Answer, tokens: tuple[int, int, int]) -> None:
-    """`tokens`: input, cached input among them, output."""
+def mark_answered(span: Span, answer: Answer, tokens: Spent) -> None:
     if span.is_recording():
         span.set_attributes(
             {
                 "gen_ai.response.id": answer.id,
                 "gen_ai.response.model": answer.model,
                 "gen_ai.response.finish_reasons": [answer.finish_reason],
-                "gen_ai.usage.input_tokens": tokens[0],
-                "gen_ai.usage.output_tokens": tokens[2],
+                "gen_ai.usage.input_tokens": tokens.input,
+                "gen_ai.usage.output_tokens": tokens.output,
             }
         )
 
