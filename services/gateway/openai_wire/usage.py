@@ -48,7 +48,7 @@ def _first(given: Json, *names: str) -> int | None:
 
 def estimated_tokens(*texts: str) -> int:
     """Four ASCII characters a token, two of another alphabet of Europe or the Near East, one of any other script; two tokens an
-    emoji. See decision 0019."""
+    emoji. See decision 0021."""
     return whole_tokens(sum(map(quarters, texts)))
 
 
