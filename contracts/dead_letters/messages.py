@@ -26,3 +26,9 @@ class DeadLettered(Event, RecordContent):
     offset: int
     timestamp: int = Field(description="milliseconds since the epoch, as the broker had it")
     hash: str = Field(description="SHA-256 of the body, hex")
+    offsets: tuple[int, ...] = Field(
+        default=(), description="not-on-the-record: the offsets of all messages that this dead letter is about"
+    )
+    bodies: tuple[str, ...] = Field(
+        default=(), description="not-on-the-record: the beginnings of the first three bodies, as base64"
+    )

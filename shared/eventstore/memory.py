@@ -13,6 +13,7 @@ from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
     Appended,
+    Claim,
     Cursor,
     DoorMessage,
     DueWakeUp,
@@ -75,7 +76,10 @@ class InMemoryEventStore:
         oldest = now - timedelta(seconds=STALE)
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
+        forged = await self.not_on_record([claim for append in appends for claim in append.claims])
         for append in checked(appends):
+            if not forged.isdisjoint(append.claims):
+                continue
             if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
@@ -90,7 +94,7 @@ class InMemoryEventStore:
             unpublished += self._history(append.stream).unpublished
             self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(unpublished))
+        return Appended(frozenset(accepted), tuple(unpublished), frozenset(forged))
 
     def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
@@ -239,6 +243,10 @@ class InMemoryEventStore:
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         wanted = set(ids)
         return {message.id: message for message in self._log if message.id in wanted}
+
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        known = ((claim, self._ids.get((claim.stream.tenant, claim.stream.workflow, claim.id))) for claim in claims)
+        return {claim for claim, stored in known if stored is None or stored.claim != claim}
 
     async def estimate_size(self) -> int:
         return len(self._log)

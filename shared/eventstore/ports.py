@@ -10,6 +10,7 @@ from uuid import UUID
 
 from shared.eventstore.model import (
     Appended,
+    Claim,
     Cursor,
     DoorMessage,
     DueWakeUp,
@@ -43,7 +44,8 @@ class StreamStore(StoreClock, Protocol):
     async def append(self, appends: Sequence[StreamAppend]) -> Appended:
         """Stores the accepted appends in one transaction and one round trip; each is accepted or refused by itself.
 
-        Refuses an append whose stream has moved on; one whose time is ahead of both the store's clock and its `not_before`;
+        Refuses an append whose stream has moved on; one with a claim that was not on the record before this append; one whose
+        time is ahead of both the store's clock and its `not_before`;
         one whose time is more than `STALE` seconds behind that clock.
 
         Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
@@ -136,6 +138,10 @@ class MessageReader(Protocol):
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         """The messages with these ids, of any workflow."""
+        ...
+
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        """The claims for which no message is stored that has exactly these properties."""
         ...
 
     async def estimate_size(self) -> int:

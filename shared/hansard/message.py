@@ -72,6 +72,7 @@ DeadReason = Literal[
     "poison",  # the decision itself failed
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
+    "not-on-the-record",  # forged: it came on an internal topic, and the record does not hold exactly it
 ]
 # A request that is dead for one of these gets no result of its own: its dead letter is the only answer.
 WITHOUT_RESULT: tuple[DeadReason, ...] = ("correlation-in-use", "id-reused", "unreadable")

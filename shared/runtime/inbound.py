@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -17,6 +17,7 @@ from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
     door_causation_id,
+    forged_causation_id,
     internal_causation_id,
     outcome_name,
     place_of,
@@ -27,8 +28,9 @@ from hansard.identity import (
 )
 from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
-from shared.eventstore.model import DoorMessage, Stream
+from shared.eventstore.model import Claim, DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.runtime.claims import by_stream, claim_of, stream_of_forged
 from shared.runtime.crash_guard import CrashGuard
 
 
@@ -60,6 +62,14 @@ class Inbound:
     dead: DeadCause | None = None
     redrive: bool = False
     traceparent: str = ""
+    claim: Claim | None = None  # what a message on an internal topic says of itself: the append checks it
+    received: Record | None = None  # the redrive that brought it; None: `record` itself was received
+    forged: tuple[Record, ...] = ()  # this is no message: these are not on the record
+
+    @property
+    def received_as(self) -> Record | None:
+        """The record that this came by, where it truly was received."""
+        return self.received or self.record
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
         """The facts that a decision at this recorded time may use."""
@@ -97,11 +107,10 @@ class InboundParser:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:
             return self._unreadable(topic, record, unreadable)
-        causation_id = _causation_id(topic, envelope)
-        if causation_id is None:
-            return self._unreadable(
-                topic, record, Unreadable(f"ce_id of a service's message must be a UUID: {envelope.id[:80]!r}")
-            )
+        claim = None if topic.door else claim_of(record, envelope)
+        if claim is None and not topic.door:
+            return forged(self.service.name, [record])
+        causation_id = claim.id if claim else door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
         stream = Stream(envelope.tenant, envelope.correlation_id, self.service.name)
         inbound = Inbound(
             stream=stream,
@@ -110,10 +119,11 @@ class InboundParser:
             hash=hashlib.sha256(envelope.data).digest(),
             source=envelope.source,
             message_id=envelope.id,
-            at=None if topic.door else envelope.time,
+            at=claim and claim.at,
             record=record,
             door=door_message(record, stream, causation_id) if topic.door else None,
             traceparent=envelope.traceparent,
+            claim=claim,
         )
         return self._parse_data(inbound, topic, envelope)
 
@@ -152,6 +162,8 @@ class InboundParser:
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
+        if not topic.door:  # whatever is on the record can be read
+            return forged(self.service.name, [record]) if self.service.name == topic.consumers[0] else None
         place = place_of(record.topic, record.partition, record.offset)
         stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
@@ -179,8 +191,9 @@ class InboundParser:
         except ValueError as broken:
             return as_dead(inbound, DeadCause("invalid", f"key, headers and body are base64: {broken}"))
         again = self.parse(Record(asked.topic, asked.partition, asked.offset, asked.timestamp, key, body, headers))
-        if again is not None:
-            again.redrive = True
+        if again is None or again.forged:  # what was never on the record was never processed, and is not dead
+            return None
+        again.redrive, again.received = True, inbound.record
         return again
 
 
@@ -235,6 +248,21 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 
+def forged(service: str, records: Sequence[Record]) -> Inbound:
+    """The dead letter about records, near each other on one partition, that are not on the record. No workflow is told."""
+    first = records[0]
+    causation_id = forged_causation_id(place_of(first.topic, first.partition, first.offset))
+    digest = hashlib.sha256(first.value or b"").digest()
+    stream = stream_of_forged(service, first)
+    return Inbound(stream, causation_id, "", digest, record=first, forged=tuple(records))
+
+
+def letters(service: str, inbounds: Iterable[Inbound]) -> list[Inbound]:
+    """One dead letter for the forged messages of each partition."""
+    records = [record for inbound in inbounds for record in (inbound.forged or (inbound.received_as,)) if record]
+    return [forged(service, mine) for mine in by_stream(service, records).values()]
+
+
 def cause_of(error: BaseException, what: str = "") -> DeadCause:
     """Why a message is dead whose service's own code raised this. Raises it again where it asks the process to stop."""
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
@@ -259,15 +287,6 @@ def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
     """The same message, marked as dead, without anything that its sender wrote."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
     return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
-
-
-def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
-    if topic.door:
-        return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
-    try:
-        return UUID(envelope.id)
-    except ValueError:
-        return None
 
 
 def door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:

@@ -14,7 +14,7 @@ from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, without_content
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -57,6 +57,7 @@ class Loop:
     _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
     _queue: "list[_Queued]" = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _forged: list[Inbound] = field(default_factory=list)  # of the batch in progress
 
     @property
     def healthy(self) -> bool:
@@ -115,6 +116,12 @@ class Loop:
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:
+        """Stores what becomes of these; then one dead letter for the forged ones of each partition."""
+        self._forged = [inbound for inbound in inbounds if inbound.forged]
+        await self._store([inbound for inbound in inbounds if not inbound.forged])
+        await self._store(letters(self.processor.service.name, self._forged))
+
+    async def _store(self, inbounds: Sequence[Inbound]) -> None:
         left, rounds = list(inbounds), 0
         while left:
             try:
@@ -131,7 +138,8 @@ class Loop:
                 self._report_recovery()
 
     async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
-        """Makes one append for the whole batch. Returns the refused messages: their streams must be loaded and decided again."""
+        """Makes one append for the whole batch. Returns the refused messages, but for the forged ones: their streams must be
+        loaded and decided again."""
         batch = await self._decide(inbounds, assume_new)
         appends = [pending for pending in batch.values() if pending.entries]
         if not appends:
@@ -185,6 +193,7 @@ class Loop:
             loaded = self._cache[stream]
             not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
             pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
+            pending.received = mine
             default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
                 # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
@@ -214,13 +223,15 @@ class Loop:
         for pending in appends:
             if pending.stream not in appended.accepted:
                 self._cache.pop(pending.stream, None)
-                left.extend(pending.inbounds)
+                self._forged.extend(inbound for inbound in pending.received if inbound.claim in appended.forged)
+                left.extend(inbound for inbound in pending.received if inbound.claim not in appended.forged)
                 continue
             accepted.append(pending)
             self.outbox.marked_published(pending.stream, pending.published)
             self._cache[pending.stream] = pending.confirm()
             messages.extend(pending.messages)
             self._report_failures(pending)
+            self._report_forged(pending)
             if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
                 self.claim_now.set()
         await self.outbox.publish(messages)
@@ -246,6 +257,20 @@ class Loop:
                 error=dead.error,
                 place=dead.place,
             )
+
+    def _report_forged(self, pending: PendingAppend[Any]) -> None:
+        for inbound in pending.inbounds:
+            if inbound.forged:
+                first = inbound.forged[0]
+                metrics.forged.labels(pending.stream.service, first.topic).inc(len(inbound.forged))
+                log.error(
+                    "messages that are not on the record were received on a topic that only services may write to",
+                    service=pending.stream.service,
+                    topic=first.topic,
+                    partition=first.partition,
+                    offsets=[record.offset for record in inbound.forged][:20],
+                    count=len(inbound.forged),
+                )
 
     def _report_set_aside(self, stream: Stream, dead: DeadCause) -> None:
         log.error(

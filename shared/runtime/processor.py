@@ -21,7 +21,8 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
-from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
+from shared.runtime.claims import forged_letter
+from shared.runtime.inbound import DeadCause, Inbound, cause_of, forged, with_reused_id
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
@@ -37,6 +38,7 @@ class StreamState(Generic[State]):
     entries: dict[UUID, InboxEntry] = field(default_factory=dict)  # by causation id, the latest attempt
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
     once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
+    filed: set[int] = field(default_factory=set)  # offsets of the forged messages that its dead letters are about
     dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
 
 
@@ -47,7 +49,9 @@ class PendingAppend(StreamAppend, Generic[State]):
     loaded: StreamState[State]
     state: State
     traceparent: str
-    inbounds: list[Inbound] = field(default_factory=list)
+    received: Sequence[Inbound] = ()  # all that the batch has for this stream
+    inbounds: list[Inbound] = field(default_factory=list)  # those that got an inbox entry
+    filed: list[int] = field(default_factory=list)  # offsets of forged messages
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
     once: set[UUID] = field(default_factory=set)  # ids of the messages of this append that are stored once
     failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
@@ -73,6 +77,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
         stream_state.once.update(self.once)
+        stream_state.filed.update(self.filed)
         return stream_state
 
 
@@ -96,6 +101,7 @@ class Processor(Generic[State]):
         kinds = self.topics.kinds
         messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
         loaded = self._loaded(self.service.decider.fold(messages), history)
+        loaded.filed = {at for message in messages if isinstance(message, DeadLettered) for at in message.offsets}
         loaded.once = {stored.id for stored, message in zip(history.messages, messages, strict=True) if message.once}
         return loaded
 
@@ -146,6 +152,11 @@ class Processor(Generic[State]):
         """
         if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
+        if inbound.forged:
+            unfiled = [record for record in inbound.forged if record.offset not in pending.loaded.filed]
+            if not unfiled:
+                return False
+            inbound = forged(self.service.name, unfiled)
         earlier = pending.entry(inbound.causation_id)
         if earlier is not None and earlier.hash != inbound.hash:
             inbound = with_reused_id(inbound)
@@ -153,6 +164,8 @@ class Processor(Generic[State]):
         if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
             return False
         if earlier is not None and not (inbound.redrive and earlier.dead):
+            if inbound.claim is not None and inbound.causation_id in pending.entry_by_id:  # either of the two may be forged
+                pending.claims.append(inbound.claim)
             return False
         attempt = 1 if earlier is None else earlier.attempt + 1
         if inbound.record is None:
@@ -187,6 +200,9 @@ class Processor(Generic[State]):
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
         pending.once.update(stored.id for message, stored in answers if message.once)
+        if inbound.claim is not None:
+            pending.claims.append(inbound.claim)
+        pending.filed.extend(record.offset for record in inbound.forged)
         if inbound.door is not None:
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
@@ -242,8 +258,12 @@ class Processor(Generic[State]):
                 dead = DeadCause("too-large", str(large))
             except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = cause_of(poison)
-        dead = dead or DeadCause("not-expected", "there is no message to process")
-        letter = dead_letter(self.service.name, inbound, dead)
+        if inbound.forged:
+            letter = forged_letter(self.service.name, inbound.forged, inbound.causation_id)
+            dead = DeadCause(letter.reason, letter.detail)
+        else:
+            dead = dead or DeadCause("not-expected", "there is no message to process")
+            letter = dead_letter(self.service.name, inbound, dead)
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
         state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
         return answers, state, dead

@@ -9,10 +9,10 @@ from operator import itemgetter
 import asyncpg
 
 from shared.eventstore import appends as checks
-from shared.eventstore.model import Appended, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
+from shared.eventstore.model import Appended, Claim, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
 from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session, cannot_hold, one_line
-from shared.eventstore.postgres.statements import LOADED
+from shared.eventstore.postgres.statements import LOADED, append_name
 
 _FIRST = 2  # a row of load.sql begins with its part and with the number of the stream asked for
 _MESSAGE = slice(_FIRST, _FIRST + len(LOADED.places[0]))
@@ -52,6 +52,7 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
+                frozenset[Claim]().union(*(part.forged for part in parts)),
             )
 
         async with self._one_append:
@@ -75,16 +76,21 @@ class PostgresStreams:
     async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
         """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
         outside that was stored before with another body."""
-        doors = any(append.door_messages for append in appends)
+        statement = append_name(columns.append_parts(appends))
         arguments = columns.appends(appends)
         asked = time.monotonic()
-        rows = await connection.fetch(self.session.sql["append_door_messages" if doors else "append"], *arguments)
-        now, accepted, conflicting = rows[0][:3]
+        rows = await connection.fetch(self.session.sql[statement], *arguments)
+        now, accepted, conflicting, forged = rows[0][:4]
         self.session.clock.answered(now, asked)
         if conflicting and alone:
             raise StoreRefused("another message from outside was stored under this id before")
-        unpublished = () if rows[0][3] is None else tuple(columns.message(row[3:]) for row in rows)
-        return Appended(frozenset(appends[n - 1].stream for n in accepted or ()), unpublished)
+        unpublished = () if rows[0][4] is None else tuple(columns.message(row[4:]) for row in rows)
+        claims = [claim for append in appends for claim in append.claims] if forged else []
+        return Appended(
+            frozenset(appends[n - 1].stream for n in accepted or ()),
+            unpublished,
+            frozenset(claims[n - 1] for n in forged or ()),
+        )
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         histories = {stream: History(stream) for stream in streams}

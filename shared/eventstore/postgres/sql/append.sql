@@ -1,13 +1,20 @@
 -- The append: one statement, one round trip, one transaction (rules 1, 2, 5, 6 and 8 in
 -- infra/decisions/0014-rules-of-the-record.md).
 -- The appends are numbered; their inbox entries, messages and door messages carry that number and are joined to what was
--- accepted, so nothing of a refused append is stored. One whose proposed time is ahead of what it may be, or too old, is
+-- accepted, so nothing of a refused append is stored. One that has a claim which is not on the record is refused. One whose proposed time is ahead of what it may be, or too old, is
 -- refused like one whose stream has moved on: it is decided again.
 with appends as materialized (
     select *
       from unnest(:append_arrays) with ordinality as a(:append_columns, n)
      where a.at <= greatest(now(), a.not_before) and a.at >= now() - make_interval(secs => :stale)
 ),
+-- if claims
+forged as materialized ( -- claims that are not on the record: this sees what was committed before
+    select c.n, c.o
+      from unnest(:claim_arrays) with ordinality as c(n, :claim_columns, o)
+     where not :has_claim(c)
+),
+-- end if
 -- if door messages
 received as materialized (
     select * from unnest(:door_arrays) as d(n, :door_columns)
@@ -29,6 +36,9 @@ upserted as ( -- in the order of their names, so that two appends never wait for
                  where s.tenant = a.tenant and s.workflow = a.workflow and s.stream = a.stream))
        -- if door messages
        and a.n not in (select n from conflicting)
+       -- end if
+       -- if claims
+       and a.n <> all (array(select n from forged))
        -- end if
      order by a.tenant, a.workflow, a.stream
         on conflict (tenant, workflow, stream) do update
@@ -91,7 +101,13 @@ select clock_timestamp(),
        -- if door messages
        (select array_agg(n) from conflicting),
        -- end if
-       -- if none
+       -- if no door messages
+       null::bigint[],
+       -- end if
+       -- if claims
+       (select array_agg(o) from forged),
+       -- end if
+       -- if no claims
        null::bigint[],
        -- end if
        unpublished.*
