@@ -12,7 +12,7 @@ from hansard.decider import WakeUp
 from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import Appended, Claim, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
 from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, without_content
 from shared.runtime.performer import AttemptRunner
@@ -194,6 +194,7 @@ class Loop:
             not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
             pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
             pending.received = mine
+            pending.claims += _ahead(mine, max(now, loaded.at))
             default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
                 # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
@@ -302,6 +303,11 @@ class Loop:
         if not self.healthy:
             log.info("the event store is available again", service=self.processor.service.name)
         self.trouble = ""
+
+
+def _ahead(inbounds: Iterable[Inbound], at: datetime) -> list[Claim]:
+    """The claims of those that would move the time of their append. A repeat would do so too, though it is not processed."""
+    return [inbound.claim for inbound in inbounds if inbound.claim is not None and inbound.claim.at > at]
 
 
 def _default_stream(stream: Stream) -> Stream:
