@@ -15,6 +15,7 @@ from shared.eventstore.model import (
     Appended,
     Cursor,
     DoorMessage,
+    DoorIdentity,
     DueWakeUp,
     EpochChanged,
     History,
@@ -25,6 +26,7 @@ from shared.eventstore.model import (
     Stream,
     StreamAppend,
     WorkflowHistory,
+    body_hash,
 )
 
 
@@ -46,6 +48,7 @@ class InMemoryEventStore:
         self._clock = clock
         self._epoch = str(uuid4())
         self._transactions = count(1)
+        self._positions = count(1)  # of entries and messages from outside
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
         self._entries: dict[Stream, list[InboxEntry]] = {}
         self._messages: dict[Stream, list[StoredMessage]] = {}
@@ -53,6 +56,7 @@ class InMemoryEventStore:
         self._ids: dict[tuple[str, str, UUID], StoredMessage] = {}
         self._published: dict[Stream, int] = {}
         self._doors: dict[tuple[str, str, UUID], DoorMessage] = {}
+        self._identities: dict[tuple[str, UUID], DoorIdentity] = {}
         self._wake_ups: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, asked for
         self._holders: dict[Stream, str] = {}
         self._processes: dict[tuple[str, str], _Process] = {}  # by service and process
@@ -75,10 +79,14 @@ class InMemoryEventStore:
         oldest = now - timedelta(seconds=STALE)
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
+        taken: dict[UUID, str] = {}
         for append in checked(appends):
             if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
+                continue
+            if of_others := self._taken(append):
+                taken |= of_others
                 continue
             try:
                 self._refuse_what_postgres_refuses(append)
@@ -90,19 +98,25 @@ class InMemoryEventStore:
             unpublished += self._history(append.stream).unpublished
             self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(unpublished))
+        return Appended(frozenset(accepted), tuple(unpublished), taken)
 
     def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
         self._versions[stream] = append.processed + len(append.entries), append.version + len(append.messages)
-        self._entries.setdefault(stream, []).extend(replace(entry, at=append.at) for entry in append.entries)
+        for entry in append.entries:
+            stored_entry = replace(entry, at=append.at, position=next(self._positions), transaction=transaction)
+            self._entries.setdefault(stream, []).append(stored_entry)
         for message in append.messages:
             stored = replace(message, stream=stream, at=append.at, position=len(self._log) + 1, transaction=transaction)
             self._log.append(stored)
             self._messages.setdefault(stream, []).append(stored)
             self._ids[stream.tenant, stream.workflow, stored.id] = stored
         for door in append.door_messages:
-            self._doors.setdefault((door.tenant, door.workflow, door.causation_id), door)
+            if (door.tenant, door.causation_id) not in self._identities:
+                self._identities[door.tenant, door.causation_id] = DoorIdentity(door.workflow, body_hash(door))
+                position = next(self._positions)
+                stored_door = replace(door, recorded_at=append.at, position=position, transaction=transaction)
+                self._doors[door.tenant, door.workflow, door.causation_id] = stored_door
         if append.keep_wake_up:
             return
         self._wake_ups.pop(stream, None)
@@ -125,10 +139,14 @@ class InMemoryEventStore:
         ids = [(append.stream.tenant, append.stream.workflow, message.id) for message in append.messages]
         _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
         _refuse_twice("this id was stored before", self._ids, ids)
-        for door in append.door_messages:
-            known = self._doors.get((door.tenant, door.workflow, door.causation_id), door)
-            if (known.topic, known.body) != (door.topic, door.body):
-                raise StoreRefused("another message from outside was stored under this id before")
+
+    def _taken(self, append: StreamAppend) -> dict[UUID, str]:
+        known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
+        return {
+            door.causation_id: identity.workflow
+            for door, identity in known.items()
+            if identity is not None and identity != DoorIdentity(door.workflow, body_hash(door))
+        }
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         return {stream: self._history(stream) for stream in streams}

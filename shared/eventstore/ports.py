@@ -44,7 +44,8 @@ class StreamStore(StoreClock, Protocol):
         """Stores the accepted appends in one transaction and one round trip; each is accepted or refused by itself.
 
         Refuses an append whose stream has moved on; one whose time is ahead of both the store's clock and its `not_before`;
-        one whose time is more than `STALE` seconds behind that clock.
+        one whose time is more than `STALE` seconds behind that clock; one with a message from outside whose identity another
+        message has (`Appended.taken`).
 
         Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
         bad ones by halving and leaves them out of `accepted`; retry each alone to get the error.

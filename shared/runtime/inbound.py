@@ -12,11 +12,12 @@ from uuid import UUID
 
 from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
-from hansard.codec import Invalid, decode
+from hansard.codec import Invalid, decode, encode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
     door_causation_id,
+    elsewhere_causation_id,
     internal_causation_id,
     outcome_name,
     place_of,
@@ -60,6 +61,7 @@ class Inbound:
     dead: DeadCause | None = None
     redrive: bool = False
     traceparent: str = ""
+    outcome: bytes | None = None  # the data of what a performer brought back
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
         """The facts that a decision at this recorded time may use."""
@@ -222,9 +224,22 @@ def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
-    """A message to a stream from within its service. If several have one name, only the first is processed."""
-    causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
-    return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
+    """A message to a stream from within its service. If several have one name, only the first is processed.
+
+    What is decided upon is read from the bytes that are recorded. Raises ValueError for a fact that JSON cannot carry.
+    """
+    causation_id, data = internal_causation_id(stream, name), encode(fact)
+    is_outcome = isinstance(fact, Outcome)
+    return Inbound(
+        stream=stream,
+        causation_id=causation_id,
+        kind=fact.kind,
+        hash=hashlib.sha256(data).digest(),
+        source=source_of(stream.service),
+        message_id=str(causation_id),
+        message=decode(type(fact), data) if is_outcome else fact,
+        outcome=data if is_outcome else None,
+    )
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
@@ -232,6 +247,17 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
+    return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
+
+
+def with_taken_id(inbound: Inbound, workflow: str) -> Inbound:
+    """A dead letter, under an id of its own, for a message that has the id of one that is processed in `workflow`."""
+    if workflow == inbound.stream.workflow:
+        return with_reused_id(inbound)
+    causation_id = elsewhere_causation_id(inbound.causation_id, inbound.stream.workflow)
+    detail = f"{inbound.message_id} was received before and is processed in the workflow {workflow}: its result is there"
+    door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
+    dead = DeadCause("id-reused", f"{detail}; to have it processed again, send it under a new id")
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, without_content
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, with_taken_id, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -209,12 +209,13 @@ class Loop:
     async def _confirm(self, appends: Sequence[PendingAppend[Any]], appended: Appended) -> list[Inbound]:
         """Caches the accepted streams, publishes their messages and starts their attempts. Returns the refused messages."""
         left: list[Inbound] = []
+        taken = appended.taken
         messages: list[StoredMessage] = list(appended.unpublished)
         accepted: list[PendingAppend[Any]] = []
         for pending in appends:
             if pending.stream not in appended.accepted:
                 self._cache.pop(pending.stream, None)
-                left.extend(pending.inbounds)
+                left.extend(self._with_taken_ids(pending.inbounds, taken) if taken else pending.inbounds)
                 continue
             accepted.append(pending)
             self.outbox.marked_published(pending.stream, pending.published)
@@ -235,6 +236,14 @@ class Loop:
         while len(self._cache) > self.cache_streams:
             self._cache.popitem(last=False)
         return left
+
+    def _with_taken_ids(self, inbounds: Iterable[Inbound], taken: Mapping[UUID, str]) -> Iterator[Inbound]:
+        """The same messages. One whose id another message has is a dead letter, of the first consumer of its topic alone."""
+        for inbound in inbounds:
+            if inbound.door is None or inbound.causation_id not in taken:
+                yield inbound
+            elif self.processor.topics.by_name[inbound.door.topic].consumers[0] == self.processor.service.name:
+                yield with_taken_id(inbound, taken[inbound.causation_id])
 
     def _report_failures(self, pending: PendingAppend[Any]) -> None:
         for kind, dead in pending.failures:

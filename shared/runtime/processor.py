@@ -7,7 +7,7 @@ differ when tracing is on.
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, get_args
@@ -21,6 +21,7 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.outcomes import with_references
 from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
 
 MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
@@ -147,7 +148,7 @@ class Processor(Generic[State]):
         if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
         earlier = pending.entry(inbound.causation_id)
-        if earlier is not None and earlier.hash != inbound.hash:
+        if earlier is not None and earlier.hash != inbound.hash and inbound.outcome is None:
             inbound = with_reused_id(inbound)
             earlier = pending.entry(inbound.causation_id)
         if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
@@ -183,7 +184,11 @@ class Processor(Generic[State]):
         entry: InboxEntry,
         answers: Sequence[tuple[Message, StoredMessage]],
     ) -> None:
-        pending.entries.append(entry)
+        if inbound.outcome is None:
+            pending.entries.append(entry)
+        else:
+            stored_outcome = with_references(inbound.outcome, [stored.data for _, stored in answers])
+            pending.entries.append(replace(entry, outcome=stored_outcome))
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
         pending.once.update(stored.id for message, stored in answers if message.once)

@@ -12,11 +12,13 @@ from shared.eventstore.postgres.session import FAILURES
 
 Connection = asyncpg.Connection  # for those who may not import asyncpg
 
-APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
+APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
     "messages": ("select", "insert"),
     "inbox": ("select", "insert"),
     "door_messages": ("select", "insert"),
+    "door_identities": ("select", "insert"),
+    "policies": ("select", "insert"),
     "streams": ("select", "insert", "update"),
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -18,12 +18,14 @@ UNKNOWN = "rebuilt"  # stands for the versions of code and policy, which Kafka d
 
 @dataclass(frozen=True)
 class Filled:
-    """The numbers of stored rows. `gaps`: streams that lack messages, each with the number that exists and the expected one."""
+    """The numbers of stored rows. `gaps`: streams that lack messages, each with the number that exists and the expected one.
+    `contradictions`: what Kafka has twice and not the same, with the places; where there are some, nothing was stored."""
 
-    messages: int
-    door_messages: int
-    streams: int
-    gaps: list[tuple[Stream, int, int]]
+    messages: int = 0
+    door_messages: int = 0
+    streams: int = 0
+    gaps: list[tuple[Stream, int, int]] = field(default_factory=list)
+    contradictions: list[tuple[Stream, str, list[str]]] = field(default_factory=list)
 
 
 @dataclass
@@ -34,37 +36,45 @@ class Rebuild:
     schema: str
     sql: Mapping[str, str]
 
-    async def stage(self, messages: Sequence[tuple[int, StoredMessage]], doors: Sequence[tuple[int, DoorCopy]]) -> None:
-        """Stages messages, each with its number in the order in which it was read."""
+    async def stage(self, messages: Sequence[tuple[int, str, StoredMessage]], doors: Sequence[tuple[int, DoorCopy]]) -> None:
+        """Stages messages, each with its number in the order in which it was read, and its place in Kafka."""
         if messages:
-            stored = [message for _, message in messages]
+            stored = [message for _, _, message in messages]
             rows = [
-                [n for n, _ in messages],
+                [n for n, _, _ in messages],
+                [place for _, place, _ in messages],
                 *STREAM.arrays([message.stream for message in stored]),
                 [message.at for message in stored],
                 *MESSAGE.arrays(stored),
             ]
-            await self._copy("staged_messages", ["n", *STREAM.sent_names, "at", *MESSAGE.sent_names], rows)
+            await self._copy("staged_messages", ["n", "place", *STREAM.sent_names, "at", *MESSAGE.sent_names], rows)
         if doors:
             copies = [copy for _, copy in doors]
             rows = [
                 [n for n, _ in doors],
                 [copy.reused_id for copy in copies],
+                [copy.elsewhere_id for copy in copies],
+                [copy.elsewhere_reused_id for copy in copies],
                 [copy.hash for copy in copies],
                 [copy.kind for copy in copies],
                 *DOOR.arrays([copy.message for copy in copies]),
             ]
-            await self._copy("staged_door_messages", ["n", "reused_id", "hash", "kind", *DOOR.sent_names], rows)
+            ids = ["reused_id", "elsewhere_id", "elsewhere_reused_id"]
+            await self._copy("staged_door_messages", ["n", *ids, "hash", "kind", *DOOR.sent_names], rows)
 
     async def _copy(self, table: str, columns: list[str], arrays: list[list[Any]]) -> None:
         await self.connection.copy_records_to_table(table, columns=columns, records=zip(*arrays, strict=True))
 
     async def fill(self, dead_letter: str) -> Filled:
-        """Puts all of it into the schema, in one transaction. `dead_letter`: the kind of a dead letter. Raises NotEmpty."""
+        """Puts all of it into the schema, in one transaction, unless it contradicts itself. `dead_letter`: the kind of a dead
+        letter. Raises NotEmpty."""
         await self.refuse_unless_empty()
         ask, sql = self.connection, self.sql
         async with ask.transaction():
-            for part in ("settings", "messages", "received", "door_messages"):
+            await ask.execute(sql["rebuild/settings"])
+            if found := await ask.fetch(sql["rebuild/contradictions"]):
+                return Filled(contradictions=[(Stream(*row[:3]), row[3], row[4]) for row in found])
+            for part in ("messages", "received", "door_messages", "door_identities"):
                 await ask.execute(sql[f"rebuild/{part}"])
             await ask.execute(sql["rebuild/inbox"], dead_letter, UNKNOWN)
             await ask.execute(sql["rebuild/streams"])

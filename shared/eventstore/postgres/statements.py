@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from shared.eventstore.model import STALE
-from shared.eventstore.postgres.columns import APPEND, DOOR, ENTRY, MESSAGE, STATE, STREAM, Packed, append_arguments
+from shared.eventstore.postgres.columns import APPEND, DOOR, ENTRY, ENTRY_LOADED, MESSAGE, STATE, STREAM, Packed, append_arguments
 
-LOADED = Packed.by_type(MESSAGE, ENTRY, STATE)  # the rows of load.sql
+LOADED = Packed.by_type(MESSAGE, ENTRY_LOADED, STATE)  # the rows of load.sql
 
 _PART = re.compile(r"(?<!:):([a-z_]+)(?:\((\w+)\))?")
 _COMMENT = re.compile(r" *-- .*\n")
@@ -78,6 +78,6 @@ def _parts(schema: str) -> dict[str, Callable[[str], str]]:
         "door_columns": DOOR.sent.names,
         **{f"{name}_arrays": always(sql) for name, sql in append_arguments().items()},
         "part_message": lambda alias: LOADED.select(0, MESSAGE, alias),
-        "part_entry": lambda alias: LOADED.select(1, ENTRY, alias),
+        "part_entry": lambda alias: LOADED.select(1, ENTRY_LOADED, alias),
         "part_stream": lambda alias: LOADED.select(2, STATE, alias),
     }

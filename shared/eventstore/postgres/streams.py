@@ -40,7 +40,7 @@ class PostgresStreams:
 
         async def work(connection: asyncpg.Connection) -> Appended:
             try:
-                return await self.append_once(connection, ordered, alone)
+                return await self.append_once(connection, ordered)
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -52,6 +52,7 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
+                {id_: workflow for part in parts for id_, workflow in part.taken.items()},
             )
 
         async with self._one_append:
@@ -64,7 +65,7 @@ class PostgresStreams:
         for part in filter(None, (appends[:half], appends[half:])):
             try:
                 async with connection.transaction():
-                    parts.append(await self.append_once(connection, part, alone=False))
+                    parts.append(await self.append_once(connection, part))
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -72,19 +73,17 @@ class PostgresStreams:
                     parts += await self._append_halves(connection, part)
         return parts
 
-    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
-        """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
-        outside that was stored before with another body."""
+    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> Appended:
+        """Runs the append statement once. Raises asyncpg.PostgresError."""
         doors = any(append.door_messages for append in appends)
         arguments = columns.appends(appends)
         asked = time.monotonic()
         rows = await connection.fetch(self.session.sql["append_door_messages" if doors else "append"], *arguments)
-        now, accepted, conflicting = rows[0][:3]
+        now, accepted, taken, by = rows[0][:4]
         self.session.clock.answered(now, asked)
-        if conflicting and alone:
-            raise StoreRefused("another message from outside was stored under this id before")
-        unpublished = () if rows[0][3] is None else tuple(columns.message(row[3:]) for row in rows)
-        return Appended(frozenset(appends[n - 1].stream for n in accepted or ()), unpublished)
+        unpublished = () if rows[0][4] is None else tuple(columns.message(row[4:]) for row in rows)
+        streams = frozenset(appends[n - 1].stream for n in accepted or ())
+        return Appended(streams, unpublished, dict(zip(taken or (), by or (), strict=True)))
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         histories = {stream: History(stream) for stream in streams}
