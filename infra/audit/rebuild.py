@@ -1,8 +1,8 @@
 """Rebuilds the store from Kafka's topics alone, and compares two stores, stream by stream, hash for hash.
 
 Every message comes back, byte for byte. Kafka does not carry inbox entries that stored no message, the versions of code and
-policy with their data, nor the outcomes of performers, so these cannot come back. Neither function holds more than a batch in memory: Postgres puts a
-rebuilt store in order, and both compared stores are read in one order.
+policy with their data, nor what performers brought back, so these cannot come back. Neither function holds more than a batch in
+memory: Postgres puts a rebuilt store in order, and both compared stores are read in one order.
 """
 
 import hashlib
@@ -85,7 +85,9 @@ def _stored(record: Record, envelope: Envelope) -> Parsed:
         return Parsed(rejected=f"{place(record)}: its ids are not UUIDs")
     ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
-        return Parsed(rejected=f"{place(record)}: its source, sequence or time is not that of a stored message, or it is a replay")
+        return Parsed(
+            rejected=f"{place(record)}: its source, sequence or time is not that of a stored message, or it is a replay"
+        )
     if envelope.datahash != digest.hexdigest():
         return Parsed(rejected=f"{place(record)}: its data does not match ce_datahash")
     return Parsed(
@@ -173,9 +175,7 @@ class Rebuilding:
 
 
 @asynccontextmanager
-async def rebuilding(
-    dsn: str, schema: str, topics: Topics, without: frozenset[str] = frozenset()
-) -> AsyncIterator[Rebuilding]:
+async def rebuilding(dsn: str, schema: str, topics: Topics, without: frozenset[str] = frozenset()) -> AsyncIterator[Rebuilding]:
     """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages: it must be empty."""
     from shared.eventstore.postgres.rebuild import rebuild
 

@@ -7,8 +7,8 @@ from shared.eventstore.model import DoorMessage, StoreRefused, StreamAppend
 
 
 def checked(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
-    """Sorts the appends by stream. Leaves out an append whose message from outside has the id of another one before it, which is of
-    another workflow or has another body.
+    """Sorts the appends by stream. Leaves out an append whose message from outside has the id of another one before it, which is
+    of another workflow or has another body.
 
     Raises ValueError if one stream has two appends, or if an append's numbers do not continue the stream that it builds
     upon; StoreRefused if the only append was left out.

@@ -14,12 +14,14 @@ from shared.eventstore.model import (
     STALE,
     Appended,
     Cursor,
-    DoorMessage,
+    Disorder,
     DoorIdentity,
+    DoorMessage,
     DueWakeUp,
     EpochChanged,
     History,
     InboxEntry,
+    LastAppend,
     ListedWorkflow,
     StoredMessage,
     StoreRefused,
@@ -267,14 +269,14 @@ class InMemoryEventStore:
     # workflows
 
     async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        names = sorted({stream[:2] for stream in self._messages})
+        names = sorted({*(stream[:2] for stream in self._versions), *(key[:2] for key in self._doors)})
         for first in range(0, len(names), batch):
             yield [self._listed(*name, since) for name in names[first : first + batch]]
 
     def _listed(self, tenant: str, workflow: str, since: datetime | None) -> ListedWorkflow:
         versions = [of_stream for stream, of_stream in self._versions.items() if stream[:2] == (tenant, workflow)]
-        times = [m.at for stream, mine in self._messages.items() if stream[:2] == (tenant, workflow) for m in mine]
-        active = any(since is None or (at is not None and at >= since) for at in times)
+        times = [entry.at for stream, mine in self._entries.items() if stream[:2] == (tenant, workflow) for entry in mine]
+        active = since is None or any(at >= since for at in times)
         return ListedWorkflow(
             tenant, workflow, sum(version for _, version in versions), sum(processed for processed, _ in versions), active
         )
@@ -285,10 +287,17 @@ class InMemoryEventStore:
                 *names,
                 histories := dict(await self.load_workflow(*names)),
                 {stream: list(self._entries[stream]) for stream in histories},
-                await self.door_messages(*names),
+                doors := await self.door_messages(*names),
+                {stream: self._last_append(stream) for stream in histories},
+                {id_: self._identities[names[0], id_] for id_ in doors if (names[0], id_) in self._identities},
             )
             for names in workflows
         ]
+
+    def _last_append(self, stream: Stream) -> LastAppend:
+        """Appends are not kept: each entry is taken for one of its own."""
+        last = self._entries[stream][-1]
+        return LastAppend(last.at, last.sequence - 1, last.version_before)
 
     async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         return {stream: self._history(stream) for stream in sorted(self._versions) if stream[:2] == (tenant, workflow)}
@@ -302,6 +311,24 @@ class InMemoryEventStore:
             for key, door in self._doors.items()
             if key[:2] == (tenant, workflow) and (not causation_ids or key[2] in causation_ids)
         }
+
+    # the record as a whole
+
+    async def unsettled_since(self, transaction: int) -> datetime | None:
+        return None
+
+    async def next_transaction(self) -> int:
+        return 0
+
+    async def disorder(self, slack: float, limit: int) -> list[Disorder]:
+        return []  # nobody but `append` writes here
+
+    async def identities_without_door(self, limit: int) -> list[tuple[str, UUID, str]]:
+        return [
+            (tenant, id_, known.workflow)
+            for (tenant, id_), known in self._identities.items()
+            if (tenant, known.workflow, id_) not in self._doors
+        ][:limit]
 
     # policies
 

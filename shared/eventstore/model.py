@@ -149,15 +149,40 @@ class History:
         return max((entry.at for entry in self.entries.values()), default=LONG_AGO)
 
 
+class LastAppend(NamedTuple):
+    """The last append to a stream: its recorded time, and the numbers of inbox entries and of messages that it built upon."""
+
+    at: datetime
+    processed_before: int
+    version_before: int
+
+
+class Disorder(NamedTuple):
+    """A row of a table that was stored after another one, and has a much earlier time."""
+
+    table: str
+    tenant: str
+    workflow: str
+    stream: str  # "" in door_messages
+    at: datetime
+    after: datetime  # the latest time of the rows that were stored before
+
+
 @dataclass(slots=True)
 class WorkflowHistory:
-    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
+    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order.
+
+    `last_appends` lacks a stream that has messages or inbox entries and no row of its own. `identities` has those of the door
+    messages, by causation id.
+    """
 
     tenant: str
     workflow: str
     histories: dict[Stream, History] = field(default_factory=dict)
     entries: dict[Stream, list[InboxEntry]] = field(default_factory=dict)
     door_messages: dict[UUID, DoorMessage] = field(default_factory=dict)
+    last_appends: dict[Stream, LastAppend] = field(default_factory=dict)
+    identities: dict[UUID, DoorIdentity] = field(default_factory=dict)
 
 
 class ListedWorkflow(NamedTuple):
@@ -167,7 +192,7 @@ class ListedWorkflow(NamedTuple):
     workflow: str
     messages: int
     entries: int
-    active: bool  # one of its settled messages was recorded at or after the time that was asked for
+    active: bool  # something of it was recorded at or after the time that was asked for
 
 
 class DueWakeUp(NamedTuple):

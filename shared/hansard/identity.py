@@ -97,7 +97,7 @@ def reused_causation_id(causation_id: UUID, body_hash: bytes) -> UUID:
 
 
 def elsewhere_causation_id(causation_id: UUID, workflow: str) -> UUID:
-    """The causation id of a message from outside whose tenant, topic, source and id are those of a message of another workflow."""
+    """The causation id of a message from outside with the tenant, topic, source and id of one of another workflow."""
     return uuid5(causation_id, f"workflow/{workflow}")
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
-from hansard.codec import Invalid, decode, encode
+from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
@@ -226,10 +226,11 @@ def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
     """A message to a stream from within its service. If several have one name, only the first is processed.
 
-    What is decided upon is read from the bytes that are recorded. Raises ValueError for a fact that JSON cannot carry.
+    Raises ValueError for an outcome that does not come back from its JSON as it was: an audit could not decide on it.
     """
     causation_id, data = internal_causation_id(stream, name), encode(fact)
-    is_outcome = isinstance(fact, Outcome)
+    if is_outcome := isinstance(fact, Outcome):
+        check_read_again(fact, data)
     return Inbound(
         stream=stream,
         causation_id=causation_id,
@@ -237,7 +238,7 @@ def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
         hash=hashlib.sha256(data).digest(),
         source=source_of(stream.service),
         message_id=str(causation_id),
-        message=decode(type(fact), data) if is_outcome else fact,
+        message=fact,
         outcome=data if is_outcome else None,
     )
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from shared.eventstore.postgres.session import FAILURES
+from shared.eventstore.postgres.statements import statements
 
 Connection = asyncpg.Connection  # for those who may not import asyncpg
 
@@ -68,10 +69,11 @@ async def database_ready(dsn: str, name: str) -> bool:
 @dataclass(frozen=True)
 class SchemaInspection:
     """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
-    user does not have: "insert on messages"."""
+    user does not have: "insert on messages". `reader_lag`: seconds; None where this user may not read the messages."""
 
     guarded: int
     lacking: list[str]
+    reader_lag: float | None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         answered = datetime.now(UTC)
         found = None
         if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            found = SchemaInspection(await _guarded(connection, schema), await _lacking(connection, schema))
+            lacking = await _lacking(connection, schema)
+            lag = None if "select on messages" in lacking else await connection.fetchval(statements(schema)["reader_lag"])
+            found = SchemaInspection(await _guarded(connection, schema), lacking, lag)
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()

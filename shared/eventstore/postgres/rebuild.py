@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -40,7 +41,7 @@ class Rebuild:
         """Stages messages, each with its number in the order in which it was read, and its place in Kafka."""
         if messages:
             stored = [message for _, _, message in messages]
-            rows = [
+            rows: list[list[Any]] = [
                 [n for n, _, _ in messages],
                 [place for _, place, _ in messages],
                 *STREAM.arrays([message.stream for message in stored]),
@@ -50,7 +51,7 @@ class Rebuild:
             await self._copy("staged_messages", ["n", "place", *STREAM.sent_names, "at", *MESSAGE.sent_names], rows)
         if doors:
             copies = [copy for _, copy in doors]
-            rows = [
+            rows: list[list[Any]] = [
                 [n for n, _ in doors],
                 [copy.reused_id for copy in copies],
                 [copy.elsewhere_id for copy in copies],
@@ -86,6 +87,44 @@ class Rebuild:
         """Raises NotEmpty if the schema holds messages."""
         if await self.connection.fetchval(self.sql["rebuild/is_filled"]):
             raise NotEmpty(f"the schema {self.schema} holds messages already: a store is rebuilt into an empty one")
+
+
+class Unlike(NamedTuple):
+    """Where the record and Kafka's copy of it differ: at a version of a stream, or at a message from outside ("", 0)."""
+
+    tenant: str
+    workflow: str
+    stream: str
+    version: int
+    place: str
+    what: str
+    here: str
+    there: str
+
+
+@dataclass
+class Comparison(Rebuild):
+    """Stages Kafka's messages beside a schema that holds them too, and changes nothing there."""
+
+    async def unlike(self, kept: Sequence[tuple[str, int, int, datetime]], limit: int) -> list[Unlike]:
+        """Where both differ, `limit` of each sort at most. `kept`: topic, partition, offset and time of the first record of each
+        partition that lost some to retention."""
+        ask, sql = self.connection, self.sql
+        await ask.copy_records_to_table("kept", records=kept)
+        async with ask.transaction():
+            await ask.execute(sql["rebuild/settings"])
+            return [Unlike(*row) for row in await ask.fetch(sql["rebuild/against_kafka"], limit)]
+
+
+@asynccontextmanager
+async def comparison(dsn: str, schema: str) -> AsyncIterator[Comparison]:
+    """Opens a comparison with a migrated schema: what brokers have acknowledged by now must be in Kafka."""
+    async with connected(dsn) as connection:
+        await json_as_bytes(connection)
+        beside = Comparison(connection, schema, statements(schema))
+        for part in ("stage_published", "stage_kept", "stage_messages", "stage_door_messages"):
+            await connection.execute(beside.sql[f"rebuild/{part}"])
+        yield beside
 
 
 @asynccontextmanager
