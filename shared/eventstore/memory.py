@@ -15,17 +15,21 @@ from shared.eventstore.model import (
     Appended,
     Claim,
     Cursor,
+    Disorder,
+    DoorIdentity,
     DoorMessage,
     DueWakeUp,
     EpochChanged,
     History,
     InboxEntry,
+    LastAppend,
     ListedWorkflow,
     StoredMessage,
     StoreRefused,
     Stream,
     StreamAppend,
     WorkflowHistory,
+    body_hash,
 )
 
 
@@ -47,6 +51,7 @@ class InMemoryEventStore:
         self._clock = clock
         self._epoch = str(uuid4())
         self._transactions = count(1)
+        self._positions = count(1)  # of entries and messages from outside
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
         self._entries: dict[Stream, list[InboxEntry]] = {}
         self._messages: dict[Stream, list[StoredMessage]] = {}
@@ -54,6 +59,7 @@ class InMemoryEventStore:
         self._ids: dict[tuple[str, str, UUID], StoredMessage] = {}
         self._published: dict[Stream, int] = {}
         self._doors: dict[tuple[str, str, UUID], DoorMessage] = {}
+        self._identities: dict[tuple[str, UUID], DoorIdentity] = {}
         self._wake_ups: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, asked for
         self._holders: dict[Stream, str] = {}
         self._processes: dict[tuple[str, str], _Process] = {}  # by service and process
@@ -77,12 +83,16 @@ class InMemoryEventStore:
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
         forged = await self.not_on_record([claim for append in appends for claim in append.claims])
+        taken: dict[UUID, str] = {}
         for append in checked(appends):
             if not forged.isdisjoint(append.claims):
                 continue
             if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
+                continue
+            if of_others := self._taken(append):
+                taken |= of_others
                 continue
             try:
                 self._refuse_what_postgres_refuses(append)
@@ -94,19 +104,25 @@ class InMemoryEventStore:
             unpublished += self._history(append.stream).unpublished
             self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(unpublished), frozenset(forged))
+        return Appended(frozenset(accepted), tuple(unpublished), taken, frozenset(forged))
 
     def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
         self._versions[stream] = append.processed + len(append.entries), append.version + len(append.messages)
-        self._entries.setdefault(stream, []).extend(replace(entry, at=append.at) for entry in append.entries)
+        for entry in append.entries:
+            stored_entry = replace(entry, at=append.at, position=next(self._positions), transaction=transaction)
+            self._entries.setdefault(stream, []).append(stored_entry)
         for message in append.messages:
             stored = replace(message, stream=stream, at=append.at, position=len(self._log) + 1, transaction=transaction)
             self._log.append(stored)
             self._messages.setdefault(stream, []).append(stored)
             self._ids[stream.tenant, stream.workflow, stored.id] = stored
         for door in append.door_messages:
-            self._doors.setdefault((door.tenant, door.workflow, door.causation_id), door)
+            if (door.tenant, door.causation_id) not in self._identities:
+                self._identities[door.tenant, door.causation_id] = DoorIdentity(door.workflow, body_hash(door))
+                position = next(self._positions)
+                stored_door = replace(door, recorded_at=append.at, position=position, transaction=transaction)
+                self._doors[door.tenant, door.workflow, door.causation_id] = stored_door
         if append.keep_wake_up:
             return
         self._wake_ups.pop(stream, None)
@@ -129,10 +145,14 @@ class InMemoryEventStore:
         ids = [(append.stream.tenant, append.stream.workflow, message.id) for message in append.messages]
         _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
         _refuse_twice("this id was stored before", self._ids, ids)
-        for door in append.door_messages:
-            known = self._doors.get((door.tenant, door.workflow, door.causation_id), door)
-            if (known.topic, known.body) != (door.topic, door.body):
-                raise StoreRefused("another message from outside was stored under this id before")
+
+    def _taken(self, append: StreamAppend) -> dict[UUID, str]:
+        known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
+        return {
+            door.causation_id: identity.workflow
+            for door, identity in known.items()
+            if identity is not None and identity != DoorIdentity(door.workflow, body_hash(door))
+        }
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         return {stream: self._history(stream) for stream in streams}
@@ -257,14 +277,14 @@ class InMemoryEventStore:
     # workflows
 
     async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        names = sorted({stream[:2] for stream in self._messages})
+        names = sorted({*(stream[:2] for stream in self._versions), *(key[:2] for key in self._doors)})
         for first in range(0, len(names), batch):
             yield [self._listed(*name, since) for name in names[first : first + batch]]
 
     def _listed(self, tenant: str, workflow: str, since: datetime | None) -> ListedWorkflow:
         versions = [of_stream for stream, of_stream in self._versions.items() if stream[:2] == (tenant, workflow)]
-        times = [m.at for stream, mine in self._messages.items() if stream[:2] == (tenant, workflow) for m in mine]
-        active = any(since is None or (at is not None and at >= since) for at in times)
+        times = [entry.at for stream, mine in self._entries.items() if stream[:2] == (tenant, workflow) for entry in mine]
+        active = since is None or any(at >= since for at in times)
         return ListedWorkflow(
             tenant, workflow, sum(version for _, version in versions), sum(processed for processed, _ in versions), active
         )
@@ -275,10 +295,17 @@ class InMemoryEventStore:
                 *names,
                 histories := dict(await self.load_workflow(*names)),
                 {stream: list(self._entries[stream]) for stream in histories},
-                await self.door_messages(*names),
+                doors := await self.door_messages(*names),
+                {stream: self._last_append(stream) for stream in histories},
+                {id_: self._identities[names[0], id_] for id_ in doors if (names[0], id_) in self._identities},
             )
             for names in workflows
         ]
+
+    def _last_append(self, stream: Stream) -> LastAppend:
+        """Appends are not kept: each entry is taken for one of its own."""
+        last = self._entries[stream][-1]
+        return LastAppend(last.at, last.sequence - 1, last.version_before)
 
     async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         return {stream: self._history(stream) for stream in sorted(self._versions) if stream[:2] == (tenant, workflow)}
@@ -292,6 +319,24 @@ class InMemoryEventStore:
             for key, door in self._doors.items()
             if key[:2] == (tenant, workflow) and (not causation_ids or key[2] in causation_ids)
         }
+
+    # the record as a whole
+
+    async def unsettled_since(self, transaction: int) -> datetime | None:
+        return None
+
+    async def next_transaction(self) -> int:
+        return 0
+
+    async def disorder(self, slack: float, limit: int) -> list[Disorder]:
+        return []  # nobody but `append` writes here
+
+    async def identities_without_door(self, limit: int) -> list[tuple[str, UUID, str]]:
+        return [
+            (tenant, id_, known.workflow)
+            for (tenant, id_), known in self._identities.items()
+            if (tenant, known.workflow, id_) not in self._doors
+        ][:limit]
 
     # policies
 

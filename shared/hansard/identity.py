@@ -101,6 +101,11 @@ def reused_causation_id(causation_id: UUID, body_hash: bytes) -> UUID:
     return uuid5(causation_id, body_hash.hex())
 
 
+def elsewhere_causation_id(causation_id: UUID, workflow: str) -> UUID:
+    """The causation id of a message from outside with the tenant, topic, source and id of one of another workflow."""
+    return uuid5(causation_id, f"workflow/{workflow}")
+
+
 def internal_causation_id(stream: Stream, name: str) -> UUID:
     """The causation id of a message to a stream from within its service. If several have one name, the first is processed."""
     return uuid5(NAMESPACE, f"{stream}/{name}")

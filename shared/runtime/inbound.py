@@ -12,11 +12,12 @@ from uuid import UUID
 
 from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
-from hansard.codec import Invalid, decode
+from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
     door_causation_id,
+    elsewhere_causation_id,
     forged_causation_id,
     internal_causation_id,
     outcome_name,
@@ -65,6 +66,7 @@ class Inbound:
     claim: Claim | None = None  # what a message on an internal topic says of itself: the append checks it
     received: Record | None = None  # the redrive that brought it; None: `record` itself was received
     forged: tuple[Record, ...] = ()  # this is no message: these are not on the record
+    outcome: bytes | None = None  # the data of what a performer brought back
 
     @property
     def received_as(self) -> Record | None:
@@ -235,9 +237,23 @@ def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
-    """A message to a stream from within its service. If several have one name, only the first is processed."""
-    causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
-    return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
+    """A message to a stream from within its service. If several have one name, only the first is processed.
+
+    Raises ValueError for an outcome that does not come back from its JSON as it was: an audit could not decide on it.
+    """
+    causation_id, data = internal_causation_id(stream, name), encode(fact)
+    if is_outcome := isinstance(fact, Outcome):
+        check_read_again(fact, data)
+    return Inbound(
+        stream=stream,
+        causation_id=causation_id,
+        kind=fact.kind,
+        hash=hashlib.sha256(data).digest(),
+        source=source_of(stream.service),
+        message_id=str(causation_id),
+        message=fact,
+        outcome=data if is_outcome else None,
+    )
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
@@ -245,6 +261,17 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     causation_id = reused_causation_id(inbound.causation_id, inbound.hash)
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
+    return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
+
+
+def with_taken_id(inbound: Inbound, workflow: str) -> Inbound:
+    """A dead letter, under an id of its own, for a message that has the id of one that is processed in `workflow`."""
+    if workflow == inbound.stream.workflow:
+        return with_reused_id(inbound)
+    causation_id = elsewhere_causation_id(inbound.causation_id, inbound.stream.workflow)
+    detail = f"{inbound.message_id} was received before and is processed in the workflow {workflow}: its result is there"
+    door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
+    dead = DeadCause("id-reused", f"{detail}; to have it processed again, send it under a new id")
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, Claim, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, without_content
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, with_taken_id, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -193,7 +193,6 @@ class Loop:
             loaded = self._cache[stream]
             not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
             pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
-            pending.received = mine
             pending.claims += _ahead(mine, max(now, loaded.at))
             default = self._cache[defaults[stream]] if stream in defaults else None
             for inbound in mine:
@@ -224,8 +223,7 @@ class Loop:
         for pending in appends:
             if pending.stream not in appended.accepted:
                 self._cache.pop(pending.stream, None)
-                self._forged.extend(inbound for inbound in pending.received if inbound.claim in appended.forged)
-                left.extend(inbound for inbound in pending.received if inbound.claim not in appended.forged)
+                left.extend(self._again(pending, appended))
                 continue
             accepted.append(pending)
             self.outbox.marked_published(pending.stream, pending.published)
@@ -247,6 +245,17 @@ class Loop:
         while len(self._cache) > self.cache_streams:
             self._cache.popitem(last=False)
         return left
+
+    def _again(self, pending: PendingAppend[Any], appended: Appended) -> Iterator[Inbound]:
+        """The messages of a refused append, without the forged ones. One whose id another message has is a dead letter, of the
+        first consumer of its topic alone."""
+        for inbound, processed in pending.received:
+            if inbound.claim is not None and inbound.claim in appended.forged:
+                self._forged.append(inbound)
+            elif processed.door is None or processed.causation_id not in appended.taken:
+                yield inbound
+            elif self.processor.topics.by_name[processed.door.topic].consumers[0] == self.processor.service.name:
+                yield with_taken_id(processed, appended.taken[processed.causation_id])
 
     def _report_failures(self, pending: PendingAppend[Any]) -> None:
         for kind, dead in pending.failures:

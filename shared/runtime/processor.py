@@ -7,7 +7,7 @@ differ when tracing is on.
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, get_args
@@ -21,6 +21,7 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.outcomes import with_references
 from shared.runtime.claims import forged_letter
 from shared.runtime.inbound import DeadCause, Inbound, cause_of, forged, with_reused_id
 
@@ -49,7 +50,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     loaded: StreamState[State]
     state: State
     traceparent: str
-    received: Sequence[Inbound] = ()  # all that the batch has for this stream
+    received: list[tuple[Inbound, Inbound]] = field(default_factory=list)  # all of the batch: as received, as processed
     inbounds: list[Inbound] = field(default_factory=list)  # those that got an inbox entry
     filed: list[int] = field(default_factory=list)  # offsets of forged messages
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
@@ -150,17 +151,13 @@ class Processor(Generic[State]):
         Returns False, and adds nothing, if the message was processed before or no longer counts. `default_stream`: the stream
         in which the service recorded a redriven message that it could not parse.
         """
+        received, inbound = inbound, self._identified(pending, inbound)
+        pending.received.append((received, inbound))
         if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
-        if inbound.forged:
-            unfiled = [record for record in inbound.forged if record.offset not in pending.loaded.filed]
-            if not unfiled:
-                return False
-            inbound = forged(self.service.name, unfiled)
+        if inbound.forged and pending.loaded.filed.issuperset(record.offset for record in inbound.forged):
+            return False
         earlier = pending.entry(inbound.causation_id)
-        if earlier is not None and earlier.hash != inbound.hash:
-            inbound = with_reused_id(inbound)
-            earlier = pending.entry(inbound.causation_id)
         if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
             return False
         if earlier is not None and not (inbound.redrive and earlier.dead):
@@ -189,6 +186,17 @@ class Processor(Generic[State]):
         pending.state = state
         return True
 
+    def _identified(self, pending: PendingAppend[State], inbound: Inbound) -> Inbound:
+        """The same under an id of its own, if an earlier message has its id and another body; of forged ones those that no dead
+        letter is about yet."""
+        unfiled = [record for record in inbound.forged if record.offset not in pending.loaded.filed]
+        if unfiled:
+            return forged(self.service.name, unfiled)
+        earlier = pending.entry(inbound.causation_id)
+        if earlier is not None and earlier.hash != inbound.hash and inbound.outcome is None:
+            return with_reused_id(inbound)
+        return inbound
+
     def _add(
         self,
         pending: PendingAppend[State],
@@ -196,7 +204,11 @@ class Processor(Generic[State]):
         entry: InboxEntry,
         answers: Sequence[tuple[Message, StoredMessage]],
     ) -> None:
-        pending.entries.append(entry)
+        if inbound.outcome is None:
+            pending.entries.append(entry)
+        else:
+            stored_outcome = with_references(inbound.outcome, [stored.data for _, stored in answers])
+            pending.entries.append(replace(entry, outcome=stored_outcome))
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
         pending.once.update(stored.id for message, stored in answers if message.once)

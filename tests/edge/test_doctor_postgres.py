@@ -39,7 +39,7 @@ async def test_a_schema_that_does_not_exist_needs_to_be_migrated(postgres_dsn: s
     assert findings["schema"][1] == "hansard migrate"
 
 
-@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages"])
+@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages", "door_identities", "policies"])
 async def test_a_table_without_its_trigger_is_found(
     postgres_dsn: str, schema: str, owner: asyncpg.Connection, table: str
 ) -> None:

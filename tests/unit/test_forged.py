@@ -382,11 +382,11 @@ async def _interleaved(dice: random.Random, count: int, chance: float) -> None:
             process.restart()
             committed = max(0, committed - dice.randint(0, 15))
     for n in range(3):
-        one, other = await alone.history(f"w{n}"), await process.history(f"w{n}")
-        assert [replace(m, position=0, transaction=0) for m in one.messages] == [
-            replace(m, position=0, transaction=0) for m in other.messages
+        clean, beset = await alone.history(f"w{n}"), await process.history(f"w{n}")
+        assert [replace(m, position=0, transaction=0) for m in clean.messages] == [
+            replace(m, position=0, transaction=0) for m in beset.messages
         ]
-        assert one.entries == other.entries
+        assert clean.entries == beset.entries
     filed = [offset for letter in await process.letters() for offset in letter.offsets]
     assert len(filed) == len(set(filed)) and set(filed) <= set(forged), "each once, and nothing genuine"
     unnamed = [records[at - first] for at in set(forged) - set(filed)]
@@ -395,7 +395,7 @@ async def _interleaved(dice: random.Random, count: int, chance: float) -> None:
 
 
 def _header(record: Record, name: str) -> str:
-    return dict(record.headers)[name].decode()
+    return (dict(record.headers)[name] or b"").decode()
 
 
 def _forgery(dice: random.Random, genuine: Sequence[StoredMessage], offset: int) -> Record:

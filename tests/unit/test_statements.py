@@ -12,7 +12,7 @@ import pytest
 from shared.eventstore import postgres
 from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.eventstore.postgres import columns
-from shared.eventstore.postgres.columns import CLAIM, DOOR, ENTRY, MESSAGE, STATE, Columns
+from shared.eventstore.postgres.columns import CLAIM, DOOR, ENTRY, ENTRY_LOADED, MESSAGE, STATE, Columns
 from shared.eventstore.postgres.statements import LOADED, append_name, statements
 
 FOLDER = Path(postgres.__file__).parent
@@ -39,7 +39,9 @@ def parameters(sql: str) -> list[int]:
 def test_rows_are_read_in_the_order_of_the_fields() -> None:
     assert [column.name for column in ENTRY.all] == names(InboxEntry)
     assert ["stream", *(column.name for column in MESSAGE.all)] == names(StoredMessage)
-    assert [{"broker_at": "at"}.get(column.name, column.name) for column in DOOR.all] == names(DoorMessage)
+    renamed = {"broker_at": "at", "at": "recorded_at"}
+    assert [renamed.get(column.name, column.name) for column in DOOR.all] == names(DoorMessage)
+    assert ENTRY.all[: len(ENTRY_LOADED.all)] == ENTRY_LOADED.all
 
 
 @pytest.mark.parametrize("statement", SQL)
@@ -68,7 +70,7 @@ def test_a_claim_is_compared_with_every_column_of_a_message_that_is_published() 
         assert [column.name for column in CLAIM.all if f"m.{column.name} = c.{column.name}" not in sql] == []
 
 
-@pytest.mark.parametrize(("n", "listed"), list(enumerate([MESSAGE, ENTRY, STATE])))
+@pytest.mark.parametrize(("n", "listed"), list(enumerate([MESSAGE, ENTRY_LOADED, STATE])))
 def test_a_loaded_row_has_each_column_at_its_place_and_null_elsewhere(n: int, listed: Columns[Any]) -> None:
     selected = LOADED.select(n, listed, "x").split(", ")
     assert [selected[place] for place in LOADED.places[n]] == [f"x.{column.name}" for column in listed.all]

@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 import asyncpg
 
 from shared.eventstore.postgres.session import FAILURES
+from shared.eventstore.postgres.statements import statements
 
 Connection = asyncpg.Connection  # for those who may not import asyncpg
 
-APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
+APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
     "messages": ("select", "insert"),
     "inbox": ("select", "insert"),
     "door_messages": ("select", "insert"),
+    "door_identities": ("select", "insert"),
+    "policies": ("select", "insert"),
     "streams": ("select", "insert", "update"),
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
@@ -66,10 +69,11 @@ async def database_ready(dsn: str, name: str) -> bool:
 @dataclass(frozen=True)
 class SchemaInspection:
     """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
-    user does not have: "insert on messages"."""
+    user does not have: "insert on messages". `reader_lag`: seconds; None where this user may not read the messages."""
 
     guarded: int
     lacking: list[str]
+    reader_lag: float | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,9 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         answered = datetime.now(UTC)
         found = None
         if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            found = SchemaInspection(await _guarded(connection, schema), await _lacking(connection, schema))
+            lacking = await _lacking(connection, schema)
+            lag = None if "select on messages" in lacking else await connection.fetchval(statements(schema)["reader_lag"])
+            found = SchemaInspection(await _guarded(connection, schema), lacking, lag)
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()

@@ -104,7 +104,7 @@ APPEND: Columns[StreamAppend] = Columns(
     )
 )
 
-# Columns of the table inbox, in the order of InboxEntry's fields. The append sets `at`.
+# Columns of the table inbox, in the order of InboxEntry's fields. The append sets `at`, and Postgres sets the last two.
 ENTRY: Columns[InboxEntry] = Columns(
     (
         _of("causation_id", "uuid"),
@@ -117,8 +117,12 @@ ENTRY: Columns[InboxEntry] = Columns(
         _of("policy", "text"),
         _of("dead", "bool"),
         _of("attempt", "int"),
+        _of("outcome", "json"),
+        Column("position", "bigint"),
+        Column("xact", "xid8"),
     )
 )
+ENTRY_LOADED: Columns[InboxEntry] = Columns(ENTRY.all[:-3])  # what a service needs of them
 
 # Columns of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, and Postgres sets
 # the last two.
@@ -155,7 +159,7 @@ CLAIM: Columns[Claim] = Columns(
     )
 )
 
-# Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's and is never read back.
+# Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's.
 DOOR: Columns[DoorMessage] = Columns(
     (
         _of("tenant", "text"),
@@ -168,6 +172,9 @@ DOOR: Columns[DoorMessage] = Columns(
         _of("key", "bytea"),
         Column("headers", "json", lambda door: to_headers(door.headers)),
         _of("body", "bytea"),
+        Column("at", "timestamptz"),
+        Column("position", "bigint"),
+        Column("xact", "xid8"),
     )
 )
 
@@ -286,4 +293,4 @@ def message(row: asyncpg.Record | tuple[Any, ...]) -> StoredMessage:
 
 def door(row: asyncpg.Record) -> DoorMessage:
     """Makes a DoorMessage from a row that holds the columns of DOOR."""
-    return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])
+    return DoorMessage(*[*row[:8], from_headers(row[8]), *row[9:]])

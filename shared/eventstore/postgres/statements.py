@@ -16,6 +16,7 @@ from shared.eventstore.postgres.columns import (
     CLAIM,
     DOOR,
     ENTRY,
+    ENTRY_LOADED,
     MESSAGE,
     STATE,
     STREAM,
@@ -24,7 +25,7 @@ from shared.eventstore.postgres.columns import (
     unnested,
 )
 
-LOADED = Packed.by_type(MESSAGE, ENTRY, STATE)  # the rows of load.sql
+LOADED = Packed.by_type(MESSAGE, ENTRY_LOADED, STATE)  # the rows of load.sql
 
 _PART = re.compile(r"(?<!:):([a-z_]+)(?:\((\w+)\))?")
 _COMMENT = re.compile(r" *-- .*\n")
@@ -117,6 +118,6 @@ def _parts(schema: str) -> dict[str, Callable[[str], str]]:
             + " offset 0)"
         ),
         "part_message": lambda alias: LOADED.select(0, MESSAGE, alias),
-        "part_entry": lambda alias: LOADED.select(1, ENTRY, alias),
+        "part_entry": lambda alias: LOADED.select(1, ENTRY_LOADED, alias),
         "part_stream": lambda alias: LOADED.select(2, STATE, alias),
     }

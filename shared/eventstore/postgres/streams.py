@@ -40,7 +40,7 @@ class PostgresStreams:
 
         async def work(connection: asyncpg.Connection) -> Appended:
             try:
-                return await self.append_once(connection, ordered, alone)
+                return await self.append_once(connection, ordered)
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -52,6 +52,7 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
+                {id_: workflow for part in parts for id_, workflow in part.taken.items()},
                 frozenset[Claim]().union(*(part.forged for part in parts)),
             )
 
@@ -65,7 +66,7 @@ class PostgresStreams:
         for part in filter(None, (appends[:half], appends[half:])):
             try:
                 async with connection.transaction():
-                    parts.append(await self.append_once(connection, part, alone=False))
+                    parts.append(await self.append_once(connection, part))
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -73,22 +74,19 @@ class PostgresStreams:
                     parts += await self._append_halves(connection, part)
         return parts
 
-    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
-        """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
-        outside that was stored before with another body."""
-        statement = append_name(columns.append_parts(appends))
+    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> Appended:
+        """Runs the append statement once. Raises asyncpg.PostgresError."""
+        statement = self.session.sql[append_name(columns.append_parts(appends))]
         arguments = columns.appends(appends)
         asked = time.monotonic()
-        rows = await connection.fetch(self.session.sql[statement], *arguments)
-        now, accepted, conflicting, forged = rows[0][:4]
+        rows = await connection.fetch(statement, *arguments)
+        now, accepted, taken, by, forged = rows[0][:5]
         self.session.clock.answered(now, asked)
-        if conflicting and alone:
-            raise StoreRefused("another message from outside was stored under this id before")
-        unpublished = () if rows[0][4] is None else tuple(columns.message(row[4:]) for row in rows)
         claims = [claim for append in appends for claim in append.claims] if forged else []
         return Appended(
             frozenset(appends[n - 1].stream for n in accepted or ()),
-            unpublished,
+            () if rows[0][5] is None else tuple(columns.message(row[5:]) for row in rows),
+            dict(zip(taken or (), by or (), strict=True)),
             frozenset(claims[n - 1] for n in forged or ()),
         )
 

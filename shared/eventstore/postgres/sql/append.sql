@@ -17,12 +17,12 @@ forged as materialized ( -- claims that are not on the record: this sees what wa
 -- end if
 -- if door messages
 received as materialized (
-    select * from unnest(:door_arrays) as d(n, :door_columns)
+    select *, sha256(coalesce(body, '')) as hash from unnest(:door_arrays) as d(n, :door_columns)
 ),
-conflicting as materialized ( -- another message from outside was stored under the same id
-    select distinct r.n
-      from received r join :schema.door_messages d using (tenant, workflow, causation_id)
-     where (d.topic, d.body) is distinct from (r.topic, r.body)
+taken as materialized ( -- another message from outside has this identity: in another workflow, or with another body
+    select r.n, r.causation_id, i.workflow
+      from received r join :schema.door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
+     where i.workflow <> r.workflow or i.hash <> r.hash
 ),
 -- end if
 upserted as ( -- in the order of their names, so that two appends never wait for each other in a ring
@@ -35,7 +35,7 @@ upserted as ( -- in the order of their names, so that two appends never wait for
             or (select true from :schema.streams s
                  where s.tenant = a.tenant and s.workflow = a.workflow and s.stream = a.stream))
        -- if door messages
-       and a.n not in (select n from conflicting)
+       and a.n not in (select n from taken)
        -- end if
        -- if claims
        and a.n <> all (array(select n from forged))
@@ -63,13 +63,20 @@ into_messages as (
       from unnest(:message_arrays) as m(n, :message_columns) join accepted a using (n)
 ),
 -- if door messages
-into_door_messages as ( -- where two processes store the same message at once, one fails here and tries again
-    insert into :schema.door_messages (at, :door_columns)
-    select distinct on (r.tenant, r.workflow, r.causation_id) a.at, :door_columns(r)
+into_door_identities as ( -- where two processes store the same message at once, one fails here and tries again
+    insert into :schema.door_identities (tenant, causation_id, hash, workflow)
+    select distinct on (r.tenant, r.causation_id) r.tenant, r.causation_id, r.hash, r.workflow
       from received r join accepted a using (n)
-     where not exists (select from :schema.door_messages d
-                        where d.tenant = r.tenant and d.workflow = r.workflow and d.causation_id = r.causation_id)
-     order by r.tenant, r.workflow, r.causation_id
+     where not exists (select from :schema.door_identities i where i.tenant = r.tenant and i.causation_id = r.causation_id)
+     order by r.tenant, r.causation_id
+    returning tenant, causation_id
+),
+into_door_messages as (
+    insert into :schema.door_messages (at, :door_columns)
+    select distinct on (r.tenant, r.causation_id) a.at, :door_columns(r)
+      from received r join accepted a using (n)
+      join into_door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
+     order by r.tenant, r.causation_id
 ),
 -- end if
 into_wake_ups as (
@@ -99,10 +106,12 @@ unpublished as ( -- messages of these streams from before this append: they are 
 select clock_timestamp(),
        (select array_agg(n) from accepted),
        -- if door messages
-       (select array_agg(n) from conflicting),
+       (select array_agg(causation_id) from taken),
+       (select array_agg(workflow) from taken),
        -- end if
        -- if no door messages
-       null::bigint[],
+       null::uuid[],
+       null::text[],
        -- end if
        -- if claims
        (select array_agg(o) from forged),
