@@ -120,6 +120,8 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
         ("was at", f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"),
         ("now", became(one, dead=dead)),
         *((f"header {name}", _readable(value)) for name, value in letter.headers),
+        *((("offsets", ", ".join(map(str, letter.offsets))),) if letter.offsets else ()),
+        *((f"body at {at}", _readable(body)) for at, body in zip(letter.offsets, letter.bodies, strict=False)),
         ("body", _readable(letter.body) if letter.body is not None else "(too large to be carried: it is still on its topic)"),
     ]
     screen.out.print(screen.table(("", ""), rows))
@@ -145,7 +147,10 @@ def redrive(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 
 def redrivable(one: StoredDeadLetter, *, dead: bool) -> None:
-    """Raises Problem for a dead letter whose message was redriven already."""
+    """Raises Problem for a dead letter whose message was redriven already, or whose messages are forged."""
+    if one.letter.reason == "not-on-the-record":
+        what = "1 message that is" if len(one.letter.offsets) == 1 else f"{len(one.letter.offsets)} messages that are"
+        raise Problem(f"{one.stored.id} is about {what} not on the record: no service ever takes such a message.")
     if not dead:
         raise Problem(f"{one.stored.id} {became(one, dead=dead)}: there is nothing to redrive.")
     if one.again:

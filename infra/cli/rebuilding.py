@@ -85,18 +85,6 @@ async def _rebuild(settings: Settings, dsn: str, schema: str, without: frozenset
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
 
 
-async def batches(source: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
-    """The same items, `size` at a time."""
-    some: list[T] = []
-    async for one in source:
-        some.append(one)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
-
-
 def compare(
     other: Annotated[str, typer.Option("--with", help="The other event store: SCHEMA, or DSN/SCHEMA.")],
     wait: Wait = WAIT,

@@ -57,10 +57,10 @@ def _uuid(text: str) -> UUID | None:
     return made if str(made) == text else None
 
 
-def stream_of_forged(service: str, record: Record) -> Stream:
-    """The stream in which a service stores its dead letters about forged messages near this one. It follows from the place
+def forged_stream(service: str, topic: str, partition: int, offset: int) -> Stream:
+    """The stream in which a service stores its dead letters about forged messages near this place. It follows from the place
     alone: not from what they pretend, nor from the batch in which they were received."""
-    place = place_of(record.topic, record.partition, record.offset - record.offset % LETTERS_OF)
+    place = place_of(topic, partition, offset - offset % LETTERS_OF)
     return Stream(TENANT, place, stream_name(service, "not-on-the-record"))
 
 
@@ -68,7 +68,7 @@ def by_stream(service: str, records: Iterable[Record]) -> dict[Stream, list[Reco
     """Forged records by the stream of their dead letter, each once, in order."""
     found: dict[Stream, dict[int, Record]] = {}
     for record in records:
-        found.setdefault(stream_of_forged(service, record), {})[record.offset] = record
+        found.setdefault(forged_stream(service, record.topic, record.partition, record.offset), {})[record.offset] = record
     return {stream: [record for _, record in sorted(mine.items())] for stream, mine in found.items()}
 
 

@@ -31,7 +31,7 @@ from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
 from shared.eventstore.model import Claim, DoorMessage, Stream
 from shared.kafka.record import Record
-from shared.runtime.claims import by_stream, claim_of, stream_of_forged
+from shared.runtime.claims import by_stream, claim_of, forged_stream
 from shared.runtime.crash_guard import CrashGuard
 
 
@@ -280,7 +280,7 @@ def forged(service: str, records: Sequence[Record]) -> Inbound:
     first = records[0]
     causation_id = forged_causation_id(place_of(first.topic, first.partition, first.offset))
     digest = hashlib.sha256(first.value or b"").digest()
-    stream = stream_of_forged(service, first)
+    stream = forged_stream(service, first.topic, first.partition, first.offset)
     return Inbound(stream, causation_id, "", digest, record=first, forged=tuple(records))
 
 
