@@ -1,20 +1,17 @@
 """`audit rebuild` and `audit compare`: a second event store, made of Kafka's topics alone, and compared with the first."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from infra.audit import rebuild as rebuilding
 from infra.cli import base, screen
-from infra.cli.bus import Bus
+from infra.cli.bus import Bus, batches
 from infra.cli.problem import Problem
 from infra.cli.progress import progress
 from infra.cli.unsettled import WAIT, Wait, settled, unseen
 from shared.eventstore.model import NotEmpty
 from shared.settings import Settings
-
-T = TypeVar("T")
 
 
 def rebuild(

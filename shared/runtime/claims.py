@@ -14,8 +14,9 @@ from hansard.identity import place_of, source_of, stream_name
 from shared.eventstore.model import Claim, Stream
 from shared.kafka.record import Record
 
-LETTERS_OF = 1000  # offsets of one partition whose dead letters are in one stream
-BODIES, MAX_BODY = 3, 16 * 1024  # bodies that a dead letter carries, and bytes of each
+LETTERS_OF = 500  # offsets of one partition whose dead letters are in one stream
+BODIES, MAX_BODY = 3, 16 * 1024  # bodies that a dead letter carries, and bytes of each at most
+REST = 12 * 1024  # bytes of a dead letter without bodies, at most
 _LAST_VERSION = 2**31
 
 
@@ -72,10 +73,10 @@ def by_stream(service: str, records: Iterable[Record]) -> dict[Stream, list[Reco
     return {stream: [record for _, record in sorted(mine.items())] for stream, mine in found.items()}
 
 
-def forged_letter(service: str, records: Sequence[Record], causation_id: UUID) -> DeadLettered:
+def forged_letter(service: str, records: Sequence[Record], causation_id: UUID, max_bytes: int) -> DeadLettered:
     """One dead letter about all of these, which lie on one partition. It carries nothing of what they pretend to be but the
-    first bodies."""
-    first = records[0]
+    first bodies. `max_bytes`: of the dead letter as JSON, at least `shared.settings.SMALLEST_MESSAGE`."""
+    first, most = records[0], min(MAX_BODY, (max_bytes - REST) // BODIES * 3 // 4 - 4)
     count = "1 message" if len(records) == 1 else f"{len(records)} messages"
     return DeadLettered(
         service=service,
@@ -90,5 +91,5 @@ def forged_letter(service: str, records: Sequence[Record], causation_id: UUID) -
         timestamp=first.timestamp,
         hash=hashlib.sha256(first.value or b"").hexdigest(),
         offsets=tuple(record.offset for record in records),
-        bodies=tuple(base64.b64encode((record.value or b"")[:MAX_BODY]).decode() for record in records[:BODIES]),
+        bodies=tuple(base64.b64encode((record.value or b"")[:most]).decode() for record in records[:BODIES]),
     )
