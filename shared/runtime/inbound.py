@@ -121,7 +121,7 @@ class InboundParser:
             stream=stream,
             causation_id=causation_id,
             kind=envelope.type,
-            hash=hashlib.sha256(envelope.data).digest(),
+            hash=claim.hash if claim else hashlib.sha256(envelope.data).digest(),
             source=envelope.source,
             message_id=envelope.id,
             at=claim and claim.at,
