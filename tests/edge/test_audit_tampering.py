@@ -68,6 +68,7 @@ async def found(store: PostgresEventStore) -> list[str]:
     return [f"{one.stream}: {one.what}" for one in all_] + [forged for report in reports for forged in report.forged]
 
 
+FIRST, LAST = "workflow = 'w2' and version = 1", "workflow = 'w2' and version = 3"
 OF_A = "workflow = 'w1' and stream = 'router' and sequence = 1"
 CALLS = f"stream = '{CALL.name}'"
 HASH = "decode(repeat('07', 32), 'hex')"
@@ -85,7 +86,8 @@ CHANGES: Sequence[tuple[str, str]] = [
     ("update streams set workflow = 'w9' where workflow = 'w2'", "count of inbox entries"),
     (f"delete from inbox where {OF_A}", "gap in the inbox entries"),
     ("delete from inbox where workflow = 'w2' and sequence = 3", "count of inbox entries"),
-    ("insert into inbox (at, causation_id, sequence, version_before, attempt, dead, hash, tenant, workflow, stream, kind, code, policy)"
+    ("insert into inbox"
+     " (at, causation_id, sequence, version_before, attempt, dead, hash, tenant, workflow, stream, kind, code, policy)"
      " select at, gen_random_uuid(), 4, 3, 1, false, hash, tenant, workflow, stream, kind, code, policy from inbox"
      " where workflow = 'w2' and sequence = 1", "count of inbox entries"),
     (f"update inbox set at = at - interval '1 second' where {OF_A}", "another time"),
@@ -110,8 +112,8 @@ CHANGES: Sequence[tuple[str, str]] = [
     ("delete from messages where workflow = 'w1' and stream = 'router' and version = 1", "gap in the versions"),
     ("delete from messages where workflow = 'w2' and version = 3", "version is not that of its last message"),
     ("insert into messages (at, id, causation_id, version, hash, tenant, workflow, stream, kind, topic, traceparent, data)"
-     " select at, gen_random_uuid(), causation_id, 4, hash, tenant, workflow, stream, kind, topic, traceparent, data from messages"
-     " where workflow = 'w2' and version = 1", "version is not that of its last message"),
+     " select at, gen_random_uuid(), causation_id, 4, hash, tenant, workflow, stream, kind, topic, traceparent, data"
+     " from messages where workflow = 'w2' and version = 1", "version is not that of its last message"),
     ("insert into messages (at, id, causation_id, version, hash, tenant, workflow, stream, kind, topic, traceparent, data)"
      " select at, gen_random_uuid(), causation_id, 1, hash, tenant, 'w9', stream, kind, topic, traceparent, data from messages"
      " where workflow = 'w2' and version = 1", "version is not that of its last message"),
@@ -125,16 +127,18 @@ CHANGES: Sequence[tuple[str, str]] = [
     ("update messages set topic = 'results' where workflow = 'w2' and version = 1", "on another topic"),
     ("update messages set data = '{}' where workflow = 'w2' and version = 1", "does not match its hash"),
     ("update messages set (data, hash) = ('{}', sha256('{}')) where workflow = 'w2' and version = 1", "with other data"),
-    ("update messages set (data, hash) = ('{}', sha256('{}')) where workflow = 'w2' and version = 3", "dead letter cannot be read"),
-    ("update messages set (data, hash) = (d, sha256(convert_to(d::text, 'UTF8'))) from (select replace(data::text, '\"offset\":6',"
-     " '\"offset\":7')::json as d from messages where workflow = 'w2' and version = 3) x where workflow = 'w2' and version = 3",
+    (f"update messages set (data, hash) = ('{{}}', sha256('{{}}')) where {LAST}", "dead letter cannot be read"),
+    ("update messages set (data, hash) = (d, sha256(convert_to(d::text, 'UTF8'))) from (select"
+     " replace(data::text, '\"offset\":6', '\"offset\":7')::json as d"
+     " from messages where workflow = 'w2' and version = 3) x where workflow = 'w2' and version = 3",
      "that its dead letter names"),
-    ("update messages set position = position + 1000 where workflow = 'w2' and version = 1", "stored before the one that it follows"),
+    (f"update messages set position = position + 1000 where {FIRST}", "stored before the one that it follows"),
     ("update messages set xact = '3' where workflow = 'w2' and version = 2", "another transaction"),
     ("delete from door_messages where workflow = 'w2' and \"offset\" = 4", "not on the record"),
     ("delete from door_messages where workflow = 'w2' and \"offset\" = 4", "the message is not"),
     ("delete from door_messages where workflow = 'w2' and \"offset\" = 6", "that its dead letter names"),
-    ("insert into door_messages (at, broker_at, \"offset\", causation_id, partition, tenant, workflow, topic, key, headers, body)"
+    ("insert into door_messages"
+     " (at, broker_at, \"offset\", causation_id, partition, tenant, workflow, topic, key, headers, body)"
      " select at, broker_at, \"offset\", causation_id, partition, tenant, 'w9', topic, key, headers, body from door_messages"
      " where workflow = 'w2' and \"offset\" = 4", "no stream processed it"),
     ("update door_messages set at = at - interval '1 second' where \"offset\" = 4", "not stored with an inbox entry"),
