@@ -152,7 +152,7 @@ def _broken_inbox(history: History, entries: Sequence[InboxEntry]) -> Iterator[D
 def with_messages(history: History, entries: Sequence[InboxEntry]) -> Iterator[tuple[InboxEntry, list[StoredMessage]]]:
     """Yields each inbox entry with the messages that were stored with it."""
     ends = [*(entry.version_before for entry in entries[1:]), len(history.messages)]
-    for entry, end in zip(entries, ends, strict=True):
+    for entry, end in zip(entries, ends, strict=False):  # a broken stream may have messages and no entry
         yield entry, history.messages[entry.version_before : end]
 
 

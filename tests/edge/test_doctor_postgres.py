@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from infra.cli import doctor
 from infra.cli.doctor import postgres
 from shared.settings import Settings
 
@@ -29,7 +30,7 @@ async def owner(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connect
 
 async def test_a_migrated_schema_passes_every_check(postgres_dsn: str, schema: str) -> None:
     findings = await found(postgres_dsn, schema)
-    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "grants", "clock of Postgres"]
+    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "readers", "grants", "clock of Postgres"]
     assert [name for name, (_, fix) in findings.items() if fix] == []
 
 
@@ -46,6 +47,16 @@ async def test_a_table_without_its_trigger_is_found(
     await owner.execute(f"alter table {table} disable trigger append_only")
     findings = await found(postgres_dsn, schema)
     assert [name for name, (_, fix) in findings.items() if fix] == ["append-only"]
+
+
+async def test_an_old_transaction_is_found_that_holds_readers_back(
+    postgres_dsn: str, schema: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "MAX_READER_LAG", 0.0)
+    async with owner.transaction():
+        await owner.fetchval("select pg_current_xact_id()")
+        text, fix = (await found(postgres_dsn, schema))["readers"]
+    assert "a transaction has run for" in text and "pg_stat_activity" in fix
 
 
 async def test_a_right_that_a_service_lacks_is_named(postgres_dsn: str, schema: str, owner: asyncpg.Connection) -> None:

@@ -120,15 +120,16 @@ FAILURE = AttemptFailed(call="specialists/1", fall=Fall(tier="one", reason="erro
 
 @pytest.mark.parametrize("outcome", [SUCCESS, AttemptReturned(attempt=1, call="specialists/1", failure=FAILURE)])
 async def test_a_changed_or_missing_outcome_is_found(outcome: AttemptReturned) -> None:
-    for change in (
-        lambda entry: replace(entry, outcome=entry.outcome.replace(b'"latency_ms"', b'"latency_mS"')),
-        lambda entry: replace(entry, outcome=None),
-        lambda entry: replace(entry, hash=b"\1" * 32),
-        lambda entry: replace(entry, outcome=b'{"attempt":1,"call":"specialists/1"}'),
-    ):
+    changes: list[dict[str, Any]] = [
+        {"outcome": encode(outcome).replace(b'"latency_ms"', b'"latency_mS"')},
+        {"outcome": None},
+        {"hash": b"\1" * 32},
+        {"outcome": b'{"attempt":1,"call":"specialists/1"}'},
+    ]
+    for change in changes:
         store = await with_a_call(InMemoryEventStore(lambda: NOON), gateway(), outcome)
         assert (await audit(store, gateway())).differences == []
-        store._entries[CALL][-1] = change(store._entries[CALL][-1])
+        store._entries[CALL][-1] = replace(store._entries[CALL][-1], **change)
         found = (await audit(store, gateway())).differences
         assert found and {one.stream for one in found} == {CALL}
 
@@ -186,7 +187,9 @@ async def test_a_fact_that_a_performer_records_is_an_outcome_too() -> None:
     report = await verify(store, {"gateway": today}, topics, ENDPOINT.tenant, ENDPOINT.workflow)
     assert (report.differences, report.outcomes) == ([], 1)
     store._messages[ENDPOINT][0].data = opened.data.replace(b'"failures":9', b'"failures":8')
-    differing: list[Difference] = (await verify(store, {"gateway": today}, topics, ENDPOINT.tenant, ENDPOINT.workflow)).differences
+    differing: list[Difference] = (
+        await verify(store, {"gateway": today}, topics, ENDPOINT.tenant, ENDPOINT.workflow)
+    ).differences
     assert differing
 
 
@@ -222,5 +225,3 @@ def test_a_performers_outcome_in_memory_is_read_from_its_json() -> None:
     outcome = Tasted(attempt=1, dish="soup")
     there.fact(Stream("default", "wf-1", "kitchen"), outcome, "attempt/1")
     assert seen == [outcome] and seen[0] is not outcome
-
-

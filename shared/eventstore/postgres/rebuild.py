@@ -51,7 +51,7 @@ class Rebuild:
             await self._copy("staged_messages", ["n", "place", *STREAM.sent_names, "at", *MESSAGE.sent_names], rows)
         if doors:
             copies = [copy for _, copy in doors]
-            rows: list[list[Any]] = [
+            rows = [
                 [n for n, _ in doors],
                 [copy.reused_id for copy in copies],
                 [copy.elsewhere_id for copy in copies],

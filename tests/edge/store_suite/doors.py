@@ -34,8 +34,8 @@ class DoorMessages:
         for outside, entry, message in wholes:
             assert outside.recorded_at == entry.at == message.at
             assert outside.transaction == entry.transaction == message.transaction
-        (first, *others), (second, *later) = wholes
-        assert first.position < second.position and others[0].position < later[0].position
+        (first, first_entry, _), (second, second_entry, _) = wholes
+        assert first.position < second.position and first_entry.position < second_entry.position
 
     async def test_one_identity_belongs_to_one_workflow_and_to_each_tenant_its_own(self, store: EventStore) -> None:
         first, second, third = a_stream("router"), a_stream("router"), a_stream("router", tenant="acme")
@@ -46,9 +46,9 @@ class DoorMessages:
 
         assert (await store.append([received(first)])).taken == {}
         refused = await store.append([received(second), received(third)])
-        assert (refused.accepted, refused.taken) == ({third}, {causation_id: first.workflow})
+        assert refused.accepted == {third} and refused.taken == {causation_id: first.workflow}
         alone = await store.append([received(second)])
-        assert (alone.accepted, alone.taken) == (frozenset(), {causation_id: first.workflow})
+        assert not alone.accepted and alone.taken == {causation_id: first.workflow}
         assert await store.door_messages(second.tenant, second.workflow) == {}
         together = [received(a_stream("router", tenant="zeta")) for _ in range(2)]
         assert len((await store.append(together)).accepted) == 1, "also within one append"
