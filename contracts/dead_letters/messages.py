@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hansard.message import DeadReason, Event
-from hansard.values import RecordContent
+from hansard.values import RecordContent, RecordPart
 
 
 class DeadLettered(Event, RecordContent):
@@ -26,3 +26,12 @@ class DeadLettered(Event, RecordContent):
     offset: int
     timestamp: int = Field(description="milliseconds since the epoch, as the broker had it")
     hash: str = Field(description="SHA-256 of the body, hex")
+    omitted: tuple[RecordPart, ...] = Field(
+        default=(), description="what is too large to be carried here: read it at its topic, partition and offset"
+    )
+    offsets: tuple[int, ...] = Field(
+        default=(), description="not-on-the-record: the offsets of all messages that this dead letter is about"
+    )
+    bodies: tuple[str, ...] = Field(
+        default=(), description="not-on-the-record: the beginnings of the first three bodies, as base64"
+    )

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from contracts.catalog import Topics
 from infra.audit.differences import Difference
-from infra.audit.rebuild import Rebuilding
+from infra.audit.forged import forged
+from infra.audit.rebuild import Rebuilding, place
 from shared.eventstore.model import Stream
 from shared.kafka.record import Record
 
 if TYPE_CHECKING:
+    from shared.eventstore.ports import MessageReader
     from shared.eventstore.postgres.rebuild import Comparison
 
 
@@ -22,6 +24,8 @@ class AgainstKafka:
     beside: "Comparison"
     topics: Topics
     beginnings: Mapping[tuple[str, int], int]
+    store: "MessageReader"
+    forged: list[str] = field(default_factory=list)  # the places of what lies on internal topics and is not on the record
     firsts: dict[tuple[str, int], datetime] = field(default_factory=dict)
 
     async def add(self, batches: AsyncIterator[list[Record]]) -> None:
@@ -29,6 +33,7 @@ class AgainstKafka:
         async for batch in batches:
             for record in batch:
                 self.firsts.setdefault((record.topic, record.partition), record.at)
+            self.forged += [place(record) for record in await forged(batch, self.topics, self.store)]
             await staging.add(batch)
 
     async def differences(self, limit: int) -> list[Difference]:

@@ -13,6 +13,7 @@ from hansard.envelope import Unreadable, read
 from hansard.identity import (
     door_causation_id,
     elsewhere_causation_id,
+    forged_causation_id,
     place_of,
     reused_causation_id,
     stored_message_id,
@@ -30,6 +31,7 @@ from shared.eventstore.model import (
     WorkflowHistory,
     body_hash,
 )
+from shared.runtime.claims import forged_stream
 
 _WAKE_UP_HASH = hashlib.sha256(encode(WakeUp())).digest()
 
@@ -123,6 +125,13 @@ def _dead_letters(whole: WorkflowHistory, stream: Stream, entry: InboxEntry, sto
             yield "its dead letter says otherwise", " ".join(said), " ".join(known)
         door = whole.door_messages.get(entry.causation_id)
         place = (letter.topic, letter.partition, letter.offset)
+        if letter.reason == "not-on-the-record":
+            first = min(letter.offsets, default=0)
+            id_ = forged_causation_id(place_of(letter.topic, letter.partition, first))
+            about = f"{entry.causation_id} {stream} {letter.offset}"
+            expected_about = f"{id_} {forged_stream(stream.service, letter.topic, letter.partition, first)} {first}"
+            if about != expected_about:
+                yield "its dead letter is about other forged messages", about, expected_about
         if letter.door and (door is None or place != (door.topic, door.partition, door.offset)):
             is_there = f"{door.topic}/{door.partition}/{door.offset}" if door else "is not there"
             yield "the message from outside that its dead letter names", "/".join(map(str, place)), is_there

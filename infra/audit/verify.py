@@ -3,6 +3,7 @@ the whole record."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.catalog import Topics
+from contracts.dead_letters import DeadLettered
 from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable
@@ -30,7 +32,8 @@ ROWS = 5000  # messages and inbox entries held in memory at a time, unless one w
 
 @dataclass
 class Report:
-    """The findings in one workflow. `forged` messages came on an internal topic, are not on the record, and changed nothing."""
+    """The findings in one workflow. `forged`: where messages were received, as `topic/partition/offset`, that are not on the
+    record; they changed nothing."""
 
     tenant: str
     workflow: str
@@ -166,12 +169,24 @@ async def _report(
             _count(report, service, entry)
     names = {*(stream.service for stream in whole.histories), *_of_unknown_topics(messages.values(), topics)}
     report.unknown_workers.update(names - services.keys() - set(topics.added))
-    report.forged.extend(
-        f"{whole.workflow}: bytes at {door.topic}/{door.partition}/{door.offset}, which is not a door"
+    report.differences.extend(
+        Difference(Stream(whole.tenant, whole.workflow, ""), 0, f"{door.topic}/{door.partition}/{door.offset} is not at a door")
         for door in whole.door_messages.values()
         if (topic := topics.by_name.get(door.topic)) is None or not topic.door
     )
+    report.forged.extend(_forged(messages.values(), read))
     return report
+
+
+def _forged(messages: Iterable[StoredMessage], read: Decode) -> Iterator[str]:
+    """The places of the forged messages that dead letters are about."""
+    for stored in messages:
+        if stored.kind == DeadLettered.kind:
+            with suppress(Invalid):
+                letter = read(DeadLettered, stored.data)
+                assert isinstance(letter, DeadLettered)
+                if letter.reason == "not-on-the-record":
+                    yield from (f"{letter.topic}/{letter.partition}/{offset}" for offset in letter.offsets)
 
 
 def _count(report: Report, service: Service[Any] | None, entry: InboxEntry) -> None:
@@ -194,7 +209,7 @@ def _of_unknown_topics(messages: Iterable[StoredMessage], topics: Topics) -> Ite
 
 @dataclass
 class _Processed:
-    """Finds the messages that streams processed, from the record alone. Reports those that are forged or have other bytes."""
+    """Finds the messages that streams processed, from the record alone. Reports those that are not there or have other bytes."""
 
     messages: Mapping[UUID, StoredMessage]
     doors: Mapping[UUID, DoorMessage]
@@ -212,7 +227,8 @@ class _Processed:
                 sent = self._sent(stream, entry, answers)
                 if sent is None:
                     if entry.dead and entry.kind != WakeUp.kind and kind is not None:
-                        self.report.forged.append(f"{stream}: {entry.kind} with id {entry.causation_id}, dead-lettered")
+                        what = f"{entry.kind}: a dead letter is about a message that is not on the record"
+                        self.report.differences.append(Difference(stream, entry.sequence, what, str(entry.causation_id)))
                     continue
                 if not self._is_the_same(stream, entry, sent) or entry.dead or kind is None:
                     continue
@@ -238,14 +254,11 @@ class _Processed:
 
     def _is_the_same(self, stream: Stream, entry: InboxEntry, sent: "_Sent") -> bool:
         actual = hashlib.sha256(sent.data)
-        if (actual.digest(), sent.kind) == (entry.hash, entry.kind):
+        if (actual.digest(), sent.kind) == (entry.hash, entry.kind or sent.kind):
             return True
         what = f"{entry.kind}: the message that was processed has other bytes than the one on the record"
         recorded, there = f"{entry.kind} {entry.hash.hex()}", f"{sent.kind} {actual.hexdigest()}"
-        if entry.dead:
-            self.report.forged.append(f"{stream}: {recorded} with id {entry.causation_id}, dead-lettered: there is {there}")
-        else:
-            self.report.differences.append(Difference(stream, entry.sequence, what, recorded, there))
+        self.report.differences.append(Difference(stream, entry.sequence, what, recorded, there))
         return False
 
 

@@ -104,6 +104,16 @@ async def record(settings: Settings) -> AsyncIterator[EventStore]:
         await store.close()
 
 
+@contextlib.asynccontextmanager
+async def known_record(settings: Settings) -> AsyncIterator[EventStore | None]:
+    """The event store, or None if no address of one is known: a client may have that of Kafka alone. Raises Problem."""
+    if not settings.postgres.get_secret_value():
+        yield None
+        return
+    async with record(settings) as store:
+        yield store
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs async work to its end; Ctrl-C ends it quietly."""
     return asyncio.run(work)

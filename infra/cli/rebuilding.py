@@ -1,20 +1,17 @@
 """`audit rebuild` and `audit compare`: a second event store, made of Kafka's topics alone, and compared with the first."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
 from infra.audit import rebuild as rebuilding
 from infra.cli import base, screen
-from infra.cli.bus import Bus
+from infra.cli.bus import Bus, batches
 from infra.cli.problem import Problem
 from infra.cli.progress import progress
 from infra.cli.unsettled import WAIT, Wait, settled, unseen
 from shared.eventstore.model import NotEmpty
 from shared.settings import Settings
-
-T = TypeVar("T")
 
 
 def rebuild(
@@ -83,18 +80,6 @@ async def _rebuild(settings: Settings, dsn: str, schema: str, without: frozenset
             return await into.insert()
     except NotEmpty as refused:
         raise Problem(f"Nothing was rebuilt: {refused}.") from None
-
-
-async def batches(source: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
-    """The same items, `size` at a time."""
-    some: list[T] = []
-    async for one in source:
-        some.append(one)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def compare(

@@ -105,7 +105,10 @@ async def _submit(
         if not wait:
             return answers
         began = time.monotonic()
-        async with bus.listen(["results", "dead-letters"], "beginning") as listener:
+        async with (
+            base.known_record(settings) as record,
+            bus.listen(["results", "dead-letters"], "beginning", record=record) as listener,
+        ):
             with bar:
                 task = bar.add_task("answered", total=len({asked.workflow for asked in requests}))
                 async for asked, message in _ends(listener, requests, began + seconds):

@@ -13,6 +13,7 @@ from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
     Appended,
+    Claim,
     Cursor,
     Disorder,
     DoorIdentity,
@@ -81,8 +82,11 @@ class InMemoryEventStore:
         oldest = now - timedelta(seconds=STALE)
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
-        taken: dict[UUID, str] = {}
+        forged = await self.not_on_record([claim for append in appends for claim in append.claims])
+        taken: dict[UUID, DoorIdentity] = {}
         for append in checked(appends):
+            if not forged.isdisjoint(append.claims):
+                continue
             if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
@@ -100,7 +104,7 @@ class InMemoryEventStore:
             unpublished += self._history(append.stream).unpublished
             self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(unpublished), taken)
+        return Appended(frozenset(accepted), tuple(unpublished), taken, frozenset(forged))
 
     def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
@@ -142,10 +146,10 @@ class InMemoryEventStore:
         _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
         _refuse_twice("this id was stored before", self._ids, ids)
 
-    def _taken(self, append: StreamAppend) -> dict[UUID, str]:
+    def _taken(self, append: StreamAppend) -> dict[UUID, DoorIdentity]:
         known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
         return {
-            door.causation_id: identity.workflow
+            door.causation_id: identity
             for door, identity in known.items()
             if identity is not None and identity != DoorIdentity(door.workflow, body_hash(door))
         }
@@ -231,9 +235,9 @@ class InMemoryEventStore:
             del self._holders[stream]
             self._wake_ups[stream] = self._clock(), self._wake_ups[stream][1]
 
-    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]], by: int = 1) -> list[int]:
         for record in dict.fromkeys(records):
-            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
+            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + by
         return [self._attempts[service, *record] for record in records]
 
     # all messages
@@ -259,6 +263,10 @@ class InMemoryEventStore:
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         wanted = set(ids)
         return {message.id: message for message in self._log if message.id in wanted}
+
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        known = ((claim, self._ids.get((claim.stream.tenant, claim.stream.workflow, claim.id))) for claim in claims)
+        return {claim for claim, stored in known if stored is None or stored.claim != claim}
 
     async def estimate_size(self) -> int:
         return len(self._log)

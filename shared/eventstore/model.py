@@ -78,6 +78,20 @@ class InboxEntry:
     transaction: int = field(default=0, compare=False)
 
 
+class Claim(NamedTuple):
+    """What a message on an internal topic says of itself. It counts only if the record holds a message with exactly these."""
+
+    stream: Stream
+    version: int
+    id: UUID
+    kind: str
+    topic: str
+    causation_id: UUID
+    hash: bytes
+    traceparent: str
+    at: datetime
+
+
 @dataclass(slots=True)
 class StoredMessage:
     """A command or event as it is stored and as it is published: the bytes are the same."""
@@ -94,6 +108,14 @@ class StoredMessage:
     at: datetime | None = None  # recorded time, the same as its inbox entry's; None: no time is proposed yet
     position: int = 0
     transaction: int = 0
+
+    @property
+    def claim(self) -> Claim:
+        """What it says of itself once it is published."""
+        at = self.at or LONG_AGO
+        return Claim(
+            self.stream, self.version, self.id, self.kind, self.topic, self.causation_id, self.hash, self.traceparent, at
+        )
 
 
 @dataclass(slots=True)
@@ -112,19 +134,21 @@ class StreamAppend:
     holder: str = ""  # the process that works on the stream: when it falls silent, the wake-up may be claimed at once
     keep_wake_up: bool = False  # nothing changed: leave the wake-up (or that there is none) as it is
     published: int = 0  # as far as the caller knows, a broker has acknowledged every message up to this version
+    claims: list[Claim] = field(default_factory=list)  # of the messages that were processed: one that is false refuses it
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
     """`accepted` streams were stored; their `unpublished` messages from before this append must be published first.
 
-    `taken`: causation ids of messages from outside, under which another message is on the record, each with its workflow: it is
-    another's, or the body is another. The appends that hold one are refused.
+    `taken`: causation ids of messages from outside, under which another message is on the record, each with what is known of
+    that: the workflow is another, or the body. `forged`: claims that are not on the record. Appends that hold one are refused.
     """
 
     accepted: frozenset[Stream]
     unpublished: tuple[StoredMessage, ...] = ()
-    taken: Mapping[UUID, str] = field(default_factory=dict)
+    taken: Mapping[UUID, DoorIdentity] = field(default_factory=dict)
+    forged: frozenset[Claim] = frozenset()
 
 
 @dataclass(slots=True)

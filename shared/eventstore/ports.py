@@ -10,6 +10,7 @@ from uuid import UUID
 
 from shared.eventstore.model import (
     Appended,
+    Claim,
     Cursor,
     Disorder,
     DoorMessage,
@@ -46,7 +47,7 @@ class StreamStore(StoreClock, Protocol):
 
         Refuses an append whose stream has moved on; one whose time is ahead of both the store's clock and its `not_before`;
         one whose time is more than `STALE` seconds behind that clock; one with a message from outside whose identity another
-        message has (`Appended.taken`).
+        message has (`Appended.taken`); one with a claim that was not on the record before this append (`Appended.forged`).
 
         Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
         bad ones by halving and leaves them out of `accepted`; retry each alone to get the error.
@@ -61,8 +62,8 @@ class StreamStore(StoreClock, Protocol):
 class AttemptCounter(Protocol):
     """Counts how often a Kafka record was tried, after an unclean end."""
 
-    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
-        """Adds one attempt to each (topic, partition, offset); returns the counts after that."""
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]], by: int = 1) -> list[int]:
+        """Adds `by` attempts to each (topic, partition, offset); returns the counts after that."""
         ...
 
 
@@ -138,6 +139,10 @@ class MessageReader(Protocol):
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         """The messages with these ids, of any workflow."""
+        ...
+
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        """The claims for which no message is stored that has exactly these properties."""
         ...
 
     async def estimate_size(self) -> int:

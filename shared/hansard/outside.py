@@ -4,6 +4,9 @@ Such a worker reads tasks on `NAME.commands` and publishes answers on `NAME.even
 topics and lets plans name it. `reply` makes the envelope of an answer from its task: the same task gives the same id, so a
 task that is delivered twice is answered once. (A second answer with another text is a dead letter, `id-reused`.)
 
+Such a worker knows no event store, so it believes whatever is on `NAME.commands`: let access rules close that topic to everyone
+but the planner.
+
 With FastStream, change these defaults:
 
 - Ack by hand (`AckPolicy.MANUAL`), after the answer is published. The default acknowledges before the handler runs, `ACK`

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +19,7 @@ from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
     door_causation_id,
     elsewhere_causation_id,
+    forged_causation_id,
     internal_causation_id,
     outcome_name,
     place_of,
@@ -28,9 +30,12 @@ from hansard.identity import (
 )
 from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
-from shared.eventstore.model import DoorMessage, Stream
+from shared.eventstore.model import Claim, DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.runtime.claims import by_stream, claim_of, forged_stream
 from shared.runtime.crash_guard import CrashGuard
+
+MAX_REDRIVE = 1 << 20  # bytes of a redrive, which carries its message in base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,15 @@ class Inbound:
     dead: DeadCause | None = None
     redrive: bool = False
     traceparent: str = ""
+    claim: Claim | None = None  # what a message on an internal topic says of itself: the append checks it
+    received: Record | None = None  # the redrive that brought it; None: `record` itself was received
+    forged: tuple[Record, ...] = ()  # this is no message: these are not on the record
     outcome: bytes | None = None  # the data of what a performer brought back
+
+    @property
+    def received_as(self) -> Record | None:
+        """The record that this came by, where it truly was received."""
+        return self.received or self.record
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
         """The facts that a decision at this recorded time may use."""
@@ -99,31 +112,30 @@ class InboundParser:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:
             return self._unreadable(topic, record, unreadable)
-        causation_id = _causation_id(topic, envelope)
-        if causation_id is None:
-            return self._unreadable(
-                topic, record, Unreadable(f"ce_id of a service's message must be a UUID: {envelope.id[:80]!r}")
-            )
+        claim = None if topic.door else claim_of(record, envelope)
+        if claim is None and not topic.door:
+            return forged(self.service.name, [record])
+        causation_id = claim.id if claim else door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
         stream = Stream(envelope.tenant, envelope.correlation_id, self.service.name)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
             kind=envelope.type,
-            hash=hashlib.sha256(envelope.data).digest(),
+            hash=claim.hash if claim else hashlib.sha256(envelope.data).digest(),
             source=envelope.source,
             message_id=envelope.id,
-            at=None if topic.door else envelope.time,
+            at=claim and claim.at,
             record=record,
             door=door_message(record, stream, causation_id) if topic.door else None,
             traceparent=envelope.traceparent,
+            claim=claim,
         )
         return self._parse_data(inbound, topic, envelope)
 
     def _parse_data(self, inbound: Inbound, topic: Topic, envelope: Envelope) -> Inbound | None:
         kind = self.topics.kinds.get(envelope.type)
-        if topic.door and len(envelope.data) > self.max_request_bytes:
-            size = f"the body has {len(envelope.data)} bytes; the limit here is {self.max_request_bytes}"
-            return self._dead_once(topic, inbound, DeadCause("too-large", size))
+        if topic.door and (too_large := self._too_large(inbound.record, kind)):
+            return self._dead_once(topic, inbound, DeadCause("too-large", too_large))
         if kind is None:
             unknown = DeadCause("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
             return self._dead_once(topic, inbound, unknown) if topic.door else as_dead(inbound, unknown)
@@ -149,11 +161,21 @@ class InboundParser:
         inbound.message = message
         return inbound
 
+    def _too_large(self, record: Record | None, kind: type[Message] | None) -> str:
+        """Why a message from outside is too large; "" if it is not. A redrive carries a whole message, of a service perhaps."""
+        size = record.size if record else 0
+        limit = MAX_REDRIVE if kind is RedriveDeadLetter else self.max_request_bytes
+        if size <= limit:
+            return ""
+        return f"key, headers and body have {size} bytes together; the limit here is {limit}"
+
     def _dead_once(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
         """Dead-letters the message, if this service is the first consumer of the topic: so it gets one dead letter."""
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
+        if not topic.door:  # whatever is on the record can be read
+            return forged(self.service.name, [record]) if self.service.name == topic.consumers[0] else None
         place = place_of(record.topic, record.partition, record.offset)
         stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
@@ -181,8 +203,9 @@ class InboundParser:
         except ValueError as broken:
             return as_dead(inbound, DeadCause("invalid", f"key, headers and body are base64: {broken}"))
         again = self.parse(Record(asked.topic, asked.partition, asked.offset, asked.timestamp, key, body, headers))
-        if again is not None:
-            again.redrive = True
+        if again is None or again.forged:  # what was never on the record was never processed, and is not dead
+            return None
+        again.redrive, again.received = True, inbound.record
         return again
 
 
@@ -203,14 +226,21 @@ class Intake:
         if self.crash_guard is None:
             return await self._take(records)
         for group in await self.crash_guard.count_and_group(records):
-            crashes = await self.crash_guard.count_attempt(group)
+            crashes = await self.crash_guard.crashes(group)
             crashed = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
             await self._take(group, crashed if crashes >= self.crash_attempts else None)
+            self.crash_guard.passed(group)
 
     async def _take(self, records: Sequence[Record], dead: DeadCause | None = None) -> None:
-        inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
+        async with watched(self.crash_guard, records):
+            inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
         await self.process([as_dead(inbound, dead) for inbound in inbounds] if dead else inbounds)
         self.done({(record.topic, record.partition): record.offset + 1 for record in records})
+
+
+def watched(guard: CrashGuard | None, records: Iterable[Record]) -> AbstractAsyncContextManager[None]:
+    """`guard.watch`, where there is a guard."""
+    return guard.watch(records) if guard is not None else nullcontext()
 
 
 def wake_up(stream: Stream, processed: int) -> Inbound:
@@ -262,7 +292,22 @@ def with_taken_id(inbound: Inbound, workflow: str) -> Inbound:
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 
-def cause_of(error: BaseException, what: str = "") -> DeadCause:
+def forged(service: str, records: Sequence[Record]) -> Inbound:
+    """The dead letter about records, near each other on one partition, that are not on the record. No workflow is told."""
+    first = records[0]
+    causation_id = forged_causation_id(place_of(first.topic, first.partition, first.offset))
+    digest = hashlib.sha256(first.value or b"").digest()
+    stream = forged_stream(service, first.topic, first.partition, first.offset)
+    return Inbound(stream, causation_id, "", digest, record=first, forged=tuple(records))
+
+
+def letters(service: str, inbounds: Iterable[Inbound]) -> list[Inbound]:
+    """One dead letter for the forged messages of each partition."""
+    records = [record for inbound in inbounds for record in (inbound.forged or (inbound.received_as,)) if record]
+    return [forged(service, mine) for mine in by_stream(service, records).values()]
+
+
+def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
     """Why a message is dead whose service's own code raised this. Raises it again where it asks the process to stop."""
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
         raise error
@@ -274,7 +319,7 @@ def cause_of(error: BaseException, what: str = "") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause("poison", f"{what}{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause(reason, f"{name}: {text}"[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
@@ -286,15 +331,6 @@ def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
     """The same message, marked as dead, without anything that its sender wrote."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
     return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
-
-
-def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
-    if topic.door:
-        return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
-    try:
-        return UUID(envelope.id)
-    except ValueError:
-        return None
 
 
 def door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:

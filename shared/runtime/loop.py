@@ -12,9 +12,20 @@ from hansard.decider import WakeUp
 from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    DueWakeUp,
+    StoredMessage,
+    StoreRefused,
+    StoreUnavailable,
+    Stream,
+    body_hash,
+)
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, with_taken_id, without_content
+from shared.runtime.crash_guard import CrashGuard
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, watched, with_taken_id, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -48,15 +59,18 @@ class Loop:
     store: StreamStore
     outbox: Publisher
     attempt_runner: AttemptRunner | None = None
+    crash_guard: CrashGuard | None = None  # after an unclean end
     process_id: str = ""  # the operating system process that runs the attempts, as the store knows it
     cache_streams: int = 20_000
     trouble: str = ""  # the reason why it waits; empty if it works
     backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is unavailable
     next_claim_at: datetime = FAR_FUTURE  # when wake-ups are claimed next
     claim_now: asyncio.Event = field(default_factory=asyncio.Event)  # set if a wake-up before that time was stored
+    set_aside: dict[Stream, DeadCause] = field(default_factory=dict)  # streams whose history this code cannot fold
     _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
     _queue: "list[_Queued]" = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _forged: list[Inbound] = field(default_factory=list)  # of the batch in progress
 
     @property
     def healthy(self) -> bool:
@@ -115,6 +129,12 @@ class Loop:
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:
+        """Stores what becomes of these; then one dead letter for the forged ones of each partition."""
+        self._forged = [inbound for inbound in inbounds if inbound.forged]
+        await self._store([inbound for inbound in inbounds if not inbound.forged])
+        await self._store(letters(self.processor.service.name, self._forged))
+
+    async def _store(self, inbounds: Sequence[Inbound]) -> None:
         left, rounds = list(inbounds), 0
         while left:
             try:
@@ -131,8 +151,12 @@ class Loop:
                 self._report_recovery()
 
     async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
-        """Makes one append for the whole batch. Returns the refused messages: their streams must be loaded and decided again."""
-        batch = await self._decide(inbounds, assume_new)
+        """Makes one append for the whole batch. Returns the refused messages, but for the forged ones: their streams must be
+        loaded and decided again."""
+        by_stream = _by_stream(inbounds)
+        loaded = await self._load(by_stream, inbounds, assume_new)
+        async with watched(self.crash_guard, (inbound.record for inbound in inbounds if inbound.record)):
+            batch = self._decide(by_stream, loaded)
         appends = [pending for pending in batch.values() if pending.entries]
         if not appends:
             return []
@@ -169,23 +193,32 @@ class Loop:
                     return
                 left = [last if left[0].dead else as_dead(inbound, DeadCause("refused-by-store", str(refused)))]
 
-    async def _decide(self, inbounds: Sequence[Inbound], assume_new: bool) -> dict[Stream, PendingAppend[Any]]:
-        """Decides the batch, stream by stream. `assume_new`: a stream that is not cached and receives a command is taken for
-        new. If it is not new, the store refuses the append."""
-        by_stream = _by_stream(inbounds)
+    async def _load(
+        self, by_stream: Mapping[Stream, Sequence[Inbound]], inbounds: Sequence[Inbound], assume_new: bool
+    ) -> dict[Stream, StreamState[Any]]:
+        """The streams that are needed to decide the batch: those that receive something, and the default streams of redriven
+        messages. `assume_new`: a stream that is not cached and receives a command is taken for new. If it is not new, the store
+        refuses the append.
+        """
         if assume_new:
             for stream, mine in by_stream.items():
                 if stream not in self._cache and isinstance(mine[0].message, Command) and not mine[0].redrive:
                     self._cache[stream] = self.processor.new_stream()
-        defaults = {inbound.stream: _default_stream(inbound.stream) for inbound in inbounds if inbound.redrive}
-        await self._load_missing([*by_stream, *defaults.values()])
+        needed = [*by_stream, *(_default_stream(inbound.stream) for inbound in inbounds if inbound.redrive)]
+        await self._load_missing(needed)
+        return {stream: self._cache[stream] for stream in needed}
+
+    def _decide(
+        self, by_stream: Mapping[Stream, Sequence[Inbound]], loaded: Mapping[Stream, StreamState[Any]]
+    ) -> dict[Stream, PendingAppend[Any]]:
+        """Decides the batch, stream by stream."""
         batch: dict[Stream, PendingAppend[Any]] = {}
         slots, now = self.attempt_runner.free_slots if self.attempt_runner else 0, self.store.now()
         for stream, mine in by_stream.items():
-            loaded = self._cache[stream]
-            not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
-            pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
-            default = self._cache[defaults[stream]] if stream in defaults else None
+            before, default = loaded[stream], loaded.get(_default_stream(stream))
+            not_before = max([before.at, *(inbound.at for inbound in mine if inbound.at)])
+            pending = batch[stream] = self.processor.begin(stream, before, max(now, not_before), not_before)
+            pending.claims += _ahead(mine, max(now, before.at))
             for inbound in mine:
                 # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
@@ -201,27 +234,26 @@ class Loop:
             await self.outbox.publish([stored for stream in missing for stored in histories[stream].unpublished])
             for stream in missing:
                 stream_state = self._cache[stream] = self.processor.fold_or_set_aside(histories[stream])
-                if stream_state.dead is not None:
-                    self._report_set_aside(stream, stream_state.dead)
+                self._note_set_aside(stream, stream_state.dead)
         for stream in streams:
             self._cache.move_to_end(stream)
 
     async def _confirm(self, appends: Sequence[PendingAppend[Any]], appended: Appended) -> list[Inbound]:
         """Caches the accepted streams, publishes their messages and starts their attempts. Returns the refused messages."""
         left: list[Inbound] = []
-        taken = appended.taken
         messages: list[StoredMessage] = list(appended.unpublished)
         accepted: list[PendingAppend[Any]] = []
         for pending in appends:
             if pending.stream not in appended.accepted:
                 self._cache.pop(pending.stream, None)
-                left.extend(self._with_taken_ids(pending.inbounds, taken) if taken else pending.inbounds)
+                left.extend(self._again(pending, appended))
                 continue
             accepted.append(pending)
             self.outbox.marked_published(pending.stream, pending.published)
             self._cache[pending.stream] = pending.confirm()
             messages.extend(pending.messages)
             self._report_failures(pending)
+            self._report_forged(pending)
             if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
                 self.claim_now.set()
         await self.outbox.publish(messages)
@@ -237,13 +269,18 @@ class Loop:
             self._cache.popitem(last=False)
         return left
 
-    def _with_taken_ids(self, inbounds: Iterable[Inbound], taken: Mapping[UUID, str]) -> Iterator[Inbound]:
-        """The same messages. One whose id another message has is a dead letter, of the first consumer of its topic alone."""
-        for inbound in inbounds:
-            if inbound.door is None or inbound.causation_id not in taken:
+    def _again(self, pending: PendingAppend[Any], appended: Appended) -> Iterator[Inbound]:
+        """The messages of a refused append, without the forged ones. One whose id another message has is a dead letter, of the
+        first consumer of its topic alone."""
+        for inbound, processed in pending.received:
+            if inbound.claim is not None and inbound.claim in appended.forged:
+                self._forged.append(inbound)
+                continue
+            door, first = processed.door, appended.taken.get(processed.causation_id)
+            if door is None or first is None or first == DoorIdentity(door.workflow, body_hash(door)):
                 yield inbound
-            elif self.processor.topics.by_name[inbound.door.topic].consumers[0] == self.processor.service.name:
-                yield with_taken_id(inbound, taken[inbound.causation_id])
+            elif self.processor.topics.by_name[door.topic].consumers[0] == self.processor.service.name:
+                yield with_taken_id(processed, first.workflow)
 
     def _report_failures(self, pending: PendingAppend[Any]) -> None:
         for kind, dead in pending.failures:
@@ -256,7 +293,25 @@ class Loop:
                 place=dead.place,
             )
 
-    def _report_set_aside(self, stream: Stream, dead: DeadCause) -> None:
+    def _report_forged(self, pending: PendingAppend[Any]) -> None:
+        for inbound in pending.inbounds:
+            if inbound.forged:
+                first = inbound.forged[0]
+                metrics.forged.labels(pending.stream.service, first.topic).inc(len(inbound.forged))
+                log.error(
+                    "messages that are not on the record were received on a topic that only services may write to",
+                    service=pending.stream.service,
+                    topic=first.topic,
+                    partition=first.partition,
+                    offsets=[record.offset for record in inbound.forged][:20],
+                    count=len(inbound.forged),
+                )
+
+    def _note_set_aside(self, stream: Stream, dead: DeadCause | None) -> None:
+        if dead is None:
+            self.set_aside.pop(stream, None)
+            return
+        self.set_aside[stream] = dead
         log.error(
             "a stream's history cannot be folded: what it receives becomes dead letters, until this code can",
             service=stream.service,
@@ -286,6 +341,11 @@ class Loop:
         if not self.healthy:
             log.info("the event store is available again", service=self.processor.service.name)
         self.trouble = ""
+
+
+def _ahead(inbounds: Iterable[Inbound], at: datetime) -> list[Claim]:
+    """The claims of those that would move the time of their append. A repeat would do so too, though it is not processed."""
+    return [inbound.claim for inbound in inbounds if inbound.claim is not None and inbound.claim.at > at]
 
 
 def _default_stream(stream: Stream) -> Stream:

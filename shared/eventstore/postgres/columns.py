@@ -5,14 +5,14 @@ A few wide arguments travel and unnest faster than many rows, so the rows of a s
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.model import Claim, DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
 
 T = TypeVar("T")
 Array = list[Any]
@@ -142,6 +142,23 @@ MESSAGE: Columns[StoredMessage] = Columns(
     )
 )
 
+# The columns of the table messages that a claim must match, each.
+CLAIM: Columns[Claim] = Columns(
+    (
+        _of("tenant", "text", "stream.tenant"),
+        _of("workflow", "text", "stream.workflow"),
+        _of("stream", "text", "stream.name"),
+        _of("version", "int"),
+        _of("id", "uuid"),
+        _of("kind", "text"),
+        _of("topic", "text"),
+        _of("causation_id", "uuid"),
+        _of("hash", "bytea"),
+        _of("traceparent", "text"),
+        _of("at", "timestamptz"),
+    )
+)
+
 # Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's.
 DOOR: Columns[DoorMessage] = Columns(
     (
@@ -172,6 +189,9 @@ STATE: Columns[Any] = Columns(
 )
 
 
+APPEND_PARTS = ("claims", "door_messages")
+
+
 def streams(given: Iterable[Stream]) -> list[Array]:
     """Three arrays: tenants, workflows, names."""
     return [list(column) for column in zip(*given, strict=True)] or [[], [], []]
@@ -183,9 +203,10 @@ def versions(given: Mapping[Stream, int]) -> list[Array]:
 
 
 def appends(given: Sequence[StreamAppend]) -> list[Array]:
-    """The arguments of an append: its streams, their inbox entries, their messages, and their door messages if there are any.
+    """The arguments of an append: its streams, their inbox entries, their messages, then their claims and their door messages,
+    if there are any.
 
-    Each of the last three begins with an array of the numbers of the appends to which they belong, counted from 1.
+    Each but the first begins with an array of the numbers of the appends to which they belong, counted from 1.
     """
     numbered = list(enumerate(given, 1))
     arguments = [
@@ -195,6 +216,11 @@ def appends(given: Sequence[StreamAppend]) -> list[Array]:
         [n for n, append in numbered for _ in append.messages],
         *MESSAGE.arrays([message for append in given for message in append.messages]),
     ]
+    if any(append.claims for append in given):
+        arguments += [
+            [n for n, append in numbered for _ in append.claims],
+            *CLAIM.arrays([claim for append in given for claim in append.claims]),
+        ]
     if any(append.door_messages for append in given):
         arguments += [
             [n for n, append in numbered for _ in append.door_messages],
@@ -208,13 +234,19 @@ def unnested(first: int, types: Iterable[str]) -> str:
     return ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, first))
 
 
-def append_arguments() -> dict[str, str]:
-    """The arguments of `appends` as SQL takes them, by their content."""
+def append_parts(given: Sequence[StreamAppend]) -> frozenset[str]:
+    """The parts of the append statement that not every append needs: those of APPEND_PARTS that these have."""
+    return frozenset(part for part in APPEND_PARTS if any(getattr(append, part) for append in given))
+
+
+def append_arguments(parts: Set[str]) -> dict[str, str]:
+    """The arguments of `appends` with these parts, as SQL takes them, by their content."""
     lists = {
         "append": APPEND.sent.types(),
         "entry": ["int", *ENTRY.sent.types()],
         "message": ["int", *MESSAGE.sent.types()],
-        "door": ["int", *DOOR.sent.types()],
+        "claim": ["int", *CLAIM.sent.types()] if "claims" in parts else [],
+        "door": ["int", *DOOR.sent.types()] if "door_messages" in parts else [],
     }
     made, first = {}, 1
     for name, types in lists.items():

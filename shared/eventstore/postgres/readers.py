@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.eventstore.model import (
+    Claim,
     Cursor,
     Disorder,
     DoorIdentity,
@@ -60,6 +61,9 @@ class PostgresMessages:
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         rows = await self.session.ask("find_messages", list(ids))
         return {message.id: message for message in map(columns.message, rows)}
+
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        return {claims[row["o"] - 1] for row in await self.session.ask("not_on_record", *columns.CLAIM.arrays(claims))}
 
     async def estimate_size(self) -> int:
         return int((await self.session.ask("estimate_size", f'"{self.session.schema}".messages'))[0][0])

@@ -9,10 +9,20 @@ from operator import itemgetter
 import asyncpg
 
 from shared.eventstore import appends as checks
-from shared.eventstore.model import Appended, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    History,
+    InboxEntry,
+    StoredMessage,
+    StoreRefused,
+    Stream,
+    StreamAppend,
+)
 from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session, cannot_hold, one_line
-from shared.eventstore.postgres.statements import LOADED
+from shared.eventstore.postgres.statements import LOADED, append_name
 
 _FIRST = 2  # a row of load.sql begins with its part and with the number of the stream asked for
 _MESSAGE = slice(_FIRST, _FIRST + len(LOADED.places[0]))
@@ -52,7 +62,8 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
-                {id_: workflow for part in parts for id_, workflow in part.taken.items()},
+                {id_: identity for part in parts for id_, identity in part.taken.items()},
+                frozenset[Claim]().union(*(part.forged for part in parts)),
             )
 
         async with self._one_append:
@@ -75,15 +86,19 @@ class PostgresStreams:
 
     async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> Appended:
         """Runs the append statement once. Raises asyncpg.PostgresError."""
-        doors = any(append.door_messages for append in appends)
+        statement = self.session.sql[append_name(columns.append_parts(appends))]
         arguments = columns.appends(appends)
         asked = time.monotonic()
-        rows = await connection.fetch(self.session.sql["append_door_messages" if doors else "append"], *arguments)
-        now, accepted, taken, by = rows[0][:4]
+        rows = await connection.fetch(statement, *arguments)
+        now, accepted, taken, workflows, hashes, forged = rows[0][:6]
         self.session.clock.answered(now, asked)
-        unpublished = () if rows[0][4] is None else tuple(columns.message(row[4:]) for row in rows)
-        streams = frozenset(appends[n - 1].stream for n in accepted or ())
-        return Appended(streams, unpublished, dict(zip(taken or (), by or (), strict=True)))
+        claims = [claim for append in appends for claim in append.claims] if forged else []
+        return Appended(
+            frozenset(appends[n - 1].stream for n in accepted or ()),
+            () if rows[0][6] is None else tuple(columns.message(row[6:]) for row in rows),
+            dict(zip(taken or (), map(DoorIdentity, workflows or (), hashes or ()), strict=True)),
+            frozenset(claims[n - 1] for n in forged or ()),
+        )
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         histories = {stream: History(stream) for stream in streams}

@@ -1,19 +1,26 @@
 -- The append: one statement, one round trip, one transaction (rules 1, 2, 5, 6 and 8 in
 -- infra/decisions/0014-rules-of-the-record.md).
 -- The appends are numbered; their inbox entries, messages and door messages carry that number and are joined to what was
--- accepted, so nothing of a refused append is stored. One whose proposed time is ahead of what it may be, or too old, is
+-- accepted, so nothing of a refused append is stored. One that has a claim which is not on the record is refused. One whose proposed time is ahead of what it may be, or too old, is
 -- refused like one whose stream has moved on: it is decided again.
 with appends as materialized (
     select *
       from unnest(:append_arrays) with ordinality as a(:append_columns, n)
      where a.at <= greatest(now(), a.not_before) and a.at >= now() - make_interval(secs => :stale)
 ),
+-- if claims
+forged as materialized ( -- claims that are not on the record: this sees what was committed before
+    select c.n, c.o
+      from unnest(:claim_arrays) with ordinality as c(n, :claim_columns, o)
+     where not :has_claim(c)
+),
+-- end if
 -- if door messages
 received as materialized (
     select *, sha256(coalesce(body, '')) as hash from unnest(:door_arrays) as d(n, :door_columns)
 ),
 taken as materialized ( -- another message from outside has this identity: in another workflow, or with another body
-    select r.n, r.causation_id, i.workflow
+    select r.n, r.causation_id, i.workflow, i.hash
       from received r join :schema.door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
      where i.workflow <> r.workflow or i.hash <> r.hash
 ),
@@ -29,6 +36,9 @@ upserted as ( -- in the order of their names, so that two appends never wait for
                  where s.tenant = a.tenant and s.workflow = a.workflow and s.stream = a.stream))
        -- if door messages
        and a.n not in (select n from taken)
+       -- end if
+       -- if claims
+       and a.n <> all (array(select n from forged))
        -- end if
      order by a.tenant, a.workflow, a.stream
         on conflict (tenant, workflow, stream) do update
@@ -98,10 +108,18 @@ select clock_timestamp(),
        -- if door messages
        (select array_agg(causation_id) from taken),
        (select array_agg(workflow) from taken),
+       (select array_agg(hash) from taken),
        -- end if
-       -- if none
+       -- if no door messages
        null::uuid[],
        null::text[],
+       null::bytea[],
+       -- end if
+       -- if claims
+       (select array_agg(o) from forged),
+       -- end if
+       -- if no claims
+       null::bigint[],
        -- end if
        unpublished.*
   from (values (1)) as once left join unpublished on true

@@ -1,17 +1,20 @@
--- Where the record and Kafka's copy of it differ. What retention may have removed is left out.
+-- Where the record and Kafka's copy of it differ. What retention may have removed is left out; so is what Kafka has and the
+-- record has not: that is forged, unless a message was deleted.
 with distinct_ones as (
     select distinct on (tenant, workflow, stream, version, id, kind, topic, causation_id, at, hash, traceparent) *
       from staged_messages
      order by tenant, workflow, stream, version, id, kind, topic, causation_id, at, hash, traceparent, n
 )
 (select k.tenant, k.workflow, k.stream, k.version::bigint, k.place,
-        case when m.version is null then 'Kafka has a message that is not on the record'
-             else 'Kafka has another message at this version' end as what,
+        'Kafka has another message at this version' as what,
         concat_ws(' ', m.kind, m.id, m.causation_id, m.topic, m.at at time zone 'UTC', encode(m.hash, 'hex'), m.traceparent) as here,
         concat_ws(' ', k.kind, k.id, k.causation_id, k.topic, k.at at time zone 'UTC', encode(k.hash, 'hex'), k.traceparent) as there
-   from distinct_ones k left join :schema.messages m using (tenant, workflow, stream, version)
-  where (m.id, m.kind, m.topic, m.causation_id, m.at, m.hash, m.traceparent)
-        is distinct from (k.id, k.kind, k.topic, k.causation_id, k.at, k.hash, k.traceparent)
+   from distinct_ones k join :schema.messages m using (tenant, workflow, stream, version)
+  where not exists ( -- beside the message itself, another one is forged
+        select from staged_messages s
+         where s.tenant = m.tenant and s.workflow = m.workflow and s.stream = m.stream and s.version = m.version
+           and (s.id, s.kind, s.topic, s.causation_id, s.at, s.hash, s.traceparent)
+             = (m.id, m.kind, m.topic, m.causation_id, m.at, m.hash, m.traceparent))
   limit $1)
 union all
 (select m.tenant, m.workflow, m.stream, m.version, m.topic, 'Kafka lacks a message that brokers acknowledged', m.kind || ' ' || m.id, ''
