@@ -84,7 +84,7 @@ create table door_messages (
 create index door_messages_settled on door_messages (xact, position);
 
 -- What is processed under the identity of a message from outside: in which workflow, with which SHA-256 of the body. Its causation
--- id stands for tenant, topic, source and id. No key holds the workflow, since one message may not have two (0016).
+-- id stands for tenant, topic, source and id. No key holds the workflow, since one message may not have two (0017).
 create table door_identities (
     tenant        text collate "C" not null,
     causation_id  uuid not null,

@@ -83,7 +83,7 @@ class InMemoryEventStore:
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
         forged = await self.not_on_record([claim for append in appends for claim in append.claims])
-        taken: dict[UUID, str] = {}
+        taken: dict[UUID, DoorIdentity] = {}
         for append in checked(appends):
             if not forged.isdisjoint(append.claims):
                 continue
@@ -146,10 +146,10 @@ class InMemoryEventStore:
         _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
         _refuse_twice("this id was stored before", self._ids, ids)
 
-    def _taken(self, append: StreamAppend) -> dict[UUID, str]:
+    def _taken(self, append: StreamAppend) -> dict[UUID, DoorIdentity]:
         known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
         return {
-            door.causation_id: identity.workflow
+            door.causation_id: identity
             for door, identity in known.items()
             if identity is not None and identity != DoorIdentity(door.workflow, body_hash(door))
         }

@@ -141,13 +141,13 @@ class StreamAppend:
 class Appended:
     """`accepted` streams were stored; their `unpublished` messages from before this append must be published first.
 
-    `taken`: causation ids of messages from outside, under which another message is on the record, each with its workflow: it is
-    another's, or the body is another. `forged`: claims that are not on the record. The appends that hold one are refused.
+    `taken`: causation ids of messages from outside, under which another message is on the record, each with what is known of
+    that: the workflow is another, or the body. `forged`: claims that are not on the record. Appends that hold one are refused.
     """
 
     accepted: frozenset[Stream]
     unpublished: tuple[StoredMessage, ...] = ()
-    taken: Mapping[UUID, str] = field(default_factory=dict)
+    taken: Mapping[UUID, DoorIdentity] = field(default_factory=dict)
     forged: frozenset[Claim] = frozenset()
 
 

@@ -55,7 +55,8 @@ class Intent(Event):
 
 
 class Outcome(Event):
-    """The end of one attempt, as its performer reports it to its own stream. An audit never decides it again."""
+    """The end of one attempt, as its performer reports it to its own stream: what was seen outside, before any policy. It is
+    recorded as it came and never published; an audit decides on it again."""
 
     attempt: int = Field(ge=1)
 
@@ -66,7 +67,7 @@ DeadReason = Literal[
     "unknown-kind",  # waits for an upgrade
     "invalid",  # a known kind with fields that are not of its schema
     "too-large",
-    "id-reused",  # the same id with another body
+    "id-reused",  # the same id with another body, or in another workflow
     "correlation-in-use",
     "not-expected",  # it answers nothing that was asked, or its kind is not allowed on this topic
     "poison",  # the decision itself failed

@@ -12,7 +12,17 @@ from hansard.decider import WakeUp
 from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, Claim, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    DueWakeUp,
+    StoredMessage,
+    StoreRefused,
+    StoreUnavailable,
+    Stream,
+    body_hash,
+)
 from shared.eventstore.ports import StreamStore
 from shared.runtime.crash_guard import CrashGuard
 from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, watched, with_taken_id, without_content
@@ -265,10 +275,12 @@ class Loop:
         for inbound, processed in pending.received:
             if inbound.claim is not None and inbound.claim in appended.forged:
                 self._forged.append(inbound)
-            elif processed.door is None or processed.causation_id not in appended.taken:
+                continue
+            door, first = processed.door, appended.taken.get(processed.causation_id)
+            if door is None or first is None or first == DoorIdentity(door.workflow, body_hash(door)):
                 yield inbound
-            elif self.processor.topics.by_name[processed.door.topic].consumers[0] == self.processor.service.name:
-                yield with_taken_id(processed, appended.taken[processed.causation_id])
+            elif self.processor.topics.by_name[door.topic].consumers[0] == self.processor.service.name:
+                yield with_taken_id(processed, first.workflow)
 
     def _report_failures(self, pending: PendingAppend[Any]) -> None:
         for kind, dead in pending.failures:

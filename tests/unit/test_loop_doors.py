@@ -66,8 +66,12 @@ async def test_another_body_under_another_correlation_id_is_a_dead_letter_too_an
 
 async def test_another_id_tenant_or_source_is_another_message() -> None:
     store = InMemoryEventStore(lambda: NOON)
-    others = ({"id": "r2"}, {"ce_tenant": "acme"}, {"ce_source": "/other"})
-    records = [request("a"), *(request("a", workflow=f"w{n}", **more) for n, more in enumerate(others, 2))]
+    records = (
+        request("a"),
+        request("a", workflow="w2", id="r2"),
+        request("a", workflow="w3", ce_tenant="acme"),
+        request("a", workflow="w4", ce_source="/other"),
+    )
     await loop_of(store).process(received(*records))
     assert list((await kinds(store)).values()) == [["request-routed"]] * 4
 

@@ -9,7 +9,17 @@ from operator import itemgetter
 import asyncpg
 
 from shared.eventstore import appends as checks
-from shared.eventstore.model import Appended, Claim, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    History,
+    InboxEntry,
+    StoredMessage,
+    StoreRefused,
+    Stream,
+    StreamAppend,
+)
 from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session, cannot_hold, one_line
 from shared.eventstore.postgres.statements import LOADED, append_name
@@ -52,7 +62,7 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
-                {id_: workflow for part in parts for id_, workflow in part.taken.items()},
+                {id_: identity for part in parts for id_, identity in part.taken.items()},
                 frozenset[Claim]().union(*(part.forged for part in parts)),
             )
 
@@ -80,13 +90,13 @@ class PostgresStreams:
         arguments = columns.appends(appends)
         asked = time.monotonic()
         rows = await connection.fetch(statement, *arguments)
-        now, accepted, taken, by, forged = rows[0][:5]
+        now, accepted, taken, workflows, hashes, forged = rows[0][:6]
         self.session.clock.answered(now, asked)
         claims = [claim for append in appends for claim in append.claims] if forged else []
         return Appended(
             frozenset(appends[n - 1].stream for n in accepted or ()),
-            () if rows[0][5] is None else tuple(columns.message(row[5:]) for row in rows),
-            dict(zip(taken or (), by or (), strict=True)),
+            () if rows[0][6] is None else tuple(columns.message(row[6:]) for row in rows),
+            dict(zip(taken or (), map(DoorIdentity, workflows or (), hashes or ()), strict=True)),
             frozenset(claims[n - 1] for n in forged or ()),
         )
 

@@ -20,7 +20,7 @@ received as materialized (
     select *, sha256(coalesce(body, '')) as hash from unnest(:door_arrays) as d(n, :door_columns)
 ),
 taken as materialized ( -- another message from outside has this identity: in another workflow, or with another body
-    select r.n, r.causation_id, i.workflow
+    select r.n, r.causation_id, i.workflow, i.hash
       from received r join :schema.door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
      where i.workflow <> r.workflow or i.hash <> r.hash
 ),
@@ -108,10 +108,12 @@ select clock_timestamp(),
        -- if door messages
        (select array_agg(causation_id) from taken),
        (select array_agg(workflow) from taken),
+       (select array_agg(hash) from taken),
        -- end if
        -- if no door messages
        null::uuid[],
        null::text[],
+       null::bytea[],
        -- end if
        -- if claims
        (select array_agg(o) from forged),
