@@ -47,7 +47,7 @@ async def record(store: S, *records: Record) -> S:
 
 def published(one: StoredMessage) -> Record:
     envelope = replace(replay.envelope(one, NOON), replayed="")
-    return Record(one.topic, 0, one.version, 0, b"w1", envelope.data, tuple(headers(envelope)))
+    return Record(one.topic, 0, one.version, 0, one.stream.workflow.encode(), envelope.data, tuple(headers(envelope)))
 
 
 def with_decide(decide: Any, **more: Any) -> Service[Count]:
