@@ -290,7 +290,7 @@ async def test_two_different_messages_at_one_version_are_never_rebuilt_until_one
 
 async def against(store: PostgresEventStore, dsn: str, records: Sequence[Record], first: int = 0) -> list[tuple[str, str]]:
     async with comparison(dsn, store.session.schema) as beside:
-        compared = AgainstKafka(beside, topics, {(one.topic, one.partition): first for one in records})
+        compared = AgainstKafka(beside, topics, {(one.topic, one.partition): first for one in records}, store)
 
         async def batches() -> AsyncIterator[list[Record]]:
             yield list(records)
