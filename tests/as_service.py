@@ -16,7 +16,7 @@ INSERT = """insert into messages (at, tenant, workflow, stream, version, id, kin
                          $9::uuid[], $10::json[], $11::bytea[], $12::text[])"""
 
 
-def said(message: Message, topic: str, workflow: str, stream: str = "bench/call") -> StoredMessage:
+def stored_as_now(message: Message, topic: str, workflow: str, stream: str = "bench/call") -> StoredMessage:
     """A message as a stream of a service that nobody serves would store it now."""
     data = encode(message)
     place, at = Stream("default", workflow, stream), datetime.now(UTC)

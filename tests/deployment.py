@@ -37,7 +37,7 @@ from shared.kafka.groups import lag
 from shared.kafka.producer import headers
 from shared.settings import Settings
 from tests import published
-from tests.as_service import put_on_record, said
+from tests.as_service import put_on_record, stored_as_now
 from tests.processes import LONG, ROOT, Process, given_environment, until
 from tests.published import Json, PublishedMessage, envelope, out_of_order
 
@@ -223,7 +223,7 @@ class Deployment:
 
     async def command(self, topic: str, *messages: Message) -> list[str]:
         """Gives these commands as a service would, each in a workflow of its own; returns the workflows."""
-        stored = [said(message, topic, str(uuid4())) for message in messages]
+        stored = [stored_as_now(message, topic, str(uuid4())) for message in messages]
         async with connected(self.settings) as connection:
             await put_on_record(connection, stored)
         await asyncio.gather(*map(self.publish_stored, stored))

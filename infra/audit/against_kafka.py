@@ -44,4 +44,6 @@ class AgainstKafka:
             if first > 0 and (topic, partition) in self.firsts
         ]
         found = await self.beside.unlike(kept, limit)
+        differing = {one.place for one in found}
+        self.forged = [one for one in self.forged if one not in differing]
         return [Difference(Stream(*one[:3]), one.version, f"{one.what} ({one.place})", one.here, one.there) for one in found]

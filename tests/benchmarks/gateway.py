@@ -19,7 +19,7 @@ import openai
 from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
 from shared.eventstore.model import StoredMessage
 from shared.kafka.producer import headers
-from tests.as_service import put_on_record, said
+from tests.as_service import put_on_record, stored_as_now
 from tests.benchmarks.closed import closed
 from tests.benchmarks.deployments import Caller, Ours, deployed
 from tests.benchmarks.kit import Bench, Run, Side, rounds
@@ -71,7 +71,7 @@ class Calls(Caller):
             messages=(ChatMessage(role="user", content=QUESTION),),
             deadline=datetime.now(UTC) + timedelta(hours=6),
         )
-        self._ready = [said(call, "gateway.commands", uuid.uuid4().hex) for _ in range(count)]
+        self._ready = [stored_as_now(call, "gateway.commands", uuid.uuid4().hex) for _ in range(count)]
         at = {"search_path": self.deployment.schema}
         connection = await asyncpg.connect(self.deployment.bench.addresses.postgres, server_settings=at)
         try:

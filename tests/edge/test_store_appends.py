@@ -135,12 +135,16 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresEventStore, ra
         loaded = await store.load(streams)
         await store.append([an_append(loaded[s], b"2", doors=[door(s, uuid4())]) for s in streams])
         await store.append([an_append(a_stream(), b"2")])
-    assert len(set(asked)) == 2
+        claims = [loaded[s].messages[0].claim for s in streams]
+        done = await store.append([replace(an_append(a_stream(), b"2"), claims=[claim]) for claim in claims])
+        assert len(done.accepted) == len(streams)
+    assert len(set(asked)) == 3
     for sql in {
         *asked,
         store.session.sql["load"],
         store.session.sql["claim_wake_ups"],
         store.session.sql["read_all"],
+        store.session.sql["not_on_record"],
         store.session.sql["unpublished"],
     }:
         kinds = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", sql))

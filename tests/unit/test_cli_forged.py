@@ -19,8 +19,8 @@ from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka.record import Record
 from shared.settings import Settings
+from tests.unit.forged_kit import Process, changed, expire
 from tests.unit.internal import published, put_on_record, stored_message
-from tests.unit.test_forged import Process, changed, expire
 from tests.unit.toy import request, topics
 
 

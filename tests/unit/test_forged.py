@@ -1,133 +1,37 @@
 """Forged messages, on an internal topic and not on the record: they change nothing, and become one dead letter a partition."""
 
-import asyncio
 import base64
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from contracts.control import RedriveDeadLetter
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import CallModel, ChatMessage
-from contracts.planner import ExpireWorkflow, PlanCancelNoted, RunPlan
+from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.specialists import TaskAnswered
 from hansard.codec import decode, encode
-from hansard.decider import Context, Decider
 from hansard.identity import stored_message_id
-from hansard.message import Message
-from hansard.service import Service
 from services.planner.app import build
-from shared.eventstore.memory import InMemoryEventStore
-from shared.eventstore.model import Appended, History, StoredMessage, Stream, StreamAppend
+from shared.eventstore.model import Appended, StoredMessage, Stream, StreamAppend
 from shared.kafka.producer import headers
 from shared.kafka.record import Record
-from shared.runtime.claims import BODIES, LETTERS_OF, MAX_BODY
-from shared.runtime.inbound import DeadCause, InboundParser, as_dead
-from shared.runtime.loop import Loop
-from shared.runtime.processor import Processor
+from shared.runtime.claims import BODIES, MAX_BODY
+from shared.runtime.inbound import DeadCause, InboundParser
 from shared.settings import Settings
 from tests.spec.planner_kit import answer, dead, run, step
+from tests.unit.forged_kit import Process, T, changed, expire
 from tests.unit.internal import published, put_on_record, stored_message
-from tests.unit.loop_kit import Publisher
 from tests.unit.toy import NOON, request, topics
-
-T = "planner.commands"
-
-
-def decide(count: int, received: Message, context: Context) -> Iterable[Message]:
-    assert isinstance(received, RunPlan | ExpireWorkflow)
-    if received.request == "poison":
-        raise ZeroDivisionError("asked for it")
-    if received.request != "silence":
-        yield PlanCancelNoted(by=f"{type(received).__name__} {count}", reason=received.request)
-
-
-toy = Service(
-    "planner", Decider(0, decide, lambda count, _: count + 1), receives={RunPlan: lambda _: "", ExpireWorkflow: lambda _: ""}
-)
-parser = InboundParser(toy, topics, 2000)
-
-
-def expire(request: str = "r", workflow: str = "w1", **more: Any) -> StoredMessage:
-    message = ExpireWorkflow(request=request, deadline=NOON)
-    return stored_message(message, Stream("default", workflow, "router"), T, **more)
-
-
-class Stopped(BaseException):
-    pass
-
-
-class Stopping(InMemoryEventStore):
-    """Ends the process at some appends, before or after their commit."""
-
-    chance = 0.0
-    dice = random.Random(0)
-
-    async def append(self, appends: Sequence[StreamAppend]) -> Appended:
-        if self.dice.random() < self.chance:
-            raise Stopped
-        appended = await super().append(appends)
-        if self.dice.random() < self.chance:
-            raise Stopped
-        return appended
-
-
-@dataclass
-class Process:
-    """A process of the toy, or of another service, on a store."""
-
-    store: InMemoryEventStore = field(default_factory=lambda: Stopping(lambda: NOON))
-    service: Service[Any] = toy
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self.loop = Loop(Processor(self.service, topics, 1 << 20), self.store, Publisher(self.store))
-
-    async def receive(self, *records: Record, dead: DeadCause | None = None) -> None:
-        parse = InboundParser(self.service, topics, 2000).parse
-        inbounds = [inbound for inbound in map(parse, records) if inbound is not None]
-        await self.loop.process([as_dead(inbound, dead) for inbound in inbounds] if dead else inbounds)
-
-    async def history(self, workflow: str = "w1") -> History:
-        stream = Stream("default", workflow, self.service.name)
-        return (await self.store.load([stream]))[stream]
-
-    async def notes(self, workflow: str = "w1") -> list[str]:
-        """What the toy noted of each message."""
-        kinds = topics.kinds
-        return [getattr(decode(kinds[m.kind], m.data), "reason", "") for m in (await self.history(workflow)).messages]
-
-    async def letters(self) -> list[DeadLettered]:
-        """The dead letters about forged messages, in the order in which they were stored."""
-        found = [decode(DeadLettered, m.data) for part in [await self.all()] for m in part if m.kind == DeadLettered.kind]
-        return [letter for letter in found if letter.reason == "not-on-the-record"]
-
-    async def all(self) -> list[StoredMessage]:
-        return [message async for part in self.store.read_all() for message in part]
-
-    async def workflows(self) -> set[str]:
-        """Those in which this service stored anything."""
-        return {message.stream.workflow for message in await self.all() if message.stream.service == self.service.name}
 
 
 @pytest.fixture
 def process() -> Process:
     return Process()
-
-
-def changed(record: Record, **to: str | None) -> Record:
-    """The record with other headers; None leaves one out."""
-    given = dict(record.headers) | {f"ce_{name}": value.encode() for name, value in to.items() if value is not None}
-    return record._replace(headers=tuple((name, value) for name, value in given.items() if to.get(str(name)[3:], "") is not None))
 
 
 # What is forged
@@ -341,77 +245,6 @@ async def test_a_flood_under_one_id_takes_few_appends(process: Process, seed: in
     await process.receive(*records)
     assert await process.notes() == ["r"] and len(appends) <= 3
     assert [letter.offsets for letter in await process.letters()] == [tuple(range(200))]
-
-
-@settings(max_examples=120, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 40), chance=st.sampled_from([0.0, 0.2, 0.5]))
-def test_whatever_is_forged_and_whenever_the_process_ends_the_genuine_messages_are_processed_as_without(
-    seed: int, count: int, chance: float
-) -> None:
-    asyncio.run(_interleaved(random.Random(seed), count, chance))
-
-
-async def _interleaved(dice: random.Random, count: int, chance: float) -> None:
-    genuine = [expire(f"r{n}", f"w{n % 3}", id=UUID(int=dice.getrandbits(128))) for n in range(count)]
-    alone, process = Process(), Process()
-    put_on_record(alone.store, *genuine)
-    put_on_record(process.store, *genuine)
-    first = LETTERS_OF - 10
-    records: list[Record] = []
-    forged: list[int] = []
-    for one in genuine:
-        for _ in range(dice.choice((0, 0, 1, 2))):
-            forged.append(first + len(records))
-            records.append(_forgery(dice, genuine, len(records) + first))
-        records.append(published(one, first + len(records)))
-    for one in genuine:
-        await alone.receive(published(one))
-    process.store.chance, process.store.dice = chance, dice  # type: ignore[attr-defined]
-    committed, tries = 0, 0
-    while committed < len(records):
-        size, tries = dice.randint(1, 12), tries + 1
-        if tries > 500:
-            process.store.chance = 0.0  # type: ignore[attr-defined]
-        try:
-            await process.receive(*records[committed : committed + size])
-        except Stopped:
-            process.restart()
-            continue
-        committed += size
-        if dice.random() < 0.2:  # a rebalance: some of it comes again
-            process.restart()
-            committed = max(0, committed - dice.randint(0, 15))
-    for n in range(3):
-        clean, beset = await alone.history(f"w{n}"), await process.history(f"w{n}")
-        assert [replace(m, position=0, transaction=0) for m in clean.messages] == [
-            replace(m, position=0, transaction=0) for m in beset.messages
-        ]
-        assert clean.entries == beset.entries
-    filed = [offset for letter in await process.letters() for offset in letter.offsets]
-    assert len(filed) == len(set(filed)) and set(filed) <= set(forged), "each once, and nothing genuine"
-    unnamed = [records[at - first] for at in set(forged) - set(filed)]
-    ids = {str(one.id): one.hash for one in genuine}
-    assert all(ids.get(_header(one, "ce_id")) and _header(one, "ce_type") == ExpireWorkflow.kind for one in unnamed)
-
-
-def _header(record: Record, name: str) -> str:
-    return (dict(record.headers)[name] or b"").decode()
-
-
-def _forgery(dice: random.Random, genuine: Sequence[StoredMessage], offset: int) -> Record:
-    """Forged out of a genuine message that has come, or is still to come."""
-    of = published(dice.choice(genuine), offset)
-    match dice.randint(0, 3):
-        case 0:
-            return published(expire(f"forged {offset}", f"w{dice.randint(0, 5)}", id=UUID(int=dice.getrandbits(128))), offset)
-        case 1:
-            return changed(of, time=f"2031-01-01T00:00:00.{offset:06}Z")
-        case 2:
-            return of._replace(value=None)
-        case _:
-            message = ExpireWorkflow(request=f"forged {offset}", deadline=NOON)
-            other = stored_message(message, Stream("default", "w1", "router"), T, id=UUID(_header(of, "ce_id")))
-            return published(replace(other, stream=other.stream._replace(workflow=(of.key or b"").decode())), offset)
 
 
 # Our own services
