@@ -2,14 +2,29 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 
 import typer
 
-from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
+from infra.cli import (
+    audit,
+    dead_letters,
+    demo,
+    doctor,
+    operate,
+    requests,
+    running,
+    starters,
+    statistics,
+    submitting,
+    tails,
+    watching,
+)
 from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
+from shared.masking import masked
 
 app = typer.Typer(
     name="hansard",
@@ -34,7 +49,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "init": starters.init,
     },
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
-    CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
+    CARE: {
+        "doctor": doctor.doctor,
+        "migrate": operate.migrate,
+        "topics": operate.topics,
+        "republish": tails.republish,
+    },
 }
 EPILOGS = {"serve": "\n\n".join(f"[bold]{name}[/bold]: {about}" for name, about in running.summaries().items())}
 for panel, commands in COMMANDS.items():
@@ -43,6 +63,7 @@ for panel, commands in COMMANDS.items():
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
+app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
 
 
@@ -64,20 +85,18 @@ def main() -> None:
         sys.exit(141)
     except Exception as failed:  # whatever a command did not foresee is still reported in one sentence
         if "--debug" in sys.argv[1:]:
-            raise
+            sys.stderr.write(masked("".join(traceback.format_exception(failed))))
         sys.exit(report(failed))
 
 
 def report(failed: Exception) -> int:
     """Prints one sentence for a person on standard error; returns the exit code."""
     if isinstance(failed, Problem):
-        sys.stderr.write(f"hansard: {failed}\n")
+        sys.stderr.write(f"hansard: {masked(str(failed))}\n")
         return failed.code
     if isinstance(failed, ServerError):
-        sys.stderr.write(f"hansard: {failed}\n")
+        sys.stderr.write(f"hansard: {masked(str(failed))}\n")
         return 1
-    name = type(failed).__name__
-    sys.stderr.write(
-        f"hansard: {name}: {failed}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n"
-    )
+    what = masked(f"{type(failed).__name__}: {failed}")
+    sys.stderr.write(f"hansard: {what}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n")
     return 1

@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
+from shared.masking import mask
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -40,9 +41,11 @@ def _wrong(error: ErrorDetails) -> str:
 def with_addresses(settings: Settings, found: Addresses) -> Settings:
     """The same settings, with the servers found where an address is empty."""
     own_model = found.model and not settings.model_url and not settings.gateway
+    mask(found.postgres, found.postgres_owner, found.model)
+    own = {} if settings.postgres.get_secret_value() else {"postgres": found.postgres, "postgres_owner": found.postgres_owner}
     changes = {
+        **{name: SecretStr(address) for name, address in own.items()},
         "kafka": settings.kafka or found.kafka,
-        "postgres": type(settings.postgres)(settings.postgres.get_secret_value() or found.postgres),
         "model_url": settings.model_url or found.model,
         "model_name": settings.model_name or (MODEL_NAME if own_model else ""),
     }
@@ -50,7 +53,7 @@ def with_addresses(settings: Settings, found: Addresses) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """These settings' addresses, for processes that are started with them."""
+    """These settings' addresses, for processes that are started with them; never the owner's."""
     given = {
         "HANSARD_KAFKA": settings.kafka,
         "HANSARD_POSTGRES": settings.postgres.get_secret_value(),
@@ -112,6 +115,23 @@ async def known_record(settings: Settings) -> AsyncIterator[EventStore | None]:
         return
     async with record(settings) as store:
         yield store
+
+
+@contextlib.contextmanager
+def as_owner() -> Iterator[None]:
+    """For what only the owner of the tables may do. Raises Problem where Postgres refuses it."""
+    from infra.migrations import MigrationError
+    from shared.eventstore.postgres.admin import NotAllowed
+
+    try:
+        yield
+    except NotAllowed as refused:
+        raise Problem(
+            f"Postgres refuses this ({refused}): it needs the owner of the tables, and services are none."
+            " Name the owner's address in HANSARD_POSTGRES_OWNER."
+        ) from refused
+    except MigrationError as impossible:
+        raise Problem(f"{impossible}.") from impossible
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

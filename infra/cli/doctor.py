@@ -20,6 +20,7 @@ from rich.text import Text
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
 from infra.cli.problem import Problem
+from shared.masking import masked
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Finding:
     check: str
     found: str
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("found", "fix"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
@@ -134,6 +139,11 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
     from shared.eventstore.postgres.admin import APPEND_ONLY
 
     found: list[Finding] = []
+    lacking = Finding(
+        "grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to it: `hansard migrate` does"
+    )
+    if seen.lacking == [f"use the schema {schema}"]:
+        return [lacking]
     try:
         waiting = await pending(dsn, schema)
         found.append(
@@ -149,11 +159,8 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
     found.append(readers(seen.reader_lag))
-    found.append(
-        Finding("grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to this user")
-        if seen.lacking
-        else Finding("grants", "this user may do what a service must")
-    )
+    found.append(lacking if seen.lacking else Finding("grants", "this user may do what a service must"))
+    found.append(_no_more_than_a_service(schema, seen.surplus))
     return found
 
 
@@ -165,6 +172,16 @@ def readers(lag: float | None) -> Finding:
         return Finding("readers", "no old transaction holds them back")
     fix = "end it: select pid, xact_start, query from pg_stat_activity where backend_xid is not null order by xact_start"
     return Finding("readers", f"a transaction has run for {lag:.0f} s: audits and read models stop before it", fix)
+
+
+def _no_more_than_a_service(schema: str, surplus: Sequence[str]) -> Finding:
+    if not surplus:
+        return Finding("ownership", "this user can change no table and nothing that was recorded")
+    fix = (
+        f"name this address in HANSARD_POSTGRES_OWNER, that of a login of its own in HANSARD_POSTGRES, and run `hansard migrate`,"
+        f" which makes it a member of {schema}_writer"
+    )
+    return Finding("ownership", f"services could change the record: {', '.join(surplus)}", fix)
 
 
 def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:

@@ -25,8 +25,9 @@ def migrate(
     from infra.migrations import pending
 
     settings = base.running(postgres=True)
-    work = (pending if dry_run else apply)(settings.postgres.get_secret_value(), settings.postgres_schema)
-    names = base.run(work)
+    schema, service = settings.postgres_schema, settings.postgres.get_secret_value()
+    with base.as_owner():
+        names = base.run(pending(settings.owner, schema) if dry_run else apply(settings.owner, schema, service=service))
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:

@@ -32,8 +32,10 @@ from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
 from shared.eventstore.model import Claim, DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.masking import masked
 from shared.runtime.claims import by_stream, claim_of, forged_stream
 from shared.runtime.crash_guard import CrashGuard
+from shared.task_tokens import NO_TOKENS, TaskTokens
 
 MAX_REDRIVE = 1 << 20  # bytes of a redrive, which carries its message in base64
 
@@ -89,6 +91,7 @@ class InboundParser:
     service: Service[Any]
     topics: Topics
     max_request_bytes: int
+    tokens: TaskTokens = NO_TOKENS
 
     @cached_property
     def ignored_types(self) -> dict[str, frozenset[bytes]]:
@@ -149,6 +152,8 @@ class InboundParser:
             message = decode(kind, envelope.data)
         except Invalid as invalid:
             return self._dead_once(topic, inbound, DeadCause("invalid", str(invalid)))
+        if topic.door and inbound.record and (problem := self.tokens.problem(topic.name, envelope, message)):
+            return self._by_place(topic, inbound.record, DeadCause("not-expected", problem), inbound.kind, inbound.message_id)
         if isinstance(message, RedriveDeadLetter):
             return self._parse_redriven(message, inbound, topic)
         try:
@@ -176,18 +181,24 @@ class InboundParser:
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
         if not topic.door:  # whatever is on the record can be read
             return forged(self.service.name, [record]) if self.service.name == topic.consumers[0] else None
+        kind, id = why.known.get("ce_type", "")[:512], why.known.get("ce_id", "")[:512]
+        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id)
+
+    def _by_place(self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str) -> Inbound | None:
+        """A dead letter in a stream of its own, named by the record's place: whatever id and workflow the record states, they
+        stay free for the one to whom they belong."""
         place = place_of(record.topic, record.partition, record.offset)
         stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
-            kind=why.known.get("ce_type", "")[:512],
+            kind=kind,
             hash=hashlib.sha256(record.value or b"").digest(),
-            message_id=why.known.get("ce_id", "")[:512],
+            message_id=id,
             record=record,
             door=door_message(record, stream, causation_id),
         )
-        return self._dead_once(topic, inbound, DeadCause("unreadable", str(why)))
+        return self._dead_once(topic, inbound, dead)
 
     def _parse_redriven(self, asked: RedriveDeadLetter, inbound: Inbound, topic: Topic) -> Inbound | None:
         """The dead message itself, as it was received. Its stream decides whether it may be processed again."""
@@ -319,7 +330,7 @@ def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause(reason, f"{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause(reason, masked(f"{name}: {text}")[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:

@@ -35,8 +35,8 @@ BAD = {
 @pytest.fixture(autouse=True)
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSARD_HOME", str(tmp_path / "home"))
-    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_MODEL_URL", "HANSARD_ROLES", "HANSARD_WORKERS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("KAFKA", "POSTGRES", "POSTGRES_OWNER", "MODEL_URL", "ROLES", "WORKERS"):
+        monkeypatch.delenv(f"HANSARD_{name}", raising=False)
 
 
 def refused(*line: str) -> str:

@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 
 import asyncpg
 
+from shared.eventstore.postgres.logins import Login, make_login
 from shared.eventstore.postgres.session import FAILURES
 from shared.eventstore.postgres.statements import statements
+from shared.masking import masked
 
-Connection = asyncpg.Connection  # for those who may not import asyncpg
+# For those who may not import asyncpg.
+Connection = asyncpg.Connection
+NotAllowed = asyncpg.InsufficientPrivilegeError
+UnknownRole = asyncpg.UndefinedObjectError
 
 APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
@@ -25,6 +30,7 @@ RIGHTS = {  # the rights that a service needs
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
 }
+FORBIDDEN = ("update", "delete", "truncate", "trigger")  # on tables of APPEND_ONLY
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -50,8 +56,8 @@ async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.C
             connection.terminate()
 
 
-async def database_ready(dsn: str, name: str) -> bool:
-    """Whether the server answers a query; makes the database `name` the first time. Raises PasswordRefused."""
+async def database_ready(dsn: str, name: str, login: Login) -> bool:
+    """Whether the server answers a query; makes the database `name` and the services' login first. Raises PasswordRefused."""
     try:
         connection = await asyncpg.connect(dsn, database="postgres", timeout=5)
     except asyncpg.InvalidAuthorizationSpecificationError as refused:
@@ -61,6 +67,7 @@ async def database_ready(dsn: str, name: str) -> bool:
     try:
         if not await connection.fetchval("select 1 from pg_database where datname = $1", name):
             await connection.execute(f"create database {name}")
+        await make_login(connection, login, renew=True)
     finally:
         await connection.close()
     return True
@@ -69,10 +76,12 @@ async def database_ready(dsn: str, name: str) -> bool:
 @dataclass(frozen=True)
 class SchemaInspection:
     """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
-    user does not have: "insert on messages". `reader_lag`: seconds; None where this user may not read the messages."""
+    user does not have: "insert on messages"; `surplus` are those that it has and no service may have. `reader_lag`: seconds; None
+    where this user may not read the messages."""
 
     guarded: int
     lacking: list[str]
+    surplus: list[str]
     reader_lag: float | None
 
 
@@ -95,7 +104,7 @@ async def inspect(dsn: str, schema: str) -> Inspection:
     try:
         connection = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
     except (*FAILURES, ValueError) as error:  # ValueError: the DSN cannot be read
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = masked((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
         raise Unreachable(f"{type(error).__name__}: {reason}") from error
     took = time.monotonic() - began
     try:
@@ -105,10 +114,15 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         clock = await connection.fetchval("select clock_timestamp()")
         answered = datetime.now(UTC)
         found = None
-        if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
+        may_use = await connection.fetchval(
+            "select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1", schema
+        )
+        if may_use is False:  # only a user who may use it is told whether a table is there
+            found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [], None)
+        elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
             lacking = await _lacking(connection, schema)
             lag = None if "select on messages" in lacking else await connection.fetchval(statements(schema)["reader_lag"])
-            found = SchemaInspection(await _guarded(connection, schema), lacking, lag)
+            found = SchemaInspection(await _guarded(connection, schema), lacking, await _surplus(connection, schema), lag)
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()
@@ -133,3 +147,23 @@ async def _lacking(connection: asyncpg.Connection, schema: str) -> list[str]:
         for right in rights
         if not await connection.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
     ]
+
+
+async def _surplus(connection: asyncpg.Connection, schema: str) -> list[str]:
+    """What would let a service change the record: it is the superuser, owns the tables, or has a right that only owners need."""
+    if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
+        return ["it is a superuser"]
+    [(owner, creates)] = await connection.fetch(
+        "select pg_has_role(relowner, 'usage'), has_schema_privilege(relnamespace, 'create')"
+        " from pg_class where oid = to_regclass($1)",
+        f'"{schema}".messages',
+    )
+    if owner:
+        return ["it owns the tables"]
+    found = [
+        f"{right} on {table}"
+        for table in APPEND_ONLY
+        for right in FORBIDDEN
+        if await connection.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+    ]
+    return [*found, *(["create in the schema"] if creates else [])]

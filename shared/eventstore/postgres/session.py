@@ -15,6 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.eventstore.clock import Clock
 from shared.eventstore.model import StoreRefused, StoreUnavailable
 from shared.eventstore.postgres.statements import statements
+from shared.masking import masked
 
 T = TypeVar("T")
 
@@ -187,4 +188,7 @@ def cannot_hold(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What is wrong, without the values: Postgres tells them as the detail, asyncpg after the number of the argument."""
+    text = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
+    text = re.sub(r"(invalid input for query argument \$\d+).*", r"\1", text, flags=re.S)
+    return masked(" ".join(text.split())) or type(error).__name__
