@@ -371,9 +371,9 @@ class Deployment:
 
 
 @contextlib.asynccontextmanager
-async def connected(dsn: str, schema: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection with this schema as the search path."""
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
+async def connected(owner: str, schema: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the tables' owner, whose address this is."""
+    connection = await asyncpg.connect(owner, server_settings={"search_path": schema})
     try:
         yield connection
     finally:

@@ -119,10 +119,10 @@ def _dead_letters(whole: WorkflowHistory, stream: Stream, entry: InboxEntry, sto
             yield "its dead letter cannot be read", one.data.decode("utf-8", "backslashreplace"), str(invalid)
             continue
         expected = stored_message_id(letter, stream, entry.causation_id, 1, entry.attempt)
-        said = (str(one.id), letter.service, letter.causation_id, letter.hash)
+        stated = (str(one.id), letter.service, letter.causation_id, letter.hash)
         known = (str(expected), stream.service, str(entry.causation_id), entry.hash.hex())
-        if said != known:
-            yield "its dead letter says otherwise", " ".join(said), " ".join(known)
+        if stated != known:
+            yield "its dead letter states otherwise", " ".join(stated), " ".join(known)
         door = whole.door_messages.get(entry.causation_id)
         place = (letter.topic, letter.partition, letter.offset)
         if letter.reason == "not-on-the-record":
@@ -145,8 +145,8 @@ def _of_door(door: DoorMessage, entries: Sequence[InboxEntry], identity: DoorIde
         yield "it was not stored with an inbox entry", f"{door.recorded_at} in {door.transaction}", stored
     expected = DoorIdentity(door.workflow, body_hash(door))
     if identity != expected:
-        said = f"{identity.workflow} {identity.hash.hex()}" if identity else "is not there"
-        yield "its identity is not that of its body and its workflow", said, f"{expected.workflow} {expected.hash.hex()}"
+        stated = f"{identity.workflow} {identity.hash.hex()}" if identity else "is not there"
+        yield "its identity is not that of its body and its workflow", stated, f"{expected.workflow} {expected.hash.hex()}"
     if door.causation_id not in _possible_ids(door):
         yield "its headers give another id, tenant or workflow", str(door.causation_id), ""
 

@@ -17,7 +17,7 @@ from infra.cli import base, screen
 from infra.cli.bus import Bus, record_at, request
 from infra.cli.options import Json
 from infra.cli.problem import Problem
-from infra.cli.unsettled import say_if_unsettled
+from infra.cli.unsettled import warn_if_unsettled
 from shared.eventstore.model import InboxEntry
 from shared.runtime.dead_letters import content
 from shared.runtime.inbound import MAX_REDRIVE
@@ -29,7 +29,7 @@ app = typer.Typer(help="Messages that could not be processed: list them, show on
 async def all_dead_letters(settings: Settings) -> list[tuple[StoredDeadLetter, bool]]:
     """Every dead letter, also earlier ones of a message that is dead again; and whether its inbox entry is still dead."""
     async with base.record(settings) as store:
-        await say_if_unsettled(store)
+        await warn_if_unsettled(store)
         messages = [stored async for batch in store.read_all() for stored in batch]
         found = dead_letters(messages, settings.topics)
         histories = await store.load(list({one.stored.stream for one in found}))

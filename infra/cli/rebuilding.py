@@ -28,8 +28,9 @@ def rebuild(
     Example: hansard audit rebuild --to rebuilt && hansard audit compare --with rebuilt
     """
     settings = base.running(kafka=True)
-    dsn, schema = place(settings, to)
-    made = base.run(_rebuild(settings, dsn, schema, frozenset(without or ())))
+    dsn, schema = place(settings.owner, to)
+    with base.as_owner():
+        made = base.run(_rebuild(settings, dsn, schema, frozenset(without or ())))
     for what, count, some in (
         ("foreign records", made.rejected, made.rejections),
         ("streams that lack messages", made.gapped, made.gaps),
@@ -52,11 +53,11 @@ def rebuild(
         raise typer.Exit(1)
 
 
-def place(settings: Settings, text: str) -> tuple[str, str]:
-    """The DSN and the schema that a text names. Raises Problem."""
+def place(here: str, text: str) -> tuple[str, str]:
+    """The DSN and the schema that a text names; `here` is the DSN of a schema alone. Raises Problem."""
     dsn, slash, schema = text.rpartition("/")
     if not slash:
-        dsn, schema = settings.postgres.get_secret_value(), text
+        dsn, schema = here, text
     if not dsn or not schema.isidentifier() or schema != schema.lower():
         raise Problem(f"{text!r} names no schema: write SCHEMA, or postgresql://user@host/database/SCHEMA.", code=2)
     return dsn, schema
@@ -65,7 +66,7 @@ def place(settings: Settings, text: str) -> tuple[str, str]:
 async def _rebuild(settings: Settings, dsn: str, schema: str, without: frozenset[str]) -> rebuilding.Rebuilt:
     from infra.migrations import migrate
 
-    await migrate(dsn, schema)
+    await migrate(dsn, schema, service=settings.postgres.get_secret_value() if dsn == settings.owner else "")
     try:
         async with (
             rebuilding.rebuilding(dsn, schema, settings.topics, without) as into,
@@ -91,7 +92,7 @@ def compare(
     Example: hansard audit compare --with rebuilt
     """
     settings = base.running(postgres=True)
-    dsn, schema = place(settings, other)
+    dsn, schema = place(settings.postgres.get_secret_value(), other)
     compared, unsettled = base.run(_compare(settings, dsn, schema, wait))
     for one in compared.unlike:
         screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)

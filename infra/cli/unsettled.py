@@ -28,7 +28,7 @@ async def settled(store: RecordReader, wait: float) -> str:
     return f"{since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if since else ""
 
 
-async def say_if_unsettled(store: RecordReader) -> None:
+async def warn_if_unsettled(store: RecordReader) -> None:
     """Waits likewise; says on standard error what cannot be seen."""
     if since := await settled(store, WAIT):
         screen.note(unseen(since))

@@ -1,12 +1,10 @@
 """The event store in memory, for tests: it behaves as the one in Postgres, and is gone with the process."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import inf
-from typing import NoReturn
 from uuid import UUID, uuid4
 
 from shared.eventstore.appends import checked
@@ -32,6 +30,7 @@ from shared.eventstore.model import (
     WorkflowHistory,
     body_hash,
 )
+from shared.eventstore.refusals import refuse_json, refuse_text, refuse_twice
 
 
 def _utc() -> datetime:
@@ -140,13 +139,13 @@ class InMemoryEventStore:
         texts += [text for message in append.messages for text in (message.kind, message.topic, message.traceparent)]
         texts += [text for door in append.door_messages for text in (door.tenant, door.workflow, door.topic)]
         for text in texts:
-            _refuse_text(text)
+            refuse_text(text)
         for message in append.messages:
-            _refuse_json(message.data)
+            refuse_json(message.data)
         processed = {(entry.causation_id, entry.attempt) for entry in self._entries.get(append.stream, ())}
         ids = [(append.stream.tenant, append.stream.workflow, message.id) for message in append.messages]
-        _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
-        _refuse_twice("this id was stored before", self._ids, ids)
+        refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
+        refuse_twice("this id was stored before", self._ids, ids)
 
     def _taken(self, append: StreamAppend) -> dict[UUID, DoorIdentity]:
         known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
@@ -356,8 +355,8 @@ class InMemoryEventStore:
     # policies
 
     async def store_policy(self, service: str, version: str, data: bytes) -> None:
-        _refuse_text(service + version)
-        _refuse_json(data)
+        refuse_text(service + version)
+        refuse_json(data)
         if self._policies.setdefault((service, version), data) != data:
             raise StoreRefused(f"the policy {version} of {service} has other data already")
 
@@ -382,27 +381,3 @@ class InMemoryEventStore:
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-def _refuse_text(text: str) -> None:
-    if "\0" in text:
-        raise StoreRefused("a text holds NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise StoreRefused(str(error)) from error
-
-
-def _refuse_json(data: bytes) -> None:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        json.loads(data.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError) as error:
-        raise StoreRefused(str(error) or type(error).__name__) from error
-
-
-def _refuse_twice(reason: str, before: Iterable[Hashable], now: Sequence[Hashable]) -> None:
-    if len(set(now)) != len(now) or not set(now).isdisjoint(before):
-        raise StoreRefused(reason)

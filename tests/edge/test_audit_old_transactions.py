@@ -88,9 +88,9 @@ def test_what_an_audit_may_not_see_is_no_success(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("infra.cli.base.run", lambda coroutine: (coroutine.close(), found)[1])
     with pytest.raises(typer.Exit) as ended:
         verifying.verify()
-    said = capsys.readouterr()
-    assert ended.value.exit_code == 1 and "A transaction of 2026-01-01 12:00:00 UTC still runs" in said.out
-    assert said.err.rstrip().endswith("the headers that nothing rests on).") and "Only signatures can show" in said.err
+    printed = capsys.readouterr()
+    assert ended.value.exit_code == 1 and "A transaction of 2026-01-01 12:00:00 UTC still runs" in printed.out
+    assert printed.err.rstrip().endswith("the headers that nothing rests on).") and "Only signatures can show" in printed.err
     monkeypatch.setattr("infra.cli.base.run", lambda coroutine: (coroutine.close(), (0, found.unsettled))[1])
     with pytest.raises(Problem, match="still runs in Postgres"):
         audit.replay(to="own-topic")

@@ -119,7 +119,7 @@ CHANGES: Sequence[tuple[str, str]] = [
      " where workflow = 'w2' and version = 1", "version is not that of its last message"),
     ("update messages set at = at + interval '1 second' where workflow = 'w2' and version = 1", "another time than its inbox"),
     ("update messages set id = gen_random_uuid() where workflow = 'w2' and version = 1", "does not follow from its causation id"),
-    ("update messages set id = gen_random_uuid() where workflow = 'w2' and version = 3", "dead letter says otherwise"),
+    ("update messages set id = gen_random_uuid() where workflow = 'w2' and version = 3", "dead letter states otherwise"),
     ("update messages set causation_id = gen_random_uuid() where workflow = 'w2' and version = 1", "another causation id"),
     ("update messages set version = 9 where workflow = 'w2' and version = 3", "gap in the versions"),
     (f"update messages set hash = {HASH} where workflow = 'w2' and version = 1", "does not match its hash"),
@@ -178,9 +178,9 @@ async def test_each_change_to_the_record_is_found(store: PostgresEventStore, own
     missed = []
     for change, part in [*CHANGES, *((change, "") for change in UNFOUND)]:
         await owner.execute(change)
-        said = await found(store)
-        if not (any(part in one for one in said) if part else said == []):
-            missed.append((change, part, said))
+        printed = await found(store)
+        if not (any(part in one for one in printed) if part else printed == []):
+            missed.append((change, part, printed))
         for table in TABLES:
             await owner.execute(f"truncate {table}; insert into {table} overriding system value select * from was_{table}")
     assert missed == []
