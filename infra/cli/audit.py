@@ -52,7 +52,7 @@ def show(
         raise nothing_of(workflow, tenant)
     if json_:
         for line in timelines.as_json(timeline):
-            print(screen.as_json(line))
+            screen.put_json(line)
         return
     if tree:
         screen.out.print(_tree(timeline))
@@ -62,7 +62,7 @@ def show(
     for message in () if tree else timeline.messages:
         screen.put(screen.line(message, numbering, timeline.began))
         if bodies:
-            screen.out.print_json(dict(message.data))
+            screen.put_json(dict(message.data), indent=2)
     _summary(timeline)
 
 

@@ -15,6 +15,7 @@ from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
 from shared.masking import mask
+from shared.postgres_address import SETTING, BadAddress, address
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -26,9 +27,14 @@ NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give 
 def local() -> Settings:
     """The settings as the environment gives them; addresses may be empty. Raises Problem where one is not valid."""
     try:
-        return Settings()
+        settings = Settings()
+        if dsn := settings.postgres.get_secret_value():
+            address(dsn)
+        return settings
     except ValidationError as invalid:
         raise Problem(f"{'; '.join(map(_wrong, invalid.errors(include_url=False)))}.", code=2) from None
+    except BadAddress as bad:
+        raise Problem(f"{SETTING} is not valid: {bad}.", code=2) from None
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -93,14 +99,12 @@ def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
 @contextlib.asynccontextmanager
 async def record(settings: Settings) -> AsyncIterator[EventStore]:
     """The event store, opened and closed. Raises Problem when it cannot be reached."""
-    from shared.eventstore.model import StoreUnavailable
     from shared.eventstore.postgres import PostgresEventStore
 
-    try:
-        store = await PostgresEventStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    with store_reached():
+        store = await PostgresEventStore.open(dsn, schema=schema, pooler=settings.postgres_pooler)
         await store.ping()
-    except (StoreUnavailable, OSError) as away:
-        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
     try:
         yield store
     finally:
@@ -118,13 +122,25 @@ async def known_record(settings: Settings) -> AsyncIterator[EventStore | None]:
 
 
 @contextlib.contextmanager
+def store_reached() -> Iterator[None]:
+    """Turns it into a Problem where Postgres cannot be reached."""
+    from shared.eventstore.model import StoreUnavailable
+
+    try:
+        yield
+    except (StoreUnavailable, OSError) as away:
+        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
+
+
+@contextlib.contextmanager
 def as_owner() -> Iterator[None]:
-    """For what only the owner of the tables may do. Raises Problem where Postgres refuses it."""
+    """For what only the owner of the tables may do. Raises Problem where Postgres refuses it, or cannot be reached."""
     from infra.migrations import MigrationError
     from shared.eventstore.postgres.admin import NotAllowed
 
     try:
-        yield
+        with store_reached():
+            yield
     except NotAllowed as refused:
         raise Problem(
             f"Postgres refuses this ({refused}): it needs the owner of the tables, and services are none."

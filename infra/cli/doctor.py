@@ -118,8 +118,10 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
     except Unreachable as error:
+        if error.remedy:
+            return [Finding("Postgres", "refuses the connection", error.remedy)]
         return [Finding("Postgres", "does not answer", f"start it, or correct HANSARD_POSTGRES ({error})")]
     number = f"{seen.version // 10000}.{seen.version % 100}"
     fix = "" if seen.version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
@@ -368,7 +370,7 @@ def doctor(
     if json_:
         for finding in found:
             fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
-            print(screen.as_json(fields))
+            screen.put_json(fields)
     else:
         rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
         screen.out.print(screen.table(("", "check", "found", "what to do"), rows))

@@ -31,7 +31,7 @@ def migrate(
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:
-        screen.out.print(f"{'would apply' if dry_run else 'applied'} {name}", markup=False)
+        screen.out.print(f"{'would apply' if dry_run else 'applied'} {name}")
 
 
 async def make_topics(settings: Settings) -> int:
@@ -58,13 +58,13 @@ def topics(
 
     if acls:
         for rule in rules(with_own(base.local())):
-            typer.echo(rule)
+            screen.write(rule)
         return
     settings = base.running(kafka=True)
     done = base.run(reached(settings, apply(settings, dry_run=dry_run)))
     for change in done:
         verb = "cannot" if change.error else "would" if dry_run else "did"
-        screen.out.print(f"{verb}: {change}", markup=False)
+        screen.out.print(f"{verb}: {change}")
     if not done:
         screen.out.print(f"All {len(settings.topics.all)} topics are as the catalogue describes them.")
     if any(change.error for change in done):

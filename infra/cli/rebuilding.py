@@ -37,7 +37,7 @@ def rebuild(
         ("contradictions", made.contradicted, made.contradictions),
     ):
         for one in some:
-            screen.out.print(one, style="yellow", markup=False)
+            screen.out.print(one, style="yellow")
         if count > len(some):
             screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     if made.contradicted:
@@ -69,7 +69,7 @@ async def _rebuild(settings: Settings, dsn: str, schema: str, without: frozenset
     await migrate(dsn, schema, service=settings.postgres.get_secret_value() if dsn == settings.owner else "")
     try:
         async with (
-            rebuilding.rebuilding(dsn, schema, settings.topics, without) as into,
+            rebuilding.rebuilding(dsn, schema, settings.topics, without, pooler=settings.postgres_pooler) as into,
             Bus(settings) as bus,
             bus.listen(settings.topics.by_name, "beginning") as listener,
         ):
@@ -95,7 +95,7 @@ def compare(
     dsn, schema = place(settings.postgres.get_secret_value(), other)
     compared, unsettled = base.run(_compare(settings, dsn, schema, wait))
     for one in compared.unlike:
-        screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
+        screen.out.print(f"{one.stream}: {one.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
     verdict = f"{compared.differ} streams differ" if compared.differ else "both stores are the same, hash for hash"
     screen.out.print(f"{compared.streams} streams, {compared.messages} messages: {verdict}")

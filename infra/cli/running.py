@@ -275,9 +275,9 @@ def status(
     if json_:
         for server in servers:
             row = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
-            print(screen.as_json(row))
+            screen.put_json(row)
         for row in rows:
-            print(screen.as_json(row))
+            screen.put_json(row)
     else:
         _show(servers, rows, lags)
     if not rows or not all(row["ready"] for row in rows) or not all(one.alive for one in servers):
@@ -305,11 +305,11 @@ def _show(servers: Sequence[ServerStatus], rows: Sequence[dict[str, Any]], lags:
         screen.out.print(screen.table(("service", "", "pid", "lag", "memory", "restarts", "http", "log"), table))
         for row in rows:
             if not row["ready"]:
-                screen.out.print(f"{row['service']}: {row['says']}", markup=False)
+                screen.out.print(f"{row['service']}: {row['says']}")
     elif lags:
         screen.out.print(screen.table(("service (runs elsewhere)", "lag"), list(lags.items())))
     if not rows and not servers:
-        screen.out.print(base.NOTHING_RUNS, markup=False)
+        screen.out.print(base.NOTHING_RUNS)
 
 
 async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, int]:

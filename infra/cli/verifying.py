@@ -88,7 +88,7 @@ class _Found:
             self.unknown_workers.append(name)
             if not self.json:
                 what = f"the record names a worker `{name}` that neither HANSARD_SERVICES nor HANSARD_WORKERS names"
-                screen.out.print(what, style="bold red", markup=False, soft_wrap=True)
+                screen.out.print(what, style="bold red", soft_wrap=True)
         self.differ(first_of_each(report.differences))
         self.add_forged(report.forged)
 
@@ -103,7 +103,7 @@ class _Found:
                 continue
             self.forged.append(place)
             if not self.json:
-                screen.out.print(f"forged, not on the record: {place}", style="yellow", markup=False)
+                screen.out.print(f"forged, not on the record: {place}", style="yellow")
 
     def differ(self, differences: Iterable[Difference]) -> None:
         for difference in differences:
@@ -116,7 +116,7 @@ class _Found:
             print(screen.as_json(asdict(difference) | {"stream": str(difference.stream)}), flush=True)
             return
         where = f"{difference.stream}, inbox entry {difference.sequence}"
-        screen.out.print(f"{where}: {difference.what}", style="bold red", markup=False)
+        screen.out.print(f"{where}: {difference.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("recorded", difference.recorded), ("today", difference.today)]))
 
     def print_totals(self) -> None:

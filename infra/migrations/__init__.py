@@ -36,7 +36,7 @@ def migrations() -> list[Migration]:
 async def pending(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
     """Names of the migrations that `migrate` would apply. Changes nothing.
 
-    Raises MigrationError where an applied one was changed since, OSError or asyncpg.PostgresError from Postgres.
+    Raises MigrationError where an applied one was changed since, Unreachable; OSError or asyncpg.PostgresError from Postgres.
     """
     async with _connected(dsn, schema) as connection:
         return [migration.name for migration in await _pending(connection, schema, to)]

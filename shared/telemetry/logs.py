@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from shared.eventstore.model import StoreUnavailable
+from shared.foreign_text import printable_event
 from shared.masking import masked
 
 log: FilteringBoundLogger = structlog.get_logger("hansard")
@@ -47,7 +48,9 @@ def configure(level: str, form: str, payloads: bool = False) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     last: Processor = _as_json if form == "json" else _console(sys.stderr.isatty())
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=last))
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    chain = [meta, last] if form == "json" else [meta, printable_event, last]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=chain))
     logging.basicConfig(level="INFO" if level == "DEBUG" and not payloads else level, handlers=[handler], force=True)
     for ours in ("hansard", "shared", "services", "infra"):
         logging.getLogger(ours).setLevel(level)
@@ -111,6 +114,7 @@ structlog.configure(
     processors=[
         structlog.stdlib.add_log_level,
         structlog.processors.ExceptionRenderer(_as_text),
+        printable_event,
         _console(False),
     ],
     logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -28,7 +28,7 @@ BAD = {
     "name: p\nsteps: [{worker: writer}]": "steps.0.id: is missing. A plan",
     f"{STEPS}, verify: sometimes}}]": "steps.0.verify: Input should be 'code', 'judge' or 'none'. A plan",
     "steps: [{id: a, worker: writer}]": "a plan in a file needs a `name`",
-    "a: &a [*a]": "is no plan",
+    "a: &a [*a]": "an alias is inside of what it names",
 }
 
 
@@ -60,7 +60,7 @@ def test_the_error_of_an_invalid_plan_says_why_and_what_to_do(tmp_path: Path, te
 def test_a_file_that_cannot_be_read_is_reported_in_a_sentence(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as YAML" in refused("plans", "validate", str(binary))
+    assert "cannot be read: it is in UTF-16" in refused("plans", "validate", str(binary))
     assert refused("plans", "validate", str(tmp_path / "none.yaml")) == f"There is no file {tmp_path / 'none.yaml'}."
     assert "is a folder" in refused("plans", "run", str(tmp_path), "x")
     assert "--plan specialist` runs a plan by its name" in refused("plans", "run", "specialist", "x")

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 
+from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.postgres.logins import Login, make_login
-from shared.eventstore.postgres.session import FAILURES
+from shared.eventstore.postgres.session import FAILURES, connection_options, one_line, refused_parameter
 from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
+from shared.postgres_address import BadAddress, address
 
 # For those who may not import asyncpg.
 Connection = asyncpg.Connection
@@ -29,13 +32,19 @@ RIGHTS = {  # the rights that a service needs
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
+    "epochs": ("select", "insert", "update"),
+    "task_key": ("select",),
 }
 FORBIDDEN = ("update", "delete", "truncate", "trigger")  # on tables of APPEND_ONLY
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 
-class Unreachable(Exception):
-    """No connection could be made; the message says why."""
+class Unreachable(StoreUnavailable):
+    """No connection could be made; the message says why. `remedy`: what to set, where a parameter was refused."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class PasswordRefused(Exception):
@@ -43,9 +52,9 @@ class PasswordRefused(Exception):
 
 
 @asynccontextmanager
-async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that is closed afterwards. Raises OSError or asyncpg.PostgresError if there is none."""
-    connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=timeout)
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that is closed afterwards, and that works through a transaction pooler too. Raises Unreachable."""
+    connection = await _connect(dsn, pooler=True)
     try:
         yield connection
     finally:
@@ -56,10 +65,20 @@ async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.C
             connection.terminate()
 
 
+async def _connect(dsn: str, *, pooler: bool, **more: Any) -> asyncpg.Connection:
+    try:
+        return await asyncpg.connect(**(connection_options(dsn, pooler) | more))
+    except BadAddress as bad:
+        raise Unreachable(masked(str(bad))) from None
+    except (*FAILURES, ValueError) as error:  # ValueError: asyncpg cannot read a part of the DSN
+        remedy, why = refused_parameter(error), f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise Unreachable(masked(remedy or why), remedy) from error
+
+
 async def database_ready(dsn: str, name: str, login: Login) -> bool:
     """Whether the server answers a query; makes the database `name` and the services' login first. Raises PasswordRefused."""
     try:
-        connection = await asyncpg.connect(dsn, database="postgres", timeout=5)
+        connection = await asyncpg.connect(address(dsn).dsn, database="postgres", timeout=5)
     except asyncpg.InvalidAuthorizationSpecificationError as refused:
         raise PasswordRefused(str(refused)) from None
     except (OSError, asyncpg.PostgresError):
@@ -98,14 +117,10 @@ class Inspection:
     schema: SchemaInspection | None  # None: the schema does not exist
 
 
-async def inspect(dsn: str, schema: str) -> Inspection:
-    """Looks at a server and a schema, and changes nothing. Raises Unreachable."""
+async def inspect(dsn: str, schema: str, *, pooler: bool = False) -> Inspection:
+    """Looks at a server and a schema, and changes nothing. Connects as a service does. Raises Unreachable."""
     began = time.monotonic()
-    try:
-        connection = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
-    except (*FAILURES, ValueError) as error:  # ValueError: the DSN cannot be read
-        reason = masked((str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
-        raise Unreachable(f"{type(error).__name__}: {reason}") from error
+    connection = await _connect(dsn, pooler=pooler, timeout=5)
     took = time.monotonic() - began
     try:
         version = await connection.fetchval("select current_setting('server_version_num')::int")
