@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import asyncpg
 import yaml
@@ -23,16 +24,20 @@ from aiokafka.errors import KafkaError
 
 from contracts.catalog import SERVICES
 from contracts.requests import SubmitRequest
+from hansard.message import Message
 from infra.audit.verify import Report, verify, workflows
 from infra.cli.running import services
 from infra.migrations import migrate
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
+from shared.eventstore.model import StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
 from shared.kafka.admin import apply
 from shared.kafka.groups import lag
+from shared.kafka.producer import headers
 from shared.settings import Settings
 from tests import published
+from tests.as_service import put_on_record, stored_as_now
 from tests.processes import LONG, ROOT, Process, given_environment, until
 from tests.published import Json, PublishedMessage, envelope, out_of_order
 
@@ -218,6 +223,18 @@ class Deployment:
         headers = envelope(f"c-{secrets.token_hex(6)}", kind, workflow=workflow)
         await self.put(topic, json.dumps(body).encode(), headers, workflow.encode())
 
+    async def command(self, topic: str, *messages: Message) -> list[str]:
+        """Gives these commands as a service would, each in a workflow of its own; returns the workflows."""
+        stored = [stored_as_now(message, topic, str(uuid4())) for message in messages]
+        async with connected(self.owner, self.settings.postgres_schema) as connection:
+            await put_on_record(connection, stored)
+        await asyncio.gather(*map(self.publish_stored, stored))
+        return [message.stream.workflow for message in stored]
+
+    async def publish_stored(self, message: StoredMessage) -> None:
+        """Publishes a message as its service's producer does, whether it is on the record or not."""
+        await self.put(message.topic, message.data, headers(message), message.stream.workflow.encode())
+
     async def listen(self) -> None:
         """From now on `published` holds every message of the recorded topics that are no doors, from the first."""
         if self._reader is None:
@@ -286,11 +303,8 @@ class Deployment:
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """The rows of a statement, run by the owner with the deployment's schema as the search path."""
-        connection = await asyncpg.connect(self.owner, server_settings={"search_path": self.settings.postgres_schema})
-        try:
+        async with connected(self.owner, self.settings.postgres_schema) as connection:
             return [tuple(row) for row in await connection.fetch(sql, *arguments)]
-        finally:
-            await connection.close()
 
     async def at_rest(self, seconds: float = LONG) -> None:
         """Waits until every message is published and processed, and no wake-up is overdue."""
@@ -354,6 +368,16 @@ class Deployment:
             store, self._store = self._store, None
             await store.close()
         self.published = []
+
+
+@contextlib.asynccontextmanager
+async def connected(owner: str, schema: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the tables' owner, whose address this is."""
+    connection = await asyncpg.connect(owner, server_settings={"search_path": schema})
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def _endpoints(url: str, name: str, script: str, capable: str) -> list[Json]:

@@ -29,3 +29,9 @@ class DeadLettered(Event, RecordContent):
     omitted: tuple[RecordPart, ...] = Field(
         default=(), description="what is too large to be carried here: read it at its topic, partition and offset"
     )
+    offsets: tuple[int, ...] = Field(
+        default=(), description="not-on-the-record: the offsets of all messages that this dead letter is about"
+    )
+    bodies: tuple[str, ...] = Field(
+        default=(), description="not-on-the-record: the beginnings of the first three bodies, as base64"
+    )

@@ -14,5 +14,7 @@ COMPLETE: Samples = {
         **RECORD,
         "hash": "bba1e5161d0c412b72dfa9712a2012eacebc64796c21246f73ede0684b786b1c",
         "omitted": ["headers"],
+        "offsets": [42, 45],
+        "bodies": ["eyJ0ZXh0IjogNX0="],
     },
 }

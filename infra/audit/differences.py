@@ -47,7 +47,7 @@ def differences(
     """All differences of one stream, in the order of its inbox entries.
 
     `entries` are all of the stream, every attempt, in order. `received` holds the messages that they processed, by causation
-    id; it may lack wake-ups and outcomes. `processors` are those of the policies that the entries name; without one, only
+    id; it may lack wake-ups. `processors` are those of the policies that the entries name; without one, only
     today's policy is known. `recorded_at` has the recorded times of the processed messages. Without a service nothing is
     decided again. Never raises because of the record's content.
     """
@@ -63,15 +63,10 @@ def untimely(
 ) -> Iterator[Difference]:
     """Impossible recorded times: before an earlier entry's or the processed message's, or a message's that is not its entry's."""
     last = LONG_AGO
-    for entry, stored in _with_messages(history, entries):
+    for entry, stored in with_messages(history, entries):
         for what, other in _contradicted(entry.at, last, recorded_at.get(entry.causation_id), stored):
             yield Difference(history.stream, entry.sequence, f"{entry.kind}: {what}", f"{entry.at}", f"{other}")
         last = entry.at
-
-
-def outcomes(service: Service[Any] | None) -> frozenset[str]:
-    """The kinds of a performer's reports: they are trusted, never decided again."""
-    return frozenset(kind.kind for kind in service.receives if issubclass(kind, Outcome)) if service else frozenset()
 
 
 def _decided(
@@ -83,13 +78,13 @@ def _decided(
     processors: Processors,
     read: Decode,
 ) -> Iterator[Difference]:
-    state, trusted = service.decider.initial, outcomes(service)
+    state = service.decider.initial
     earlier: dict[UUID, InboxEntry] = {}
-    for entry, stored in _with_messages(history, entries):
+    for entry, stored in with_messages(history, entries):
         before = {entry.causation_id: earlier[entry.causation_id]} if entry.causation_id in earlier else {}
         known = StreamState(state, entry.sequence - 1, entry.version_before, entries=before)
         processor = processors.get(entry.policy) or processor_of(service, entry.policy, None, topics)
-        yield from _entry(service, processor, history.stream, known, entry, stored, received, trusted)
+        yield from _entry(service, processor, history.stream, known, entry, stored, received)
         earlier[entry.causation_id] = entry
         try:
             state = service.decider.fold((read(topics.kinds[one.kind], one.data) for one in stored), state)
@@ -154,10 +149,10 @@ def _broken_inbox(history: History, entries: Sequence[InboxEntry]) -> Iterator[D
         yield Difference(stream, 1, "a message was stored before the first inbox entry", str(first), "0")
 
 
-def _with_messages(history: History, entries: Sequence[InboxEntry]) -> Iterator[tuple[InboxEntry, list[StoredMessage]]]:
+def with_messages(history: History, entries: Sequence[InboxEntry]) -> Iterator[tuple[InboxEntry, list[StoredMessage]]]:
     """Yields each inbox entry with the messages that were stored with it."""
     ends = [*(entry.version_before for entry in entries[1:]), len(history.messages)]
-    for entry, end in zip(entries, ends, strict=True):
+    for entry, end in zip(entries, ends, strict=False):  # a broken stream may have messages and no entry
         yield entry, history.messages[entry.version_before : end]
 
 
@@ -169,7 +164,6 @@ def _entry(
     entry: InboxEntry,
     stored: Sequence[StoredMessage],
     received: Mapping[UUID, Inbound],
-    trusted: frozenset[str],
 ) -> Iterator[Difference]:
     """The first difference of one inbox entry and its messages, if there is one."""
 
@@ -185,8 +179,6 @@ def _entry(
         if entry.kind != DeadLettered.kind and not any(one.kind == DeadLettered.kind for one in stored):
             yield differs("the entry is marked dead, and no dead letter was stored", _listed(stored), DeadLettered.kind)
         return
-    if entry.kind in trusted:
-        return
     inbound = _inbound(stream, entry, received)
     if inbound is None:
         yield differs("the message that was processed is not on the record", str(entry.causation_id))
@@ -195,9 +187,12 @@ def _entry(
         yield differs(processor, entry.policy, service.decider.policy)
         return
     pending = processor.begin(stream, known, entry.at)
-    may_perform = any(issubclass(processor.topics.kinds.get(one.kind, Message), Intent) for one in stored)
+    # an intent on the record means that a slot was free; for an outcome or a wake-up one always is
+    may_perform = isinstance(inbound.message, Outcome | WakeUp) or any(
+        issubclass(processor.topics.kinds.get(one.kind, Message), Intent) for one in stored
+    )
     inbound.redrive = entry.attempt > 1
-    processor.process(pending, inbound, may_perform=may_perform)  # an intent on the record means that a slot was free
+    processor.process(pending, inbound, may_perform=may_perform)
     yield from _compared(differs, stored, pending.messages)
 
 

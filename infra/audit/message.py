@@ -18,7 +18,7 @@ MANY = 1_000  # inbox entries of one stream among which a wake-up is looked for
 @dataclass(frozen=True)
 class ShownMessage:
     """A message, ready to be shown. `causation_id` is "" where nothing caused it. `cause`: `wake-up` or `attempt 2` where it is
-    known that this id is of no message, but of what came from within the stream."""
+    known that this id is of no message, but of what came from within the stream. The outcome of an attempt is on no topic."""
 
     id: str
     at: datetime

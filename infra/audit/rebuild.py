@@ -1,8 +1,8 @@
 """Rebuilds the store from Kafka's topics alone, and compares two stores, stream by stream, hash for hash.
 
-Every message comes back, byte for byte. Kafka does not carry inbox entries that stored no message, nor the versions of code
-and policy with their data, so these cannot come back. Neither function holds more than a batch in memory: Postgres puts a
-rebuilt store in order, and both compared stores are read in one order.
+Every message comes back, byte for byte. Kafka does not carry inbox entries that stored no message, the versions of code and
+policy with their data, nor what performers brought back, so these cannot come back. Neither function holds more than a batch in
+memory: Postgres puts a rebuilt store in order, and both compared stores are read in one order.
 """
 
 import hashlib
@@ -16,7 +16,14 @@ from uuid import UUID
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.envelope import Envelope, Unreadable, read
-from hansard.identity import door_causation_id, place_of, reused_causation_id, source_of, unreadable_causation_id
+from hansard.identity import (
+    door_causation_id,
+    elsewhere_causation_id,
+    place_of,
+    reused_causation_id,
+    source_of,
+    unreadable_causation_id,
+)
 from shared.eventstore.model import DoorCopy, StoredMessage, Stream
 from shared.eventstore.ports import MessageReader
 from shared.kafka.record import Record
@@ -35,6 +42,11 @@ class Parsed:
     message: StoredMessage | None = None
     door: DoorCopy | None = None
     rejected: str = ""
+
+
+def place(record: Record) -> str:
+    """Where a record is in Kafka: `topic/partition/offset`."""
+    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def parse(record: Record, topics: Topics) -> Parsed | None:
@@ -59,22 +71,25 @@ def _door(record: Record, envelope: Envelope, causation_id: UUID) -> DoorCopy:
     digest = hashlib.sha256(envelope.data).digest()
     stream = Stream(envelope.tenant, envelope.correlation_id, "")
     message = door_message(record, stream, causation_id)
-    return DoorCopy(message, envelope.type, digest, reused_causation_id(causation_id, digest))
+    elsewhere = elsewhere_causation_id(causation_id, stream.workflow)
+    reused = (reused_causation_id(one, digest) for one in (causation_id, elsewhere))
+    return DoorCopy(message, envelope.type, digest, next(reused), elsewhere, next(reused))
 
 
 def _stored(record: Record, envelope: Envelope) -> Parsed:
-    place = f"{record.topic}/{record.partition}/{record.offset}"
     stream = Stream(envelope.tenant, envelope.correlation_id, envelope.subject)
     digest = hashlib.sha256(envelope.data)
     try:
         id_, causation_id = UUID(envelope.id), UUID(envelope.causation_id)
     except ValueError:
-        return Parsed(rejected=f"{place}: its ids are not UUIDs")
+        return Parsed(rejected=f"{place(record)}: its ids are not UUIDs")
     ours = envelope.source == source_of(stream.service) and envelope.sequence and envelope.time and not envelope.replayed
     if not ours:
-        return Parsed(rejected=f"{place}: its source, sequence or time is not that of a stored message, or it is a replay")
+        return Parsed(
+            rejected=f"{place(record)}: its source, sequence or time is not that of a stored message, or it is a replay"
+        )
     if envelope.datahash != digest.hexdigest():
-        return Parsed(rejected=f"{place}: its data does not match ce_datahash")
+        return Parsed(rejected=f"{place(record)}: its data does not match ce_datahash")
     return Parsed(
         StoredMessage(
             stream,
@@ -93,8 +108,9 @@ def _stored(record: Record, envelope: Envelope) -> Parsed:
 
 @dataclass
 class Rebuilt:
-    """Counts of the records read and the rows made of them. `rejections` and `gaps` (streams that lack messages) are the first
-    ones, to be shown; `rejected` and `gapped` count all."""
+    """Counts of the records read and the rows made of them. `rejections`, `gaps` (streams that lack messages) and
+    `contradictions` (what Kafka has twice and not the same) are the first ones, to be shown; `rejected`, `gapped` and
+    `contradicted` count all. Where something is contradicted, nothing was rebuilt."""
 
     records: int = 0
     staged: int = 0
@@ -105,6 +121,9 @@ class Rebuilt:
     rejections: list[str] = field(default_factory=list)
     gapped: int = 0
     gaps: list[str] = field(default_factory=list)
+    left_out: int = 0
+    contradicted: int = 0
+    contradictions: list[str] = field(default_factory=list)
 
     @property
     def repeats(self) -> int:
@@ -113,19 +132,24 @@ class Rebuilt:
 
 @dataclass
 class Rebuilding:
-    """Takes records from Kafka, and fills an empty schema with their messages."""
+    """Takes records from Kafka, and fills an empty schema with their messages. `without`: places, as `place` writes them, of
+    records that are left out, since a person found them to be forged."""
 
     into: "Rebuild"
     topics: Topics
+    without: frozenset[str] = frozenset()
     rebuilt: Rebuilt = field(default_factory=Rebuilt)
 
     async def add(self, records: Iterable[Record]) -> None:
         """Adds records, in the order of their partitions."""
         rebuilt = self.rebuilt
-        messages: list[tuple[int, StoredMessage]] = []
+        messages: list[tuple[int, str, StoredMessage]] = []
         doors: list[tuple[int, DoorCopy]] = []
         for record in records:
             rebuilt.records += 1
+            if place(record) in self.without:
+                rebuilt.left_out += 1
+                continue
             parsed = parse(record, self.topics)
             if parsed is None:
                 continue
@@ -133,28 +157,32 @@ class Rebuilding:
                 rebuilt.rejected += 1
                 rebuilt.rejections += [parsed.rejected] if rebuilt.rejected <= SHOWN else []
             if parsed.message is not None:
-                messages.append((rebuilt.records, parsed.message))
+                messages.append((rebuilt.records, place(record), parsed.message))
             if parsed.door is not None:
                 doors.append((rebuilt.records, parsed.door))
         rebuilt.staged += len(messages) + len(doors)
         await self.into.stage(messages, doors)
 
     async def insert(self) -> Rebuilt:
-        """Puts all messages into the schema, in one transaction. Raises NotEmpty."""
+        """Puts all messages into the schema, in one transaction, unless they contradict each other. Raises NotEmpty."""
         rebuilt, filled = self.rebuilt, await self.into.fill(DeadLettered.kind)
         rebuilt.messages, rebuilt.door_messages, rebuilt.streams = filled.messages, filled.door_messages, filled.streams
         gaps = [f"{stream}: {there} of {wanted} are there" for stream, there, wanted in filled.gaps]
         rebuilt.gaps, rebuilt.gapped = gaps[:SHOWN], len(gaps)
+        twice = [f"{stream}: {what} is there with other content at {', '.join(at)}" for stream, what, at in filled.contradictions]
+        rebuilt.contradictions, rebuilt.contradicted = twice[:SHOWN], len(twice)
         return rebuilt
 
 
 @asynccontextmanager
-async def rebuilding(dsn: str, schema: str, topics: Topics, *, pooler: bool = False) -> AsyncIterator[Rebuilding]:
+async def rebuilding(
+    dsn: str, schema: str, topics: Topics, without: frozenset[str] = frozenset(), *, pooler: bool = False
+) -> AsyncIterator[Rebuilding]:
     """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages: it must be empty."""
     from shared.eventstore.postgres.rebuild import rebuild
 
     async with rebuild(dsn, schema, pooler=pooler) as into:
-        yield Rebuilding(into, topics)
+        yield Rebuilding(into, topics, without)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.gateway.call": _call,
     "hansard.gateway.call-accepted": lambda d: _call(d.get("request") or {}),
     "hansard.gateway.attempt-started": _attempt,
+    "hansard.gateway.attempt-returned": lambda d: _replied(d["reply"]) if d.get("reply") else _attempt_failed(d["failure"]),
     "hansard.gateway.attempt-failed": _attempt_failed,
     "hansard.gateway.model-replied": _replied,
     "hansard.gateway.model-failed": _ended,

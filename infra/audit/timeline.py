@@ -12,9 +12,10 @@ from hansard.decider import WakeUp
 from hansard.envelope import Unreadable, read
 from hansard.identity import outcome_causation_id
 from hansard.outside import EVENTS
+from infra.audit.differences import with_messages
 from infra.audit.message import WAKE_UP, ShownMessage, cause_within
-from infra.audit.verify import entries_of
 from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
+from shared.eventstore.outcomes import whole
 from shared.eventstore.ports import AuditReader
 
 UNREADABLE = "unreadable"  # shown as the kind of a record without a readable envelope
@@ -60,12 +61,10 @@ def billed(message: ShownMessage) -> Decimal:
 
 async def timeline(store: AuditReader, tenant: str, workflow: str) -> Timeline | None:
     """The timeline of one workflow; None where nothing is on record of it."""
-    histories = await store.load_workflow(tenant, workflow)
-    doors = await store.door_messages(tenant, workflow)
-    if not histories and not doors:
+    [whole] = await store.load_workflows([(tenant, workflow)])
+    if not whole.histories and not whole.door_messages:
         return None
-    entries = {stream: await entries_of(store, history) for stream, history in histories.items()}
-    return timeline_of(tenant, workflow, histories, doors, entries)
+    return timeline_of(tenant, workflow, whole.histories, whole.door_messages, whole.entries)
 
 
 def timeline_of(
@@ -79,12 +78,14 @@ def timeline_of(
     outside = sorted((_at_the_door(door) for door in doors.values()), key=lambda message: message.at)
     inside = sorted((s for history in histories.values() for s in history.messages), key=lambda s: (s.position, s.version))
     causes = dict(_causes_within(entries))
-    messages = _merged(outside, [_shown(stored, causes) for stored in inside])
+    shown = [_shown(stored, causes) for stored in inside]
+    outcomes = _outcomes(histories, entries, {id_: intent for message in shown for id_, intent in _intents(message)})
+    messages = _merged([*outside, *outcomes], shown)
     return Timeline(tenant, workflow, tuple(messages), entries, doors)
 
 
 def _merged(outside: list[ShownMessage], inside: list[ShownMessage]) -> Iterator[ShownMessage]:
-    """A door's message stands before the first message that it caused, whatever the clocks say."""
+    """A door's message and an outcome stand before the first message that they caused, whatever the clocks say."""
     waiting = {message.id: message for message in outside}
     for message in inside:
         if message.causation_id in waiting:
@@ -94,10 +95,12 @@ def _merged(outside: list[ShownMessage], inside: list[ShownMessage]) -> Iterator
 
 
 def _causes_within(entries: Mapping[Stream, list[InboxEntry]]) -> Iterator[tuple[str, str]]:
-    """What a causation id means that is no message's: a wake-up or the outcome of an attempt, neither of which is stored."""
+    """What a causation id means that is no message's: a wake-up, or the outcome of an attempt where that is not on the record."""
     for stream, mine in entries.items():
         attempts = {outcome_causation_id(stream, n): f"attempt {n}" for n in range(1, len(mine) + 1)}
         for entry in mine:
+            if entry.outcome is not None:
+                continue
             if cause := WAKE_UP if entry.kind == WakeUp.kind else attempts.get(entry.causation_id):
                 yield str(entry.causation_id), cause
 
@@ -116,6 +119,33 @@ def _shown(stored: StoredMessage, causes: Mapping[str, str]) -> ShownMessage:
         tenant=stored.stream.tenant,
         cause=causes.get(str(stored.causation_id), ""),
     )
+
+
+def _intents(message: ShownMessage) -> Iterator[tuple[UUID, str]]:
+    """The id that the outcome of this intent has, and the intent's own."""
+    attempt = message.data.get("attempt")
+    if "safety" in message.data and isinstance(attempt, int):
+        yield outcome_causation_id(Stream(message.tenant, message.workflow, message.stream), attempt), message.id
+
+
+def _outcomes(
+    histories: Mapping[Stream, History], entries: Mapping[Stream, list[InboxEntry]], intents: Mapping[UUID, str]
+) -> Iterator[ShownMessage]:
+    """What performers brought back, as messages of their streams that are on no topic."""
+    for stream, mine in entries.items():
+        for entry, answers in with_messages(histories[stream], mine):
+            if entry.outcome is None:
+                continue
+            yield ShownMessage(
+                id=str(entry.causation_id),
+                at=entry.at,
+                workflow=stream.workflow,
+                stream=stream.name,
+                kind=entry.kind,
+                causation_id=intents.get(entry.causation_id, ""),
+                data=_json(whole(entry.outcome, entry.hash, [stored.data for stored in answers])),
+                tenant=stream.tenant,
+            )
 
 
 def _at_the_door(door: DoorMessage) -> ShownMessage:

@@ -111,6 +111,16 @@ async def record(settings: Settings) -> AsyncIterator[EventStore]:
         await store.close()
 
 
+@contextlib.asynccontextmanager
+async def known_record(settings: Settings) -> AsyncIterator[EventStore | None]:
+    """The event store, or None if no address of one is known: a client may have that of Kafka alone. Raises Problem."""
+    if not settings.postgres.get_secret_value():
+        yield None
+        return
+    async with record(settings) as store:
+        yield store
+
+
 @contextlib.contextmanager
 def store_reached() -> Iterator[None]:
     """Turns it into a Problem where Postgres cannot be reached."""

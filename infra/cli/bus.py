@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from hansard.identity import door_causation_id, source_of
+from infra.audit.forged import forged
+from infra.audit.rebuild import place
+from infra.cli import screen
 from infra.cli.problem import Problem
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.ports import MessageReader
 from shared.kafka.admin import create_topic
 from shared.kafka.direct import DirectProducer
 from shared.kafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
@@ -20,6 +25,8 @@ from shared.kafka.record import Record
 from shared.settings import Settings
 
 SOURCE = source_of("console")
+NAMED = 10  # messages that are not on the record, of a listener, that are named one by one
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -99,16 +106,17 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def listen(
-        self, topics: Iterable[str], start: Start = "end", beginning: Iterable[str] = ()
+        self, topics: Iterable[str], start: Start = "end", beginning: Iterable[str] = (), record: MessageReader | None = None
     ) -> AsyncIterator["Listener"]:
         """Reads these topics. When entered, its position is fixed: what is published from then on is received.
 
-        `beginning` names topics that are read from their first record all the same.
+        `beginning` names topics that are read from their first record all the same. With a `record`, a message on an internal
+        topic that is not on it is left out, and named on standard error.
         """
         async with contextlib.AsyncExitStack() as opened:
             with reached(self.settings):
                 reader = await opened.enter_async_context(reading(self.settings, topics, start, from_beginning=beginning))
-            yield Listener(reader, self.settings)
+            yield Listener(reader, self.settings, record)
 
 
 @dataclass
@@ -117,12 +125,14 @@ class Listener:
 
     reader: Reader
     settings: Settings
+    record: MessageReader | None = None
+    _left_out: int = 0
 
     async def batch(self, timeout: float = 0.2) -> list[ReceivedMessage]:
         """What has come by now; empty when nothing comes within `timeout` seconds."""
         with reached(self.settings):
             records = await self.reader.poll(timeout)
-        return sorted(map(self._received, records), key=lambda message: message.order)
+        return sorted(map(self._received, await self._on_record(records)), key=lambda message: message.order)
 
     async def extent(self) -> int:
         """How many records there are now, about."""
@@ -130,12 +140,37 @@ class Listener:
 
     async def to_the_end(self) -> AsyncIterator[ReceivedMessage]:
         """All there is now, in order by partition; then ends."""
-        async for record in self.reader.to_the_end():
-            yield self._received(record)
+        async for some in batches(self.reader.to_the_end(), 1000):
+            for record in await self._on_record(some):
+                yield self._received(record)
+
+    async def _on_record(self, records: Sequence[Record]) -> Sequence[Record]:
+        if self.record is None or not records:
+            return records
+        try:
+            bad = set(map(place, await forged(records, self.settings.topics, self.record)))
+        except StoreUnavailable as away:
+            raise Problem(f"Postgres does not answer ({away}): nothing more can be compared with the record.") from away
+        for one in sorted(bad)[: max(NAMED - self._left_out, 0)]:
+            screen.note(f"left out: {one} is not on the record. `hansard audit verify --against-kafka` names all such messages.")
+        self._left_out += len(bad)
+        return [record for record in records if place(record) not in bad] if bad else records
 
     def _received(self, record: Record) -> ReceivedMessage:
         topic = self.settings.topics.by_name.get(record.topic)
         return ReceivedMessage(record, topic is not None and topic.door)
+
+
+async def batches(source: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
+    """The same items, `size` at a time."""
+    some: list[T] = []
+    async for one in source:
+        some.append(one)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from infra.cli import base, screen
 from infra.cli.bus import Bus, record_at, request
 from infra.cli.options import Json
 from infra.cli.problem import Problem
+from infra.cli.unsettled import warn_if_unsettled
 from shared.eventstore.model import InboxEntry
 from shared.runtime.dead_letters import content
 from shared.runtime.inbound import MAX_REDRIVE
@@ -28,6 +29,7 @@ app = typer.Typer(help="Messages that could not be processed: list them, show on
 async def all_dead_letters(settings: Settings) -> list[tuple[StoredDeadLetter, bool]]:
     """Every dead letter, also earlier ones of a message that is dead again; and whether its inbox entry is still dead."""
     async with base.record(settings) as store:
+        await warn_if_unsettled(store)
         messages = [stored async for batch in store.read_all() for stored in batch]
         found = dead_letters(messages, settings.topics)
         histories = await store.load(list({one.stored.stream for one in found}))
@@ -122,7 +124,9 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
         ("was at", f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"),
         ("now", became(one, dead=dead)),
         *((f"header {name}", _readable(value)) for name, value in letter.headers),
-        ("body", _readable(letter.body)),
+        *((("offsets", ", ".join(map(str, letter.offsets))),) if letter.offsets else ()),
+        *((f"body at {at}", _readable(body)) for at, body in zip(letter.offsets, letter.bodies, strict=False)),
+        *([] if letter.offsets else [("body", _readable(letter.body))]),
         *(("", f"the {part}: too large to be carried here, see where it was") for part in letter.omitted),
     ]
     screen.out.print(screen.table(("", ""), rows))
@@ -148,7 +152,10 @@ def redrive(id_: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 
 def redrivable(one: StoredDeadLetter, *, dead: bool) -> None:
-    """Raises Problem for a dead letter whose message was redriven already."""
+    """Raises Problem for a dead letter whose message was redriven already, or whose messages are forged."""
+    if one.letter.reason == "not-on-the-record":
+        what = "1 message that is" if len(one.letter.offsets) == 1 else f"{len(one.letter.offsets)} messages that are"
+        raise Problem(f"{one.stored.id} is about {what} not on the record: no service ever takes such a message.")
     if not dead:
         raise Problem(f"{one.stored.id} {became(one, dead=dead)}: there is nothing to redrive.")
     if one.again:

@@ -157,7 +157,7 @@ async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) ->
     name = uuid.uuid4().hex[:4]
     run = Run()
     topics = [topic.name for topic in settings.topics.all]
-    async with Bus(settings) as bus, bus.listen(topics) as listener:
+    async with base.known_record(settings) as record, Bus(settings) as bus, bus.listen(topics, record=record) as listener:
         for asked in demo_requests(datetime.now(UTC)):
             envelope = request(f"demo-{name}-{asked.name}", SubmitRequest.kind, asked.body)
             run.outcomes[envelope.correlation_id] = Outcome(asked, envelope, time.monotonic())

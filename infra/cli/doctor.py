@@ -31,6 +31,7 @@ OLDEST_POSTGRES = 15
 SKEW = 2.0  # seconds between two clocks
 ROOM = 1 << 30  # bytes free on the disk
 PATIENCE = 20.0
+MAX_READER_LAG = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,20 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
         if seen.guarded >= len(APPEND_ONLY)
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
+    found.append(readers(seen.reader_lag))
     found.append(lacking if seen.lacking else Finding("grants", "this user may do what a service must"))
     found.append(_no_more_than_a_service(schema, seen.surplus))
     return found
+
+
+def readers(lag: float | None) -> Finding:
+    """How far a reader of everything is held back by a transaction that began long ago. `lag` is None where that is not known."""
+    if lag is None:
+        return Finding("readers", "not known: the schema is incomplete")
+    if lag <= MAX_READER_LAG:
+        return Finding("readers", "no old transaction holds them back")
+    fix = "end it: select pid, xact_start, query from pg_stat_activity where backend_xid is not null order by xact_start"
+    return Finding("readers", f"a transaction has run for {lag:.0f} s: audits and read models stop before it", fix)
 
 
 def _no_more_than_a_service(schema: str, surplus: Sequence[str]) -> Finding:

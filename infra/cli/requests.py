@@ -106,7 +106,11 @@ async def _answered(settings: Settings, asked: NewRequest, printer: Printer | No
     topics = [topic.name for topic in settings.topics.all]
     early = ("requests", "results", "dead-letters") if known else ()
     ends = Ends.of([asked])
-    async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
+    async with (
+        base.known_record(settings) as record,
+        Bus(settings) as bus,
+        bus.listen(topics, beginning=early, record=record) as listener,
+    ):
         began, asked_at = time.monotonic(), datetime.now(UTC)
         await bus.publish("requests", asked.envelope)
         end = began + (seconds or settings.workflow_seconds) + GRACE

@@ -18,6 +18,7 @@ from infra.audit import projections
 from infra.audit.text import dollars, one_line, percent, short
 from infra.cli import base, screen
 from infra.cli.options import Json
+from infra.cli.unsettled import warn_if_unsettled
 from shared.eventstore.model import DoorMessage
 from shared.settings import Settings
 
@@ -64,6 +65,7 @@ def effects(
 
 async def _effects(settings: Settings) -> list[projections.Effect]:
     async with base.record(settings) as store:
+        await warn_if_unsettled(store)
         messages = [stored async for batch in store.read_all() for stored in batch]
         first = projections.effects(messages, settings.topics)
         streams = list({effect.stream for effect in first if not effect.has_outcome})
@@ -162,6 +164,7 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
     totals, calls = projections.Totals(), Statistics()
     decisions: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
+        await warn_if_unsettled(store)
         async for batch in store.read_all():
             for stored in batch:
                 message = projections.read(stored, settings.topics)

@@ -145,7 +145,10 @@ async def _submit(
         if not wait:
             return answers
         began = time.monotonic()
-        async with bus.listen(["requests", "results", "dead-letters"], "beginning") as listener:
+        async with (
+            base.known_record(settings) as record,
+            bus.listen(["requests", "results", "dead-letters"], "beginning", record=record) as listener,
+        ):
             with bar:
                 task = bar.add_task("answered", total=len(requests))
                 async for asked, message in _ends(listener, Ends.of(requests), began + seconds):

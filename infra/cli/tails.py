@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from infra.cli import base, screen
-from infra.cli.audit import moment
 from infra.cli.bus import reached
 from infra.cli.problem import Problem
+from infra.cli.unsettled import moment
 from shared.eventstore.model import Epoch, StoredMessage
 from shared.kafka.direct import DirectProducer
 from shared.kafka.producer import headers

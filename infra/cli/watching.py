@@ -1,5 +1,6 @@
 """`watch` and `results`: messages as they are published, line by line."""
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Self
@@ -13,6 +14,7 @@ from infra.audit.timeline import message_as_json
 from infra.cli import base, screen
 from infra.cli.bus import Bus, Listener, ReceivedMessage
 from infra.cli.options import Json
+from infra.cli.problem import Problem
 from infra.cli.writing import Drafts
 from shared.kafka.reader import Start
 from shared.settings import Settings
@@ -101,7 +103,15 @@ def watch(
 
 
 async def _watch(settings: Settings, workflow: str, start: Start, *, json_: bool) -> None:
-    async with Bus(settings) as bus, bus.listen([topic.name for topic in settings.topics.all], start) as listener:
+    topics = [topic.name for topic in settings.topics.all]
+    async with AsyncExitStack() as opened:
+        try:
+            record = await opened.enter_async_context(base.known_record(settings))
+        except Problem as away:
+            record = None
+            screen.note(f"{away} Meanwhile nothing is compared with the record.")
+        bus = await opened.enter_async_context(Bus(settings))
+        listener = await opened.enter_async_context(bus.listen(topics, start, record=record))
         screen.note("Waiting for messages. Ctrl-C ends it.")
         with Printer(workflow) as printer:
             await _show(listener, printer, json_=json_)
@@ -132,7 +142,11 @@ def results(
 
 
 async def _results(settings: Settings, *, follow: bool, last: int, json_: bool) -> None:
-    async with Bus(settings) as bus, bus.listen(["results"], "beginning") as listener:
+    async with (
+        base.known_record(settings) as record,
+        Bus(settings) as bus,
+        bus.listen(["results"], "beginning", record=record) as listener,
+    ):
         seen: dict[str, ShownMessage] = {}
         async for received in listener.to_the_end():
             message = shown_message(received)

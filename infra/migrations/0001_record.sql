@@ -1,6 +1,6 @@
 -- The event store. The schema comes from the search path, which the migrator sets.
--- Names are compared byte by byte (collate "C"), so the order of streams is the same everywhere. Every unique key holds
--- tenant and workflow, so each table can be partitioned or sharded by them without a redesign.
+-- Names are compared byte by byte (collate "C"), so the order of streams is the same everywhere. Every unique key but that of a
+-- door's identity holds tenant and workflow, so each table can be partitioned or sharded by them without a redesign.
 
 -- One row a stream. `processed` counts its inbox entries, also those that stored no message; an append is checked against
 -- it. The two columns `..._before` are what the last append built upon; the check reads them out of the row that is proposed.
@@ -20,8 +20,11 @@ create table streams (
 create index streams_unpublished on streams (split_part(stream, '/', 1), at) where published < version;
 
 -- That a stream has processed a message, once. `at` is the recorded time, shared with the messages that the entry stored.
--- A redrive of a dead entry is the next attempt under the same causation id.
+-- A redrive of a dead entry is the next attempt under the same causation id. `outcome`: what a performer brought back, if it
+-- is that which was processed; what a message of the entry holds too is a reference to it (0017). `hash` is that of the whole.
 create table inbox (
+    position        bigint generated always as identity,
+    xact            xid8 not null default pg_current_xact_id(),
     at              timestamptz not null,
     causation_id    uuid not null,
     sequence        int not null,
@@ -35,8 +38,10 @@ create table inbox (
     kind            text collate "C" not null,
     code            text collate "C" not null,
     policy          text collate "C" not null,
+    outcome         json,
     primary key (tenant, workflow, stream, causation_id, attempt)
 );
+create index inbox_settled on inbox (xact, position);
 
 -- All stored messages. `json`, not `jsonb`: the bytes stored are the bytes published.
 create table messages (
@@ -61,6 +66,8 @@ create index messages_settled on messages (xact, position);
 
 -- Messages from outside, exactly as they were received. `at` is the recorded time, `broker_at` the broker's.
 create table door_messages (
+    position      bigint generated always as identity,
+    xact          xid8 not null default pg_current_xact_id(),
     at            timestamptz not null,
     broker_at     timestamptz not null,
     "offset"      bigint not null,
@@ -73,6 +80,17 @@ create table door_messages (
     headers       json not null,
     body          bytea,
     primary key (tenant, workflow, causation_id)
+);
+create index door_messages_settled on door_messages (xact, position);
+
+-- What is processed under the identity of a message from outside: in which workflow, with which SHA-256 of the body. Its causation
+-- id stands for tenant, topic, source and id. No key holds the workflow, since one message may not have two (0017).
+create table door_identities (
+    tenant        text collate "C" not null,
+    causation_id  uuid not null,
+    hash          bytea not null,
+    workflow      text collate "C" not null,
+    primary key (tenant, causation_id)
 );
 
 -- The next wake-up of each stream that asked for one. `at`: when any process may claim it, moved on by a claim; `wanted`: the
@@ -162,7 +180,7 @@ do $$
 declare
     name text;
 begin
-    foreach name in array array['messages', 'inbox', 'door_messages', 'policies'] loop
+    foreach name in array array['messages', 'inbox', 'door_messages', 'door_identities', 'policies'] loop
         execute format('create trigger append_only before update or delete or truncate on %I'
                        ' for each statement execute function append_only()', name);
         execute format('alter table %I enable always trigger append_only', name);
@@ -187,7 +205,7 @@ begin
         end;
     end if;
     execute format('grant usage on schema %I to %I', current_schema(), writer);
-    execute format('grant select, insert on messages, inbox, door_messages, policies to %I', writer);
+    execute format('grant select, insert on messages, inbox, door_messages, door_identities, policies to %I', writer);
     execute format('grant select, insert, update on streams, attempts to %I', writer);
     execute format('grant select, insert, update, delete on wake_ups, instances, answers to %I', writer);
     execute format('grant select, insert, update on epochs to %I', writer);

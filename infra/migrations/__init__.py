@@ -89,15 +89,16 @@ async def begin_epoch(dsn: str, schema: str = "hansard") -> str:
     """Begins a new epoch after a restore, so that cursors from before it are refused; returns it. Needs the rights of the
     tables' owner.
 
-    Messages that were copied from another server bear its transactions, which mean nothing here: they get a new one.
+    Rows that were copied from another server bear its transactions, which mean nothing here: they get a new one.
     """
     async with _connected(dsn, schema) as connection, connection.transaction():
         await connection.execute(f'set local search_path to "{schema}"')
-        await connection.execute("lock table messages in access exclusive mode")
-        if await connection.fetchval("select max(xact) >= pg_snapshot_xmax(pg_current_snapshot()) from messages"):
-            await connection.execute("alter table messages disable trigger append_only")
-            await connection.execute("update messages set xact = pg_current_xact_id()")
-            await connection.execute("alter table messages enable always trigger append_only")
+        for table in ("messages", "inbox", "door_messages"):
+            await connection.execute(f"lock table {table} in access exclusive mode")
+            if await connection.fetchval(f"select max(xact) >= pg_snapshot_xmax(pg_current_snapshot()) from {table}"):
+                await connection.execute(f"alter table {table} disable trigger append_only")
+                await connection.execute(f"update {table} set xact = pg_current_xact_id()")
+                await connection.execute(f"alter table {table} enable always trigger append_only")
         return str(await connection.fetchval("insert into epochs (epoch) values (gen_random_uuid()::text) returning epoch"))
 
 

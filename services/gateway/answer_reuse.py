@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from contracts.gateway import CallModel, Learned, ModelReplied
 from hansard.codec import Invalid, decode
 from services.gateway.config import LOCAL_TIERS, Chain
-from services.gateway.local_tiers import normalised, question_of
+from services.gateway.local_tiers import miss, normalised, question_of
 from shared.eventstore.model import StoredMessage
 
 
@@ -38,13 +39,22 @@ def may_be_reused(chain: Chain, reply: ModelReplied, confidence: float | None) -
     )
 
 
-def reused(chain: Chain, message: StoredMessage, call: CallModel) -> ModelReplied | None:
-    """The recorded answer as an answer to this call, if it may still be used again."""
+def why_not_reused(chain: Chain, reply: ModelReplied, learned: Learned, at: datetime) -> str:
+    """Why the recorded answer that the cache has found may not be used again at that time; "" if it may."""
+    if not may_be_reused(chain, reply.model_copy(update={"tier": learned.tier}), reply.confidence):
+        return miss("cache").detail
+    if at - learned.at > timedelta(hours=chain.learning.hours):
+        return f"the recorded answer is of {learned.at:%Y-%m-%d %H:%M} UTC, and too old"
+    return ""
+
+
+def found_again(message: StoredMessage, call: CallModel) -> ModelReplied | None:
+    """The recorded answer as an answer to this call; None if it cannot be read. Whether it counts is for the call's stream."""
     try:
         source = decode(ModelReplied, message.data)
     except Invalid:
         return None
-    if message.at is None or not may_be_reused(chain, source, source.confidence):
+    if message.at is None:
         return None
     stream = message.stream
     learned = Learned(event=str(message.id), workflow=stream.workflow, stream=stream.name, tier=source.tier, at=message.at)

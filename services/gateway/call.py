@@ -32,6 +32,7 @@ from hansard.decider import Context, Decider, WakeUp
 from hansard.identity import idempotency_key
 from hansard.message import Message
 from hansard.values import Attribution, Estimated, Usage, carried
+from services.gateway.answer_reuse import why_not_reused
 from services.gateway.config import Chain, Endpoint
 from services.gateway.facts import AttemptReturned
 from services.gateway.fallback import (
@@ -238,7 +239,12 @@ def _go_on(chain: Chain, state: Waiting, context: Context) -> AttemptStarted | M
 def _after_reply(
     chain: Chain, state: Waiting, intent: AttemptStarted, reply: ModelReplied, context: Context
 ) -> Iterator[Message]:
-    """A reply counts unless it gives a confidence of its own below the one that was asked for."""
+    """A reply counts unless it gives a confidence of its own below the one that was asked for, or is an earlier one that may not
+    be used again."""
+    if reply.learned is not None and (detail := why_not_reused(chain, reply, reply.learned, context.at)):
+        fall = Fall(tier=intent.tier, provider=intent.provider, model=intent.model, reason="miss", detail=detail)
+        yield from _after_failure(chain, state, intent, _failure_of(intent, reply, fall), context)
+        return
     least = state.call.minimum_confidence
     if least is not None and reply.confidence is not None and reply.confidence < least:
         detail = f"{reply.confidence:g} where {least:g} was asked for"

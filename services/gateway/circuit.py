@@ -57,6 +57,8 @@ def circuit_decider(chain: Chain) -> Decider[Circuit]:
 def _decide(rule: Circuits, circuit: Circuit, message: Message, context: Context) -> Iterator[Message]:
     change, opened = circuit.change + 1, circuit.opened
     match message:
+        case EndpointFailed(failures=failures, of=of, endpoint=endpoint) if not trips(rule, failures, of):
+            yield CircuitClosed(endpoint=endpoint, change=change, by="")  # by this policy they open nothing
         case EndpointFailed(failures=failures, of=of):
             yield _open(rule, message, context.at, change=change, failures=failures, of=of)
         case ProbeAsked() if circuit.bars(context.at) and opened:  # the clock of the process that asked is ahead

@@ -42,7 +42,7 @@ def build(settings: Settings) -> Service[WorkflowState]:
             ClaimPassed: of_workflow,
             ClaimRejected: of_workflow,
             CancelWorkflow: of_workflow,
-            DeadLettered: lambda dead: None if dead.door else "",
+            DeadLettered: lambda dead: None if dead.door or dead.reason == "not-on-the-record" else "",
         },
         stored_policy=StoredPolicy(data, lambda version, data: planner(data, version)),
         set_aside=set_aside,

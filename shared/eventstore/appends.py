@@ -7,7 +7,8 @@ from shared.eventstore.model import DoorMessage, StoreRefused, StreamAppend
 
 
 def checked(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
-    """Sorts the appends by stream. Leaves out an append whose outside message has the id of another one with a different body.
+    """Sorts the appends by stream. Leaves out an append whose message from outside has the id of another one before it, which is
+    of another workflow or has another body.
 
     Raises ValueError if one stream has two appends, or if an append's numbers do not continue the stream that it builds
     upon; StoreRefused if the only append was left out.
@@ -40,7 +41,7 @@ def _without_conflicts(appends: Sequence[StreamAppend]) -> list[StreamAppend]:
     seen: dict[Any, DoorMessage] = {}
 
     def agrees(door: DoorMessage) -> bool:
-        known = seen.setdefault((door.tenant, door.workflow, door.causation_id), door)
-        return (known.topic, known.body) == (door.topic, door.body)
+        known = seen.setdefault((door.tenant, door.causation_id), door)
+        return (known.workflow, known.body) == (door.workflow, door.body)
 
     return [append for append in appends if not append.door_messages or all(agrees(door) for door in append.door_messages)]

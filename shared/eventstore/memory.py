@@ -1,32 +1,36 @@
 """The event store in memory, for tests: it behaves as the one in Postgres, and is gone with the process."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import inf
-from typing import NoReturn
 from uuid import UUID, uuid4
 
 from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
     Appended,
+    Claim,
     Cursor,
+    Disorder,
+    DoorIdentity,
     DoorMessage,
     DueWakeUp,
     Epoch,
     EpochChanged,
     History,
     InboxEntry,
+    LastAppend,
     ListedWorkflow,
     StoredMessage,
     StoreRefused,
     Stream,
     StreamAppend,
     WorkflowHistory,
+    body_hash,
 )
+from shared.eventstore.refusals import refuse_json, refuse_text, refuse_twice
 
 
 def _utc() -> datetime:
@@ -48,6 +52,7 @@ class InMemoryEventStore:
         self._epoch = str(uuid4())
         self._task_key = uuid4().bytes
         self._transactions = count(1)
+        self._positions = count(1)  # of entries and messages from outside
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
         self._entries: dict[Stream, list[InboxEntry]] = {}
         self._messages: dict[Stream, list[StoredMessage]] = {}
@@ -55,6 +60,7 @@ class InMemoryEventStore:
         self._ids: dict[tuple[str, str, UUID], StoredMessage] = {}
         self._published: dict[Stream, int] = {}
         self._doors: dict[tuple[str, str, UUID], DoorMessage] = {}
+        self._identities: dict[tuple[str, UUID], DoorIdentity] = {}
         self._wake_ups: dict[Stream, tuple[datetime, datetime]] = {}  # claimable from, asked for
         self._holders: dict[Stream, str] = {}
         self._processes: dict[tuple[str, str], _Process] = {}  # by service and process
@@ -77,10 +83,17 @@ class InMemoryEventStore:
         oldest = now - timedelta(seconds=STALE)
         accepted: list[Stream] = []
         unpublished: list[StoredMessage] = []
+        forged = await self.not_on_record([claim for append in appends for claim in append.claims])
+        taken: dict[UUID, DoorIdentity] = {}
         for append in checked(appends):
+            if not forged.isdisjoint(append.claims):
+                continue
             if self._versions.get(append.stream, (0, 0)) != (append.processed, append.version):
                 continue
             if not oldest <= append.at <= max(now, append.not_before):
+                continue
+            if of_others := self._taken(append):
+                taken |= of_others
                 continue
             try:
                 self._refuse_what_postgres_refuses(append)
@@ -92,19 +105,25 @@ class InMemoryEventStore:
             unpublished += self._history(append.stream).unpublished
             self._store(append, transaction)
             accepted.append(append.stream)
-        return Appended(frozenset(accepted), tuple(unpublished))
+        return Appended(frozenset(accepted), tuple(unpublished), taken, frozenset(forged))
 
     def _store(self, append: StreamAppend, transaction: int) -> None:
         stream = append.stream
         self._versions[stream] = append.processed + len(append.entries), append.version + len(append.messages)
-        self._entries.setdefault(stream, []).extend(replace(entry, at=append.at) for entry in append.entries)
+        for entry in append.entries:
+            stored_entry = replace(entry, at=append.at, position=next(self._positions), transaction=transaction)
+            self._entries.setdefault(stream, []).append(stored_entry)
         for message in append.messages:
             stored = replace(message, stream=stream, at=append.at, position=len(self._log) + 1, transaction=transaction)
             self._log.append(stored)
             self._messages.setdefault(stream, []).append(stored)
             self._ids[stream.tenant, stream.workflow, stored.id] = stored
         for door in append.door_messages:
-            self._doors.setdefault((door.tenant, door.workflow, door.causation_id), door)
+            if (door.tenant, door.causation_id) not in self._identities:
+                self._identities[door.tenant, door.causation_id] = DoorIdentity(door.workflow, body_hash(door))
+                position = next(self._positions)
+                stored_door = replace(door, recorded_at=append.at, position=position, transaction=transaction)
+                self._doors[door.tenant, door.workflow, door.causation_id] = stored_door
         if append.keep_wake_up:
             return
         self._wake_ups.pop(stream, None)
@@ -120,17 +139,21 @@ class InMemoryEventStore:
         texts += [text for message in append.messages for text in (message.kind, message.topic, message.traceparent)]
         texts += [text for door in append.door_messages for text in (door.tenant, door.workflow, door.topic)]
         for text in texts:
-            _refuse_text(text)
+            refuse_text(text)
         for message in append.messages:
-            _refuse_json(message.data)
+            refuse_json(message.data)
         processed = {(entry.causation_id, entry.attempt) for entry in self._entries.get(append.stream, ())}
         ids = [(append.stream.tenant, append.stream.workflow, message.id) for message in append.messages]
-        _refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
-        _refuse_twice("this id was stored before", self._ids, ids)
-        for door in append.door_messages:
-            known = self._doors.get((door.tenant, door.workflow, door.causation_id), door)
-            if (known.topic, known.body) != (door.topic, door.body):
-                raise StoreRefused("another message from outside was stored under this id before")
+        refuse_twice("processed before", processed, [(entry.causation_id, entry.attempt) for entry in append.entries])
+        refuse_twice("this id was stored before", self._ids, ids)
+
+    def _taken(self, append: StreamAppend) -> dict[UUID, DoorIdentity]:
+        known = {door: self._identities.get((door.tenant, door.causation_id)) for door in append.door_messages}
+        return {
+            door.causation_id: identity
+            for door, identity in known.items()
+            if identity is not None and identity != DoorIdentity(door.workflow, body_hash(door))
+        }
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         return {stream: self._history(stream) for stream in streams}
@@ -255,6 +278,10 @@ class InMemoryEventStore:
         wanted = set(ids)
         return {message.id: message for message in self._log if message.id in wanted}
 
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        known = ((claim, self._ids.get((claim.stream.tenant, claim.stream.workflow, claim.id))) for claim in claims)
+        return {claim for claim, stored in known if stored is None or stored.claim != claim}
+
     async def estimate_size(self) -> int:
         return len(self._log)
 
@@ -264,14 +291,14 @@ class InMemoryEventStore:
     # workflows
 
     async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        names = sorted({stream[:2] for stream in self._messages})
+        names = sorted({*(stream[:2] for stream in self._versions), *(key[:2] for key in self._doors)})
         for first in range(0, len(names), batch):
             yield [self._listed(*name, since) for name in names[first : first + batch]]
 
     def _listed(self, tenant: str, workflow: str, since: datetime | None) -> ListedWorkflow:
         versions = [of_stream for stream, of_stream in self._versions.items() if stream[:2] == (tenant, workflow)]
-        times = [m.at for stream, mine in self._messages.items() if stream[:2] == (tenant, workflow) for m in mine]
-        active = any(since is None or (at is not None and at >= since) for at in times)
+        times = [entry.at for stream, mine in self._entries.items() if stream[:2] == (tenant, workflow) for entry in mine]
+        active = since is None or any(at >= since for at in times)
         return ListedWorkflow(
             tenant, workflow, sum(version for _, version in versions), sum(processed for processed, _ in versions), active
         )
@@ -282,10 +309,17 @@ class InMemoryEventStore:
                 *names,
                 histories := dict(await self.load_workflow(*names)),
                 {stream: list(self._entries[stream]) for stream in histories},
-                await self.door_messages(*names),
+                doors := await self.door_messages(*names),
+                {stream: self._last_append(stream) for stream in histories},
+                {id_: self._identities[names[0], id_] for id_ in doors if (names[0], id_) in self._identities},
             )
             for names in workflows
         ]
+
+    def _last_append(self, stream: Stream) -> LastAppend:
+        """Appends are not kept: each entry is taken for one of its own."""
+        last = self._entries[stream][-1]
+        return LastAppend(last.at, last.sequence - 1, last.version_before)
 
     async def load_workflow(self, tenant: str, workflow: str) -> Mapping[Stream, History]:
         return {stream: self._history(stream) for stream in sorted(self._versions) if stream[:2] == (tenant, workflow)}
@@ -300,11 +334,29 @@ class InMemoryEventStore:
             if key[:2] == (tenant, workflow) and (not causation_ids or key[2] in causation_ids)
         }
 
+    # the record as a whole
+
+    async def unsettled_since(self, transaction: int) -> datetime | None:
+        return None
+
+    async def next_transaction(self) -> int:
+        return 0
+
+    async def disorder(self, slack: float, limit: int) -> list[Disorder]:
+        return []  # nobody but `append` writes here
+
+    async def identities_without_door(self, limit: int) -> list[tuple[str, UUID, str]]:
+        return [
+            (tenant, id_, known.workflow)
+            for (tenant, id_), known in self._identities.items()
+            if (tenant, known.workflow, id_) not in self._doors
+        ][:limit]
+
     # policies
 
     async def store_policy(self, service: str, version: str, data: bytes) -> None:
-        _refuse_text(service + version)
-        _refuse_json(data)
+        refuse_text(service + version)
+        refuse_json(data)
         if self._policies.setdefault((service, version), data) != data:
             raise StoreRefused(f"the policy {version} of {service} has other data already")
 
@@ -329,27 +381,3 @@ class InMemoryEventStore:
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-def _refuse_text(text: str) -> None:
-    if "\0" in text:
-        raise StoreRefused("a text holds NUL")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise StoreRefused(str(error)) from error
-
-
-def _refuse_json(data: bytes) -> None:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        json.loads(data.decode(), parse_constant=refuse, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError) as error:
-        raise StoreRefused(str(error) or type(error).__name__) from error
-
-
-def _refuse_twice(reason: str, before: Iterable[Hashable], now: Sequence[Hashable]) -> None:
-    if len(set(now)) != len(now) or not set(now).isdisjoint(before):
-        raise StoreRefused(reason)

@@ -1,5 +1,7 @@
 """The data that the event store holds, and its errors. Its rules: infra/decisions/0014-rules-of-the-record.md."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -25,17 +27,33 @@ class DoorMessage:
     key: bytes | None
     headers: tuple[tuple[str, bytes], ...]
     body: bytes | None
+    recorded_at: datetime | None = field(default=None, compare=False)  # of the append that stored it
+    position: int = field(default=0, compare=False)
+    transaction: int = field(default=0, compare=False)
+
+
+class DoorIdentity(NamedTuple):
+    """What is processed under the identity of a message from outside."""
+
+    workflow: str
+    hash: bytes  # SHA-256 of the body
+
+
+def body_hash(door: DoorMessage) -> bytes:
+    return hashlib.sha256(door.body or b"").digest()
 
 
 @dataclass(frozen=True, slots=True)
 class DoorCopy:
     """A message from outside as Kafka has it. `reused_id`: the causation id it gets if an earlier message had the same id and
-    another body."""
+    another body; `elsewhere_id`: if its identity belongs to another workflow; `elsewhere_reused_id`: if both."""
 
     message: DoorMessage
     kind: str
     hash: bytes
     reused_id: UUID
+    elsewhere_id: UUID
+    elsewhere_reused_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +73,23 @@ class InboxEntry:
     policy: str
     dead: bool = False
     attempt: int = 1  # a redrive of a dead entry is its next attempt
+    outcome: bytes | None = None  # what a performer brought back, with references (see outcomes.py); a History lacks it
+    position: int = field(default=0, compare=False)
+    transaction: int = field(default=0, compare=False)
+
+
+class Claim(NamedTuple):
+    """What a message on an internal topic says of itself. It counts only if the record holds a message with exactly these."""
+
+    stream: Stream
+    version: int
+    id: UUID
+    kind: str
+    topic: str
+    causation_id: UUID
+    hash: bytes
+    traceparent: str
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -74,6 +109,14 @@ class StoredMessage:
     position: int = 0
     transaction: int = 0
 
+    @property
+    def claim(self) -> Claim:
+        """What it says of itself once it is published."""
+        at = self.at or LONG_AGO
+        return Claim(
+            self.stream, self.version, self.id, self.kind, self.topic, self.causation_id, self.hash, self.traceparent, at
+        )
+
 
 @dataclass(slots=True)
 class StreamAppend:
@@ -91,14 +134,21 @@ class StreamAppend:
     holder: str = ""  # the process that works on the stream: when it falls silent, the wake-up may be claimed at once
     keep_wake_up: bool = False  # nothing changed: leave the wake-up (or that there is none) as it is
     published: int = 0  # as far as the caller knows, a broker has acknowledged every message up to this version
+    claims: list[Claim] = field(default_factory=list)  # of the messages that were processed: one that is false refuses it
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """`accepted` streams were stored; their `unpublished` messages from before this append must be published first."""
+    """`accepted` streams were stored; their `unpublished` messages from before this append must be published first.
+
+    `taken`: causation ids of messages from outside, under which another message is on the record, each with what is known of
+    that: the workflow is another, or the body. `forged`: claims that are not on the record. Appends that hold one are refused.
+    """
 
     accepted: frozenset[Stream]
     unpublished: tuple[StoredMessage, ...] = ()
+    taken: Mapping[UUID, DoorIdentity] = field(default_factory=dict)
+    forged: frozenset[Claim] = frozenset()
 
 
 @dataclass(slots=True)
@@ -123,15 +173,40 @@ class History:
         return max((entry.at for entry in self.entries.values()), default=LONG_AGO)
 
 
+class LastAppend(NamedTuple):
+    """The last append to a stream: its recorded time, and the numbers of inbox entries and of messages that it built upon."""
+
+    at: datetime
+    processed_before: int
+    version_before: int
+
+
+class Disorder(NamedTuple):
+    """A row of a table that was stored after another one, and has a much earlier time."""
+
+    table: str
+    tenant: str
+    workflow: str
+    stream: str  # "" in door_messages
+    at: datetime
+    after: datetime  # the latest time of the rows that were stored before
+
+
 @dataclass(slots=True)
 class WorkflowHistory:
-    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order."""
+    """Everything that the store has of one workflow, except its outbox. `entries` has every attempt, in order.
+
+    `last_appends` lacks a stream that has messages or inbox entries and no row of its own. `identities` has those of the door
+    messages, by causation id.
+    """
 
     tenant: str
     workflow: str
     histories: dict[Stream, History] = field(default_factory=dict)
     entries: dict[Stream, list[InboxEntry]] = field(default_factory=dict)
     door_messages: dict[UUID, DoorMessage] = field(default_factory=dict)
+    last_appends: dict[Stream, LastAppend] = field(default_factory=dict)
+    identities: dict[UUID, DoorIdentity] = field(default_factory=dict)
 
 
 class ListedWorkflow(NamedTuple):
@@ -141,7 +216,7 @@ class ListedWorkflow(NamedTuple):
     workflow: str
     messages: int
     entries: int
-    active: bool  # one of its settled messages was recorded at or after the time that was asked for
+    active: bool  # something of it was recorded at or after the time that was asked for
 
 
 class DueWakeUp(NamedTuple):

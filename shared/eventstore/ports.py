@@ -10,7 +10,9 @@ from uuid import UUID
 
 from shared.eventstore.model import (
     Appended,
+    Claim,
     Cursor,
+    Disorder,
     DoorMessage,
     DueWakeUp,
     Epoch,
@@ -45,7 +47,8 @@ class StreamStore(StoreClock, Protocol):
         """Stores the accepted appends in one transaction and one round trip; each is accepted or refused by itself.
 
         Refuses an append whose stream has moved on; one whose time is ahead of both the store's clock and its `not_before`;
-        one whose time is more than `STALE` seconds behind that clock.
+        one whose time is more than `STALE` seconds behind that clock; one with a message from outside whose identity another
+        message has (`Appended.taken`); one with a claim that was not on the record before this append (`Appended.forged`).
 
         Raises StoreRefused only when a single append is given and the store cannot hold it. With several, the store finds the
         bad ones by halving and leaves them out of `accepted`; retry each alone to get the error.
@@ -147,6 +150,10 @@ class MessageReader(Protocol):
         """The messages with these ids, of any workflow."""
         ...
 
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        """The claims for which no message is stored that has exactly these properties."""
+        ...
+
     async def estimate_size(self) -> int:
         """A rough number of messages, at no cost."""
         ...
@@ -181,7 +188,8 @@ class WorkflowReader(Protocol):
     """Whole workflows, for audits."""
 
     def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        """Every workflow, in the order of (tenant, workflow), in pages; then ends. One that begins meanwhile may be listed."""
+        """Every workflow that any table names, in the order of (tenant, workflow), in pages; then ends. One that begins meanwhile
+        may be listed."""
         ...
 
     async def load_workflows(self, workflows: Sequence[tuple[str, str]]) -> list[WorkflowHistory]:
@@ -198,6 +206,27 @@ class WorkflowReader(Protocol):
 
     async def door_messages(self, tenant: str, workflow: str, causation_ids: Sequence[UUID] = ()) -> dict[UUID, DoorMessage]:
         """The workflow's messages from outside, by causation id: these, or all if none is named."""
+        ...
+
+
+class RecordReader(Protocol):
+    """What an audit asks of all tables as a whole."""
+
+    async def unsettled_since(self, transaction: int) -> datetime | None:
+        """When the oldest transaction began that is older than `transaction` and can still commit; None: there is none. It is the
+        present where this user may not see when."""
+        ...
+
+    async def next_transaction(self) -> int:
+        """Every transaction that can have stored something until now is older than this one."""
+        ...
+
+    async def disorder(self, slack: float, limit: int) -> list[Disorder]:
+        """The first rows that were stored after others, and have a time that is more than `slack` seconds earlier."""
+        ...
+
+    async def identities_without_door(self, limit: int) -> list[tuple[str, UUID, str]]:
+        """(tenant, causation id, workflow) of the first identities whose message from outside is not there."""
         ...
 
 
@@ -232,7 +261,7 @@ class AnswerIndex(Protocol):
         ...
 
 
-class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
+class AuditReader(MessageReader, WorkflowReader, RecordReader, PolicyStore, Protocol):
     """The parts of a store that an audit reads."""
 
 

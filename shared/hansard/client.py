@@ -17,7 +17,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -55,13 +55,24 @@ class _Sent:
         return 0 if self.known else self.at
 
 
-class Client:
-    """A connection to a deployment. `kafka` are further options of aiokafka (`security_protocol`, `ssl_context`, …)."""
+Verify = Callable[[Received], Awaitable[bool]]
 
-    def __init__(self, brokers: str = "", *, prefix: str | None = None, tenant: str = TENANT, **kafka: Any) -> None:
+
+class Client:
+    """A connection to a deployment. `kafka` are further options of aiokafka (`security_protocol`, `ssl_context`, …).
+
+    Over Kafka alone nobody can tell whether a message is on the record: this client believes what is on the topics on which
+    services publish, so let access rules close these to everyone else. `verify` may tell it: it is awaited with each message of
+    a service that matters to a request, and one for which it returns False is passed over.
+    """
+
+    def __init__(
+        self, brokers: str = "", *, prefix: str | None = None, tenant: str = TENANT, verify: Verify | None = None, **kafka: Any
+    ) -> None:
         self.brokers = brokers or os.environ.get("HANSARD_KAFKA", "")
         self.prefix = os.environ.get("HANSARD_TOPIC_PREFIX", "") if prefix is None else prefix
         self.tenant = tenant
+        self.verify = verify
         self._options = {"bootstrap_servers": self.brokers} | (kafka or security())
         self._waiting: dict[str, asyncio.Future[Result]] = {}
         self._sent: dict[str, _Sent] = {}
@@ -229,7 +240,8 @@ class Client:
                 continue
             for message in self._understood(polled):
                 name = message.envelope.correlation_id
-                for id in {name, str(_field(message, "message_id"))} & self._waiting.keys():
+                concerned = {name, str(_field(message, "message_id"))} & self._waiting.keys()
+                for id in concerned if await self._is_believed(message, concerned) else ():
                     waiting = self._waiting[id]
                     try:
                         end = self._end(message, id)
@@ -240,6 +252,9 @@ class Client:
                         continue
                     if end is not None and not waiting.done():
                         waiting.set_result(end)
+
+    async def _is_believed(self, message: Received, concerned: Set[str]) -> bool:
+        return self.verify is None or not concerned or await self.verify(message)
 
     def _end(self, message: Received, id: str) -> Result | None:
         """Returns the result if this message is the workflow's result, else None. Raises NotAccepted, ClientError."""
@@ -270,7 +285,8 @@ class Client:
                     found = self._understood(await consumer.getmany(timeout_ms=200, max_records=5000))
                     mine = [one for one in found if id in (one.envelope.correlation_id, _field(one, "message_id"))]
                     for message in sorted(mine, key=lambda one: (one.at, one.envelope.subject, one.envelope.sequence)):
-                        yield message
+                        if await self._is_believed(message, {id}):
+                            yield message
             finally:
                 await consumer.stop()
 

@@ -91,9 +91,19 @@ def unreadable_causation_id(place: str) -> UUID:
     return uuid5(NAMESPACE, place)
 
 
+def forged_causation_id(place: str) -> UUID:
+    """The causation id of a dead letter about forged messages, of which the first lies at this place."""
+    return uuid5(NAMESPACE, f"{place}/not-on-the-record")
+
+
 def reused_causation_id(causation_id: UUID, body_hash: bytes) -> UUID:
     """The causation id of a message that has the id of an earlier one and another body."""
     return uuid5(causation_id, body_hash.hex())
+
+
+def elsewhere_causation_id(causation_id: UUID, workflow: str) -> UUID:
+    """The causation id of a message from outside with the tenant, topic, source and id of one of another workflow."""
+    return uuid5(causation_id, f"workflow/{workflow}")
 
 
 def internal_causation_id(stream: Stream, name: str) -> UUID:

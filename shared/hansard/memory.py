@@ -119,7 +119,8 @@ class InMemory:
         return self.services[stream.service].decider.next_wake_up(self._streams[stream].state)
 
     def fact(self, stream: Stream, fact: Message, name: str) -> tuple[Message, ...]:
-        """Delivers an outcome to a stream; a repeated name is ignored."""
+        """Delivers an outcome to a stream, as it is read from its JSON; a repeated name is ignored."""
+        fact = decode(type(fact), encode(fact))
         return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
     def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:

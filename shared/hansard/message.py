@@ -55,7 +55,8 @@ class Intent(Event):
 
 
 class Outcome(Event):
-    """The end of one attempt, as its performer reports it to its own stream. An audit never decides it again."""
+    """The end of one attempt, as its performer reports it to its own stream: what was seen outside, before any policy. It is
+    recorded as it came and never published; an audit decides on it again."""
 
     attempt: int = Field(ge=1)
 
@@ -66,13 +67,14 @@ DeadReason = Literal[
     "unknown-kind",  # waits for an upgrade
     "invalid",  # a known kind with fields that are not of its schema
     "too-large",
-    "id-reused",  # the same id with another body
+    "id-reused",  # the same id with another body, or in another workflow
     "correlation-in-use",
     "not-expected",  # it answers nothing that was asked, or its kind is not allowed on this topic
     "poison",  # the decision itself failed
     "set-aside",  # this version cannot fold the history of its stream; redrive it after an upgrade
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
+    "not-on-the-record",  # forged: it came on an internal topic, and the record does not hold exactly it
 ]
 # A request that is dead for one of these gets no result of its own: its dead letter is the only answer.
 WITHOUT_RESULT: tuple[DeadReason, ...] = ("correlation-in-use", "id-reused", "unreadable")

@@ -5,6 +5,9 @@ topics and lets plans name it. `reply` makes the envelope of an answer from its 
 task that is delivered twice is answered once. (A second answer with another text is a dead letter, `id-reused`.) An answer
 counts only if it bears `ce_tasktoken` as its task carries it; `reply` copies it.
 
+Such a worker knows no event store, so it believes whatever is on `NAME.commands`: let access rules close that topic to everyone
+but the planner.
+
 With FastStream, change these defaults:
 
 - Ack by hand (`AckPolicy.MANUAL`), after the answer is published. The default acknowledges before the handler runs, `ACK`

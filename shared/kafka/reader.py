@@ -32,6 +32,11 @@ class Reader:
         ends, begins = await asyncio.gather(self._client.end_offsets(partitions), self._client.beginning_offsets(partitions))
         return sum(int(end) - int(begins[partition]) for partition, end in ends.items())
 
+    async def beginnings(self) -> dict[tuple[str, int], int]:
+        """The first offset that each partition still has."""
+        begins = await self._client.beginning_offsets(list(self._client.assignment()))
+        return {(partition.topic.removeprefix(self._prefix), partition.partition): int(at) for partition, at in begins.items()}
+
     async def to_the_end(self) -> AsyncIterator[Record]:
         """Reads from its position to the present end of the topics, in order by partition."""
         ends = await self._client.end_offsets(list(self._client.assignment()))

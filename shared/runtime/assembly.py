@@ -34,6 +34,7 @@ from shared.telemetry.traces import record_span
 MARK_EVERY = 2.0  # seconds; how often streams without a new append are marked as published
 PUBLISH_EVERY, PUBLISH_AGE = 1.0, 5.0  # seconds; a message this old that no broker has acknowledged is published again
 MEASURE_EVERY = 5.0
+MAX_READER_LAG = 60.0  # seconds since the oldest transaction began; a longer one is a warning
 MAX_CLOCK_OFFSET = 2.0  # seconds between this machine's clock and the store's; a larger offset is a warning
 
 
@@ -46,6 +47,7 @@ class ServiceRunner:
     store: EventStore
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _reader_lag: float = 0.0
     _is_noted: bool = False  # whether the store was told that this process runs
 
     async def start(self) -> None:
@@ -136,10 +138,12 @@ class ServiceRunner:
     @property
     def warnings(self) -> dict[str, str]:
         """Problems that keep no part from working."""
-        found, ahead = {}, self.store.ahead
+        found, ahead, lag = {}, self.store.ahead, self._reader_lag
         if abs(ahead) > MAX_CLOCK_OFFSET:
             off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
             found["clock"] = f"{off}; only the event store's counts"
+        if lag > MAX_READER_LAG:
+            found["readers"] = f"a transaction has run for {lag:.0f} s in Postgres: audits and read models stop before it"
         if set_aside := self.loop.set_aside:
             found["streams"] = f"{len(set_aside)} set aside, whose history this version cannot fold: {next(iter(set_aside))}, …"
         return found
@@ -175,7 +179,8 @@ class ServiceRunner:
             try:
                 metrics.clock_ahead.set(self.store.ahead)
                 metrics.outbox_age.labels(self.name).set(await self.store.outbox_age(self.name))
-                metrics.reader_lag.set(await self.store.reader_lag())
+                self._reader_lag = await self.store.reader_lag()
+                metrics.reader_lag.set(self._reader_lag)
             except StoreUnavailable as unavailable:
                 log.debug("nothing was measured: the event store is unavailable", trouble=str(unavailable))
             await asyncio.sleep(MEASURE_EVERY)

@@ -13,11 +13,13 @@ from uuid import UUID
 
 from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
-from hansard.codec import Invalid, decode
+from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import Context, WakeUp
 from hansard.envelope import TENANT, Envelope, Unreadable, read
 from hansard.identity import (
     door_causation_id,
+    elsewhere_causation_id,
+    forged_causation_id,
     internal_causation_id,
     outcome_name,
     place_of,
@@ -28,9 +30,10 @@ from hansard.identity import (
 )
 from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
-from shared.eventstore.model import DoorMessage, Stream
+from shared.eventstore.model import Claim, DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.masking import masked
+from shared.runtime.claims import by_stream, claim_of, forged_stream
 from shared.runtime.crash_guard import CrashGuard
 from shared.task_tokens import NO_TOKENS, TaskTokens
 
@@ -65,6 +68,15 @@ class Inbound:
     dead: DeadCause | None = None
     redrive: bool = False
     traceparent: str = ""
+    claim: Claim | None = None  # what a message on an internal topic says of itself: the append checks it
+    received: Record | None = None  # the redrive that brought it; None: `record` itself was received
+    forged: tuple[Record, ...] = ()  # this is no message: these are not on the record
+    outcome: bytes | None = None  # the data of what a performer brought back
+
+    @property
+    def received_as(self) -> Record | None:
+        """The record that this came by, where it truly was received."""
+        return self.received or self.record
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
         """The facts that a decision at this recorded time may use."""
@@ -103,23 +115,23 @@ class InboundParser:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:
             return self._unreadable(topic, record, unreadable)
-        causation_id = _causation_id(topic, envelope)
-        if causation_id is None:
-            return self._unreadable(
-                topic, record, Unreadable(f"ce_id of a service's message must be a UUID: {envelope.id[:80]!r}")
-            )
+        claim = None if topic.door else claim_of(record, envelope)
+        if claim is None and not topic.door:
+            return forged(self.service.name, [record])
+        causation_id = claim.id if claim else door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
         stream = Stream(envelope.tenant, envelope.correlation_id, self.service.name)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
             kind=envelope.type,
-            hash=hashlib.sha256(envelope.data).digest(),
+            hash=claim.hash if claim else hashlib.sha256(envelope.data).digest(),
             source=envelope.source,
             message_id=envelope.id,
-            at=None if topic.door else envelope.time,
+            at=claim and claim.at,
             record=record,
             door=door_message(record, stream, causation_id) if topic.door else None,
             traceparent=envelope.traceparent,
+            claim=claim,
         )
         return self._parse_data(inbound, topic, envelope)
 
@@ -167,6 +179,8 @@ class InboundParser:
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
+        if not topic.door:  # whatever is on the record can be read
+            return forged(self.service.name, [record]) if self.service.name == topic.consumers[0] else None
         kind, id = why.known.get("ce_type", "")[:512], why.known.get("ce_id", "")[:512]
         return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id)
 
@@ -200,8 +214,9 @@ class InboundParser:
         except ValueError as broken:
             return as_dead(inbound, DeadCause("invalid", f"key, headers and body are base64: {broken}"))
         again = self.parse(Record(asked.topic, asked.partition, asked.offset, asked.timestamp, key, body, headers))
-        if again is not None:
-            again.redrive = True
+        if again is None or again.forged:  # what was never on the record was never processed, and is not dead
+            return None
+        again.redrive, again.received = True, inbound.record
         return again
 
 
@@ -250,9 +265,23 @@ def outcome_message(stream: Stream, outcome: Outcome) -> Inbound:
 
 
 def internal_message(stream: Stream, fact: Message, name: str) -> Inbound:
-    """A message to a stream from within its service. If several have one name, only the first is processed."""
-    causation_id, digest = internal_causation_id(stream, name), hashlib.sha256(name.encode()).digest()
-    return Inbound(stream, causation_id, fact.kind, digest, source_of(stream.service), str(causation_id), message=fact)
+    """A message to a stream from within its service. If several have one name, only the first is processed.
+
+    Raises ValueError for an outcome that does not come back from its JSON as it was: an audit could not decide on it.
+    """
+    causation_id, data = internal_causation_id(stream, name), encode(fact)
+    if is_outcome := isinstance(fact, Outcome):
+        check_read_again(fact, data)
+    return Inbound(
+        stream=stream,
+        causation_id=causation_id,
+        kind=fact.kind,
+        hash=hashlib.sha256(data).digest(),
+        source=source_of(stream.service),
+        message_id=str(causation_id),
+        message=fact,
+        outcome=data if is_outcome else None,
+    )
 
 
 def with_reused_id(inbound: Inbound) -> Inbound:
@@ -261,6 +290,32 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     dead = DeadCause("id-reused", f"{inbound.message_id} was received before with another body; send this under a new id")
     door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
+
+
+def with_taken_id(inbound: Inbound, workflow: str) -> Inbound:
+    """A dead letter, under an id of its own, for a message that has the id of one that is processed in `workflow`."""
+    if workflow == inbound.stream.workflow:
+        return with_reused_id(inbound)
+    causation_id = elsewhere_causation_id(inbound.causation_id, inbound.stream.workflow)
+    detail = f"{inbound.message_id} was received before and is processed in the workflow {workflow}: its result is there"
+    door = replace(inbound.door, causation_id=causation_id) if inbound.door else None
+    dead = DeadCause("id-reused", f"{detail}; to have it processed again, send it under a new id")
+    return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
+
+
+def forged(service: str, records: Sequence[Record]) -> Inbound:
+    """The dead letter about records, near each other on one partition, that are not on the record. No workflow is told."""
+    first = records[0]
+    causation_id = forged_causation_id(place_of(first.topic, first.partition, first.offset))
+    digest = hashlib.sha256(first.value or b"").digest()
+    stream = forged_stream(service, first.topic, first.partition, first.offset)
+    return Inbound(stream, causation_id, "", digest, record=first, forged=tuple(records))
+
+
+def letters(service: str, inbounds: Iterable[Inbound]) -> list[Inbound]:
+    """One dead letter for the forged messages of each partition."""
+    records = [record for inbound in inbounds for record in (inbound.forged or (inbound.received_as,)) if record]
+    return [forged(service, mine) for mine in by_stream(service, records).values()]
 
 
 def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
@@ -287,15 +342,6 @@ def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
     """The same message, marked as dead, without anything that its sender wrote."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
     return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
-
-
-def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:
-    if topic.door:
-        return door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)
-    try:
-        return UUID(envelope.id)
-    except ValueError:
-        return None
 
 
 def door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:

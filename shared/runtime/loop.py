@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -12,10 +12,20 @@ from hansard.decider import WakeUp
 from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
-from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    DueWakeUp,
+    StoredMessage,
+    StoreRefused,
+    StoreUnavailable,
+    Stream,
+    body_hash,
+)
 from shared.eventstore.ports import StreamStore
 from shared.runtime.crash_guard import CrashGuard
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, watched, without_content
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, letters, wake_up, watched, with_taken_id, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -60,6 +70,7 @@ class Loop:
     _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
     _queue: "list[_Queued]" = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _forged: list[Inbound] = field(default_factory=list)  # of the batch in progress
 
     @property
     def healthy(self) -> bool:
@@ -118,6 +129,12 @@ class Loop:
         return stream_state.version == version or (at is not None and at <= self.store.now())
 
     async def _process(self, inbounds: Sequence[Inbound]) -> None:
+        """Stores what becomes of these; then one dead letter for the forged ones of each partition."""
+        self._forged = [inbound for inbound in inbounds if inbound.forged]
+        await self._store([inbound for inbound in inbounds if not inbound.forged])
+        await self._store(letters(self.processor.service.name, self._forged))
+
+    async def _store(self, inbounds: Sequence[Inbound]) -> None:
         left, rounds = list(inbounds), 0
         while left:
             try:
@@ -134,7 +151,8 @@ class Loop:
                 self._report_recovery()
 
     async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
-        """Makes one append for the whole batch. Returns the refused messages: their streams must be loaded and decided again."""
+        """Makes one append for the whole batch. Returns the refused messages, but for the forged ones: their streams must be
+        loaded and decided again."""
         by_stream = _by_stream(inbounds)
         loaded = await self._load(by_stream, inbounds, assume_new)
         async with watched(self.crash_guard, (inbound.record for inbound in inbounds if inbound.record)):
@@ -200,6 +218,7 @@ class Loop:
             before, default = loaded[stream], loaded.get(_default_stream(stream))
             not_before = max([before.at, *(inbound.at for inbound in mine if inbound.at)])
             pending = batch[stream] = self.processor.begin(stream, before, max(now, not_before), not_before)
+            pending.claims += _ahead(mine, max(now, before.at))
             for inbound in mine:
                 # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
@@ -227,13 +246,14 @@ class Loop:
         for pending in appends:
             if pending.stream not in appended.accepted:
                 self._cache.pop(pending.stream, None)
-                left.extend(pending.inbounds)
+                left.extend(self._again(pending, appended))
                 continue
             accepted.append(pending)
             self.outbox.marked_published(pending.stream, pending.published)
             self._cache[pending.stream] = pending.confirm()
             messages.extend(pending.messages)
             self._report_failures(pending)
+            self._report_forged(pending)
             if pending.wake_at is not None and pending.wake_at < self.next_claim_at:
                 self.claim_now.set()
         await self.outbox.publish(messages)
@@ -249,6 +269,19 @@ class Loop:
             self._cache.popitem(last=False)
         return left
 
+    def _again(self, pending: PendingAppend[Any], appended: Appended) -> Iterator[Inbound]:
+        """The messages of a refused append, without the forged ones. One whose id another message has is a dead letter, of the
+        first consumer of its topic alone."""
+        for inbound, processed in pending.received:
+            if inbound.claim is not None and inbound.claim in appended.forged:
+                self._forged.append(inbound)
+                continue
+            door, first = processed.door, appended.taken.get(processed.causation_id)
+            if door is None or first is None or first == DoorIdentity(door.workflow, body_hash(door)):
+                yield inbound
+            elif self.processor.topics.by_name[door.topic].consumers[0] == self.processor.service.name:
+                yield with_taken_id(processed, first.workflow)
+
     def _report_failures(self, pending: PendingAppend[Any]) -> None:
         for kind, dead in pending.failures:
             log.warning(
@@ -259,6 +292,20 @@ class Loop:
                 error=dead.error,
                 place=dead.place,
             )
+
+    def _report_forged(self, pending: PendingAppend[Any]) -> None:
+        for inbound in pending.inbounds:
+            if inbound.forged:
+                first = inbound.forged[0]
+                metrics.forged.labels(pending.stream.service, first.topic).inc(len(inbound.forged))
+                log.error(
+                    "messages that are not on the record were received on a topic that only services may write to",
+                    service=pending.stream.service,
+                    topic=first.topic,
+                    partition=first.partition,
+                    offsets=[record.offset for record in inbound.forged][:20],
+                    count=len(inbound.forged),
+                )
 
     def _note_set_aside(self, stream: Stream, dead: DeadCause | None) -> None:
         if dead is None:
@@ -294,6 +341,11 @@ class Loop:
         if not self.healthy:
             log.info("the event store is available again", service=self.processor.service.name)
         self.trouble = ""
+
+
+def _ahead(inbounds: Iterable[Inbound], at: datetime) -> list[Claim]:
+    """The claims of those that would move the time of their append. A repeat would do so too, though it is not processed."""
+    return [inbound.claim for inbound in inbounds if inbound.claim is not None and inbound.claim.at > at]
 
 
 def _default_stream(stream: Stream) -> Stream:

@@ -46,11 +46,11 @@ class AttemptRunner:
     async def _attempt(self, stream: Stream, state: Any, intent: Intent, traceparent: str) -> None:
         try:
             with continued(traceparent):
-                outcome = await self.perform(state, intent, stream)
+                outcome = outcome_message(stream, await self.perform(state, intent, stream))
         except Exception:  # a performer must not raise; if it does, the stream's wake-up finds the attempt lost
             log.exception("an attempt raised an error", stream=str(stream), attempt=intent.attempt)
             return
-        await self.process([outcome_message(stream, outcome)])
+        await self.process([outcome])
 
     def _ended(self, key: tuple[Stream, int]) -> None:
         self._tasks.pop(key, None)

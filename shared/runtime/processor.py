@@ -7,7 +7,7 @@ differ when tracing is on.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, get_args
@@ -21,8 +21,10 @@ from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.outcomes import with_references
+from shared.runtime.claims import forged_letter
 from shared.runtime.dead_letters import dead_letter
-from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
+from shared.runtime.inbound import DeadCause, Inbound, cause_of, forged, with_reused_id
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class StreamState(Generic[State]):
     entries: dict[UUID, InboxEntry] = field(default_factory=dict)  # by causation id, the latest attempt
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
     once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
+    filed: set[int] = field(default_factory=set)  # offsets of the forged messages that its dead letters are about
     dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
     readable: tuple[Message, ...] = ()  # of a history that cannot be folded: the messages that can be read
 
@@ -47,7 +50,9 @@ class PendingAppend(StreamAppend, Generic[State]):
     loaded: StreamState[State]
     state: State
     traceparent: str
-    inbounds: list[Inbound] = field(default_factory=list)
+    received: list[tuple[Inbound, Inbound]] = field(default_factory=list)  # all of the batch: as received, as processed
+    inbounds: list[Inbound] = field(default_factory=list)  # those that got an inbox entry
+    filed: list[int] = field(default_factory=list)  # offsets of forged messages
     entry_by_id: dict[UUID, InboxEntry] = field(default_factory=dict)
     once: set[UUID] = field(default_factory=set)  # ids of the messages of this append that are stored once
     failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
@@ -73,6 +78,7 @@ class PendingAppend(StreamAppend, Generic[State]):
         stream_state.entries.update(self.entry_by_id)
         stream_state.traceparent = self.traceparent
         stream_state.once.update(self.once)
+        stream_state.filed.update(self.filed)
         return stream_state
 
 
@@ -115,7 +121,12 @@ class Processor(Generic[State]):
         kinds, messages = self.topics.kinds, history.messages
         traceparent = messages[-1].traceparent if messages else ""
         once = {stored.id for stored in messages if stored.kind in kinds and kinds[stored.kind].once}
-        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent, once)
+        entries = dict(history.entries)
+        loaded = StreamState(state, history.processed, history.version, history.at, entries, traceparent, once)
+        for stored in (one for one in messages if one.kind == DeadLettered.kind):
+            with suppress(Invalid):
+                loaded.filed.update(decode(DeadLettered, stored.data).offsets)
+        return loaded
 
     def new_stream(self) -> StreamState[State]:
         """The state of a stream that has processed nothing."""
@@ -148,15 +159,18 @@ class Processor(Generic[State]):
         Returns False, and adds nothing, if the message was processed before or no longer counts. `default_stream`: the stream
         in which the service recorded a redriven message that it could not parse.
         """
+        received, inbound = inbound, self._identified(pending, inbound)
+        pending.received.append((received, inbound))
         if isinstance(inbound.message, WakeUp) and inbound.causation_id != self._next_wake_up_id(pending):
             return False
+        if inbound.forged and pending.loaded.filed.issuperset(record.offset for record in inbound.forged):
+            return False
         earlier = pending.entry(inbound.causation_id)
-        if earlier is not None and earlier.hash != inbound.hash:
-            inbound = with_reused_id(inbound)
-            earlier = pending.entry(inbound.causation_id)
         if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
             return False
         if earlier is not None and not (inbound.redrive and earlier.dead):
+            if inbound.claim is not None and inbound.causation_id in pending.entry_by_id:  # either of the two may be forged
+                pending.claims.append(inbound.claim)
             return False
         attempt = 1 if earlier is None else earlier.attempt + 1
         if inbound.record is None:
@@ -180,6 +194,17 @@ class Processor(Generic[State]):
         pending.state = state
         return True
 
+    def _identified(self, pending: PendingAppend[State], inbound: Inbound) -> Inbound:
+        """The same under an id of its own, if an earlier message has its id and another body; of forged ones those that no dead
+        letter is about yet."""
+        unfiled = [record for record in inbound.forged if record.offset not in pending.loaded.filed]
+        if unfiled:
+            return forged(self.service.name, unfiled)
+        earlier = pending.entry(inbound.causation_id)
+        if earlier is not None and earlier.hash != inbound.hash and inbound.outcome is None:
+            return with_reused_id(inbound)
+        return inbound
+
     def _add(
         self,
         pending: PendingAppend[State],
@@ -187,10 +212,17 @@ class Processor(Generic[State]):
         entry: InboxEntry,
         answers: Sequence[tuple[Message, StoredMessage]],
     ) -> None:
-        pending.entries.append(entry)
+        if inbound.outcome is None:
+            pending.entries.append(entry)
+        else:
+            stored_outcome = with_references(inbound.outcome, [stored.data for _, stored in answers])
+            pending.entries.append(replace(entry, outcome=stored_outcome))
         pending.entry_by_id[entry.causation_id] = entry
         pending.messages.extend(stored for _, stored in answers)
         pending.once.update(stored.id for message, stored in answers if message.once)
+        if inbound.claim is not None:
+            pending.claims.append(inbound.claim)
+        pending.filed.extend(record.offset for record in inbound.forged)
         if inbound.door is not None:
             pending.door_messages.append(inbound.door)
         pending.inbounds.append(inbound)
@@ -246,6 +278,10 @@ class Processor(Generic[State]):
                 dead = DeadCause("too-large", str(large))
             except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = cause_of(poison)
+        if inbound.forged:
+            forgery = forged_letter(self.service.name, inbound.forged, inbound.causation_id, self.max_message_bytes)
+            answers = list(self._stored(pending, inbound, [forgery], traceparent, dead_attempt=attempt))
+            return answers, pending.state, DeadCause(forgery.reason, forgery.detail)
         dead = dead or DeadCause("not-expected", "there is no message to process")
         if inbound.kind == DeadLettered.kind:  # there is no dead letter about a dead letter: they would never end
             return [], pending.state, dead

@@ -22,6 +22,7 @@ message_delay = Histogram(
     buckets=BUCKETS,
 )
 processed = Counter("hansard_messages_processed_total", "Inbox entries stored.", ["service", "kind", "status"])
+forged = Counter("hansard_forged_messages_total", "Messages received that are not on the record.", ["service", "topic"])
 stored = Counter("hansard_messages_stored_total", "Messages stored.", ["service", "kind"])
 consumer_lag = Gauge("hansard_consumer_lag_messages", "Messages not yet processed.", ["service", "topic"])
 outbox_age = Gauge("hansard_outbox_age_seconds", "Age of the oldest message that no broker acknowledged.", ["service"])

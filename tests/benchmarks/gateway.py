@@ -4,6 +4,8 @@ One process of the gateway, real Kafka and Postgres, a scripted model that answe
 calls it in latency's best case: one client, its connections kept, on the same transport.
 """
 
+import asyncio
+import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
+import asyncpg
 import openai
 
 from contracts.gateway import CallModel, ChatMessage, ModelFailed, ModelReplied
-from hansard.codec import encode
-from hansard.envelope import Envelope, headers
+from shared.eventstore.model import StoredMessage
+from shared.kafka.producer import headers
+from tests.as_service import put_on_record, stored_as_now
 from tests.benchmarks.closed import closed
 from tests.benchmarks.deployments import Caller, Ours, deployed
 from tests.benchmarks.kit import Bench, Run, Side, rounds
@@ -39,6 +43,7 @@ async def measure(bench: Bench, run: Run) -> Section:
             openai.AsyncOpenAI(base_url=bench.model, api_key="scripted", http_client=openai.DefaultAioHttpClient())
         )
         sides: list[Side] = [gateway, Bare(sdk)]
+        await calls.prepare(FIRST.count + sum(cell.count + cell.warm for cell in cells) * run.rounds)
         for side in sides:
             await side.loop(FIRST, FIRST.at_once, FIRST.count)
         samples = await rounds(bench, "gateway", sides, cells, run.rounds)
@@ -56,17 +61,30 @@ class Calls(Caller):
 
     async def __aenter__(self) -> "Calls":
         await super().__aenter__()
+        self._ready: list[StoredMessage] = []
         return self
 
-    async def publish(self, name: str, body: Mapping[str, Any]) -> None:
+    async def prepare(self, count: int) -> None:
+        """Puts calls on the record, as the service that asks would have: not a part of what is measured."""
         call = CallModel(
             call="bench/call/1",
             messages=(ChatMessage(role="user", content=QUESTION),),
-            deadline=datetime.now(UTC) + timedelta(seconds=60),
+            deadline=datetime.now(UTC) + timedelta(hours=6),
         )
-        data = encode(call)
-        envelope = Envelope(name, "/hansard/specialists", CallModel.kind, data, name)
-        await self._producer.send(self.into, data, name.encode(), headers=headers(envelope))
+        self._ready = [stored_as_now(call, "gateway.commands", uuid.uuid4().hex) for _ in range(count)]
+        at = {"search_path": self.deployment.schema}
+        connection = await asyncpg.connect(self.deployment.bench.addresses.postgres, server_settings=at)
+        try:
+            await put_on_record(connection, self._ready)
+        finally:
+            await connection.close()
+
+    async def call(self, body: Mapping[str, Any], timeout: float = 120) -> None:
+        stored = self._ready.pop()
+        name = stored.stream.workflow
+        self._waiting[name] = asyncio.get_running_loop().create_future()
+        await self._producer.send(self.into, stored.data, name.encode(), headers=headers(stored))
+        await asyncio.wait_for(self._waiting[name], timeout)
 
     def ends(self, kind: bytes) -> bool:
         return kind in ENDS

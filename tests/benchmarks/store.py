@@ -1,11 +1,17 @@
-"""The event store: appends of 1, 100 and 1,000 streams."""
+"""The event store: appends of 1, 100 and 1,000 streams, and what it costs to check that what they answer is on the record."""
 
+import random
 import time
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from statistics import median
+
+import psutil
 
 from infra.migrations import migrate
-from shared.eventstore.model import InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.model import Claim, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.eventstore.postgres import PostgresEventStore
 from tests.benchmarks.kit import Bench, Run
 from tests.benchmarks.tables import Section, Table, figure, percentiles
@@ -19,22 +25,75 @@ async def measure(bench: Bench, run: Run) -> Section:
     schema = f"bench_{uuid.uuid4().hex[:8]}"
     await migrate(bench.addresses.owner, schema, service=bench.addresses.postgres)
     store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
+    other = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
     try:
         for streams, rounds in BATCHES.items():
             taken, cpu = [], time.process_time()
             for _ in range(rounds):
-                appends = [an_append() for _ in range(streams)]
-                began = time.perf_counter()
-                appended = await store.append(appends)
-                taken.append(time.perf_counter() - began)
-                assert len(appended.accepted) == streams
+                taken.append(await appended(store, [an_append() for _ in range(streams)]))
             messages = rounds * streams
             used = (time.process_time() - cpu) * 1000 / messages
             rows.append([str(streams), *map(figure, (messages / sum(taken), *percentiles(taken), used))])
+        claims = [await with_and_without_claims((store, other), streams, rounds) for streams, rounds in BATCHES.items()]
     finally:
         await store.close()
+        await other.close()
     columns = ["streams in one append", "messages per second", "p50 ms", "p99 ms", "our CPU ms a message"]
-    return Section("Appends", ["1 inbox entry and 1 message a stream, fsync on.", Table(columns, rows)])
+    ratios = ["streams in one append", "p50 ms without", "p50 ms with", "Postgres CPU without = 1", "our CPU without = 1"]
+    about = "By turns, each answering a message of the one before: without and with the check that it is on the record."
+    return Section(
+        "Appends", ["1 inbox entry and 1 message a stream, fsync on.", Table(columns, rows), about, Table(ratios, claims)]
+    )
+
+
+async def appended(store: PostgresEventStore, appends: Sequence[StreamAppend]) -> float:
+    """Seconds that it took."""
+    began = time.perf_counter()
+    done = await store.append(appends)
+    took = time.perf_counter() - began
+    assert len(done.accepted) == len(appends)
+    return took
+
+
+@dataclass
+class Side:
+    """One of the two that are compared: a connection of its own, so that its server process has only these appends."""
+
+    store: PostgresEventStore
+    taken: list[float] = field(default_factory=list)  # seconds of each append
+    ours: float = 0.0  # seconds of CPU of this process
+    last: list[Claim] = field(default_factory=list)
+
+    async def append(self, streams: int, claiming: bool) -> None:
+        appends = [an_append() for _ in range(streams)]
+        if claiming and self.last:
+            appends = [replace(one, claims=[claim]) for one, claim in zip(appends, self.last, strict=True)]
+        began = time.process_time()
+        self.taken.append(await appended(self.store, appends))
+        self.ours += time.process_time() - began
+        self.last = [replace(append.messages[0], at=append.at).claim for append in appends]
+
+    def server(self) -> float:
+        """Seconds of CPU of its server process."""
+        assert self.store.session.appender is not None
+        times = psutil.Process(self.store.session.appender.get_server_pid()).cpu_times()
+        return float(times.user + times.system)
+
+
+async def with_and_without_claims(stores: Sequence[PostgresEventStore], streams: int, rounds: int) -> list[str]:
+    """A row of the table: both sides by turns, in a random order."""
+    sides = [Side(store) for store in stores]
+    for side in sides:
+        await side.append(streams, claiming=False)
+        side.taken.clear()
+        side.ours = 0.0
+    before = [side.server() for side in sides]
+    for _ in range(rounds):
+        for n in random.sample((0, 1), 2):
+            await sides[n].append(streams, claiming=n == 1)
+    used = [side.server() - then for side, then in zip(sides, before, strict=True)]
+    latencies = (figure(median(side.taken) * 1000) for side in sides)
+    return [str(streams), *latencies, f"{used[1] / used[0]:.2f}", f"{sides[1].ours / sides[0].ours:.2f}"]
 
 
 def an_append() -> StreamAppend:

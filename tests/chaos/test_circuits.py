@@ -21,12 +21,12 @@ WAVE = 20  # calls at once
 KINDS = "select count(*) from messages where kind = $1"
 
 
-def call(number: int) -> Json:
+def call(number: int) -> CallModel:
     return CallModel(
         call="bench/call/1",
         messages=(ChatMessage(role="user", content=f"What is a quorum of {number}?"),),
         deadline=datetime.now(UTC) + timedelta(seconds=60),
-    ).model_dump(mode="json")
+    )
 
 
 async def provider_calls(scripted: str, script: str) -> int:
@@ -62,12 +62,7 @@ async def test_a_provider_that_is_down_gets_only_probes_and_every_caller_gets_an
         await deployment.listen()
         end, ids = time.monotonic() + DOWN, list[str]()
         while time.monotonic() < end:
-            wave = await deployment.ask(
-                *(call(n) for n in range(WAVE)),
-                ids=[str(uuid4()) for _ in range(WAVE)],
-                topic="gateway.commands",
-                kind=CallModel.kind,
-            )
+            wave = await deployment.command("gateway.commands", *(call(n) for n in range(WAVE)))
             await answers(deployment, wave)
             ids += wave
         replies = await answers(deployment, ids)
@@ -96,7 +91,7 @@ async def test_tokens_are_published_before_the_answer_is_stored(servers: Servers
         consumer = AIOKafkaConsumer(name, bootstrap_servers=deployment.settings.kafka, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            [id_] = await deployment.ask(call(1), ids=[str(uuid4())], topic="gateway.commands", kind=CallModel.kind)
+            [id_] = await deployment.command("gateway.commands", call(1))
             answer = (await answers(deployment, [id_]))[id_]
             text = ""
             async with asyncio.timeout(60):

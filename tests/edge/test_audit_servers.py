@@ -1,5 +1,6 @@
 """Audits on a real Postgres and a real Kafka."""
 
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -11,17 +12,19 @@ from pydantic import SecretStr
 
 from hansard.envelope import headers
 from infra.audit import rebuild, replay
+from infra.audit.against_kafka import AgainstKafka
 from infra.audit.verify import verify, verify_all, workflows
 from infra.cli.bus import Bus, ReceivedMessage, make_topic, record_at
 from infra.migrations import migrate
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
+from shared.eventstore.postgres.rebuild import comparison
 from shared.kafka.admin import apply
 from shared.kafka.record import Record
-from shared.runtime.inbound import with_reused_id
+from shared.runtime.inbound import with_reused_id, with_taken_id
 from shared.settings import Settings
 from tests.conftest import _drop
-from tests.unit.recorded import published, record
+from tests.unit.recorded import process, published, record
 from tests.unit.toy import NOON, parser, processor, request, routed, service, topics
 
 REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefg")]
@@ -119,8 +122,10 @@ async def publish(settings: Settings, stored: Sequence[StoredMessage]) -> None:
             await bus.put(message.topic, envelope.correlation_id.encode(), envelope.data, headers(envelope))
 
 
-async def rebuilt_into(schema: str, dsn: str, *batches: Sequence[Record]) -> rebuild.Rebuilt:
-    async with rebuild.rebuilding(dsn, schema, topics) as into:
+async def rebuilt_into(
+    schema: str, dsn: str, *batches: Sequence[Record], without: frozenset[str] = frozenset()
+) -> rebuild.Rebuilt:
+    async with rebuild.rebuilding(dsn, schema, topics, without) as into:
         for batch in batches:
             await into.add(batch)
         return await into.insert()
@@ -237,3 +242,89 @@ async def test_a_record_is_read_at_its_place_only(settings: Settings) -> None:
 async def test_a_users_topic_is_created_once(settings: Settings) -> None:
     name = f"own-{secrets.token_hex(4)}"
     assert (await make_topic(settings, name), await make_topic(settings, name)) == (True, False)
+
+
+async def test_an_identity_at_the_doors_is_rebuilt_in_the_workflow_in_which_it_was_processed(
+    store: PostgresEventStore, postgres_dsn: str, empty: str
+) -> None:
+    """Three records with one id: the second was processed first. Of the two others each is a dead letter of its own."""
+    first, second, third = (request("a", workflow=f"w{n}", offset=n) for n in range(3))
+    for one in (second, first, third):
+        inbound = parser.parse(one)
+        assert inbound is not None
+        await process(store, processor, inbound if one is second else with_taken_id(inbound, "w1"))
+    await rebuilt_into(empty, postgres_dsn, [first, second, third], [published(one) for one in await stored_in(store)])
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
+    names = [("default", f"w{n}") for n in range(3)]
+    before, after = await store.load_workflows(names), await rebuilt.load_workflows(names)
+    orphans = await rebuilt.identities_without_door(10)
+    await rebuilt.close()
+    assert [one.door_messages for one in after] == [one.door_messages for one in before] and orphans == []
+    assert [one.identities for one in after] == [one.identities for one in before]
+    kinds = [stored.kind.split(".")[-2] for one in after for history in one.histories.values() for stored in history.messages]
+    assert kinds == ["dead-lettered", "request-routed", "dead-lettered"]
+
+
+async def test_two_different_messages_at_one_version_are_never_rebuilt_until_one_is_named_as_forged(
+    store: PostgresEventStore, postgres_dsn: str, empty: str
+) -> None:
+    await record(store, *REQUESTS)
+    genuine = await stored_in(store)
+    records = [published(one)._replace(partition=1) for one in genuine]
+    data = genuine[0].data.replace(b"a 0", b"x 0")
+    forged = published(replace(genuine[0], data=data, hash=hashlib.sha256(data).digest()))._replace(offset=77)
+    same_id = published(replace(genuine[1], version=9))._replace(offset=78)
+    made = await rebuilt_into(empty, postgres_dsn, [forged, same_id, *records])
+    assert (made.messages, made.contradicted) == (0, 2)
+    assert made.contradictions == [
+        "default/w0/router: version 1 is there with other content at router.events/0/77, router.events/1/1",
+        f"default/w1/router: the id {genuine[1].id} is there with other content at router.events/0/78, router.events/1/1",
+    ]
+    without = frozenset({"router.events/0/77", "router.events/0/78"})
+    made = await rebuilt_into(empty, postgres_dsn, [forged, same_id, *records], without=without)
+    assert (made.messages, made.contradicted, made.left_out, made.gapped) == (7, 0, 2, 0)
+    rebuilt = await PostgresEventStore.open(postgres_dsn, schema=empty)
+    assert (await rebuild.compare(store, rebuilt)).unlike == []
+    await rebuilt.close()
+
+
+async def against(store: PostgresEventStore, dsn: str, records: Sequence[Record], first: int = 0) -> list[tuple[str, str]]:
+    async with comparison(dsn, store.session.schema) as beside:
+        compared = AgainstKafka(beside, topics, {(one.topic, one.partition): first for one in records}, store)
+
+        async def batches() -> AsyncIterator[list[Record]]:
+            yield list(records)
+
+        await compared.add(batches())
+        differences = [(f"{one.stream}", one.what) for one in await compared.differences(10)]
+        return sorted(differences + [("forged", place) for place in compared.forged])
+
+
+async def test_the_record_is_compared_with_kafkas_copy_in_both_directions(
+    store: PostgresEventStore, postgres_dsn: str, schema: str
+) -> None:
+    await record(store, *REQUESTS)
+    genuine = await stored_in(store)
+    copy = [*REQUESTS, *map(published, genuine)]
+    assert await against(store, postgres_dsn, [*copy, *copy]) == []
+    assert await against(store, postgres_dsn, copy[:-1]) == [], "no broker has acknowledged the last one"
+    await store.mark_published({genuine[-1].stream: genuine[-1].version})
+    lost = "Kafka lacks a message that brokers acknowledged (router.events)"
+    assert await against(store, postgres_dsn, copy[:-1]) == [(f"{genuine[-1].stream}", lost)]
+    assert await against(store, postgres_dsn, copy[1:]) == [
+        ("default/w0/", "Kafka lacks this message from outside (requests/0/0)")
+    ]
+    later = [one._replace(timestamp=int((genuine[-1].at or NOON).timestamp() * 1000) + 5000) for one in copy[1:-1]]
+    assert await against(store, postgres_dsn, [*REQUESTS[1:], *later[6:]], first=1) == [], "retention removed them"
+    more = published(replace(genuine[0], version=4, id=genuine[0].causation_id))
+    connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
+    for table in ("messages", "door_messages"):
+        await connection.execute(f"alter table {table} disable trigger append_only")
+    await connection.execute("update messages set traceparent = 'x' where workflow = 'w1' and version = 1")
+    await connection.execute("update door_messages set key = 'x' where \"offset\" = 3")
+    await connection.close()
+    assert await against(store, postgres_dsn, [*copy, more]) == [
+        ("default/w0/", "Kafka has another message from outside here (requests/0/3)"),
+        ("default/w1/router", "Kafka has another message at this version (router.events/0/1)"),
+        ("forged", "router.events/0/4"),
+    ]

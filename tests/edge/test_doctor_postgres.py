@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from infra.cli import doctor
 from infra.cli.doctor import postgres
 from infra.migrations import migrate
 from shared.settings import Settings
@@ -33,7 +34,16 @@ async def owner(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connect
 
 async def test_a_migrated_schema_passes_every_check(service_dsn: str, schema: str) -> None:
     findings = await found(service_dsn, schema)
-    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "grants", "ownership", "clock of Postgres"]
+    assert list(findings) == [
+        "Postgres",
+        "durability",
+        "schema",
+        "append-only",
+        "readers",
+        "grants",
+        "ownership",
+        "clock of Postgres",
+    ]
     assert [name for name, (_, fix) in findings.items() if fix] == []
 
 
@@ -67,11 +77,21 @@ async def test_a_schema_that_does_not_exist_needs_to_be_migrated(postgres_dsn: s
     assert findings["schema"][1] == "hansard migrate"
 
 
-@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages"])
+@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages", "door_identities", "policies"])
 async def test_a_table_without_its_trigger_is_found(service_dsn: str, schema: str, owner: asyncpg.Connection, table: str) -> None:
     await owner.execute(f"alter table {table} disable trigger append_only")
     findings = await found(service_dsn, schema)
     assert [name for name, (_, fix) in findings.items() if fix] == ["append-only"]
+
+
+async def test_an_old_transaction_is_found_that_holds_readers_back(
+    service_dsn: str, schema: str, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "MAX_READER_LAG", 0.0)
+    async with owner.transaction():
+        await owner.fetchval("select pg_current_xact_id()")
+        text, fix = (await found(service_dsn, schema))["readers"]
+    assert "a transaction has run for" in text and "pg_stat_activity" in fix
 
 
 async def test_a_login_that_was_not_let_in_is_found(service_dsn: str, postgres_dsn: str) -> None:

@@ -63,9 +63,7 @@ async def test_streams_are_locked_in_the_order_of_their_names(
 
     async def write(store: PostgresEventStore, appends: list[StreamAppend]) -> int:
         # straight to the statement, without the sorting that comes before it
-        appended = await store.session.again(
-            lambda: store.session.with_appender(lambda at: store.append_once(at, appends, alone=False))
-        )
+        appended = await store.session.again(lambda: store.session.with_appender(lambda at: store.append_once(at, appends)))
         return len(appended.accepted)
 
     async with several(postgres_dsn, schema, 2) as (one, other):
@@ -137,12 +135,16 @@ async def test_plans_read_no_table_from_end_to_end(store: PostgresEventStore, ra
         loaded = await store.load(streams)
         await store.append([an_append(loaded[s], b"2", doors=[door(s, uuid4())]) for s in streams])
         await store.append([an_append(a_stream(), b"2")])
-    assert len(set(asked)) == 2
+        claims = [loaded[s].messages[0].claim for s in streams]
+        done = await store.append([replace(an_append(a_stream(), b"2"), claims=[claim]) for claim in claims])
+        assert len(done.accepted) == len(streams)
+    assert len(set(asked)) == 3
     for sql in {
         *asked,
         store.session.sql["load"],
         store.session.sql["claim_wake_ups"],
         store.session.sql["read_all"],
+        store.session.sql["not_on_record"],
         store.session.sql["unpublished"],
     }:
         kinds = dict(re.findall(r"\$(\d+)::(\w+(?:\[\])?)", sql))
@@ -174,7 +176,7 @@ async def test_only_marking_messages_as_published_does_not_wait_for_the_disk(pos
 # Append-only
 
 
-@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages"])
+@pytest.mark.parametrize("table", ["messages", "inbox", "door_messages", "door_identities"])
 @pytest.mark.parametrize("change", ["update {} set tenant = 'x'", "delete from {}", "truncate {}"])
 async def test_what_is_stored_is_never_changed(
     store: PostgresEventStore, raw: asyncpg.Connection, table: str, change: str

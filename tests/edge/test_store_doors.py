@@ -20,8 +20,7 @@ async def none_sees_the_others(raw: asyncpg.Connection, workflow: str, causation
     uncommitted = raw.transaction()
     await uncommitted.start()
     await raw.execute(
-        'insert into door_messages (at, broker_at, "offset", causation_id, partition, tenant, workflow, topic, headers)'
-        " values (now(), now(), 0, $1, 0, 'default', $2, 'requests', '[]')",
+        "insert into door_identities (tenant, causation_id, hash, workflow) values ('default', $1, '', $2)",
         causation_id,
         workflow,
     )
@@ -48,6 +47,23 @@ async def test_processes_that_race_store_a_message_from_outside_once(
     assert set(races) == {"23505"}, "they did race"
 
 
+async def test_of_processes_that_race_with_one_id_in_two_workflows_one_is_accepted_and_the_other_learns_which(
+    postgres_dsn: str, schema: str, raw: asyncpg.Connection
+) -> None:
+    causation_id = uuid4()
+    streams = [a_stream("router"), a_stream("router")]
+    async with several(postgres_dsn, schema, 2) as stores:
+        async with none_sees_the_others(raw, "another", causation_id):
+            both = [
+                asyncio.ensure_future(store.append([an_append(s, causation_id=causation_id, doors=[door(s, causation_id)])]))
+                for store, s in zip(stores, streams, strict=True)
+            ]
+            await until(lambda: waits(raw, 2))
+        outcomes = [await one for one in both]
+    (first,) = [stream for outcome in outcomes for stream in outcome.accepted]
+    assert [one.workflow for outcome in outcomes for one in outcome.taken.values()] == [first.workflow]
+
+
 async def test_of_processes_that_race_with_two_bodies_under_one_id_one_is_accepted(
     postgres_dsn: str, schema: str, raw: asyncpg.Connection
 ) -> None:
@@ -62,7 +78,8 @@ async def test_of_processes_that_race_with_two_bodies_under_one_id_one_is_accept
                 for store, s, body in zip(stores, streams, (b"1", b"2"), strict=True)
             ]
             await until(lambda: waits(raw, 2))
-        outcomes = await asyncio.gather(*both, return_exceptions=True)
-        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Appended", "StoreRefused"]
+        outcomes = await asyncio.gather(*both)
+        assert sorted(len(outcome.accepted) for outcome in outcomes) == [0, 1]
+        assert [one.workflow for outcome in outcomes for one in outcome.taken.values()] == [workflow]
         loaded = await stores[0].load(streams)
     assert sorted(history.processed for history in loaded.values()) == [0, 1]

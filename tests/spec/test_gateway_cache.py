@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from contracts.gateway import AttemptStarted, ChatMessage, Learned, ModelReplied, ToolCall
+import pytest
+
+from contracts.gateway import AttemptFailed, AttemptStarted, ChatMessage, Learned, ModelReplied, ToolCall
 from contracts.verifier import Passage
 from hansard.codec import encode
 from hansard.decider import WakeUp
-from services.gateway.answer_reuse import cache_key, may_be_reused, reused
+from services.gateway.answer_reuse import cache_key, found_again, may_be_reused
 from services.gateway.call import call_decider
 from services.gateway.facts import AttemptReturned
 from shared.eventstore.model import StoredMessage, Stream
@@ -136,17 +138,43 @@ def test_only_a_models_own_whole_answer_of_enough_confidence_is_reused() -> None
     assert not may_be_reused(tiers(FIRST), replied(), 0.92)
 
 
-def test_a_recorded_answer_that_no_longer_qualifies_is_not_reused() -> None:
+@pytest.mark.parametrize(
+    ("found", "age", "why"),
+    [
+        ({"confidence": 0.69}, 0, "no known answer"),
+        ({"confidence": None}, 0, "no known answer"),
+        ({"finish_reason": "length"}, 0, "no known answer"),
+        ({"learned": {"tier": "rules"}}, 0, "no known answer"),
+        ({}, 61, "the recorded answer is of 2026-01-01 10:59 UTC, and too old"),
+        ({}, 60, ""),
+    ],
+)
+def test_whether_an_answer_that_the_cache_found_counts_is_decided_and_on_the_record(
+    found: dict[str, Any], age: int, why: str
+) -> None:
+    learned = Learned(event="e", workflow="w", stream="gateway/a/1", tier="first", at=NOON - timedelta(minutes=age))
+    fields: dict[str, Any] = {"tier": "cache", "learned": learned, "cost": Decimal(0), "confidence": 0.9} | found
+    fields["learned"] = learned.model_copy(update=found.get("learned", {}))
+    first, *more = decided(decider, [*fallen, searches()], success(replied(3, **fields)), at())
+    if not why:
+        assert isinstance(first, ModelReplied) and first.tier == "cache" and not more
+        return
+    assert isinstance(first, AttemptFailed)
+    assert (first.fall.tier, first.fall.reason, first.fall.detail, first.fall.attempt) == ("cache", "miss", why, 0)
+    assert [answer.tier for answer in more if isinstance(answer, ModelReplied)] == ["rules"]
+
+
+def test_a_recorded_answer_becomes_an_answer_to_the_call_whatever_it_is_worth() -> None:
     stream = Stream("t", "w", "gateway/a/1")
     id_ = UUID(int=7)
 
     def stored(reply: ModelReplied) -> StoredMessage:
         return StoredMessage(stream, 3, id_, reply.kind, "gateway.replies", id_, encode(reply), b"", at=NOON)
 
-    again = reused(chain, stored(replied(confidence=0.9)), QUESTION)
+    again = found_again(stored(replied(confidence=0.9)), QUESTION)
     assert again is not None
     assert again.learned == Learned(event=str(id_), workflow="w", stream="gateway/a/1", tier="first", at=NOON)
     assert (again.cost, again.tier, again.falls) == (Decimal(0), "cache", ())
-    assert reused(chain, stored(replied(confidence=0.1)), QUESTION) is None
-    assert reused(chain, stored(replied(tier="rules", confidence=0.9)), QUESTION) is None
-    assert reused(chain, StoredMessage(stream, 3, id_, "x", "gateway.replies", id_, b"{}", b"", at=NOON), QUESTION) is None
+    poor = found_again(stored(replied(confidence=0.1)), QUESTION)
+    assert poor is not None and poor.confidence == 0.1
+    assert found_again(StoredMessage(stream, 3, id_, "x", "gateway.replies", id_, b"{}", b"", at=NOON), QUESTION) is None

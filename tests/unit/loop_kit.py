@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from contracts.gateway import AttemptStarted, CallAccepted, CallCancelled, CallModel, CancelCall, ChatMessage, ReplyDiscarded
 from hansard.decider import Context, Decider, WakeUp
@@ -18,7 +19,8 @@ from shared.runtime.inbound import Inbound, InboundParser
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
-from tests.unit.toy import NOON, parser, request, topics
+from tests.unit.internal import published, put_on_record, stored_message
+from tests.unit.toy import NOON, parser, topics
 
 
 @dataclass
@@ -89,19 +91,23 @@ gateway = Service(
 CALLS = Stream("default", "w1", "gateway/t/1")
 
 
-def call_message() -> list[Inbound]:
-    record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000001", ce_type=CallModel.kind, body=CALL.model_dump_json().encode())
-    found = InboundParser(gateway, topics, 2000).parse(record._replace(topic="gateway.commands"))
-    assert found is not None
-    return [found]
+def call_message(store: InMemoryEventStore) -> list[Inbound]:
+    """The call, as it comes once its service has put it on the record."""
+    return [on_record(store, gateway, CALL, 1)]
 
 
-def cancel_message() -> list[Inbound]:
-    body = CancelCall(call="t/1").model_dump_json().encode()
-    record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000002", ce_type=CancelCall.kind, body=body)
-    found = InboundParser(gateway, topics, 2000).parse(record._replace(topic="gateway.commands"))
+def cancel_message(store: InMemoryEventStore) -> list[Inbound]:
+    return [on_record(store, gateway, CancelCall(call="t/1"), 2)]
+
+
+def on_record(store: InMemoryEventStore, service: Service[Any], message: Message, version: int = 1) -> Inbound:
+    """A command for the gateway that a service has stored, parsed."""
+    id = UUID(f"6a0f5f0e-5f5a-5b1e-9d5e-{version:012}")
+    stored = stored_message(message, Stream("default", "w1", "specialists/t"), "gateway.commands", version=version, id=id)
+    put_on_record(store, stored)
+    found = InboundParser(service, topics, 2000).parse(published(stored))
     assert found is not None
-    return [found]
+    return found
 
 
 async def until(true: Any) -> None:

@@ -18,7 +18,7 @@ from hansard.service import Service
 from infra.audit.differences import Difference, differences
 from infra.audit.policies import Policies
 from infra.audit.verify import in_parts, verify, verify_all, workflows
-from infra.cli.audit import _Found
+from infra.cli.verifying import _Found
 from services.gateway.app import build
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, ListedWorkflow, StoredMessage, Stream
@@ -41,7 +41,7 @@ async def test_an_untouched_record_holds() -> None:
     assert (report.differences, report.decided, report.streams, report.forged) == ([], 3, 1, [])
 
 
-async def test_dead_letters_outcomes_and_unknown_services_are_counted_apart_from_what_is_decided_again() -> None:
+async def test_dead_letters_and_unknown_services_are_counted_apart_from_what_is_decided_again() -> None:
     store = await recorded(request("a"), request("poison", id="r2", offset=1))
     known = await verify(store, {"router": service}, topics, "default", "w1")
     assert (known.decided, known.dead, known.outcomes, known.unknown) == (1, 1, 0, 0)
@@ -50,9 +50,9 @@ async def test_dead_letters_outcomes_and_unknown_services_are_counted_apart_from
     found = _Found(json=False)
     found.add(known)
     assert found.totals() == "No differences: 1 workflow, 1 message decided again; not decided again: 1 dead letter"
-    found.add(replace(unknown, outcomes=4, workflow="w2"))
+    found.add(replace(unknown, decided=5, outcomes=4, workflow="w2"))
     assert found.totals() == (
-        "No differences: 2 workflows, 1 message decided again; not decided again: 1 dead letter, 4 outcomes, "
+        "No differences: 2 workflows, 6 messages decided again, 4 of them of performers; not decided again: 1 dead letter, "
         "2 messages of services that are not known here"
     )
 

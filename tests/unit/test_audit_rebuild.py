@@ -69,7 +69,7 @@ async def test_two_stores_are_the_same_only_hash_for_hash() -> None:
 
 
 async def test_two_stores_are_compared_message_by_message_with_one_difference_a_stream() -> None:
-    texts = [request(text, id=text, workflow=workflow) for workflow in ("w1", "w2", "w3") for text in "abc"]
+    texts = [request(text, id=workflow + text, workflow=workflow) for workflow in ("w1", "w2", "w3") for text in "abc"]
     one, other = await recorded(*texts), await recorded(*texts[:5], *texts[6:8], request("x", id="x", workflow="w0"))
     passed: list[int] = []
     compared = await rebuild.compare(one, other, passed.append)

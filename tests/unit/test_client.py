@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -274,3 +275,42 @@ async def test_a_result_that_is_published_while_the_client_looks_for_its_place_i
     monkeypatch.setattr(clients, "AIOKafkaConsumer", Growing)
     consumer: Any = await Client("unused:9092")._consumer(["results"], since=100_000)
     assert consumer.at == 10
+
+
+class Lying(Growing):
+    """A topic with a forged result, then the genuine one."""
+
+    def __init__(self, *topics: str, **_: Any) -> None:
+        super().__init__(*topics)
+        lie, truth = (encode(WorkflowCompleted(text=text, answered_by="rule")) for text in ("a lie", "the truth"))
+        self.left = [
+            SimpleNamespace(topic=topics[0], value=data, headers=result_headers(data), timestamp=1) for data in (lie, truth)
+        ]
+
+    async def getmany(self, **_: Any) -> dict[Any, Any]:
+        await asyncio.sleep(0)
+        left, self.left = self.left, []
+        return {self.place: left}
+
+
+def result_headers(data: bytes) -> list[tuple[str, bytes]]:
+    return headers(Envelope(hashlib.sha256(data).hexdigest(), "/hansard/router", WorkflowCompleted.kind, data, "r-1", time=NOON))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_result_that_the_verifier_does_not_find_on_the_record_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(clients, "AIOKafkaConsumer", Lying)
+
+    async def verify(message: Received) -> bool:
+        return bool(message.data["text"] == "the truth")
+
+    for verifier, text in ((None, "a lie"), (verify, "the truth")):
+        client = Client("unused:9092", verify=verifier)
+        client._producer = Producer()
+        if waits:  # for the request that this client has just sent
+            client._waiting["r-1"] = asyncio.get_running_loop().create_future()
+            client._reading = asyncio.create_task(client._read_results(Lying("results")))
+        assert (await client.result("r-1", timeout=5)).text == text
+        await client.close()

@@ -1,7 +1,6 @@
 """A dead letter always fits, and there is none about a dead letter: rule 10 of the record."""
 
 import base64
-import json
 from uuid import UUID
 
 import pytest
@@ -19,6 +18,7 @@ from shared.runtime.dead_letters import content, dead_letter
 from shared.runtime.inbound import DeadCause, Inbound, InboundParser
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.settings import SMALLEST_MESSAGE
+from tests.unit.internal import published, stored_message
 from tests.unit.toy import NOON, parser, request, service, topics
 
 MB = 1 << 20
@@ -109,8 +109,7 @@ def test_there_is_no_dead_letter_about_a_dead_letter() -> None:
     assert first.entries[0].dead
     assert letter.kind == DeadLettered.kind
 
-    about = request(id=str(letter.id), ce_type=letter.kind, ce_source="/hansard/router", body=letter.data)
-    second = decided(about._replace(topic="dead-letters"))
+    second = decided(published(letter))
     [entry] = second.entries
     assert (entry.dead, second.messages) == (True, [])
     assert second.state == 0, "and nothing has changed"
@@ -119,8 +118,8 @@ def test_there_is_no_dead_letter_about_a_dead_letter() -> None:
 def test_a_failing_dead_letter_is_in_the_log_of_failed_decisions() -> None:
     [letter] = decided(request()).messages
     body = decode(DeadLettered, letter.data).model_copy(update={"body": base64.b64encode(b"{}").decode()})
-    again = request(id=str(letter.id), ce_type=letter.kind, body=json.dumps(body.model_dump(mode="json")).encode())
-    assert [kind for kind, _ in decided(again._replace(topic="dead-letters")).failures] == [DeadLettered.kind]
+    again = stored_message(body, letter.stream, "dead-letters")
+    assert [kind for kind, _ in decided(published(again)).failures] == [DeadLettered.kind]
 
 
 def test_the_toy_is_dead_lettered_in_full() -> None:

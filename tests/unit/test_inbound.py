@@ -101,7 +101,7 @@ def redrive(of: Record, service: str = "router") -> Record:
 
 def test_a_redrive_is_the_dead_message_itself_under_its_own_causation_id() -> None:
     first, again = parsed(request("poison")), parsed(redrive(request("poison")))
-    assert again == replace(first, redrive=True)
+    assert again == replace(first, redrive=True, received=redrive(request("poison")))
 
 
 def test_a_redrive_is_for_the_service_that_failed_alone() -> None:

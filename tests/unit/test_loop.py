@@ -174,7 +174,7 @@ async def test_what_arrives_while_a_batch_is_processed_is_one_batch(
         return await append(appends)
 
     monkeypatch.setattr(store, "append", counted)
-    await asyncio.gather(*(loop.process(parsed(request(workflow=f"w{n}"))) for n in range(10)))
+    await asyncio.gather(*(loop.process(parsed(request(id=f"r{n}", workflow=f"w{n}"))) for n in range(10)))
     assert sizes == [1, 9]
 
 

@@ -29,7 +29,7 @@ async def test_an_intent_is_stored_before_its_attempt_starts(store: InMemoryEven
         return AttemptReturned(call="t/1", attempt=intent.attempt)
 
     loop, runner = performing(store, perform)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     await until(lambda: runner.free_slots == 2)
     assert seen == [["attempt-started"]]
     assert await kinds(store) == ["attempt-started", "call-cancelled"]
@@ -37,7 +37,7 @@ async def test_an_intent_is_stored_before_its_attempt_starts(store: InMemoryEven
 
 async def test_without_a_free_slot_the_call_waits_in_the_store(store: InMemoryEventStore) -> None:
     loop, _ = performing(store, None, limit=0)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     assert [claim.stream for claim in claimed] == [CALLS]
 
@@ -48,7 +48,7 @@ async def test_no_more_attempts_run_at_once_than_there_are_slots(store: InMemory
         raise AssertionError
 
     loop, runner = performing(store, slow, limit=2)
-    (first,) = call_message()
+    (first,) = call_message(store)
     streams = [CALLS._replace(workflow=f"w{n}") for n in range(5)]
     await loop.process([replace(first, stream=stream, causation_id=uuid4()) for stream in streams])
     assert runner.free_slots == 0
@@ -66,7 +66,7 @@ async def test_an_attempt_of_a_silent_process_is_taken_over_long_before_its_dead
         raise AssertionError
 
     loop, _ = performing(store, silent)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     at[0] += timedelta(seconds=6)
     assert (await store.claim_wake_ups("gateway", 10, 15))[0] == []
     await store.heartbeat("gateway", "other", await store.heartbeat("gateway", "other", {}))
@@ -84,9 +84,9 @@ async def test_a_stream_to_which_another_process_appended_gets_its_wake_up_all_t
     """What is claimed is leased: were its wake-up dropped, no process would claim it until the lease ends."""
     late = outcome_message(CALLS, AttemptReturned(call="t/1", attempt=7))
     loop, other = two_processes(store)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     claimed = (await store.claim_wake_ups("gateway", 10, 15))[0] if after_claim else []
-    await other.process([late] if with_message else cancel_message())
+    await other.process([late] if with_message else cancel_message(store))
     await loop.process_wake_ups(claimed or (await store.claim_wake_ups("gateway", 10, 15))[0])
     assert await kinds(store) == ["call-accepted", *["reply-discarded"] * with_message, "attempt-started"]
 
@@ -96,7 +96,7 @@ async def test_a_stream_that_another_process_woke_gets_its_next_wake_up() -> Non
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     await other.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
     await loop.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
@@ -107,11 +107,11 @@ async def test_a_stream_of_a_silent_process_gets_its_wake_up_though_it_processed
     at = [datetime.now(UTC)]
     store = InMemoryEventStore(lambda: at[0])
     loop, other = two_processes(store)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     await loop.process_wake_ups((await store.claim_wake_ups("gateway", 10, 15))[0])
     at[0] += timedelta(minutes=1)
     claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
-    await other.process(cancel_message())
+    await other.process(cancel_message(store))
     await loop.process_wake_ups(claimed)
     assert await kinds(store) == ["call-accepted", "attempt-started", "attempt-started"]
 
@@ -119,7 +119,7 @@ async def test_a_stream_of_a_silent_process_gets_its_wake_up_though_it_processed
 async def test_a_stream_that_answers_its_wake_up_with_nothing_gets_no_other(store: InMemoryEventStore) -> None:
     loop, _ = performing(store, None, limit=0)
     loop.attempt_runner = None
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await loop.process_wake_ups(claimed)
     await loop.process([outcome_message(CALLS, AttemptReturned(call="t/1", attempt=1))])
@@ -130,7 +130,7 @@ async def test_a_stream_that_answers_its_wake_up_with_nothing_gets_no_other(stor
 
 async def test_what_another_process_did_meanwhile_is_not_done_again(store: InMemoryEventStore) -> None:
     loop, other = two_processes(store)
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     claimed, _ = await store.claim_wake_ups("gateway", 10, 15)
     await other.process_wake_ups(claimed)
     await loop.process_wake_ups(claimed)
@@ -142,7 +142,7 @@ async def test_an_outcome_of_an_older_attempt_is_recorded_and_never_wins() -> No
     store = InMemoryEventStore(lambda: at[0])
     loop, _ = performing(store, None, limit=0)
     loop.attempt_runner = None
-    await loop.process(call_message())
+    await loop.process(call_message(store))
     for _ in range(2):
         at[0] += timedelta(minutes=1)
         claimed, _ = await store.claim_wake_ups("gateway", 10, 15)

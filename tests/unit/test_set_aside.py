@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from math import inf
 from typing import Any
-from uuid import UUID
 
 from structlog.testing import capture_logs
 
@@ -23,8 +22,10 @@ from infra.audit.set_aside import streams_set_aside
 from services.planner.app import build as build_planner
 from services.router.decider import set_aside as router_set_aside
 from shared.eventstore.memory import InMemoryEventStore
+from shared.eventstore.model import StoredMessage
 from shared.kafka.record import Record
 from shared.settings import Settings
+from tests.unit.internal import published, put_on_record, stored_message
 from tests.unit.test_broken_services import STREAM, Process, a_service, counted
 from tests.unit.toy import NOON, request, routed
 
@@ -79,7 +80,9 @@ async def test_a_workflow_whose_plan_cannot_be_folded_ends_once_and_is_listed_un
     """The planner alone answers for it: if it said nothing, whoever asked would wait for ever."""
     store, plans = InMemoryEventStore(lambda: NOON), Topics()
     able = replace(build_planner(Settings()), prepare=None)
-    await Process(able, store, plans).process(plan_to_run())
+    asked = plan_to_run()
+    put_on_record(store, asked)
+    await Process(able, store, plans).process(published(asked))
 
     unable = replace(able, decider=replace(able.decider, evolve=of_an_older_version))
     process = Process(unable, store, plans)
@@ -116,10 +119,9 @@ def of_an_older_version(_: Any, message: Message) -> Any:
     raise ZeroDivisionError("this code does not know it")
 
 
-def plan_to_run() -> Record:
+def plan_to_run() -> StoredMessage:
     asked = RunPlan(request="r", goal="Rain.", plan=Plan(name="p", steps=(Step(id="a", worker="writer"),)), deadline=LATER)
-    found = request(id=str(UUID(int=1)), ce_type=RunPlan.kind, body=asked.model_dump_json().encode())
-    return found._replace(topic="planner.commands")
+    return stored_message(asked, STREAM, "planner.commands")
 
 
 def cancel(n: int) -> Record:

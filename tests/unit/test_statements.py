@@ -12,8 +12,8 @@ import pytest
 from shared.eventstore import postgres
 from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.eventstore.postgres import columns
-from shared.eventstore.postgres.columns import DOOR, ENTRY, MESSAGE, STATE, Columns
-from shared.eventstore.postgres.statements import LOADED, statements
+from shared.eventstore.postgres.columns import CLAIM, DOOR, ENTRY, ENTRY_LOADED, MESSAGE, STATE, Columns
+from shared.eventstore.postgres.statements import LOADED, append_name, statements
 
 FOLDER = Path(postgres.__file__).parent
 SQL = statements("acme")
@@ -39,7 +39,9 @@ def parameters(sql: str) -> list[int]:
 def test_rows_are_read_in_the_order_of_the_fields() -> None:
     assert [column.name for column in ENTRY.all] == names(InboxEntry)
     assert ["stream", *(column.name for column in MESSAGE.all)] == names(StoredMessage)
-    assert [{"broker_at": "at"}.get(column.name, column.name) for column in DOOR.all] == names(DoorMessage)
+    renamed = {"broker_at": "at", "at": "recorded_at"}
+    assert [renamed.get(column.name, column.name) for column in DOOR.all] == names(DoorMessage)
+    assert ENTRY.all[: len(ENTRY_LOADED.all)] == ENTRY_LOADED.all
 
 
 @pytest.mark.parametrize("statement", SQL)
@@ -49,16 +51,26 @@ def test_every_statement_is_complete_and_numbers_its_arguments_from_one(statemen
     assert parameters(sql) == list(range(1, len(parameters(sql)) + 1))
 
 
-@pytest.mark.parametrize(("statement", "doors"), [("append", False), ("append_door_messages", True)])
-def test_an_append_sends_an_array_for_every_argument_of_its_statement(statement: str, doors: bool) -> None:
+@pytest.mark.parametrize("doors", [False, True])
+@pytest.mark.parametrize("claims", [False, True])
+def test_an_append_sends_an_array_for_every_argument_of_its_statement(claims: bool, doors: bool) -> None:
     outside = DoorMessage("default", "w1", ID, "requests", 0, 7, AT, None, (("ce_id", b"1"),), b"{}")
-    arguments = columns.appends([append(), append(*[outside] * doors)])
-    assert len(arguments) == len(parameters(SQL[statement]))
+    given = [append(), append(*[outside] * doors)]
+    given[1].claims = [given[1].messages[0].claim] * claims
+    arguments, sql = columns.appends(given), SQL[append_name(columns.append_parts(given))]
+    assert len(arguments) == len(parameters(sql))
     assert [len(array) for array in arguments if len(array) not in (1, 2)] == []
-    assert ("door_messages" in SQL[statement]) is doors
+    assert ("door_messages" in sql, "forged" in sql) == (doors, claims)
 
 
-@pytest.mark.parametrize(("n", "listed"), list(enumerate([MESSAGE, ENTRY, STATE])))
+def test_a_claim_is_compared_with_every_column_of_a_message_that_is_published() -> None:
+    published = {"stream", "tenant", "workflow", *names(StoredMessage)} - {"data", "position", "xact"}
+    assert {column.name for column in CLAIM.all} == published
+    for sql in (SQL["append_claims"], SQL["not_on_record"]):
+        assert [column.name for column in CLAIM.all if f"m.{column.name} = c.{column.name}" not in sql] == []
+
+
+@pytest.mark.parametrize(("n", "listed"), list(enumerate([MESSAGE, ENTRY_LOADED, STATE])))
 def test_a_loaded_row_has_each_column_at_its_place_and_null_elsewhere(n: int, listed: Columns[Any]) -> None:
     selected = LOADED.select(n, listed, "x").split(", ")
     assert [selected[place] for place in LOADED.places[n]] == [f"x.{column.name}" for column in listed.all]

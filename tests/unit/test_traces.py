@@ -47,7 +47,7 @@ def performing(store: InMemoryEventStore, record_span: object) -> tuple[Loop, At
 async def test_every_service_and_the_call_itself_are_in_the_callers_trace(spans: InMemorySpanExporter) -> None:
     store = InMemoryEventStore()
     loop, runner, seen = performing(store, traces.record_span)
-    (inbound,) = call_message()
+    (inbound,) = call_message(store)
     inbound.traceparent = GIVEN
     await loop.process([inbound])
     await until(lambda: runner.free_slots == 2)
@@ -61,7 +61,7 @@ async def test_every_service_and_the_call_itself_are_in_the_callers_trace(spans:
 async def test_without_tracing_the_callers_trace_is_passed_on_all_the_same() -> None:
     store = InMemoryEventStore()
     loop, runner, _ = performing(store, traces.record_span)
-    (inbound,) = call_message()
+    (inbound,) = call_message(store)
     inbound.traceparent = GIVEN
     await loop.process([inbound])
     await until(lambda: runner.free_slots == 2)
@@ -72,7 +72,7 @@ async def test_what_another_process_takes_over_stays_in_the_trace() -> None:
     store = InMemoryEventStore()
     loop, _, _ = performing(store, traces.record_span)
     loop.attempt_runner = None
-    (inbound,) = call_message()
+    (inbound,) = call_message(store)
     inbound.traceparent = GIVEN
     await loop.process([inbound])
     other, _, _ = performing(store, traces.record_span)

@@ -20,7 +20,7 @@ from shared.runtime.inbound import InboundParser
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import Processor
-from tests.unit.loop_kit import CALL, CALLS, Publisher
+from tests.unit.loop_kit import CALL, CALLS, Publisher, on_record
 from tests.unit.toy import NOON, request, routed, topics
 
 STREAM = Stream("default", "w1", "router")
@@ -207,9 +207,7 @@ async def test_an_attempt_whose_loss_nothing_would_notice_is_not_made(next_time:
         raise AssertionError
 
     loop = Loop(Processor(careless, topics, 9000), store, Publisher(store), Starts(perform, 5, process))
-    record = request(id="6a0f5f0e-5f5a-5b1e-9d5e-000000000001", ce_type=CallModel.kind, body=CALL.model_dump_json().encode())
-    (inbound,) = [one for one in [InboundParser(careless, topics, 2000).parse(record._replace(topic="gateway.commands"))] if one]
-    await loop.process([inbound])
+    await loop.process([on_record(store, careless, CALL)])
     assert started == []
     assert [h.dead for h in await store.inbox_entries(CALLS)] == [True]
 

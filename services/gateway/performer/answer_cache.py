@@ -10,7 +10,7 @@ from typing import Protocol
 
 from contracts.gateway import AttemptStarted, ModelReplied, ReplyRejected
 from hansard.service import PerformerContext
-from services.gateway.answer_reuse import cache_key, may_be_reused, reused
+from services.gateway.answer_reuse import cache_key, found_again, may_be_reused
 from services.gateway.call import Attempting
 from services.gateway.config import Chain
 from services.gateway.facts import AttemptReturned
@@ -46,7 +46,7 @@ class AnswerCache:
             self.new.append((cache_key(stream.tenant, state.before.call), stream))
 
     async def find(self, state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
-        """The outcome of a search of the index: the answer, or that there is none that is young and good enough and stands."""
+        """The outcome of a search of the index: the last answer that stands, or that there is none."""
         call, began = state.before.call, time.perf_counter()
         try:
             async with asyncio.timeout((intent.deadline - self.now()).total_seconds()):
@@ -54,11 +54,9 @@ class AnswerCache:
                 message = await self.answers.find_answer(stream.tenant, key, ModelReplied.kind, ReplyRejected.kind)
         except (TimeoutError, StoreUnavailable):
             return not_sent(intent, "miss", "the cache did not answer in time")
-        reply = reused(self.chain, message, call) if message else None
-        if message is None or message.at is None or reply is None:
+        reply = found_again(message, call) if message else None
+        if reply is None:
             return not_sent(intent, "miss", miss("cache").detail)
-        if (self.now() - message.at).total_seconds() > self.chain.learning.hours * 3600:
-            return not_sent(intent, "miss", f"the recorded answer is of {message.at:%Y-%m-%d %H:%M} UTC, and too old")
         reply = reply.model_copy(update={"attempt": intent.attempt, "latency_ms": round((time.perf_counter() - began) * 1000, 3)})
         return AttemptReturned(attempt=intent.attempt, call=intent.call, reply=reply)
 

@@ -12,6 +12,7 @@ import asyncpg
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.postgres.logins import Login, make_login
 from shared.eventstore.postgres.session import FAILURES, connection_options, one_line, refused_parameter
+from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
 from shared.postgres_address import BadAddress, address
 
@@ -20,11 +21,13 @@ Connection = asyncpg.Connection
 NotAllowed = asyncpg.InsufficientPrivilegeError
 UnknownRole = asyncpg.UndefinedObjectError
 
-APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
+APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
     "messages": ("select", "insert"),
     "inbox": ("select", "insert"),
     "door_messages": ("select", "insert"),
+    "door_identities": ("select", "insert"),
+    "policies": ("select", "insert"),
     "streams": ("select", "insert", "update"),
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
@@ -92,11 +95,13 @@ async def database_ready(dsn: str, name: str, login: Login) -> bool:
 @dataclass(frozen=True)
 class SchemaInspection:
     """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
-    user does not have: "insert on messages"; `surplus` are those that it has and no service may have."""
+    user does not have: "insert on messages"; `surplus` are those that it has and no service may have. `reader_lag`: seconds; None
+    where this user may not read the messages."""
 
     guarded: int
     lacking: list[str]
     surplus: list[str]
+    reader_lag: float | None
 
 
 @dataclass(frozen=True)
@@ -128,11 +133,11 @@ async def inspect(dsn: str, schema: str, *, pooler: bool = False) -> Inspection:
             "select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1", schema
         )
         if may_use is False:  # only a user who may use it is told whether a table is there
-            found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [])
+            found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [], None)
         elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            found = SchemaInspection(
-                await _guarded(connection, schema), await _lacking(connection, schema), await _surplus(connection, schema)
-            )
+            lacking = await _lacking(connection, schema)
+            lag = None if "select on messages" in lacking else await connection.fetchval(statements(schema)["reader_lag"])
+            found = SchemaInspection(await _guarded(connection, schema), lacking, await _surplus(connection, schema), lag)
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()

@@ -5,14 +5,14 @@ A few wide arguments travel and unnest faster than many rows, so the rows of a s
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from shared.eventstore.model import DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.eventstore.model import Claim, DoorMessage, InboxEntry, StoredMessage, Stream, StreamAppend
 
 T = TypeVar("T")
 Array = list[Any]
@@ -104,7 +104,7 @@ APPEND: Columns[StreamAppend] = Columns(
     )
 )
 
-# Columns of the table inbox, in the order of InboxEntry's fields. The append sets `at`.
+# Columns of the table inbox, in the order of InboxEntry's fields. The append sets `at`, and Postgres sets the last two.
 ENTRY: Columns[InboxEntry] = Columns(
     (
         _of("causation_id", "uuid"),
@@ -117,8 +117,12 @@ ENTRY: Columns[InboxEntry] = Columns(
         _of("policy", "text"),
         _of("dead", "bool"),
         _of("attempt", "int"),
+        _of("outcome", "json"),
+        Column("position", "bigint"),
+        Column("xact", "xid8"),
     )
 )
+ENTRY_LOADED: Columns[InboxEntry] = Columns(ENTRY.all[:-3])  # what a service needs of them
 
 # Columns of the table messages, in the order of StoredMessage's fields after its stream. The append sets `at`, and Postgres sets
 # the last two.
@@ -138,7 +142,24 @@ MESSAGE: Columns[StoredMessage] = Columns(
     )
 )
 
-# Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's and is never read back.
+# The columns of the table messages that a claim must match, each.
+CLAIM: Columns[Claim] = Columns(
+    (
+        _of("tenant", "text", "stream.tenant"),
+        _of("workflow", "text", "stream.workflow"),
+        _of("stream", "text", "stream.name"),
+        _of("version", "int"),
+        _of("id", "uuid"),
+        _of("kind", "text"),
+        _of("topic", "text"),
+        _of("causation_id", "uuid"),
+        _of("hash", "bytea"),
+        _of("traceparent", "text"),
+        _of("at", "timestamptz"),
+    )
+)
+
+# Columns of the table door_messages, in the order of DoorMessage's fields. Its own `at` is the append's.
 DOOR: Columns[DoorMessage] = Columns(
     (
         _of("tenant", "text"),
@@ -151,6 +172,9 @@ DOOR: Columns[DoorMessage] = Columns(
         _of("key", "bytea"),
         Column("headers", "json", lambda door: to_headers(door.headers)),
         _of("body", "bytea"),
+        Column("at", "timestamptz"),
+        Column("position", "bigint"),
+        Column("xact", "xid8"),
     )
 )
 
@@ -165,6 +189,9 @@ STATE: Columns[Any] = Columns(
 )
 
 
+APPEND_PARTS = ("claims", "door_messages")
+
+
 def streams(given: Iterable[Stream]) -> list[Array]:
     """Three arrays: tenants, workflows, names."""
     return [list(column) for column in zip(*given, strict=True)] or [[], [], []]
@@ -176,9 +203,10 @@ def versions(given: Mapping[Stream, int]) -> list[Array]:
 
 
 def appends(given: Sequence[StreamAppend]) -> list[Array]:
-    """The arguments of an append: its streams, their inbox entries, their messages, and their door messages if there are any.
+    """The arguments of an append: its streams, their inbox entries, their messages, then their claims and their door messages,
+    if there are any.
 
-    Each of the last three begins with an array of the numbers of the appends to which they belong, counted from 1.
+    Each but the first begins with an array of the numbers of the appends to which they belong, counted from 1.
     """
     numbered = list(enumerate(given, 1))
     arguments = [
@@ -188,6 +216,11 @@ def appends(given: Sequence[StreamAppend]) -> list[Array]:
         [n for n, append in numbered for _ in append.messages],
         *MESSAGE.arrays([message for append in given for message in append.messages]),
     ]
+    if any(append.claims for append in given):
+        arguments += [
+            [n for n, append in numbered for _ in append.claims],
+            *CLAIM.arrays([claim for append in given for claim in append.claims]),
+        ]
     if any(append.door_messages for append in given):
         arguments += [
             [n for n, append in numbered for _ in append.door_messages],
@@ -201,13 +234,19 @@ def unnested(first: int, types: Iterable[str]) -> str:
     return ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, first))
 
 
-def append_arguments() -> dict[str, str]:
-    """The arguments of `appends` as SQL takes them, by their content."""
+def append_parts(given: Sequence[StreamAppend]) -> frozenset[str]:
+    """The parts of the append statement that not every append needs: those of APPEND_PARTS that these have."""
+    return frozenset(part for part in APPEND_PARTS if any(getattr(append, part) for append in given))
+
+
+def append_arguments(parts: Set[str]) -> dict[str, str]:
+    """The arguments of `appends` with these parts, as SQL takes them, by their content."""
     lists = {
         "append": APPEND.sent.types(),
         "entry": ["int", *ENTRY.sent.types()],
         "message": ["int", *MESSAGE.sent.types()],
-        "door": ["int", *DOOR.sent.types()],
+        "claim": ["int", *CLAIM.sent.types()] if "claims" in parts else [],
+        "door": ["int", *DOOR.sent.types()] if "door_messages" in parts else [],
     }
     made, first = {}, 1
     for name, types in lists.items():
@@ -254,4 +293,4 @@ def message(row: asyncpg.Record | tuple[Any, ...]) -> StoredMessage:
 
 def door(row: asyncpg.Record) -> DoorMessage:
     """Makes a DoorMessage from a row that holds the columns of DOOR."""
-    return DoorMessage(*[*row[:8], from_headers(row[8]), row[9]])
+    return DoorMessage(*[*row[:8], from_headers(row[8]), *row[9:]])

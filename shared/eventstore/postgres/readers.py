@@ -8,12 +8,16 @@ from uuid import UUID
 import asyncpg
 
 from shared.eventstore.model import (
+    Claim,
     Cursor,
+    Disorder,
+    DoorIdentity,
     DoorMessage,
     Epoch,
     EpochChanged,
     History,
     InboxEntry,
+    LastAppend,
     ListedWorkflow,
     StoredMessage,
     Stream,
@@ -22,7 +26,7 @@ from shared.eventstore.model import (
 from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session
 
-_WORKFLOW = ("workflow_streams", "workflow_messages", "workflow_entries", "workflow_door_messages")
+_WORKFLOW = ("workflow_streams", "workflow_messages", "workflow_entries", "workflow_door_messages", "workflow_identities")
 
 
 class PostgresMessages:
@@ -71,6 +75,9 @@ class PostgresMessages:
         rows = await self.session.ask("find_messages", list(ids))
         return {message.id: message for message in map(columns.message, rows)}
 
+    async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
+        return {claims[row["o"] - 1] for row in await self.session.ask("not_on_record", *columns.CLAIM.arrays(claims))}
+
     async def estimate_size(self) -> int:
         return int((await self.session.ask("estimate_size", f'"{self.session.schema}".messages'))[0][0])
 
@@ -84,9 +91,8 @@ class PostgresWorkflows:
     session: Session
 
     async def list_workflows(self, since: datetime | None = None, *, batch: int = 1000) -> AsyncIterator[list[ListedWorkflow]]:
-        _, bound = await _settled(self.session)
         last: Sequence[Any] = ("", "")
-        while rows := await self.session.ask("list_workflows", *last, bound, since, batch):
+        while rows := await self.session.ask("list_workflows", *last, since, batch):
             yield [ListedWorkflow(*row) for row in rows]
             last = rows[-1][:2]
 
@@ -110,6 +116,25 @@ class PostgresWorkflows:
         return {door.causation_id: door for door in map(columns.door, rows)}
 
 
+class PostgresRecord:
+    """`RecordReader` in Postgres."""
+
+    session: Session
+
+    async def unsettled_since(self, transaction: int) -> datetime | None:
+        [(unsettled, since)] = await self.session.ask("unsettled_since", transaction)
+        return since if unsettled else None
+
+    async def next_transaction(self) -> int:
+        return int((await self.session.ask("next_transaction"))[0][0])
+
+    async def disorder(self, slack: float, limit: int) -> list[Disorder]:
+        return [Disorder(*row) for row in await self.session.ask("disorder", slack, limit)]
+
+    async def identities_without_door(self, limit: int) -> list[tuple[str, UUID, str]]:
+        return [(row[0], row[1], row[2]) for row in await self.session.ask("identities_without_door", limit)]
+
+
 async def _settled(session: Session) -> tuple[str, int]:
     """The epoch, and the transaction below which no other can still commit."""
     [(epoch, bound, foreign)] = await session.ask("settled")
@@ -124,8 +149,9 @@ def _put_together(
     messages: Sequence[asyncpg.Record],
     entries: Sequence[asyncpg.Record],
     doors: Sequence[asyncpg.Record],
+    identities: Sequence[asyncpg.Record],
 ) -> list[WorkflowHistory]:
-    """Puts the rows of the four statements together; a stream may lack its row in `streams`."""
+    """Puts the rows of the statements together; a stream may lack its row in `streams`."""
     found = {names: WorkflowHistory(*names) for names in workflows}
 
     def history(tenant: str, workflow: str, name: str) -> History:
@@ -136,7 +162,8 @@ def _put_together(
 
     for row in streams:
         known = history(*row[:3])
-        known.processed, known.version, known.published = row[3:]
+        known.processed, known.version, known.published, *last = row[3:]
+        found[row[0], row[1]].last_appends[known.stream] = LastAppend(*last)
     for row in messages:
         known = history(*row[:3])
         known.messages.append(StoredMessage(known.stream, *row[3:]))
@@ -146,4 +173,6 @@ def _put_together(
         found[row[0], row[1]].entries[known.stream].append(entry)
     for door in map(columns.door, doors):
         found[door.tenant, door.workflow].door_messages[door.causation_id] = door
+    for tenant, workflow, causation_id, *identity in identities:
+        found[tenant, workflow].identities[causation_id] = DoorIdentity(*identity)
     return [found[names] for names in workflows]

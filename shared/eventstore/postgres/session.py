@@ -188,7 +188,7 @@ class Session:
 def may_succeed_next_time(error: Exception) -> bool:
     """Whether it was a deadlock, or two processes stored the same door message at once: the next try sees the other's."""
     return isinstance(error, asyncpg.PostgresError) and (
-        error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "door_messages_pkey"
+        error.sqlstate in _AGAIN or getattr(error, "constraint_name", None) == "door_identities_pkey"
     )
 
 

@@ -4,7 +4,7 @@ from shared.eventstore.postgres.answers import PostgresAnswers
 from shared.eventstore.postgres.outbox import PostgresOutbox
 from shared.eventstore.postgres.policies import PostgresPolicies
 from shared.eventstore.postgres.processes import PostgresProcesses
-from shared.eventstore.postgres.readers import PostgresMessages, PostgresWorkflows
+from shared.eventstore.postgres.readers import PostgresMessages, PostgresRecord, PostgresWorkflows
 from shared.eventstore.postgres.session import Session
 from shared.eventstore.postgres.streams import PostgresStreams
 
@@ -15,6 +15,7 @@ class PostgresEventStore(
     PostgresProcesses,
     PostgresMessages,
     PostgresWorkflows,
+    PostgresRecord,
     PostgresPolicies,
     PostgresAnswers,
 ):

@@ -9,10 +9,20 @@ from operator import itemgetter
 import asyncpg
 
 from shared.eventstore import appends as checks
-from shared.eventstore.model import Appended, History, InboxEntry, StoredMessage, StoreRefused, Stream, StreamAppend
+from shared.eventstore.model import (
+    Appended,
+    Claim,
+    DoorIdentity,
+    History,
+    InboxEntry,
+    StoredMessage,
+    StoreRefused,
+    Stream,
+    StreamAppend,
+)
 from shared.eventstore.postgres import columns
 from shared.eventstore.postgres.session import Session, cannot_hold, one_line
-from shared.eventstore.postgres.statements import LOADED
+from shared.eventstore.postgres.statements import LOADED, append_name
 
 _FIRST = 2  # a row of load.sql begins with its part and with the number of the stream asked for
 _MESSAGE = slice(_FIRST, _FIRST + len(LOADED.places[0]))
@@ -40,7 +50,7 @@ class PostgresStreams:
 
         async def work(connection: asyncpg.Connection) -> Appended:
             try:
-                return await self.append_once(connection, ordered, alone)
+                return await self.append_once(connection, ordered)
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -52,6 +62,8 @@ class PostgresStreams:
             return Appended(
                 frozenset[Stream]().union(*(part.accepted for part in parts)),
                 tuple(message for part in parts for message in part.unpublished),
+                {id_: identity for part in parts for id_, identity in part.taken.items()},
+                frozenset[Claim]().union(*(part.forged for part in parts)),
             )
 
         async with self._one_append:
@@ -64,7 +76,7 @@ class PostgresStreams:
         for part in filter(None, (appends[:half], appends[half:])):
             try:
                 async with connection.transaction():
-                    parts.append(await self.append_once(connection, part, alone=False))
+                    parts.append(await self.append_once(connection, part))
             except asyncpg.PostgresError as error:
                 if not cannot_hold(error):
                     raise
@@ -72,19 +84,21 @@ class PostgresStreams:
                     parts += await self._append_halves(connection, part)
         return parts
 
-    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend], alone: bool) -> Appended:
-        """Runs the append statement once. Raises asyncpg.PostgresError; StoreRefused if the only append has a message from
-        outside that was stored before with another body."""
-        doors = any(append.door_messages for append in appends)
+    async def append_once(self, connection: asyncpg.Connection, appends: Sequence[StreamAppend]) -> Appended:
+        """Runs the append statement once. Raises asyncpg.PostgresError."""
+        statement = self.session.sql[append_name(columns.append_parts(appends))]
         arguments = columns.appends(appends)
         asked = time.monotonic()
-        rows = await connection.fetch(self.session.sql["append_door_messages" if doors else "append"], *arguments)
-        now, accepted, conflicting = rows[0][:3]
+        rows = await connection.fetch(statement, *arguments)
+        now, accepted, taken, workflows, hashes, forged = rows[0][:6]
         self.session.clock.answered(now, asked)
-        if conflicting and alone:
-            raise StoreRefused("another message from outside was stored under this id before")
-        unpublished = () if rows[0][3] is None else tuple(columns.message(row[3:]) for row in rows)
-        return Appended(frozenset(appends[n - 1].stream for n in accepted or ()), unpublished)
+        claims = [claim for append in appends for claim in append.claims] if forged else []
+        return Appended(
+            frozenset(appends[n - 1].stream for n in accepted or ()),
+            () if rows[0][6] is None else tuple(columns.message(row[6:]) for row in rows),
+            dict(zip(taken or (), map(DoorIdentity, workflows or (), hashes or ()), strict=True)),
+            frozenset(claims[n - 1] for n in forged or ()),
+        )
 
     async def load(self, streams: Sequence[Stream]) -> dict[Stream, History]:
         histories = {stream: History(stream) for stream in streams}

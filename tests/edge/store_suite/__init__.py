@@ -2,6 +2,7 @@
 
 from tests.edge.store_suite.answers import Answers
 from tests.edge.store_suite.appends import Appends
+from tests.edge.store_suite.claims import Claims
 from tests.edge.store_suite.doors import DoorMessages
 from tests.edge.store_suite.outbox import Outbox
 from tests.edge.store_suite.policies import Policies
@@ -10,4 +11,4 @@ from tests.edge.store_suite.readers import Readers
 from tests.edge.store_suite.wake_ups import WakeUps
 
 
-class StoreSuite(Appends, Outbox, DoorMessages, WakeUps, Processes, Readers, Policies, Answers): ...
+class StoreSuite(Appends, Claims, Outbox, DoorMessages, WakeUps, Processes, Readers, Policies, Answers): ...

@@ -1,21 +1,28 @@
 -- The append: one statement, one round trip, one transaction (rules 1, 2, 5, 6 and 8 in
 -- infra/decisions/0014-rules-of-the-record.md).
 -- The appends are numbered; their inbox entries, messages and door messages carry that number and are joined to what was
--- accepted, so nothing of a refused append is stored. One whose proposed time is ahead of what it may be, or too old, is
+-- accepted, so nothing of a refused append is stored. One that has a claim which is not on the record is refused. One whose proposed time is ahead of what it may be, or too old, is
 -- refused like one whose stream has moved on: it is decided again.
 with appends as materialized (
     select *
       from unnest(:append_arrays) with ordinality as a(:append_columns, n)
      where a.at <= greatest(now(), a.not_before) and a.at >= now() - make_interval(secs => :stale)
 ),
+-- if claims
+forged as materialized ( -- claims that are not on the record: this sees what was committed before
+    select c.n, c.o
+      from unnest(:claim_arrays) with ordinality as c(n, :claim_columns, o)
+     where not :has_claim(c)
+),
+-- end if
 -- if door messages
 received as materialized (
-    select * from unnest(:door_arrays) as d(n, :door_columns)
+    select *, sha256(coalesce(body, '')) as hash from unnest(:door_arrays) as d(n, :door_columns)
 ),
-conflicting as materialized ( -- another message from outside was stored under the same id
-    select distinct r.n
-      from received r join :schema.door_messages d using (tenant, workflow, causation_id)
-     where (d.topic, d.body) is distinct from (r.topic, r.body)
+taken as materialized ( -- another message from outside has this identity: in another workflow, or with another body
+    select r.n, r.causation_id, i.workflow, i.hash
+      from received r join :schema.door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
+     where i.workflow <> r.workflow or i.hash <> r.hash
 ),
 -- end if
 upserted as ( -- in the order of their names, so that two appends never wait for each other in a ring
@@ -28,7 +35,10 @@ upserted as ( -- in the order of their names, so that two appends never wait for
             or (select true from :schema.streams s
                  where s.tenant = a.tenant and s.workflow = a.workflow and s.stream = a.stream))
        -- if door messages
-       and a.n not in (select n from conflicting)
+       and a.n not in (select n from taken)
+       -- end if
+       -- if claims
+       and a.n <> all (array(select n from forged))
        -- end if
      order by a.tenant, a.workflow, a.stream
         on conflict (tenant, workflow, stream) do update
@@ -53,13 +63,20 @@ into_messages as (
       from unnest(:message_arrays) as m(n, :message_columns) join accepted a using (n)
 ),
 -- if door messages
-into_door_messages as ( -- where two processes store the same message at once, one fails here and tries again
-    insert into :schema.door_messages (at, :door_columns)
-    select distinct on (r.tenant, r.workflow, r.causation_id) a.at, :door_columns(r)
+into_door_identities as ( -- where two processes store the same message at once, one fails here and tries again
+    insert into :schema.door_identities (tenant, causation_id, hash, workflow)
+    select distinct on (r.tenant, r.causation_id) r.tenant, r.causation_id, r.hash, r.workflow
       from received r join accepted a using (n)
-     where not exists (select from :schema.door_messages d
-                        where d.tenant = r.tenant and d.workflow = r.workflow and d.causation_id = r.causation_id)
-     order by r.tenant, r.workflow, r.causation_id
+     where not exists (select from :schema.door_identities i where i.tenant = r.tenant and i.causation_id = r.causation_id)
+     order by r.tenant, r.causation_id
+    returning tenant, causation_id
+),
+into_door_messages as (
+    insert into :schema.door_messages (at, :door_columns)
+    select distinct on (r.tenant, r.causation_id) a.at, :door_columns(r)
+      from received r join accepted a using (n)
+      join into_door_identities i on i.tenant = r.tenant and i.causation_id = r.causation_id
+     order by r.tenant, r.causation_id
 ),
 -- end if
 into_wake_ups as (
@@ -89,9 +106,19 @@ unpublished as ( -- messages of these streams from before this append: they are 
 select clock_timestamp(),
        (select array_agg(n) from accepted),
        -- if door messages
-       (select array_agg(n) from conflicting),
+       (select array_agg(causation_id) from taken),
+       (select array_agg(workflow) from taken),
+       (select array_agg(hash) from taken),
        -- end if
-       -- if none
+       -- if no door messages
+       null::uuid[],
+       null::text[],
+       null::bytea[],
+       -- end if
+       -- if claims
+       (select array_agg(o) from forged),
+       -- end if
+       -- if no claims
        null::bigint[],
        -- end if
        unpublished.*
