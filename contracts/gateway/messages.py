@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
-from hansard.values import Answer, Attribution, Cost, Estimated, Passage, Tokens, Usage
+from hansard.values import Answer, Attribution, ContentReference, Cost, Estimated, Passage, Tokens, Usage, Whole
 
 FallReason = Literal[
     "error",
@@ -29,11 +29,22 @@ class ToolCall(Value):
     arguments: str = Field(description="JSON, as the model wrote it")
 
 
+class Insert(Value):
+    """A part of a message's content that is an excerpt: the model is given up to `limit` characters of the whole instead."""
+
+    start: int = Field(ge=0, description="characters before it in the content")
+    end: int = Field(ge=0)
+    whole: ContentReference
+    limit: int = Field(ge=0)
+
+
 class ChatMessage(Value):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     tool_call_id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    content_ref: Whole = None
+    inserts: tuple[Insert, ...] = Field(default=(), exclude_if=lambda inserts: inserts == (), description="in order")
 
 
 class CallModel(Command):
@@ -51,6 +62,7 @@ class CallModel(Command):
     temperature: float | None = Field(default=None, ge=0, le=2)
     minimum_confidence: Confidence | None = None
     deadline: AwareDatetime
+    passages_ref: Whole = None
     judges: Path | None = Field(
         default=None,
         exclude_if=lambda call: call is None,
@@ -130,6 +142,7 @@ class ModelReplied(Event, Estimated, Usage, Attribution, Answer):
     call: Path
     attempt: int = Field(ge=0, description="0 where no request was sent")
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls_ref: Whole = None
     finish_reason: str = "stop"
     falls: tuple[Fall, ...] = ()
     latency_ms: float = Field(ge=0)

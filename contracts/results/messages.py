@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from hansard.message import Confidence, Event
-from hansard.values import Answer, Attribution, Cost, Tokens
+from hansard.values import Answer, Attribution, Cost, Tokens, Whole
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
 
@@ -17,6 +17,7 @@ class Contribution(Attribution):
     worker: str
     confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
     sources: tuple[str, ...] = ()
+    text_ref: Whole = None
 
 
 class Result(Event, Tokens, Cost):
@@ -29,6 +30,7 @@ class WorkflowCompleted(Result, Answer):
     answered_by: Literal["rule", "plan"]
     handler: str = Field(default="", description="the rule or the plan")
     contributions: tuple[Contribution, ...] = ()
+    contributions_ref: Whole = None
 
 
 class WorkflowFailed(Result):
@@ -36,6 +38,8 @@ class WorkflowFailed(Result):
     reason: FailReason
     detail: str
     partial: tuple[Contribution, ...] = ()
+    detail_ref: Whole = None
+    partial_ref: Whole = None
 
 
 class WorkflowRefused(Result):
