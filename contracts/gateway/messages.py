@@ -19,6 +19,7 @@ FallReason = Literal[
     "lost",
     "retry-budget",
     "refused",
+    "content-missing",  # what the call carries by reference is not in the content store: no tier can answer it
 ]
 ModelClass = Literal["capable", "fast"]
 

@@ -5,9 +5,16 @@ from typing import Literal
 from pydantic import Field
 
 from hansard.message import Confidence, Event
-from hansard.values import Answer, Attribution, Cost, Tokens, Whole
+from hansard.values import Answer, Attribution, ContentReference, Cost, Tokens, Whole
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
+
+
+Part = ContentReference | None
+
+
+def _absent(part: Part) -> bool:
+    return part is None
 
 
 class Contribution(Attribution):
@@ -17,7 +24,8 @@ class Contribution(Attribution):
     worker: str
     confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
     sources: tuple[str, ...] = ()
-    text_ref: Whole = None
+    answer: Part = Field(default=None, exclude_if=_absent, description="the step's whole answer, where it travels by reference")
+    data: Part = Field(default=None, exclude_if=_absent, description="the same of its data")
 
 
 class Result(Event, Tokens, Cost):

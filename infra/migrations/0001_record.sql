@@ -143,6 +143,17 @@ create table policies (
     primary key (service, version)
 );
 
+-- Contents: long texts, data and files that messages carry by reference, by the SHA-256 of their bytes. `at`: when it was last
+-- put. The text of a message names them, so a foreign key cannot; `hansard content collect` finds what nothing names any more.
+create table content (
+    at          timestamptz not null default now(),
+    tenant      text collate "C" not null,
+    sha256      bytea not null,
+    media_type  text not null,
+    data        bytea not null,
+    primary key (tenant, sha256)
+);
+
 -- Append-only, by trigger: also for the owner of the tables.
 create function append_only() returns trigger language plpgsql as $$
 begin
@@ -180,5 +191,6 @@ begin
     execute format('grant select, insert on messages, inbox, door_messages, policies to %I', writer);
     execute format('grant select, insert, update on streams, attempts to %I', writer);
     execute format('grant select, insert, update, delete on wake_ups, instances, answers to %I', writer);
+    execute format('grant select, insert, update (at) on content to %I', writer);
     execute format('grant select on epochs, migrations to %I', writer);
 end $$;

@@ -9,6 +9,7 @@ from math import inf
 from typing import NoReturn
 from uuid import UUID, uuid4
 
+from shared.content.memory import InMemoryPlace
 from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
@@ -44,6 +45,7 @@ class InMemoryEventStore:
 
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
+        self.contents = InMemoryPlace(clock)
         self._epoch = str(uuid4())
         self._transactions = count(1)
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version

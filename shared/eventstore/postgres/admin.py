@@ -21,6 +21,7 @@ RIGHTS = {  # the rights that a service needs
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
+    "content": ("select", "insert"),
 }
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
