@@ -25,7 +25,7 @@ class Step(Value):
     timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(default=None, description="seconds for one attempt")
     optional: bool = Field(default=False, description="its failure does not fail the workflow; what needs it is skipped")
     instructions_ref: Whole = None
-    input_refs: Wholes = {}
+    input_refs: Wholes = Field(default_factory=dict)
 
 
 class Plan(Value):

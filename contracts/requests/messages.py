@@ -42,7 +42,7 @@ class SubmitRequest(Command):
     deadline: AwareDatetime | None = Field(default=None, description="the result is published by then, also if it is a failure")
     budget: Money | None = Field(default=None, description="US dollars that may be spent on models")
     text_ref: Whole = None
-    data_refs: Wholes = {}
+    data_refs: Wholes = Field(default_factory=dict)
 
     @field_validator("deadline")
     @classmethod

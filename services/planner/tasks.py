@@ -34,7 +34,8 @@ def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple
         instructions=step.instructions,
         instructions_ref=step.instructions_ref,
         context=tuple(
-            Given(step=answer.step, worker=state.graph.steps[answer.step].worker, **carried(answer, Content)) for answer in answers
+            Given(step=answer.step, worker=state.graph.steps[answer.step].worker, **carried(answer, Content))
+            for answer in answers
         ),
         passages=passages_for(state, step),
         feedback=feedback,

@@ -112,9 +112,7 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
         case ByPlan(routed, goal, plan, goal_ref):
             deadline = asked.deadline or context.at + policy.within
             yield routed
-            yield RunPlan(
-                request=request, goal=goal, goal_ref=goal_ref, plan=plan, deadline=deadline, budget=asked.budget
-            )
+            yield RunPlan(request=request, goal=goal, goal_ref=goal_ref, plan=plan, deadline=deadline, budget=asked.budget)
         case Refusal(reason, detail):
             yield WorkflowRefused(request=request, reason=reason, detail=detail)
 

@@ -51,10 +51,10 @@ class Bucket:
             found = await self.library.get_async(self.store, _key(tenant, sha256))
             return bytes(await found.bytes_async())
 
-        return await self._ask(read)
+        return await self._if_there(read)
 
     async def stat(self, tenant: str, sha256: str) -> StoredContent | None:
-        found = await self._ask(lambda: self.library.head_async(self.store, _key(tenant, sha256)))
+        found = await self._if_there(lambda: self.library.head_async(self.store, _key(tenant, sha256)))
         return None if found is None else self._stored(tenant, sha256, found)
 
     async def list(self) -> AsyncIterator[list[StoredContent]]:
@@ -73,14 +73,20 @@ class Bucket:
     def _stored(self, tenant: str, sha256: str, found: Any) -> StoredContent:
         return StoredContent(tenant, sha256, found["size"], found["last_modified"], place=self.name)
 
-    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer; None where there is no such object."""
+    async def _if_there(self, request: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer; None where the bucket has no such object."""
+        try:
+            return await self._ask(request)
+        except StoreUnavailable as away:
+            if isinstance(away.__cause__, FileNotFoundError) and "NoSuchBucket" not in str(away):
+                return None
+            raise
+
+    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         from obstore.exceptions import BaseError
 
         try:
             return await request()
-        except FileNotFoundError:  # its NotFoundError is one
-            return None
         except (BaseError, OSError) as away:
             raise StoreUnavailable(f"the bucket {self.name}: {_one_line(away)}") from away
 

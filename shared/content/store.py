@@ -1,4 +1,4 @@
-"""Checks every content on its way in and out, and chooses its place: small ones are in Postgres, large ones where a setting says."""
+"""Checks every content on its way in and out. Small ones are in Postgres, larger ones where a setting says."""
 
 import re
 from collections.abc import AsyncIterator

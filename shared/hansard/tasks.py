@@ -38,7 +38,7 @@ class PerformTask(Command):
     budget: Money | None = None
     goal_ref: Whole = None
     instructions_ref: Whole = None
-    input_refs: Wholes = {}
+    input_refs: Wholes = Field(default_factory=dict)
     context_ref: Whole = None
     passages_ref: Whole = None
 

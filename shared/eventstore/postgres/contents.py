@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+import asyncpg
+
 from shared.content.ports import StoredContent
 from shared.eventstore.postgres.session import Session
 
@@ -37,6 +39,6 @@ class PostgresPlace:
     async def delete(self, tenant: str, sha256: str, before: datetime) -> bool:
         return bool(await self._session.ask("content/delete", tenant, bytes.fromhex(sha256), before))
 
-    def _stored(self, row: tuple[str, bytes, int, datetime, str]) -> StoredContent:
+    def _stored(self, row: asyncpg.Record) -> StoredContent:
         tenant, sha256, size, at, media_type = row
         return StoredContent(tenant, sha256.hex(), size, at, media_type, self.name)
