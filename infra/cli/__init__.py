@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 import typer
 
-from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
+from infra.cli import (
+    audit,
+    contents,
+    dead_letters,
+    demo,
+    doctor,
+    operate,
+    requests,
+    running,
+    starters,
+    statistics,
+    submitting,
+    watching,
+)
 from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
@@ -42,6 +55,7 @@ for panel, commands in COMMANDS.items():
         app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
+app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from hansard.message import WITHOUT_RESULT
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.bus import Bus, Listener, ReceivedMessage, request
+from infra.cli.contents import small_enough, whole_result
 from infra.cli.options import Json, Tenant
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
 from infra.cli.problem import Problem
@@ -72,6 +74,7 @@ def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", t
 def ask(
     text: Annotated[str, typer.Argument(help="The request, in your own words.")] = "",
     type_: Annotated[str, typer.Option("--type", help="A typed request: the name of its handler.")] = "",
+    file: Annotated[str, typer.Option(help="A text file with the request, or what follows on its words; of any length.")] = "",
     data: Annotated[str, typer.Option(help="The data of a typed request, as JSON.")] = "",
     plan: Annotated[str, typer.Option(help="The name of a plan, or a YAML file with one.")] = "",
     architecture: Annotated[str, typer.Option(help="The architecture to use; without it the router chooses.")] = "",
@@ -86,7 +89,8 @@ def ask(
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
-    body: dict[str, Any] = {"text": typed(text)} if text else {}
+    text = "\n\n".join(part for part in (typed(text), _text_of(file)) if part)
+    body: dict[str, Any] = {"text": text} if text else {}
     if type_:
         body["type"] = type_
     if data:
@@ -119,6 +123,13 @@ def conclude(asked: NewRequest, answer: Answer, *, json_: bool) -> None:
         raise typer.Exit(1)
 
 
+def _text_of(file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8") if file else ""
+    except (OSError, UnicodeDecodeError) as bad:
+        raise Problem(f"{file} cannot be read: {bad}", code=2) from None
+
+
 def _object(text: str, name: str) -> Any:
     try:
         return json.loads(text)
@@ -135,6 +146,7 @@ async def publish_and_watch(settings: Settings, asked: NewRequest, *, show: bool
 async def _answered(settings: Settings, asked: NewRequest, printer: Printer | None, *, known: bool, seconds: float) -> Answer:
     topics = [topic.name for topic in settings.topics.all]
     early = ("results", "dead-letters") if known else ()
+    [asked] = await small_enough(settings, [asked])
     async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
         began, asked_at = time.monotonic(), datetime.now(UTC)
         await bus.publish("requests", asked.envelope)
@@ -150,7 +162,8 @@ async def _answered(settings: Settings, asked: NewRequest, printer: Printer | No
                 for message in sorted(messages, key=lambda one: one.at):
                     printer.show(message)
             if last:
-                return Answer(last.kind, last.data, time.monotonic() - began)
+                seconds = time.monotonic() - began
+                return Answer(last.kind, await whole_result(settings, asked.tenant, last.kind, last.data), seconds)
             old = next((message for message in ends if message.kind.startswith(RESULTS)), None)
             before = before or (Answer(old.kind, old.data, 0.0) if old else None)
             if before and time.monotonic() > began + AGAIN:

@@ -17,6 +17,7 @@ from hansard.identity import line_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.bus import Bus, Listener
+from infra.cli.contents import small_enough
 from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
 from infra.cli.requests import Answer, NewRequest, is_end, new_request, until
@@ -95,6 +96,7 @@ async def _submit(
     """Publishes them all; with `wait`, prints each result as it comes. The answers, by workflow."""
     answers: dict[str, Answer] = {}
     bar = _bar()
+    requests = await small_enough(settings, requests)
     async with Bus(settings) as bus:
         with bar:
             task = bar.add_task("publishing", total=len(requests))

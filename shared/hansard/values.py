@@ -32,7 +32,9 @@ Whole = Annotated[
 # The same for texts that are members of an object `X`.
 Wholes = Annotated[
     dict[str, ContentReference],
-    Field(default_factory=dict, exclude_if=_absent, description="the whole texts, by the names of those members that are excerpts"),
+    Field(
+        default_factory=dict, exclude_if=_absent, description="the whole texts, by the names of those members that are excerpts"
+    ),
 ]
 
 

@@ -174,7 +174,6 @@ def test_a_step_is_given_the_whole_answers_that_it_needs_and_the_runtime_carries
     message = then(fan, [*texts, passed("a.1")], passed("b.1"))[-1]
     assert isinstance(message, PerformTask)
     assert [given.text for given in message.context] == ["a" * 500_000, "b" * 500_000]
-    assert sum(len(given.text) for given in message.context) <= 120_000
 
 
 def test_a_step_whose_answer_is_rejected_is_retried_with_the_reasons() -> None:
