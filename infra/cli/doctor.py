@@ -230,7 +230,7 @@ async def content(settings: Settings) -> list[Finding]:
         largest = f"{settings.content_postgres_bytes / 1e6:.0f} MB"
         return [Finding("content store", f"in Postgres, up to {largest} each; HANSARD_CONTENT names no place for larger ones")]
     try:
-        await place.stat("default", "0" * 64)
+        await place.get("default", "0" * 64)
     except StoreUnavailable as away:
         return [Finding("content store", one_line(away), "start it, or correct HANSARD_CONTENT and its credentials")]
     return [Finding("content store", f"in Postgres; larger ones in {place.name}, which answers")]

@@ -78,7 +78,7 @@ class Bucket:
         try:
             return await self._ask(request)
         except StoreUnavailable as away:
-            if isinstance(away.__cause__, FileNotFoundError) and "NoSuchBucket" not in str(away):
+            if isinstance(away.__cause__, FileNotFoundError) and "NoSuchBucket" not in str(away.__cause__):
                 return None
             raise
 
