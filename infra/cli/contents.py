@@ -14,7 +14,7 @@ import typer
 
 from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT
-from hansard.references import by_reference, reference_to
+from hansard.references import SHORT, by_reference, reference_to
 from hansard.values import ContentReference
 from infra.audit import contents as auditing
 from infra.audit.timeline import Timeline
@@ -33,6 +33,7 @@ app = typer.Typer(
     "bucket that HANSARD_CONTENT names.",
     no_args_is_help=True,
 )
+HEADERS = 4096  # bytes of a request's key and headers, at most
 LEAST = 2.0  # hours; a content that is put again within the hour keeps its time
 Sha256 = Annotated[str, typer.Argument(metavar="SHA256", help="Its SHA-256 in hexadecimal.")]
 
@@ -209,9 +210,10 @@ async def small_enough(settings: Settings, requests: list[R]) -> list[R]:
 
 
 async def _small_enough(settings: Settings, request: R) -> R:
-    if len(json.dumps(request.body, ensure_ascii=False, default=str).encode()) <= settings.max_request_bytes:
+    limit = max(settings.max_request_bytes - HEADERS, SHORT)
+    if len(json.dumps(request.body, ensure_ascii=False, default=str).encode()) <= limit:
         return request
-    message, wholes = by_reference(SubmitRequest.model_validate(request.body), settings.max_request_bytes)
+    message, wholes = by_reference(SubmitRequest.model_validate(request.body), limit)
     if not wholes:
         return request
     if not settings.postgres.get_secret_value():

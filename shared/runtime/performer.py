@@ -62,11 +62,11 @@ class AttemptRunner:
         contents = self.contents
         if contents is None:
             return outcome
-        small, wholes = by_reference(outcome, outcome.inline)
         try:
+            small, wholes = by_reference(outcome, outcome.inline)
             for reference, data in wholes.items():
                 await until_available(partial(contents.put, stream.tenant, reference, data))
-        except StoreRefused:
+        except (StoreRefused, ValueError):  # ValueError: it cannot be written as JSON
             return outcome  # its stream stores a dead letter, which says why
         return small
 

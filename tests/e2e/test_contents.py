@@ -56,7 +56,11 @@ async def deployment(servers: Servers, model: str, tmp_path: Path) -> AsyncItera
     roles = tmp_path / "roles"
     roles.mkdir()
     (roles / "reader.yaml").write_text(yaml.safe_dump(READER))
-    options = {"HANSARD_ROLES": str(roles), "HANSARD_CONTENT": str(tmp_path / "contents"), "HANSARD_CONTENT_POSTGRES_BYTES": "500000"}
+    options = {
+        "HANSARD_ROLES": str(roles),
+        "HANSARD_CONTENT": str(tmp_path / "contents"),
+        "HANSARD_CONTENT_POSTGRES_BYTES": "500000",
+    }
     async with Deployment.open(servers, model, **options) as deployment:
         deployment.serve(*SERVICES)
         await deployment.ready()
@@ -107,7 +111,11 @@ async def missing_contents_are_found(deployment: Deployment, tmp_path: Path) -> 
     assert out.read_text() == BIG
     file.unlink()
     assert whole.sha256 in await deployment.hansard("content", "verify", code=1)
-    body = {"text": "w0 w1 …", "text_ref": json.loads(whole.model_dump_json()), "plan": {"steps": [{"id": "a", "worker": "reader"}]}}
+    body = {
+        "text": "w0 w1 …",
+        "text_ref": json.loads(whole.model_dump_json()),
+        "plan": {"steps": [{"id": "a", "worker": "reader"}]},
+    }
     body["plan"]["steps"][0]["retries"] = 0
     [workflow] = await deployment.ask(body)
     failed = (await deployment.answered([workflow]))[workflow]

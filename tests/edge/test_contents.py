@@ -44,7 +44,11 @@ def s3() -> Iterator[str]:
 async def contents(
     request: pytest.FixtureRequest, store: PostgresEventStore, tmp_path: Path
 ) -> AsyncIterator[tuple[PostgresEventStore, ContentStore]]:
-    where = {"Postgres": lambda: "", "folder": lambda: str(tmp_path / "contents"), "bucket": lambda: request.getfixturevalue("s3")}
+    where = {
+        "Postgres": lambda: "",
+        "folder": lambda: str(tmp_path / "contents"),
+        "bucket": lambda: request.getfixturevalue("s3"),
+    }
     make: Callable[[], str] = where[request.param]
     opened = open_contents(make(), store.contents, 1 << 24 if request.param == "Postgres" else 1_000)
     yield store, opened

@@ -38,7 +38,9 @@ def test_the_router_passes_the_reference_of_a_long_text_on() -> None:
 
 
 def test_what_is_to_be_done_with_a_long_text_of_a_typed_request_is_in_its_step() -> None:
-    run = routed(type="summarize_text", data={"text": "whole …", "style": "long …"}, data_refs={"text": WHOLE, "style": OTHER})[-1]
+    run = routed(type="summarize_text", data={"text": "whole …", "style": "long …"}, data_refs={"text": WHOLE, "style": OTHER})[
+        -1
+    ]
     assert isinstance(run, RunPlan)
     [step] = run.plan.steps
     assert (run.goal, run.goal_ref) == ("whole …", WHOLE)

@@ -184,9 +184,7 @@ async def test_the_long_reply_of_an_attempt_is_stored_by_reference_before_its_ou
     from contracts.gateway import ModelReplied
     from services.gateway.facts import AttemptReturned
 
-    reply = ModelReplied(
-        call="t/1", attempt=1, tier="one", model="m", text="y" * 3_000_000, latency_ms=1, cost=0, provider="p"
-    )
+    reply = ModelReplied(call="t/1", attempt=1, tier="one", model="m", text="y" * 3_000_000, latency_ms=1, cost=0, provider="p")
     kept, received = contents(), []
 
     async def perform(*_: Any) -> AttemptReturned:
