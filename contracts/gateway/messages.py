@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
-from hansard.values import Answer, Attribution, ContentReference, Cost, Estimated, Passage, Tokens, Usage, Whole
+from hansard.values import Answer, Attribution, Cost, Estimated, Inserts, Passage, Tokens, Usage, Whole
 
 FallReason = Literal[
     "error",
@@ -30,22 +30,13 @@ class ToolCall(Value):
     arguments: str = Field(description="JSON, as the model wrote it")
 
 
-class Insert(Value):
-    """A part of a message's content that is an excerpt: the model is given up to `limit` characters of the whole instead."""
-
-    start: int = Field(ge=0, description="characters before it in the content")
-    end: int = Field(ge=0)
-    whole: ContentReference
-    limit: int = Field(ge=0)
-
-
 class ChatMessage(Value):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     tool_call_id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     content_ref: Whole = None
-    inserts: tuple[Insert, ...] = Field(default=(), exclude_if=lambda inserts: inserts == (), description="in order")
+    content_inserts: Inserts = ()
 
 
 class CallModel(Command):

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from hansard.message import Confidence, Event
-from hansard.values import Answer, Attribution, ContentReference, Cost, Tokens, Whole
+from hansard.values import Answer, Attribution, ContentReference, Cost, Inserts, Tokens, Whole
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
 
@@ -38,6 +38,7 @@ class WorkflowCompleted(Result, Answer):
     answered_by: Literal["rule", "plan"]
     handler: str = Field(default="", description="the rule or the plan")
     contributions: tuple[Contribution, ...] = ()
+    text_inserts: Inserts = ()
     contributions_ref: Whole = None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from contracts.results import Contribution, FailReason, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
+from hansard.references import Excerpt, joined
 from hansard.values import Attribution, Content, carried
 from services.planner.state import Running, StepState
 from shared.shortening import shortened
@@ -30,11 +31,12 @@ def completed(state: Running, answers: list[StepState]) -> WorkflowCompleted:
     given = [step.answer for step in answers if step.answer is not None]
     data = {answer.step: answer.data for answer in given if answer.data is not None}
     parts = contributions(state)
-    joined = {"text": "\n\n".join(f"## {answer.step}\n\n{answer.text}" for answer in given), "data": data or None}
+    text, inserts = joined((f"## {one.step}\n\n", Excerpt(one.text, one.text_ref) if one.text_ref else one.text) for one in given)
+    content = carried(given[0], Content) if len(given) == 1 else {"text": text, "text_inserts": inserts, "data": data or None}
     sources = {"sources": tuple(dict.fromkeys(source for part in parts for source in part.sources))}
     return WorkflowCompleted(
         request=state.started.request,
-        **(carried(given[0], Content) if len(given) == 1 else joined) | sources,
+        **content | sources,
         answered_by="plan",
         handler=state.started.plan.name,
         confidence=min((part.confidence for part in parts if part.confidence is not None), default=None),

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from contracts.gateway import CallModel, ChatMessage, Insert
+from contracts.gateway import CallModel, ChatMessage
 from contracts.specialists import PerformTask
 from contracts.verifier import Passage
-from hansard.references import share_of
-from hansard.values import ContentReference
+from hansard.references import Excerpt, joined, share_of
+from hansard.values import ContentReference, Insert
 from shared.roles import Role
 from shared.shortening import shortened
 
@@ -31,7 +31,7 @@ def call_for(task: PerformTask, role: Role, call: str) -> CallModel:
         model_class=role.model_class,
         messages=(
             ChatMessage(role="system", content=role.prompt.strip()),
-            ChatMessage(role="user", content=body, inserts=inserts),
+            ChatMessage(role="user", content=body, content_inserts=inserts),
         ),
         question=question(task),
         passages=passages,
@@ -58,14 +58,6 @@ class Material(NamedTuple):
         return Excerpt(shortened(self.text, min(limit, EXCERPT)), self.whole, limit)
 
 
-class Excerpt(NamedTuple):
-    """The gateway gives the model up to `limit` characters of the whole instead."""
-
-    text: str
-    whole: ContentReference
-    limit: int
-
-
 Segment = str | Excerpt
 
 
@@ -87,7 +79,7 @@ def prompt(task: PerformTask, role: Role) -> tuple[tuple[Passage, ...], str, tup
     passages = tuple(
         Passage(source=passage.source, text=str(text)) for passage, text in zip(task.passages, rest[len(answers) :], strict=True)
     )
-    content, inserts = _joined(_parts(task, goal, instructions, given, rest[: len(answers)], passages))
+    content, inserts = joined(_parts(task, goal, instructions, given, rest[: len(answers)], passages))
     return passages, content, inserts
 
 
@@ -114,21 +106,6 @@ def _parts(
     yield (goal,)
     if task.feedback:
         yield ("Your last answer was not accepted:\n" + "\n".join(f"- {reason}" for reason in task.feedback),)
-
-
-def _joined(parts: Iterable[tuple[Segment, ...]]) -> tuple[str, tuple[Insert, ...]]:
-    """The parts with an empty line between them, and where in this text the excerpts are."""
-    written: list[str] = []
-    inserts: list[Insert] = []
-    at = 0
-    for n, part in enumerate(parts):
-        for segment in ("\n\n" * (n > 0), *part):
-            text = segment.text if isinstance(segment, Excerpt) else segment
-            if isinstance(segment, Excerpt):
-                inserts.append(Insert(start=at, end=at + len(text), whole=segment.whole, limit=segment.limit))
-            written.append(text)
-            at += len(text)
-    return "".join(written), tuple(inserts)
 
 
 def _named(task: PerformTask) -> Iterator[Material]:

@@ -2,8 +2,8 @@
 
 A field `X` that may grow long has a field `X_ref` beside it. While the message is small, `X` is whole and `X_ref` absent.
 Otherwise `X` is an excerpt (the beginning of a text, the first items of a list, null for other data) and `X_ref` names the
-whole in the content store. An object `X` with texts as members has `X_refs`, by the members' names. A decider passes both on
-and never needs the whole.
+whole in the content store. An object `X` with texts as members has `X_refs`, by the members' names. A text that is made of
+several has `X_inserts`: the places of those that are excerpts. A decider passes all of it on and never needs the whole.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 
 from hansard.message import Value
-from hansard.values import ContentReference
+from hansard.values import ContentReference, Insert
 
 V = TypeVar("V", bound=Value)
 Read = Callable[[ContentReference], Awaitable[bytes]]
@@ -44,6 +44,29 @@ class _Slot(NamedTuple):
         if self.member is None:
             return getattr(self.owner, f"{self.field}_ref")  # type: ignore[no-any-return]
         return getattr(self.owner, f"{self.field}_refs").get(self.member)  # type: ignore[no-any-return]
+
+
+class Excerpt(NamedTuple):
+    """A part of a text, in whose place whoever needs it puts up to `limit` characters of the whole."""
+
+    text: str
+    whole: ContentReference
+    limit: int | None = None
+
+
+def joined(parts: Iterable[tuple[str | Excerpt, ...]]) -> tuple[str, tuple[Insert, ...]]:
+    """The parts with an empty line between them, and the places of the excerpts."""
+    written: list[str] = []
+    inserts: list[Insert] = []
+    at = 0
+    for n, part in enumerate(parts):
+        for segment in ("\n\n" * (n > 0), *part):
+            text = segment.text if isinstance(segment, Excerpt) else segment
+            if isinstance(segment, Excerpt):
+                inserts.append(Insert(start=at, end=at + len(text), whole=segment.whole, limit=segment.limit))
+            written.append(text)
+            at += len(text)
+    return "".join(written), tuple(inserts)
 
 
 def reference_to(data: bytes, media_type: str = TEXT, name: str = "") -> ContentReference:
@@ -112,12 +135,26 @@ async def whole(value: V, read: Read) -> V:
             texts = {member: (await read(one)).decode() for member, one in given.items()}
             changes |= {field: getattr(value, field) | texts, name: {}}
     for name in type(value).model_fields:
+        if name.endswith("_inserts") and (inserts := getattr(value, name)):
+            field = name.removesuffix("_inserts")
+            changes |= {field: await _with_inserts(changes.get(field, getattr(value, field)), inserts, read), name: ()}
+    for name in type(value).model_fields:
         given = changes.get(name, getattr(value, name))
         if isinstance(given, Value):
             changes[name] = await whole(given, read)
         elif isinstance(given, tuple) and any(isinstance(item, Value) for item in given):
             changes[name] = tuple([await whole(item, read) if isinstance(item, Value) else item for item in given])
     return value.model_copy(update=changes) if changes else value
+
+
+async def _with_inserts(text: str, inserts: Iterable[Insert], read: Read) -> str:
+    parts, end = [], 0
+    for insert in inserts:
+        inserted = (await read(insert.whole)).decode()
+        limit = len(inserted) if insert.limit is None else insert.limit
+        parts += [text[end : insert.start], shortened(inserted, limit)]
+        end = insert.end
+    return "".join(parts) + text[end:]
 
 
 def shortened(text: str, limit: int) -> str:

@@ -38,6 +38,22 @@ Wholes = Annotated[
 ]
 
 
+class Insert(Value):
+    """A part of a text that is an excerpt: whoever needs the whole puts up to `limit` characters of it there."""
+
+    start: int = Field(ge=0, description="characters before it in the text")
+    end: int = Field(ge=0)
+    whole: ContentReference
+    limit: int | None = Field(default=None, ge=0)
+
+
+# Beside a text `X` that is made of several: where in it there are excerpts, in order.
+Inserts = Annotated[
+    tuple[Insert, ...],
+    Field(default=(), exclude_if=_absent, description="the parts of the field of this name that are excerpts of other texts"),
+]
+
+
 class Passage(Value):
     """A piece of a source, with the name to cite it by."""
 

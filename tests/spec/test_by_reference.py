@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, cast
 
-from contracts.gateway import CallModel, Insert, ModelFailed
+from contracts.gateway import CallModel, ModelFailed
 from contracts.planner import RunPlan, StepAnswered
 from contracts.plans import Step
 from contracts.requests import SubmitRequest
@@ -11,7 +11,8 @@ from contracts.results import WorkflowCompleted, WorkflowRefused
 from contracts.specialists import Given, PerformTask
 from hansard.codec import encode
 from hansard.message import Message
-from hansard.references import by_reference, reference_to
+from hansard.references import by_reference, reference_to, whole
+from hansard.values import Insert
 from services.gateway.answer_reuse import cache_key
 from services.gateway.call import call_decider
 from services.planner.state import ByIdentity, Running, evolve, started
@@ -77,17 +78,17 @@ def test_a_result_names_the_whole_answers_that_it_is_made_of() -> None:
 def test_a_prompt_holds_excerpts_and_where_the_model_is_given_the_whole() -> None:
     context = (Given(step="a", worker="w", text="A …", text_ref=WHOLE), Given(step="b", worker="w", text="B"))
     message = call(goal="G …", goal_ref=OTHER, context=context).messages[-1]
-    assert [message.content[one.start : one.end] for one in message.inserts] == ["A …", "G …"]
-    assert [one.whole for one in message.inserts] == [WHOLE, OTHER]
-    limit = message.inserts[0].limit
-    assert 400 < limit < 500 and limit == message.inserts[1].limit  # of the role's 1,000 characters
+    assert [message.content[one.start : one.end] for one in message.content_inserts] == ["A …", "G …"]
+    assert [one.whole for one in message.content_inserts] == [WHOLE, OTHER]
+    limit = message.content_inserts[0].limit
+    assert 400 < limit < 500 and limit == message.content_inserts[1].limit  # of the role's 1,000 characters
     assert message.content == "From step a (w):\nA …\n\nFrom step b (w):\nB\n\nG …"
 
 
 def test_texts_of_a_tasks_input_that_travel_by_reference_have_a_place_of_their_own() -> None:
     message = call(input={"n": 1, "law": "L …"}, input_refs={"law": WHOLE}).messages[-1]
     assert message.content == 'Data:\n{"n": 1}\n\nlaw:\nL …\n\nA poem on rain.'
-    assert [message.content[one.start : one.end] for one in message.inserts] == ["L …"]
+    assert [message.content[one.start : one.end] for one in message.content_inserts] == ["L …"]
 
 
 def test_two_long_texts_that_begin_alike_are_two_questions_and_two_entries_of_the_cache() -> None:
@@ -115,10 +116,10 @@ def test_a_call_whose_content_is_missing_fails_at_once_and_says_so() -> None:
 
 def test_an_insert_is_part_of_what_a_call_refers_to() -> None:
     insert = Insert(start=0, end=1, whole=WHOLE, limit=5)
-    message = call().messages[-1].model_copy(update={"inserts": (insert,)})
+    message = call().messages[-1].model_copy(update={"content_inserts": (insert,)})
     assert CallModel.model_validate_json(call().model_copy(update={"messages": (message,)}).model_dump_json()).messages[
         -1
-    ].inserts == (insert,)
+    ].content_inserts == (insert,)
 
 
 def test_a_plan_of_five_thousand_steps_and_its_result_fit_into_messages() -> None:
@@ -135,3 +136,18 @@ def test_a_plan_of_five_thousand_steps_and_its_result_fit_into_messages() -> Non
     assert len(encode(result)) <= Message.inline
     assert result.contributions_ref in wholes
     assert 500 < len(result.contributions) < 5_000
+
+
+async def test_a_result_of_several_answers_is_made_whole_from_theirs() -> None:
+    run = planner.run(planner.step("a", verify="none"), planner.step("b", verify="none"))
+    begun = [planner.started(run), *planner.begun("a"), *planner.begun("b")]
+    first = decided(planner.decider, begun, planner.answer("a.1", "A …", text_ref=WHOLE))
+    result = decided(planner.decider, [*begun, *first], planner.answer("b.1", "B"))[-1]
+    assert isinstance(result, WorkflowCompleted)
+    assert result.text == "## a\n\nA …\n\n## b\n\nB"
+
+    async def read(reference: object) -> bytes:
+        assert reference == WHOLE
+        return b"whole " * 100_000
+
+    assert (await whole(result, read)).text == f"## a\n\n{'whole ' * 100_000}\n\n## b\n\nB"
