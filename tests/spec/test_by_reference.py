@@ -80,7 +80,7 @@ def test_a_prompt_holds_excerpts_and_where_the_model_is_given_the_whole() -> Non
     message = call(goal="G …", goal_ref=OTHER, context=context).messages[-1]
     assert [message.content[one.start : one.end] for one in message.content_inserts] == ["A …", "G …"]
     assert [one.whole for one in message.content_inserts] == [WHOLE, OTHER]
-    limit = message.content_inserts[0].limit
+    limit = message.content_inserts[0].limit or 0
     assert 400 < limit < 500 and limit == message.content_inserts[1].limit  # of the role's 1,000 characters
     assert message.content == "From step a (w):\nA …\n\nFrom step b (w):\nB\n\nG …"
 
