@@ -12,9 +12,12 @@ from aiohttp import web
 
 from contracts.catalog import SERVICES
 from hansard.references import reference_to
+from infra.audit.contents import whole_data
 from infra.servers import Servers
+from shared.content import open_contents
 from tests.deployment import Deployment
 
+BOUND = 500_000
 READER = {"prompt": "You read all that you are given.", "context": 10_000_000, "max_output_tokens": 1_000_000}
 BIG = " ".join(f"w{n}" for n in range(450_000))  # 3 MB
 LONG_ANSWER = " ".join(f"a{n}" for n in range(90_000))  # 600 kB
@@ -59,7 +62,7 @@ async def deployment(servers: Servers, model: str, tmp_path: Path) -> AsyncItera
     options = {
         "HANSARD_ROLES": str(roles),
         "HANSARD_CONTENT": str(tmp_path / "contents"),
-        "HANSARD_CONTENT_POSTGRES_BYTES": "500000",
+        "HANSARD_CONTENT_POSTGRES_BYTES": str(BOUND),
     }
     async with Deployment.open(servers, model, **options) as deployment:
         deployment.serve(*SERVICES)
@@ -67,60 +70,48 @@ async def deployment(servers: Servers, model: str, tmp_path: Path) -> AsyncItera
         yield deployment
 
 
-def plan(folder: Path, name: str, *steps: dict[str, Any]) -> str:
-    file = folder / f"{name}.yaml"
-    file.write_text(yaml.safe_dump({"name": name, "steps": [{"worker": "reader", "retries": 0} | step for step in steps]}))
-    return str(file)
+def plan(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "read", "steps": [{"worker": "reader", "retries": 0} | step for step in steps]}
 
 
-async def result(deployment: Deployment, *words: str) -> dict[str, Any]:
-    printed = json.loads(await deployment.hansard("ask", "--json", *words))
-    assert printed["type"] == "hansard.results.completed.v1", printed
-    return printed["data"]  # type: ignore[no-any-return]
-
-
+@pytest.mark.timeout(900)
 async def test_long_requests_and_answers_travel_by_reference_and_arrive_whole(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "big.txt").write_text(BIG)
-    read = plan(tmp_path, "read", {"id": "read"})
-    data = await result(deployment, "--file", str(tmp_path / "big.txt"), "--plan", read)
-    assert data["text"] == answer(BIG)
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan({"id": "read"})))
+    words = ("ask", "--json", "--file", str(tmp_path / "big.txt"), "--plan", str(tmp_path / "plan.yaml"))
+    printed = json.loads(await deployment.hansard(*words))
+    assert (printed["type"], printed["data"]["text"]) == ("hansard.results.completed.v1", answer(BIG))
 
     essays = [{"id": f"e{n}", "instructions": f"Write essay {n}."} for n in range(4)]
     join = {"id": "join", "instructions": "Read.", "needs": [f"e{n}" for n in range(4)]}
-    data = await result(deployment, "Count.", "--plan", plan(tmp_path, "four", *essays, join))
-    assert data["text"] == "4 essays were given whole."
-    many = await result(deployment, "All.", "--plan", plan(tmp_path, "all", *essays))
-    assert many["text"] == "\n\n".join(f"## e{n}\n\n{essay(n)}" for n in range(4))
+    joined, listed = await deployment.ask(
+        {"text": "Count.", "plan": plan(*essays, join)},
+        {"text": "All.", "plan": plan(*essays)},
+    )
+    results = await deployment.answered([joined, listed])
+    assert results[joined].data["text"] == "4 essays were given whole."
+    store = await deployment.store()
+    contents = open_contents(str(tmp_path / "contents"), store.contents, BOUND)
+    whole = await whole_data(deployment.settings.topics, contents, "default", results[listed].kind, results[listed].data)
+    assert whole["text"] == "\n\n".join(f"## e{n}\n\n{essay(n)}" for n in range(4))
 
     await deployment.at_rest()
     report = await deployment.verified()
     assert (report.differences, report.dead, report.unknown) == ([], 0, 0)
     await deployment.is_whole()
-    largest = await deployment.rows("select max(octet_length(data::text)) from messages")
-    assert largest[0][0] <= 300_000
-    await deployment.hansard("content", "verify")
-    assert await deployment.hansard("content", "collect") == ""
-    await missing_contents_are_found(deployment, tmp_path)
+    [(largest,)] = await deployment.rows("select max(octet_length(data::text)) from messages")
+    assert largest <= 300_000
+    await a_content_that_is_missing_is_found_and_fails_its_call(deployment, tmp_path)
 
 
-async def missing_contents_are_found(deployment: Deployment, tmp_path: Path) -> None:
+async def a_content_that_is_missing_is_found_and_fails_its_call(deployment: Deployment, tmp_path: Path) -> None:
     whole = reference_to(BIG.encode())
     file = tmp_path / "contents" / "default" / whole.sha256[:2] / whole.sha256
-    out = tmp_path / "out.txt"
-    await deployment.hansard("content", "get", whole.sha256, "--out", str(out))
-    assert out.read_text() == BIG
+    await deployment.hansard("content", "verify")
     file.unlink()
     assert whole.sha256 in await deployment.hansard("content", "verify", code=1)
-    body = {
-        "text": "w0 w1 …",
-        "text_ref": json.loads(whole.model_dump_json()),
-        "plan": {"steps": [{"id": "a", "worker": "reader"}]},
-    }
-    body["plan"]["steps"][0]["retries"] = 0
+    body = {"text": "w0 w1 …", "text_ref": json.loads(whole.model_dump_json()), "plan": plan({"id": "read"})}
     [workflow] = await deployment.ask(body)
     failed = (await deployment.answered([workflow]))[workflow]
     assert failed.kind == "hansard.results.failed.v1"
     assert "is not in the content store" in failed.data["detail"]
-    reference = json.loads(await deployment.hansard("content", "put", str(tmp_path / "big.txt"), "--type", "text/plain"))
-    assert (reference["sha256"], reference["size"]) == (whole.sha256, whole.size)
-    await deployment.hansard("content", "verify")
