@@ -259,7 +259,7 @@ def _changed(value: Any, path: tuple[str | int, ...], change: Callable[[Any], An
 
 
 def _value(kind: type[Value], field: str, data: bytes) -> Any:
-    annotation = kind.model_fields[field].annotation
+    annotation: Any = kind.model_fields[field].annotation
     return data.decode() if annotation in (str, str | None) else _adapter(annotation).validate_json(data)
 
 
