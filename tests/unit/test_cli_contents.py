@@ -1,13 +1,15 @@
 """`hansard content` without servers: what it says where it cannot be done, and requests that are made small enough."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from contracts.requests import SubmitRequest
 from hansard.references import reference_to, references
-from infra.cli import app, contents
+from infra.cli import app, contents, doctor
 from infra.cli.problem import Problem
 from infra.cli.requests import NewRequest, new_request
 from shared.settings import Settings
@@ -56,3 +58,17 @@ def test_a_reference_that_content_put_prints_is_one_that_a_request_takes() -> No
     printed = reference_to(LONG.encode(), "text/plain", "terms.txt").model_dump_json()
     request = SubmitRequest.model_validate_json(f'{{"text": "word …", "text_ref": {printed}}}')
     assert [one.name for one in references(request)] == ["terms.txt"]
+
+
+async def test_doctor_says_whether_the_place_of_large_contents_answers(tmp_path: Path) -> None:
+    [alone] = await doctor.content(Settings())
+    [folder] = await doctor.content(Settings(content=str(tmp_path / "contents")))
+    (tmp_path / "file").write_text("")
+    [wrong] = await doctor.content(Settings(content=str(tmp_path / "file")))
+    assert (alone.ok, folder.ok, wrong.ok) == (True, True, False)
+    assert "HANSARD_CONTENT" in wrong.fix
+
+
+def test_a_place_that_cannot_be_one_is_refused_at_the_start() -> None:
+    with pytest.raises(ValidationError, match="neither an absolute path"):
+        Settings(content="contents")
