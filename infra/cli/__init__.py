@@ -18,6 +18,7 @@ from infra.cli import (
     starters,
     statistics,
     submitting,
+    tails,
     watching,
 )
 from infra.cli.problem import Problem
@@ -47,7 +48,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "init": starters.init,
     },
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
-    CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
+    CARE: {
+        "doctor": doctor.doctor,
+        "migrate": operate.migrate,
+        "topics": operate.topics,
+        "republish": tails.republish,
+    },
 }
 EPILOGS = {"serve": "\n\n".join(f"[bold]{name}[/bold]: {about}" for name, about in running.summaries().items())}
 for panel, commands in COMMANDS.items():
@@ -57,6 +63,7 @@ app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
+app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
 
 
