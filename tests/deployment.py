@@ -47,7 +47,8 @@ class Deployment:
     servers: Servers
     settings: Settings
     folder: Path
-    environment: dict[str, str]
+    environment: dict[str, str]  # of its processes: with the address for services, and not the owner's
+    owner: str  # the DSN of the owner of its tables
     processes: dict[str, Process] = field(default_factory=dict)
     published: list[PublishedMessage] = field(default_factory=list)
     _started: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = field(default_factory=dict)
@@ -95,9 +96,9 @@ class Deployment:
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         with given_environment(outside | mine):
             settings = Settings()
-        await migrate(addresses.postgres, name)
+        await migrate(addresses.owner, name, service=addresses.postgres)
         assert not [change for change in await apply(settings) if change.error]
-        return cls(servers, settings, folder, outside | mine)
+        return cls(servers, settings, folder, outside | mine, addresses.owner)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -165,10 +166,11 @@ class Deployment:
         process.stop_all(one.running for one in self.processes.values())
 
     async def hansard(self, *arguments: str, code: int = 0) -> str:
-        """Runs the `hansard` command in this deployment; returns what it wrote to standard output."""
+        """Runs the `hansard` command in this deployment, as an operator; returns what it wrote to standard output."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
-        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=pipe)
+        environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner}
+        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()
@@ -283,10 +285,8 @@ class Deployment:
         return self._store
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """The rows of a statement, run with the deployment's schema as the search path."""
-        connection = await asyncpg.connect(
-            self.settings.postgres.get_secret_value(), server_settings={"search_path": self.settings.postgres_schema}
-        )
+        """The rows of a statement, run by the owner with the deployment's schema as the search path."""
+        connection = await asyncpg.connect(self.owner, server_settings={"search_path": self.settings.postgres_schema})
         try:
             return [tuple(row) for row in await connection.fetch(sql, *arguments)]
         finally:

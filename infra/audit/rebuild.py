@@ -149,11 +149,11 @@ class Rebuilding:
 
 
 @asynccontextmanager
-async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Rebuilding]:
+async def rebuilding(dsn: str, schema: str, topics: Topics, *, pooler: bool = False) -> AsyncIterator[Rebuilding]:
     """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages: it must be empty."""
     from shared.eventstore.postgres.rebuild import rebuild
 
-    async with rebuild(dsn, schema) as into:
+    async with rebuild(dsn, schema, pooler=pooler) as into:
         yield Rebuilding(into, topics)
 
 

@@ -30,6 +30,7 @@ from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.masking import masked
 from shared.runtime.crash_guard import CrashGuard
 from shared.task_tokens import NO_TOKENS, TaskTokens
 
@@ -274,7 +275,7 @@ def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause(reason, f"{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause(reason, masked(f"{name}: {text}")[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
