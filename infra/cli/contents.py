@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
+from pydantic import SecretStr
 
 from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT
@@ -135,7 +136,7 @@ def collect(
     """List the contents that nothing on the record refers to, of every tenant; with --delete, delete them.
 
     Reads the whole record. A content that was put lately is left alone, since its message may be on its way. Deleting needs
-    the rights of the tables' owner: services may only add.
+    the rights of the tables' owner (HANSARD_POSTGRES_OWNER): services may only add.
 
     Example: hansard content collect    ·    hansard content collect --delete
     """
@@ -147,6 +148,8 @@ def collect(
 
 
 async def _collect(settings: Settings, before: datetime, *, delete: bool, json_: bool) -> list[StoredContent]:
+    if delete:
+        settings = settings.model_copy(update={"postgres": SecretStr(settings.owner)})
     done: list[StoredContent] = []
     async with opened(settings) as (store, contents):
         async for one in auditing.unreferenced(store, contents, before):

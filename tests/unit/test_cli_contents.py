@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from contracts.requests import SubmitRequest
 from hansard.references import reference_to, references
 from infra.cli import app, contents, doctor
+from infra.cli.asked import NewRequest, new_request
 from infra.cli.problem import Problem
-from infra.cli.requests import NewRequest, new_request
 from shared.settings import Settings
 
 LONG = "word " * 100_000
