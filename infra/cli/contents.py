@@ -70,7 +70,7 @@ def put(
     name = "" if file == "-" else Path(file).name
     reference = reference_to(data, media_type or guess_type(name)[0] or "application/octet-stream", name)
     base.run(_put(base.running(postgres=True), tenant, reference, data))
-    print(reference.model_dump_json())
+    screen.write(reference.model_dump_json())
 
 
 async def _put(settings: Settings, tenant: str, reference: ContentReference, data: bytes) -> None:
@@ -110,7 +110,7 @@ def stat(sha256: Sha256, tenant: Tenant = TENANT, json_: Json = False) -> None:
     """
     found = base.run(_stat(base.running(postgres=True), tenant, sha256))
     if json_:
-        print(screen.as_json(found._asdict()))
+        screen.write(screen.as_json(found._asdict()))
         return
     screen.out.print(screen.table(("", ""), [(name.replace("_", " "), value) for name, value in found._asdict().items()]))
 
@@ -157,7 +157,9 @@ async def _collect(settings: Settings, before: datetime, *, delete: bool, json_:
                 continue
             done.append(one)
             fields = one._asdict()
-            print(screen.as_json(fields) if json_ else f"{one.tenant} {one.sha256} {one.size:>12,} {one.at:%Y-%m-%d %H:%M}")
+            screen.write(
+                screen.as_json(fields) if json_ else f"{one.tenant} {one.sha256} {one.size:>12,} {one.at:%Y-%m-%d %H:%M}"
+            )
     return done
 
 
@@ -190,7 +192,7 @@ async def _verify(settings: Settings, only: tuple[str, str] | None, *, json_: bo
                 read, lacking = read + 1, lacking + bool(problem)
                 if problem:
                     fields = {"tenant": tenant, "workflow": history.workflow, "sha256": sha256, "problem": problem}
-                    print(screen.as_json(fields) if json_ else f"{tenant}/{history.workflow}: {problem}")
+                    screen.write(screen.as_json(fields) if json_ else f"{tenant}/{history.workflow}: {problem}")
     return read, lacking
 
 
