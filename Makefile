@@ -54,7 +54,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 lock: ## choose the newest versions allowed and write requirements.lock, its part for the image, the peers' (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	@$(LOCK) --all-extras --upgrade -o requirements.lock
-	@$(LOCK) --constraints requirements.lock -o infra/services.lock
+	@$(LOCK) --extra s3 --constraints requirements.lock -o infra/services.lock
 	@for peer in dbos restate; do $(subst pyproject.toml,tests/benchmarks/peers/$$peer.in,$(LOCK)) --constraints requirements.lock --upgrade -o tests/benchmarks/peers/$$peer.lock; done
 
 clean: ## stop the servers, forget their data and the environment

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hansard.message import Json, Name, Value
+from hansard.values import Whole, Wholes
 
 
 class Step(Value):
@@ -23,6 +24,8 @@ class Step(Value):
     retries: Annotated[int, Field(ge=0, le=20)] = Field(default=2, description="further attempts after a failed check or task")
     timeout: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(default=None, description="seconds for one attempt")
     optional: bool = Field(default=False, description="its failure does not fail the workflow; what needs it is skipped")
+    instructions_ref: Whole = None
+    input_refs: Wholes = Field(default_factory=dict)
 
 
 class Plan(Value):

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from contracts.catalog import Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
+from shared.content.store import place_at
 from shared.masking import mask, masked
 
 SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
@@ -67,6 +68,12 @@ class Settings(BaseSettings):
     )
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1, description="connections of a process")
+    content: str = Field(
+        default="",
+        description="where contents larger than `content_postgres_bytes` are kept: a folder, as an absolute path, or"
+        " s3://bucket/prefix; empty: nowhere",
+    )
+    content_postgres_bytes: int = Field(default=16 << 20, ge=0, le=1 << 28, description="the largest content in Postgres")
     postgres_pooler: bool = Field(
         default=False, description="true behind a pooler in transaction mode: no prepared statements are used"
     )
@@ -118,6 +125,7 @@ class Settings(BaseSettings):
         default=256 * 1024, ge=1024, description="maximum size of a message from outside: its key, headers and body together"
     )
     max_message_bytes: int = Field(default=900 * 1024, ge=SMALLEST_MESSAGE, description="maximum body of a message of a service")
+    max_answer_bytes: int = Field(default=4 << 20, ge=1024, description="maximum body of a model's answer")
     workflow_seconds: float = Field(default=600, gt=0, description="deadline of a workflow where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="maximum streams whose state a process caches")
     lease_seconds: float = Field(
@@ -141,6 +149,12 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"it begins as a JSON list and is none ({broken}); or write names with commas between them"
             ) from None
+
+    @field_validator("content")
+    @classmethod
+    def _is_place(cls, content: str) -> str:
+        place_at(content)
+        return content
 
     @model_validator(mode="after")
     def _owner_of_what_is_given(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
-from hansard.values import Answer, Attribution, Cost, Estimated, Passage, Tokens, Usage
+from hansard.values import Answer, Attribution, Cost, Estimated, Inserts, Passage, Tokens, Usage, Whole
 
 FallReason = Literal[
     "error",
@@ -19,6 +19,7 @@ FallReason = Literal[
     "lost",
     "retry-budget",
     "refused",
+    "content-missing",  # what the call carries by reference is not in the content store: no tier can answer it
 ]
 ModelClass = Literal["capable", "fast"]
 
@@ -34,6 +35,8 @@ class ChatMessage(Value):
     content: str
     tool_call_id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    content_ref: Whole = None
+    content_inserts: Inserts = ()
 
 
 class CallModel(Command):
@@ -51,6 +54,7 @@ class CallModel(Command):
     temperature: float | None = Field(default=None, ge=0, le=2)
     minimum_confidence: Confidence | None = None
     deadline: AwareDatetime
+    passages_ref: Whole = None
     judges: Path | None = Field(
         default=None,
         exclude_if=lambda call: call is None,
@@ -130,6 +134,7 @@ class ModelReplied(Event, Estimated, Usage, Attribution, Answer):
     call: Path
     attempt: int = Field(ge=0, description="0 where no request was sent")
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls_ref: Whole = None
     finish_reason: str = "stop"
     falls: tuple[Fall, ...] = ()
     latency_ms: float = Field(ge=0)

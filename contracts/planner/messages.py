@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from contracts.plans import Plan
 from hansard.message import Command, Confidence, Event, Money, Name, Value
-from hansard.values import Attribution, Cost, Usage, WorkerAnswer
+from hansard.values import Attribution, Cost, Usage, Whole, WorkerAnswer
 
 
 class Assignment(Value):
@@ -17,6 +17,7 @@ class Assignment(Value):
     plan: Plan
     deadline: AwareDatetime
     budget: Money | None = None
+    goal_ref: Whole = None
 
 
 class RunPlan(Command, Assignment):

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Discriminator, Field, Tag, field_validator, 
 
 from contracts.plans import Plan
 from hansard.message import Command, Json, Money, Name
+from hansard.values import Whole, Wholes
 
 Architecture = Literal[
     "specialist",
@@ -40,6 +41,8 @@ class SubmitRequest(Command):
     architecture: Architecture | None = Field(default=None, description="the caller's own choice; else the router chooses")
     deadline: AwareDatetime | None = Field(default=None, description="the result is published by then, also if it is a failure")
     budget: Money | None = Field(default=None, description="US dollars that may be spent on models")
+    text_ref: Whole = None
+    data_refs: Wholes = Field(default_factory=dict)
 
     @field_validator("deadline")
     @classmethod
@@ -55,4 +58,8 @@ class SubmitRequest(Command):
             raise ValueError("give either `text` (a free request) or `type` with `data` (a typed one)")
         if self.data and self.type is None:
             raise ValueError("`data` goes with `type`")
+        if self.text_ref is not None and self.text is None:
+            raise ValueError("`text_ref` goes with `text`, the beginning of what it names")
+        if unknown := self.data_refs.keys() - {name for name, value in self.data.items() if isinstance(value, str)}:
+            raise ValueError(f"`data_refs` names {min(unknown)!r}, and `data` has no text of that name: give its beginning")
         return self

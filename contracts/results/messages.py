@@ -5,9 +5,16 @@ from typing import Literal
 from pydantic import Field
 
 from hansard.message import Confidence, Event
-from hansard.values import Answer, Attribution, Cost, Tokens
+from hansard.values import Answer, Attribution, ContentReference, Cost, Inserts, Tokens, Whole
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
+
+
+Part = ContentReference | None
+
+
+def _absent(part: Part) -> bool:
+    return part is None
 
 
 class Contribution(Attribution):
@@ -17,6 +24,8 @@ class Contribution(Attribution):
     worker: str
     confidence: Confidence | None = Field(default=None, description="unknown where nobody measured one")
     sources: tuple[str, ...] = ()
+    answer: Part = Field(default=None, exclude_if=_absent, description="the step's whole answer, where it travels by reference")
+    data: Part = Field(default=None, exclude_if=_absent, description="the same of its data")
 
 
 class Result(Event, Tokens, Cost):
@@ -29,6 +38,8 @@ class WorkflowCompleted(Result, Answer):
     answered_by: Literal["rule", "plan"]
     handler: str = Field(default="", description="the rule or the plan")
     contributions: tuple[Contribution, ...] = ()
+    text_inserts: Inserts = ()
+    contributions_ref: Whole = None
 
 
 class WorkflowFailed(Result):
@@ -36,6 +47,8 @@ class WorkflowFailed(Result):
     reason: FailReason
     detail: str
     partial: tuple[Contribution, ...] = ()
+    detail_ref: Whole = None
+    partial_ref: Whole = None
 
 
 class WorkflowRefused(Result):

@@ -3,7 +3,7 @@
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Json, Path
-from hansard.values import Cost, Passage
+from hansard.values import Cost, Passage, Whole
 
 
 class CheckClaim(Command):
@@ -20,6 +20,10 @@ class CheckClaim(Command):
         default=None, description="the gateway's call that gave the claim; rejected there if the claim fails"
     )
     deadline: AwareDatetime | None = Field(default=None, description="of the workflow: a judge is waited for no longer")
+    question_ref: Whole = None
+    claim_ref: Whole = None
+    sources_ref: Whole = None
+    passages_ref: Whole = None
 
 
 class ClaimPassed(Event, Cost):

@@ -11,6 +11,7 @@ import typer
 
 from infra.cli import (
     audit,
+    contents,
     dead_letters,
     demo,
     doctor,
@@ -65,6 +66,7 @@ for panel, commands in COMMANDS.items():
         app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
+app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)

@@ -16,6 +16,7 @@ from infra.audit.message import Numbering
 from infra.audit.text import counted, dollars, one_line
 from infra.cli import base, screen
 from infra.cli.bus import Bus, make_topic
+from infra.cli.contents import with_whole_result
 from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
 from infra.cli.progress import progress
@@ -54,6 +55,7 @@ def show(
         for line in timelines.as_json(timeline):
             screen.put_json(line)
         return
+    timeline = base.run(with_whole_result(settings, timeline))
     if tree:
         screen.out.print(_tree(timeline))
     else:

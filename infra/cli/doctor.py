@@ -252,6 +252,21 @@ def _models(settings: Settings) -> list[str]:
         return [str(one.get("id")) for one in json.load(answer).get("data", ())]
 
 
+async def content(settings: Settings) -> list[Finding]:
+    """Whether the folder or the bucket for large contents answers."""
+    from shared.content.store import place_at
+    from shared.eventstore.model import StoreUnavailable
+
+    if (place := place_at(settings.content)) is None:
+        largest = f"{settings.content_postgres_bytes / 1e6:.0f} MB"
+        return [Finding("content store", f"in Postgres, up to {largest} each; HANSARD_CONTENT names no place for larger ones")]
+    try:
+        await place.get("default", "0" * 64)
+    except StoreUnavailable as away:
+        return [Finding("content store", one_line(away), "start it, or correct HANSARD_CONTENT and its credentials")]
+    return [Finding("content store", f"in Postgres; larger ones in {place.name}, which answers")]
+
+
 async def disk(settings: Settings) -> list[Finding]:
     """There is room for data and logs."""
     folder = settings.home
@@ -282,7 +297,7 @@ async def set_aside(settings: Settings) -> list[Finding]:
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, model, disk)
+CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, disk)
 
 
 def one_line(text: object) -> str:

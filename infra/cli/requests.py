@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,12 +17,14 @@ from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request
 from infra.cli.bus import Bus, ReceivedMessage, request
+from infra.cli.contents import small_enough, whole_result
 from infra.cli.options import Json, Tenant
 from infra.cli.plan_files import HOW, read_plan, unknown_fields
 from infra.cli.problem import Problem
 from infra.cli.watching import Printer, shown_message
 from shared.json_text import BadJson, parsed
 from shared.settings import Settings
+from shared.text_files import decoded
 
 GRACE = 30.0  # seconds to wait for a result beyond the workflow's own deadline
 
@@ -42,6 +45,7 @@ class Answer:
 def ask(
     text: Annotated[str, typer.Argument(help="The request, in your own words.")] = "",
     type_: Annotated[str, typer.Option("--type", help="A typed request: the name of its handler.")] = "",
+    file: Annotated[str, typer.Option(help="A text file with the request, or what follows on its words; of any length.")] = "",
     data: Annotated[str, typer.Option(help="The data of a typed request, as JSON.")] = "",
     plan: Annotated[str, typer.Option(help="The name of a plan, or a YAML file with one.")] = "",
     architecture: Annotated[str, typer.Option(help="The architecture to use; without it the router chooses.")] = "",
@@ -56,6 +60,7 @@ def ask(
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
+    text = "\n\n".join(part for part in (text, _text_of(file)) if part)
     body: dict[str, Any] = {"text": text} if text else {}
     if type_:
         body["type"] = type_
@@ -89,6 +94,13 @@ def conclude(asked: NewRequest, answer: Answer, *, json_: bool) -> None:
         raise typer.Exit(1)
 
 
+def _text_of(file: str) -> str:
+    try:
+        return decoded(Path(file).read_bytes()) if file else ""
+    except (OSError, ValueError) as bad:
+        raise Problem(f"{file} cannot be read: {bad}", code=2) from None
+
+
 def _object(text: str, name: str) -> Any:
     try:
         return parsed(text)
@@ -105,6 +117,7 @@ async def publish_and_watch(settings: Settings, asked: NewRequest, *, show: bool
 async def _answered(settings: Settings, asked: NewRequest, printer: Printer | None, *, known: bool, seconds: float) -> Answer:
     topics = [topic.name for topic in settings.topics.all]
     early = ("requests", "results", "dead-letters") if known else ()
+    [asked] = await small_enough(settings, [asked])
     ends = Ends.of([asked])
     async with (
         base.known_record(settings) as record,
@@ -126,7 +139,8 @@ async def _answered(settings: Settings, asked: NewRequest, printer: Printer | No
             for last in found:
                 if known and last.at < asked_at:
                     screen.note(f"{asked.workflow} was submitted before: this is the result it had.")
-                return Answer(last.kind, last.data, time.monotonic() - began)
+                took = time.monotonic() - began
+                return Answer(last.kind, await whole_result(settings, asked.tenant, last.kind, last.data), took)
     raise Problem(
         f"No result for {asked.workflow} came in time. `hansard status` shows whether the services run; "
         f"`hansard audit show {asked.workflow}` shows what is on the record."

@@ -20,6 +20,7 @@ from infra.audit.message import ShownMessage
 from infra.cli import base, screen
 from infra.cli.asked import Ends, Key, NewRequest, new_request
 from infra.cli.bus import Bus, Listener
+from infra.cli.contents import small_enough
 from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
 from infra.cli.requests import Answer, ended
@@ -135,6 +136,7 @@ async def _submit(
     """Publishes them all; with `wait`, prints each result as it comes. The answers, by tenant and workflow."""
     answers: dict[Key, Answer] = {}
     bar = _bar()
+    requests = await small_enough(settings, requests)
     async with Bus(settings) as bus:
         with bar:
             task = bar.add_task("publishing", total=len(requests))

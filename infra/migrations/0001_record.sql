@@ -164,6 +164,17 @@ create table policies (
     primary key (service, version)
 );
 
+-- Contents: long texts, data and files that messages carry by reference, by the SHA-256 of their bytes. `at`: when it was last
+-- put. The text of a message names them, so a foreign key cannot; `hansard content collect` finds what nothing names any more.
+create table content (
+    at          timestamptz not null default now(),
+    tenant      text collate "C" not null,
+    sha256      bytea not null,
+    media_type  text not null,
+    data        bytea not null,
+    primary key (tenant, sha256)
+);
+
 -- The key of the tokens of tasks that are given to workers outside: random, one row.
 create table task_key (
     key  bytea not null default decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex')
@@ -208,6 +219,7 @@ begin
     execute format('grant select, insert on messages, inbox, door_messages, door_identities, policies to %I', writer);
     execute format('grant select, insert, update on streams, attempts to %I', writer);
     execute format('grant select, insert, update, delete on wake_ups, instances, answers to %I', writer);
+    execute format('grant select, insert, update (at) on content to %I', writer);
     execute format('grant select, insert, update on epochs to %I', writer);
     execute format('grant select on migrations, task_key to %I', writer);
     begin

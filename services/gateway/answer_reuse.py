@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from contracts.gateway import CallModel, Learned, ModelReplied
 from hansard.codec import Invalid, decode
+from hansard.references import references
 from services.gateway.config import LOCAL_TIERS, Chain
 from services.gateway.local_tiers import miss, normalised, question_of
 from shared.eventstore.model import StoredMessage
@@ -21,7 +22,8 @@ def cache_key(tenant: str, call: CallModel) -> bytes:
         for n, m in enumerate(call.messages)
     ]
     passages = [(passage.source, passage.text) for passage in call.passages]
-    form = [call.response_schema, call.tools, call.temperature, call.max_output_tokens]
+    wholes = [reference.sha256 for reference in references(call)]
+    form = [wholes, call.response_schema, call.tools, call.temperature, call.max_output_tokens]
     whole = [tenant, call.role, call.model_class, messages, passages, normalised(question_of(call)), form]
     return hashlib.sha256(json.dumps(whole, ensure_ascii=True, sort_keys=True).encode()).digest()
 

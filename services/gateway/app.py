@@ -24,8 +24,7 @@ def build(settings: Settings) -> Service[State]:
     def open_performer(context: GatewayContext) -> AbstractAsyncContextManager[Perform[Attempting, AttemptStarted]]:
         from services.gateway import performer  # the SDK takes most of a second to import: only a process that calls needs it
 
-        largest = settings.max_message_bytes // 3  # a reply holds text, data and falls
-        return performer.open_performer(tiers, keys(tiers, settings), context, largest, settings.stream_tokens)
+        return performer.open_performer(tiers, keys(tiers, settings), context, settings.max_answer_bytes, settings.stream_tokens)
 
     return Service(
         name="gateway",

@@ -278,6 +278,8 @@ def _after_failure(
     after = _with_failure(state, failure)
     if intent.safety == "never-repeat" and fall.reason in DOUBTFUL:
         yield _failed(after, tuple(one.fall for one in after.failures), "in-doubt")
+    elif fall.reason == "content-missing":
+        yield _failed(after, (fall,), "refused").model_copy(update={"detail": fall.detail})
     elif resume <= context.at:
         step = _go_on(chain, after, context)
         if context.may_perform or not isinstance(step, AttemptStarted):

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from contracts.results import Contribution, FailReason, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
-from hansard.values import Attribution, carried
+from hansard.references import Excerpt, joined
+from hansard.values import Attribution, Content, carried
 from services.planner.state import Running, StepState
-from shared.shortening import fitted, shortened
+from shared.shortening import shortened
 
-TEXT = 200_000  # characters of an answer: a longer one is shortened and marked
+TEXT = 200_000  # characters of why a workflow failed
 SOURCES = 2_000  # of one result
 EXPLAINED = 10  # failed steps in the detail of a failure
 
@@ -28,19 +29,17 @@ def finished(state: Running) -> WorkflowCompleted | WorkflowFailed:
 
 def completed(state: Running, answers: list[StepState]) -> WorkflowCompleted:
     given = [step.answer for step in answers if step.answer is not None]
-    texts = fitted([answer.text for answer in given], TEXT)
     data = {answer.step: answer.data for answer in given if answer.data is not None}
     parts = contributions(state)
+    text, inserts = joined((f"## {one.step}\n\n", Excerpt(one.text, one.text_ref) if one.text_ref else one.text) for one in given)
+    content = carried(given[0], Content) if len(given) == 1 else {"text": text, "text_inserts": inserts, "data": data or None}
+    sources = {"sources": tuple(dict.fromkeys(source for part in parts for source in part.sources))}
     return WorkflowCompleted(
         request=state.started.request,
-        text=texts[0]
-        if len(given) == 1
-        else "\n\n".join(f"## {answer.step}\n\n{text}" for answer, text in zip(given, texts, strict=True)),
-        data=given[0].data if len(given) == 1 else data or None,
+        **content | sources,
         answered_by="plan",
         handler=state.started.plan.name,
         confidence=min((part.confidence for part in parts if part.confidence is not None), default=None),
-        sources=tuple(dict.fromkeys(source for part in parts for source in part.sources)),
         contributions=parts,
         cost=state.spent,
         input_tokens=state.input_tokens,
@@ -85,5 +84,7 @@ def _contributions(state: Running) -> Iterator[Contribution]:
                 worker=step.worker,
                 confidence=reached.confidence,
                 sources=answer.sources[:share],
+                answer=answer.text_ref,
+                data=answer.data_ref,
                 **carried(answer, Attribution),
             )

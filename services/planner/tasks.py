@@ -11,19 +11,17 @@ from contracts.plans import Step
 from contracts.specialists import Given, PerformTask
 from contracts.verifier import CheckClaim, Passage
 from hansard.identity import task_name
+from hansard.values import Content, carried
 from services.planner.state import Running
 from shared.shortening import fitted, shortened
 
-CONTEXT = 120_000  # characters of earlier answers in one task
 PASSAGES = 60_000  # characters, in a task and in a claim
 QUESTION = 20_000  # characters of a claim's question
-CLAIM = 200_000  # characters
 
 
 def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
     """The task of an attempt that starts at `at`."""
     answers = _answers(state, step)
-    texts = fitted([answer.text for answer in answers], CONTEXT)
     timeout = max(timedelta(seconds=step.timeout), timedelta.resolution) if step.timeout else None
     deadline = state.started.deadline
     budget = state.started.budget
@@ -32,20 +30,17 @@ def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple
         service=service,
         role=step.worker,
         goal=state.started.goal,
+        goal_ref=state.started.goal_ref,
         instructions=step.instructions,
+        instructions_ref=step.instructions_ref,
         context=tuple(
-            Given(
-                step=answer.step,
-                worker=state.graph.steps[answer.step].worker,
-                text=text,
-                data=answer.data,
-                sources=answer.sources,
-            )
-            for answer, text in zip(answers, texts, strict=True)
+            Given(step=answer.step, worker=state.graph.steps[answer.step].worker, **carried(answer, Content))
+            for answer in answers
         ),
         passages=passages_for(state, step),
         feedback=feedback,
         input=step.input,
+        input_refs=step.input_refs,
         deadline=min(deadline, at + timeout) if timeout else deadline,
         budget=None if budget is None else max(budget - state.spent, Decimal(0)),
     )
@@ -57,8 +52,10 @@ def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) ->
     return CheckClaim(
         check=task_name(step.id, answer.attempt),
         question=shortened(f"{step.instructions}\n\n{goal}" if step.instructions else goal, QUESTION),
-        claim=shortened(answer.text, CLAIM),
+        claim=answer.text,
+        claim_ref=answer.text_ref,
         sources=answer.sources,
+        sources_ref=answer.sources_ref,
         passages=passages_for(state, step),
         facts=_facts(step.input),
         judge=step.verify == "judge",

@@ -109,10 +109,10 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
             yield WorkflowCompleted(
                 request=request, text=text, data=data, answered_by="rule", handler=routed.handler, confidence=routed.confidence
             )
-        case ByPlan(routed, goal, plan):
+        case ByPlan(routed, goal, plan, goal_ref):
             deadline = asked.deadline or context.at + policy.within
             yield routed
-            yield RunPlan(request=request, goal=goal, plan=plan, deadline=deadline, budget=asked.budget)
+            yield RunPlan(request=request, goal=goal, goal_ref=goal_ref, plan=plan, deadline=deadline, budget=asked.budget)
         case Refusal(reason, detail):
             yield WorkflowRefused(request=request, reason=reason, detail=detail)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from contracts.plans import Step
+from hansard.values import ContentReference
 from services.router.rules.rule import Unfit
 
 
@@ -20,18 +21,26 @@ class ModelKind:
     instructions: str
     schema: Mapping[str, JsonValue] | None = None
 
-    def goal_of(self, data: Mapping[str, JsonValue]) -> str:
-        """The goal of the workflow. Raises Unfit where the text is missing or empty, so that no model is paid for it."""
+    def goal_of(self, data: Mapping[str, JsonValue], *, is_whole: bool = True) -> str:
+        """The goal of the workflow. Raises Unfit where the text is missing or empty, so that no model is paid for it. Of a text
+        that travels by reference the goal is the text alone: what is to be done with it is in the step's instructions."""
         text = data.get(self.field)
         if not isinstance(text, str) or not text.strip():
             raise Unfit(f"{self.field}: must be a text that is not empty")
-        return self.goal.format(text)
+        return self.goal.format(text) if is_whole else text
 
-    def step(self, data: Mapping[str, JsonValue]) -> Step:
+    def step(self, data: Mapping[str, JsonValue], wholes: Mapping[str, ContentReference]) -> Step:
         """The plan's one step. Its input is the rest of the data: `labels`, `facts`, `passages`, a `response_schema`."""
         given: dict[str, JsonValue] = {"response_schema": dict(self.schema)} if self.schema else {}
         given |= {name: value for name, value in data.items() if name != self.field}
-        return Step(id=self.name, worker=self.worker, instructions=self.instructions, input=given or None)
+        asked = f"{self.goal.format('').strip()}\n\n" if self.field in wholes else ""
+        return Step(
+            id=self.name,
+            worker=self.worker,
+            instructions=f"{asked}{self.instructions}".lstrip(),
+            input=given or None,
+            input_refs={name: whole for name, whole in wholes.items() if name != self.field},
+        )
 
 
 def _record(**fields: JsonValue) -> dict[str, JsonValue]:

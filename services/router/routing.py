@@ -16,6 +16,7 @@ from typing import Literal
 from contracts.plans import Plan
 from contracts.requests import Architecture, SubmitRequest
 from contracts.router import RequestRouted
+from hansard.values import ContentReference
 from services.router.kinds import GENERATE_RESPONSE, MODEL_KINDS
 from services.router.policy import Policy
 from services.router.rules import Unfit
@@ -38,6 +39,7 @@ class ByPlan:
     routed: RequestRouted
     goal: str
     plan: Plan
+    goal_ref: ContentReference | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def by_plan(policy: Policy, asked: SubmitRequest, wanted: str | Plan) -> Route:
     if plan is None:
         return Refusal("unknown-plan", f"no plan is named {wanted!r}; there are {', '.join(sorted(policy.plans)) or 'none'}")
     reasoning = f"the caller chose the plan {wanted!r}" if isinstance(wanted, str) else "the caller sent a plan"
-    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, reasoning)
+    return planned(policy, plan, goal_of(asked), plan.name, CERTAIN, reasoning, whole_goal(asked))
 
 
 def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) -> Route:
@@ -86,11 +88,13 @@ def by_architecture(policy: Policy, asked: SubmitRequest, wanted: Architecture) 
     if not is_one(wanted, plan):
         plan = policy.plans.get(TYPICAL[wanted], plan)
     reasoning = f"the caller chose the architecture {wanted!r}; {because(hits)}"
-    return planned(policy, plan, goal, plan.name, CERTAIN, reasoning)
+    return planned(policy, plan, goal, plan.name, CERTAIN, reasoning, whole_goal(asked))
 
 
 def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
     if rule := policy.rules.get(type_):
+        if asked.data_refs:
+            raise Unfit(f"{min(asked.data_refs)}: a rule reads the data itself, so it must be given whole")
         data, text = rule.apply(asked.data)
         return ByRule(
             RequestRouted(
@@ -107,12 +111,12 @@ def by_type(policy: Policy, asked: SubmitRequest, type_: str) -> Route:
         )
     kind = MODEL_KINDS.get(type_, MODEL_KINDS[GENERATE_RESPONSE])
     known = kind.name == type_
-    step = kind.step(asked.data if known else {})
+    step = kind.step(asked.data, asked.data_refs) if known else kind.step({}, {})
     plan = Plan(name=kind.name, architecture="specialist", steps=(step,))
     reasoning = (
         f"{type_!r} is about meaning, which no rule can tell" if known else f"nothing here is named {type_!r}: a model tries"
     )
-    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, reasoning)
+    return planned(policy, plan, goal_of(asked), kind.name, LIKELY if known else GUESS, reasoning, whole_goal(asked))
 
 
 def by_words(policy: Policy, asked: SubmitRequest, text: str, at: datetime) -> Route:
@@ -120,10 +124,19 @@ def by_words(policy: Policy, asked: SubmitRequest, text: str, at: datetime) -> R
     facts = ["urgent"] * near + ["thrifty"] * (asked.budget is not None)
     choice = choose(text, facts, policy.runs, policy.agents)
     plan = arrange(choice.architecture, choice.agents, policy.agents)
-    return planned(policy, plan, text, plan.name, LIKELY if choice.certain else GUESS, choice.reasoning)
+    certain = LIKELY if choice.certain else GUESS
+    return planned(policy, plan, text, plan.name, certain, choice.reasoning, whole_goal(asked))
 
 
-def planned(policy: Policy, plan: Plan, goal: str, handler: str, confidence: float, reasoning: str) -> ByPlan:
+def planned(
+    policy: Policy,
+    plan: Plan,
+    goal: str,
+    handler: str,
+    confidence: float,
+    reasoning: str,
+    goal_ref: ContentReference | None,
+) -> ByPlan:
     routed = RequestRouted(
         path="llm",
         handler=handler,
@@ -134,7 +147,7 @@ def planned(policy: Policy, plan: Plan, goal: str, handler: str, confidence: flo
         cost_estimate=policy.prices.of(handler, len(plan.steps), unknown=confidence == GUESS),
         policy=policy.version,
     )
-    return ByPlan(routed, goal, plan)
+    return ByPlan(routed, goal, plan, goal_ref)
 
 
 def goal_of(asked: SubmitRequest) -> str:
@@ -142,5 +155,13 @@ def goal_of(asked: SubmitRequest) -> str:
     if asked.type is None:
         return asked.text or ""
     if kind := MODEL_KINDS.get(asked.type):
-        return kind.goal_of(asked.data)
+        return kind.goal_of(asked.data, is_whole=kind.field not in asked.data_refs)
     return f"A request of the type {asked.type!r}:\n\n{json.dumps(asked.data, ensure_ascii=False, indent=1)}"
+
+
+def whole_goal(asked: SubmitRequest) -> ContentReference | None:
+    """Where the goal is an excerpt: the whole text."""
+    if asked.type is None:
+        return asked.text_ref
+    kind = MODEL_KINDS.get(asked.type)
+    return asked.data_refs.get(kind.field) if kind else None

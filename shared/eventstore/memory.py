@@ -7,6 +7,7 @@ from itertools import count
 from math import inf
 from uuid import UUID, uuid4
 
+from shared.content.memory import InMemoryPlace
 from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
@@ -49,6 +50,7 @@ class InMemoryEventStore:
 
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
+        self.contents = InMemoryPlace(clock)
         self._epoch = str(uuid4())
         self._task_key = uuid4().bytes
         self._transactions = count(1)

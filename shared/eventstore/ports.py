@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from shared.content.ports import Place
 from shared.eventstore.model import (
     Appended,
     Claim,
@@ -278,6 +279,11 @@ class EventStore(
     Protocol,
 ):
     """The whole store, for the code that assembles a process."""
+
+    @property
+    def contents(self) -> Place:
+        """Contents beside the record."""
+        ...
 
     async def ping(self) -> None: ...
 

@@ -38,13 +38,14 @@ from hansard.policy import StoredPolicy, version_of
 from hansard.service import Perform, Performer, PerformerContext, Service
 from hansard.tasks import CancelTask, Given, PerformTask, TaskAnswered, TaskCancelled, TaskFailed, task_topics
 from hansard.topics import Topic
-from hansard.values import Passage
+from hansard.values import ContentReference, Passage, Whole
 
 __all__ = [
     "CancelTask",
     "CannotProcess",
     "Command",
     "Confidence",
+    "ContentReference",
     "Context",
     "Decider",
     "Event",
@@ -70,6 +71,7 @@ __all__ = [
     "Topic",
     "Value",
     "WakeUp",
+    "Whole",
     "mine",
     "task_topics",
     "version_of",

@@ -30,6 +30,7 @@ class Message(Value):
     kind: ClassVar[str]
     by_runtime: ClassVar[bool] = False  # the runtime stores it in a stream, unasked: `evolve` need not know it
     once: ClassVar[Once] = ""  # stored at most once a "stream" or a "workflow": see identity.stored_message_id
+    inline: ClassVar[int] = 256 * 1024  # bytes; of a larger one long texts and lists travel by reference: see hansard.references
 
 
 class Command(Message):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from hansard.envelope import Envelope
 from hansard.message import Json, Value
+from hansard.values import Inserts, Whole
 
 Status = Literal["completed", "failed", "refused", "cancelled"]
 
@@ -26,7 +27,11 @@ class NoResult(ClientError, TimeoutError):
 
 
 class Result(Value):
-    """How a workflow ended. `text` and `data` are the answer where it was completed, `reason` and `detail` say why it was not."""
+    """How a workflow ended. `text` and `data` are the answer where it was completed, `reason` and `detail` say why it was not.
+
+    An answer too long for a message has its beginning here, and in the fields `…_ref` what the content store has of it.
+    `hansard.references.whole(result, read)` puts it together.
+    """
 
     id: str
     status: Status
@@ -42,6 +47,12 @@ class Result(Value):
     cost: Decimal = Field(default=Decimal(0), description="US dollars spent on models")
     input_tokens: int = 0
     output_tokens: int = 0
+    text_ref: Whole = None
+    text_inserts: Inserts = ()
+    data_ref: Whole = None
+    sources_ref: Whole = None
+    detail_ref: Whole = None
+    contributions_ref: Whole = None
 
     @property
     def ok(self) -> bool:

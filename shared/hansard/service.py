@@ -14,11 +14,13 @@ from uuid import UUID
 from hansard.decider import Context, Decider, State
 from hansard.envelope import PRINTABLE
 from hansard.identity import Stream, stream_name
-from hansard.message import Intent, Message, Outcome
+from hansard.message import Intent, Message, Outcome, Value
 from hansard.policy import StoredPolicy, canonical_json, matches_version
 from hansard.topics import Topic
+from hansard.values import ContentReference
 
 S = TypeVar("S", contravariant=True)
+AnyValue = TypeVar("AnyValue", bound=Value)
 Attempt = TypeVar("Attempt", bound=Intent, contravariant=True)
 
 
@@ -42,6 +44,15 @@ class PerformerContext(Protocol):
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         """The states of streams of this service as they are stored now, whichever process wrote them."""
+        ...
+
+    async def content(self, stream: Stream, reference: ContentReference) -> bytes:
+        """The bytes in the content store, as its tenant has them. Raises LookupError where they are missing or damaged."""
+        ...
+
+    async def whole(self, stream: Stream, value: AnyValue) -> AnyValue:
+        """The message with the whole texts, lists and data in place of their excerpts. Raises LookupError, and ValueError where
+        what is named is not of the field's type."""
         ...
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:

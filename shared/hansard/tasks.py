@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Event, Json, Money, Name, Path
 from hansard.topics import Kind, Topic
-from hansard.values import Attribution, Content, Cost, Passage, Usage, WorkerAnswer
+from hansard.values import Attribution, Content, Cost, Passage, Usage, Whole, Wholes, WorkerAnswer
 
 FailedBecause = Literal["no-answer", "unknown-role", "deadline", "budget", "internal"]
 
@@ -36,6 +36,11 @@ class PerformTask(Command):
     input: Json = None
     deadline: AwareDatetime
     budget: Money | None = None
+    goal_ref: Whole = None
+    instructions_ref: Whole = None
+    input_refs: Wholes = Field(default_factory=dict)
+    context_ref: Whole = None
+    passages_ref: Whole = None
 
     def answer(
         self, text: str, *, data: Any = None, sources: tuple[str, ...] = (), confidence: float | None = None

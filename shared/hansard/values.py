@@ -4,11 +4,54 @@ A subclass has the fields of its bases first, from the last base to the first, a
 """
 
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from hansard.message import Confidence, Json, Money, Value
+
+
+class ContentReference(Value):
+    """Names bytes in the content store: by their SHA-256, so that whoever reads them can check them."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="bytes")
+    media_type: str = Field(default="text/plain", max_length=200)
+    name: str = Field(default="", max_length=255, exclude_if=lambda name: name == "", description="of the file, if it was one")
+
+
+def _absent(value: object) -> bool:
+    return not value
+
+
+# A field `X_ref` beside a field `X` (see `hansard.references`): X is an excerpt, and the whole is in the content store.
+Whole = Annotated[
+    ContentReference | None,
+    Field(default=None, exclude_if=_absent, description="the whole, where the field of this name without `_ref` is an excerpt"),
+]
+# The same for texts that are members of an object `X`.
+Wholes = Annotated[
+    dict[str, ContentReference],
+    Field(
+        default_factory=dict, exclude_if=_absent, description="the whole texts, by the names of those members that are excerpts"
+    ),
+]
+
+
+class Insert(Value):
+    """A part of a text that is an excerpt: whoever needs the whole puts up to `limit` characters of it there."""
+
+    start: int = Field(ge=0, description="characters before it in the text")
+    end: int = Field(ge=0)
+    whole: ContentReference
+    limit: int | None = Field(default=None, ge=0)
+
+
+# Beside a text `X` that is made of several: where in it there are excerpts, in order.
+Inserts = Annotated[
+    tuple[Insert, ...],
+    Field(default=(), exclude_if=_absent, description="the parts of the field of this name that are excerpts of other texts"),
+]
 
 
 class Passage(Value):
@@ -22,6 +65,9 @@ class Content(Value):
     text: str = Field(description="the answer")
     data: Json = Field(default=None, description="the answer as data, if a rule, a schema or a worker gave one")
     sources: tuple[str, ...] = Field(default=(), description="the sources that the answer cites")
+    text_ref: Whole = None
+    data_ref: Whole = None
+    sources_ref: Whole = None
 
 
 class Answer(Content):
@@ -30,6 +76,7 @@ class Answer(Content):
 
 class WorkerAnswer(Answer):
     passages: tuple[Passage, ...] = Field(default=(), description="passages on which the next steps may rest")
+    passages_ref: Whole = None
 
 
 class Attribution(Value):

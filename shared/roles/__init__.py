@@ -45,7 +45,7 @@ class Role(BaseModel):
     model_class: ModelClass = "fast"
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 512
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    context: Annotated[int, Field(ge=500, le=1_000_000)] | None = None
+    context: Annotated[int, Field(ge=500, le=10_000_000)] | None = None
     routing: Routing | None = Field(default=None, description="none: only a plan that names the role uses it")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hansard.policy import canonical_json
 from hansard.service import Service
 from shared.backoff import until_available
+from shared.content import open_contents
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.ports import EventStore, PolicyStore
 from shared.kafka.consumer import Consumer
@@ -62,8 +63,16 @@ class ServiceRunner:
         self.tail_watch = TailWatch(settings, store, name, self.producer.publish)
         await self.tail_watch.wait_until_compared()
         self.outbox = Outbox(store, name, self.producer)
+        self.contents = open_contents(settings.content, store.contents, settings.content_postgres_bytes)
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
-        self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
+        self.loop = Loop(
+            processor,
+            store,
+            self.outbox,
+            contents=self.contents,
+            process_id=settings.process,
+            cache_streams=settings.cache_streams,
+        )
         self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
         crash_guard = self.loop.crash_guard = CrashGuard(store, name, settings.batch) if unclean else None
         parser = InboundParser(self.service, settings.topics, settings.max_request_bytes, tokens)
@@ -162,9 +171,9 @@ class ServiceRunner:
         if performer is None:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
-        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store)
+        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store, self.contents)
         perform = await self._stack.enter_async_context(performer.open(context))
-        return AttemptRunner(perform, performer.limit, self.loop.process)
+        return AttemptRunner(perform, performer.limit, self.loop.process, self.contents)
 
     async def _rebalanced(self, partitions: set[tuple[str, int]]) -> None:
         self.loop.drop_cache()

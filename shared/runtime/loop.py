@@ -12,6 +12,7 @@ from hansard.decider import WakeUp
 from hansard.envelope import shown
 from hansard.message import Command, Outcome
 from shared.backoff import Backoff
+from shared.content.ports import ContentRefused, ContentStore
 from shared.eventstore.model import (
     Appended,
     Claim,
@@ -59,6 +60,7 @@ class Loop:
     store: StreamStore
     outbox: Publisher
     attempt_runner: AttemptRunner | None = None
+    contents: ContentStore | None = None
     crash_guard: CrashGuard | None = None  # after an unclean end
     process_id: str = ""  # the operating system process that runs the attempts, as the store knows it
     cache_streams: int = 20_000
@@ -162,6 +164,7 @@ class Loop:
             return []
         for pending in appends:
             pending.published = self.outbox.acknowledged_version(pending.stream)
+        await self._put_contents(appends)
         try:
             with metrics.append_seconds.time():
                 appended = await self.store.append(appends)
@@ -169,6 +172,15 @@ class Loop:
             self.drop_cache()
             raise
         return await self._confirm(appends, appended)
+
+    async def _put_contents(self, appends: Sequence[PendingAppend[Any]]) -> None:
+        """Stores what the messages carry by reference, before them: nothing on the record may name what is not there. Raises
+        StoreUnavailable; StoreRefused where a single append is given and its content cannot be stored."""
+        for pending in appends:
+            for reference, data in pending.contents.items():
+                if self.contents is None:
+                    raise ContentRefused("this process has no content store")
+                await self.contents.put(pending.stream.tenant, reference, data)
 
     async def _append_by_stream(self, inbounds: Sequence[Inbound]) -> list[Inbound]:
         """Appends stream by stream, then message by message: only messages that the store can never hold become dead letters."""

@@ -9,6 +9,9 @@ from uuid import UUID
 from contracts.catalog import Topics
 from hansard.codec import encode
 from hansard.message import Message, Outcome
+from hansard.references import V, whole
+from hansard.values import ContentReference
+from shared.content.ports import ContentStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.eventstore.ports import AnswerIndex, StreamStore
 from shared.runtime.inbound import internal_message
@@ -28,6 +31,7 @@ class RuntimePerformerContext:
     topics: Topics
     publisher: EphemeralPublisher
     answers: AnswerIndex
+    contents: ContentStore
 
     def now(self) -> datetime:
         return self.store.now()
@@ -40,6 +44,12 @@ class RuntimePerformerContext:
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         histories = await self.store.load(streams)
         return [self.loop.processor.fold(histories[stream]).state for stream in streams]
+
+    async def content(self, stream: Stream, reference: ContentReference) -> bytes:
+        return await self.contents.get(stream.tenant, reference)
+
+    async def whole(self, stream: Stream, value: V) -> V:
+        return await whole(value, lambda reference: self.content(stream, reference))
 
     def publish_ephemeral(self, stream: Stream, message: Message, id: UUID) -> None:
         topic = next((t.name for t in self.topics.all if type(message) in t.kinds and not t.recorded), None)

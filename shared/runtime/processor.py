@@ -19,7 +19,9 @@ from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
+from hansard.references import by_reference
 from hansard.service import Service
+from hansard.values import ContentReference
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.eventstore.outcomes import with_references
 from shared.runtime.claims import forged_letter
@@ -57,6 +59,7 @@ class PendingAppend(StreamAppend, Generic[State]):
     once: set[UUID] = field(default_factory=set)  # ids of the messages of this append that are stored once
     failures: list[tuple[str, DeadCause]] = field(default_factory=list)  # kind, and what the service's own code raised
     decided: list[Message] = field(default_factory=list)  # the messages of `messages`, not yet encoded
+    contents: dict[ContentReference, bytes] = field(default_factory=dict)  # what they carry by reference: stored before them
     intents: list[Intent] = field(default_factory=list)
     processed_wake_up: bool = False
     wake_up_is_dead: bool = False  # its last wake-up is a dead letter: no wake-up for the same time may follow
@@ -269,6 +272,7 @@ class Processor(Generic[State]):
                 context = inbound.context(pending.at, may_perform)
                 messages = list(self.service.decider.decide(pending.state, inbound.message, context))
                 answers = list(self._stored(pending, inbound, messages, traceparent))
+                messages = [message for message, _ in answers]  # as they can be read again
                 state = self.service.decider.fold(messages, pending.state)
                 self._check_wake_up(inbound.message, messages, state, pending.at)
                 return answers, state, None
@@ -339,6 +343,10 @@ class Processor(Generic[State]):
                     raise ValueError(f"{what}, and it or a message in place of it is stored already")
                 once.add(id)
             data = encode(message)
+            if len(data) > message.inline:
+                message, contents = by_reference(message, message.inline)
+                pending.contents |= contents
+                data = encode(message)
             if self._of_the_user and not dead_attempt:
                 check_read_again(message, data)
             if len(data) > self.max_message_bytes and not dead_attempt:

@@ -35,6 +35,7 @@ from services.gateway.circuit import circuit_stream
 from services.gateway.config import Chain, Endpoint
 from services.gateway.decider import gateway
 from services.gateway.performer import open_performer
+from shared.content import Contents
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.eventstore.ports import EventStore
@@ -140,7 +141,7 @@ async def process(chain: Chain, store: EventStore, stream_tokens: bool = False) 
     async with AsyncExitStack() as stack:
         producer = NoProducer()
         loop = Loop(Processor(service(chain), TOPICS, 900_000), store, producer)
-        context = RuntimePerformerContext(loop, store, TOPICS, producer, store)
+        context = RuntimePerformerContext(loop, store, TOPICS, producer, store, Contents(store.contents))
         perform = await stack.enter_async_context(open_performer(chain, {}, context, 200_000, stream_tokens))
         loop.attempt_runner = attempts = AttemptRunner(perform, 64, loop.process)
         wake_ups = asyncio.create_task(WakeUps("gateway", store, loop, 15, attempts).run())

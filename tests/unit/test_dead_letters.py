@@ -84,7 +84,7 @@ def test_headers_and_key_count_toward_the_limit_of_a_request() -> None:
 
 
 def answers_too_much(_: object, message: Message, context: Context) -> list[Message]:
-    return [WorkflowFailed(request="r", reason="internal", detail="x" * MB)]
+    return [WorkflowFailed(request="x" * MB, reason="internal", detail="")]  # a field that has no reference
 
 
 mute = Service(

@@ -19,6 +19,7 @@ ROOMS = {  # a room, and the rooms it may import
 }
 HOMES: dict[str, str | tuple[str, ...]] = {  # a library, and where alone contracts, shared and services may import it
     "asyncpg": "shared/eventstore/postgres/*",
+    "obstore": "shared/content/bucket.py",
     "openai": "services/gateway/performer/openai_client.py",
     "aiokafka": ("shared/kafka/*", "shared/hansard/client.py"),
     "faststream": (),  # it serves typed workers of a user's own

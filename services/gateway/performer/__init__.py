@@ -5,6 +5,8 @@
 3. `endpoint_guard`: what does the outcome show about the endpoint?
 4. `answer_cache`: may the answer be used again?
 
+The request is made of the whole texts of a call: `prompts` reads those that the call carries by reference.
+
 An intent of the tier `cache` is for `answer_cache` alone.
 """
 
@@ -21,8 +23,9 @@ from services.gateway.performer.answer_cache import AnswerCache, GatewayContext
 from services.gateway.performer.endpoint_guard import EndpointGuard, NotAllowed
 from services.gateway.performer.openai_client import open_clients
 from services.gateway.performer.outcomes import NO_SLOT, Progress, failed, not_sent
+from services.gateway.performer.prompts import with_whole_call
 from services.gateway.performer.token_stream import TokenStream
-from shared.eventstore.model import Stream
+from shared.eventstore.model import StoreUnavailable, Stream
 from shared.telemetry.logs import log
 
 
@@ -45,9 +48,15 @@ async def open_performer(
     async def attempt(state: Attempting, intent: AttemptStarted, stream: Stream) -> AttemptReturned:
         if intent.tier == "cache":
             return await cache.find(state, intent, stream)
+        try:
+            whole = await with_whole_call(context, stream, state)
+        except StoreUnavailable as away:
+            return failed(intent, Progress(), "error", f"the content store is unavailable: {away}")
+        except (LookupError, ValueError) as missing:
+            return failed(intent, Progress(), "content-missing", str(missing))
         guard = guards.get(intent.endpoint)
         if guard is None:
-            return await make_attempt(state, intent)
+            return await make_attempt(whole, intent)
         attempt_id = f"{stream}#{intent.attempt}"
         try:
             async with asyncio.timeout((intent.deadline - context.now()).total_seconds()):
@@ -59,7 +68,7 @@ async def open_performer(
         tokens = TokenStream(context, stream, intent) if stream_tokens else None
         before_sending = None if is_probe else guard.check_again
         on_text = tokens.add if tokens else None
-        returned = guard.with_circuit(await make_attempt(state, intent, before_sending, on_text, guard.circuit.refused))
+        returned = guard.with_circuit(await make_attempt(whole, intent, before_sending, on_text, guard.circuit.refused))
         try:
             if tokens is not None:
                 tokens.flush()

@@ -32,6 +32,7 @@ RIGHTS = {  # the rights that a service needs
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
+    "content": ("select", "insert"),
     "epochs": ("select", "insert", "update"),
     "task_key": ("select",),
 }

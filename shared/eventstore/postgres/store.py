@@ -1,6 +1,9 @@
 """The whole event store in PostgreSQL 15 or later."""
 
+from functools import cached_property
+
 from shared.eventstore.postgres.answers import PostgresAnswers
+from shared.eventstore.postgres.contents import PostgresPlace
 from shared.eventstore.postgres.outbox import PostgresOutbox
 from shared.eventstore.postgres.policies import PostgresPolicies
 from shared.eventstore.postgres.processes import PostgresProcesses
@@ -30,6 +33,10 @@ class PostgresEventStore(
         is not migrated.
         """
         return cls(await Session.open(dsn, schema, pool, pooler))
+
+    @cached_property
+    def contents(self) -> PostgresPlace:
+        return PostgresPlace(self.session)
 
     async def ping(self) -> None:
         await self.session.fetch("select 1")
