@@ -3,7 +3,7 @@
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Json, Path
-from hansard.values import Cost, Passage
+from hansard.values import Cost, Degradable, Passage
 
 
 class CheckClaim(Command):
@@ -22,7 +22,7 @@ class CheckClaim(Command):
     deadline: AwareDatetime | None = Field(default=None, description="of the workflow: a judge is waited for no longer")
 
 
-class ClaimPassed(Event, Cost):
+class ClaimPassed(Event, Cost, Degradable):
     kind = "hansard.verifier.claim-passed.v1"
     check: Path
     by: tuple[str, ...] = Field(description="the checks that were made")

@@ -15,7 +15,7 @@ from services.planner.state import WorkflowState
 from shared.roles import catalogue
 from shared.settings import Settings
 
-VERSION = "4"  # of what the code decides: raise it whenever the same messages would lead to other ones
+VERSION = "5"  # of what the code decides: raise it whenever the same messages would lead to other ones
 
 
 class BadWorker(ValueError):

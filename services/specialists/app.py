@@ -10,7 +10,7 @@ from services.specialists.prompts import LARGE, SMALL
 from shared.roles import catalogue, from_data, to_data
 from shared.settings import Settings
 
-VERSION = "2"  # of what the code decides: raise it whenever the same task would lead to another message
+VERSION = "3"  # of what the code decides: raise it whenever the same task would lead to another message
 
 
 def build(settings: Settings) -> Service[TaskState]:
