@@ -29,7 +29,12 @@ def resume_at(chain: Chain, call: CallModel, failures: Failures, at: datetime) -
     """
     waits = [not_before or at for _, not_before in _usable(chain, call, failures)]
     soon = next((wait for wait in waits if wait <= at + timedelta(seconds=chain.patience)), None)
-    if soon is None and waits and local_answer(chain, "cache", call) is None and not cache_is_next(chain, call, failures, None, at):
+    if (
+        soon is None
+        and waits
+        and local_answer(chain, "cache", call) is None
+        and not cache_is_next(chain, call, failures, None, at)
+    ):
         soon = min(waits)
     return soon if soon is not None and at < soon < call.deadline else at
 

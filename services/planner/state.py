@@ -172,9 +172,7 @@ def passed(state: Running, message: StepPassed) -> Running:
     confidence = min((c for c in (step.confidence, message.confidence) if c is not None), default=None)
     changed = settled(state, message.cost)._replace(unmet=with_need_met(state, message.step))
     degraded = (*step.degraded, *message.degraded)
-    return with_step(
-        changed, message.step, step._replace(phase="passed", until=None, confidence=confidence, degraded=degraded)
-    )
+    return with_step(changed, message.step, step._replace(phase="passed", until=None, confidence=confidence, degraded=degraded))
 
 
 def retried(state: Running, message: StepRetried) -> Running:

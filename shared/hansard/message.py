@@ -73,7 +73,8 @@ DeadReason = Literal[
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
 ]
-# A request that is dead for one of these gets no result of its own: its dead letter is the only answer.
+# A request that is dead for one of these gets no result of its own: its dead letter is the only answer. (An unreadable one that
+# names its workflow has a result there.)
 WITHOUT_RESULT: tuple[DeadReason, ...] = ("correlation-in-use", "id-reused", "unreadable")
 
 

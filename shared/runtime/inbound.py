@@ -14,7 +14,7 @@ from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
 from hansard.codec import Invalid, decode
 from hansard.decider import Context, WakeUp
-from hansard.envelope import TENANT, Envelope, Unreadable, read
+from hansard.envelope import TENANT, Envelope, Unreadable, named, read
 from hansard.identity import (
     door_causation_id,
     internal_causation_id,
@@ -153,7 +153,8 @@ class InboundParser:
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
         place = place_of(record.topic, record.partition, record.offset)
-        stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
+        tenant, workflow = (named(why, record.key) if topic.door else None) or (TENANT, place)
+        stream, causation_id = Stream(tenant, workflow, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
@@ -256,9 +257,9 @@ def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
 
 
 def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same message, marked as dead, without anything that its sender wrote."""
+    """The same message, marked as dead, without anything that its sender wrote but its id and kind, which are printable."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
-    return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
+    return replace(inbound, dead=dead, record=record, door=None)
 
 
 def _causation_id(topic: Topic, envelope: Envelope) -> UUID | None:

@@ -172,7 +172,7 @@ def test_a_typed_request_whose_kind_promises_data_fails_without_it(kind: Any) ->
     decider = specialists({"writer": Role(prompt="Write.")}, "1")
     call = decided(decider, [], task)
     (ended,) = decided(decider, call, replied(fall(), tier="rules", call=f"specialists/{task.task}/1", cost=Decimal(1)))
-    assert isinstance(ended, TaskFailed) and (ended.reason, ended.cost) == ("no-answer", 1)
+    assert isinstance(ended, TaskFailed) and (ended.reason, ended.cost) == ("no-answer", Decimal(1))
     assert ended.detail == f"the task promises data, and rules gave a text | {REFUSED}"
     for received in (ended, answer(task.task, tier="rules")):
         result = result_in(after(asked, received))

@@ -108,7 +108,11 @@ def test_a_task_fails_with_the_reasons_when_no_model_answered() -> None:
     failed = ModelFailed(call=CALL, reason="no-answer", falls=(fall,), detail="primary: timeout", cost=Decimal("0.1"))
     assert decided(decider, [call()], failed) == [
         TaskFailed(
-            task="draft.1", role="poet", reason="no-answer", detail="no-answer | primary: no answer within 30 s", cost=Decimal("0.1")
+            task="draft.1",
+            role="poet",
+            reason="no-answer",
+            detail="no-answer | primary: no answer within 30 s",
+            cost=Decimal("0.1"),
         )
     ]
 
