@@ -50,7 +50,7 @@ class Deployment:
     environment: dict[str, str]
     processes: dict[str, Process] = field(default_factory=dict)
     published: list[PublishedMessage] = field(default_factory=list)
-    _started: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = field(default_factory=dict)
+    _started: dict[str, tuple[tuple[str, ...], str, Path, dict[str, str]]] = field(default_factory=dict)
     _producer: AIOKafkaProducer | None = None
     _reader: "asyncio.Task[None] | None" = None
     _store: PostgresEventStore | None = None
@@ -67,10 +67,12 @@ class Deployment:
         capable: str = "",
         brokers: int = 1,
         gateway: Json | None = None,
+        code: Path = ROOT,
         **environment: str,
     ) -> Self:
         """`script` is what the scripted model does; `capable`, what it does for calls of that class, if not the same.
 
+        `code` is the folder of the code that makes its schema and topics, if not this one.
         Further settings are for all its processes: `HANSARD_LEASE_SECONDS="2"`.
         """
         addresses = await asyncio.to_thread(servers.up, brokers=brokers, model=False)
@@ -95,9 +97,18 @@ class Deployment:
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         with given_environment(outside | mine):
             settings = Settings()
-        await migrate(addresses.postgres, name)
-        assert not [change for change in await apply(settings) if change.error]
-        return cls(servers, settings, folder, outside | mine)
+        deployment = cls(servers, settings, folder, outside | mine)
+        if code == ROOT:
+            await deployment.provision()
+        else:
+            await deployment.hansard("migrate", cwd=code)
+            await deployment.hansard("topics", cwd=code)
+        return deployment
+
+    async def provision(self) -> None:
+        """Brings its schema and its topics to the form of today's code."""
+        await migrate(self.settings.postgres.get_secret_value(), self.settings.postgres_schema)
+        assert not [change for change in await apply(self.settings) if change.error]
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -112,17 +123,17 @@ class Deployment:
 
     # its processes
 
-    def serve(self, *names: str, instance: str = "1", key: str = "", **environment: str) -> Process:
-        """Starts a process that runs these services."""
+    def serve(self, *names: str, instance: str = "1", key: str = "", code: Path = ROOT, **environment: str) -> Process:
+        """Starts a process that runs these services. `code`: the folder of its code."""
         key = key or f"{names[0].rpartition(':')[2]}/{instance}"
         assert key not in self.processes or not self.processes[key].alive
         http = f"127.0.0.1:{process.free_port()}"
         log = self.folder / "logs" / f"{re.sub('[^a-z0-9]', '-', key)}.log"
         command = [sys.executable, "-m", "infra.cli", "serve", *names, "--instance", instance, "--http", http]
-        spec = Spec(command, str(ROOT), str(log), signal.SIGTERM, patience=20)
+        spec = Spec(command, str(code), str(log), signal.SIGTERM, patience=20)
         with given_environment(self.environment | environment):
             running = process.start(Planned(key, http, spec), keep=False)
-        self._started[key] = (names, instance, environment)
+        self._started[key] = (names, instance, code, environment)
         self.processes[key] = Process(names, instance, running, log)
         return self.processes[key]
 
@@ -133,8 +144,8 @@ class Deployment:
 
     def restart(self, key: str) -> Process:
         """Starts the same process again, after its end."""
-        names, instance, environment = self._started[key]
-        return self.serve(*names, instance=instance, key=key, **environment)
+        names, instance, code, environment = self._started[key]
+        return self.serve(*names, instance=instance, key=key, code=code, **environment)
 
     async def kill(self, key: str) -> None:
         """Kills a process, and waits until it is gone."""
@@ -164,11 +175,11 @@ class Deployment:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
 
-    async def hansard(self, *arguments: str, code: int = 0) -> str:
-        """Runs the `hansard` command in this deployment; returns what it wrote to standard output."""
+    async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
+        """Runs the `hansard` command, whose code is in `cwd`, in this deployment; returns what it wrote to standard output."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
-        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=self.environment, stdout=pipe, stderr=pipe)
+        done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()

@@ -41,7 +41,9 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
                     case ExpireWorkflow(request=request, deadline=deadline):
                         yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case DeadLettered(door=False) if prevents_end(message):
-                        yield WorkflowFailed(request=request_of(message, context.workflow), reason="dead-letter", detail=explanation(message))
+                        yield WorkflowFailed(
+                            request=request_of(message, context.workflow), reason="dead-letter", detail=explanation(message)
+                        )
                     case _:
                         pass
 
