@@ -49,8 +49,8 @@ class Unreadable(ValueError):
 
 
 def named(unreadable: Unreadable, key: bytes | None) -> tuple[str, str] | None:
-    """Tenant and workflow of a record whose envelope cannot be read: by its correlation id, its id or its Kafka key, the first that
-    can name a workflow. There its sender waits for the answer. None where it names none."""
+    """Tenant and workflow of a record whose envelope cannot be read, where its sender waits for the answer. They are named by its
+    correlation id, its id or its Kafka key, the first that can name a workflow. None where it names none."""
     known = unreadable.known
     given = (known.get("ce_correlationid", ""), known.get("ce_id", ""), (key or b"").decode("utf-8", "replace"))
     workflow = next((name for name in given if _NAME.match(name)), None)

@@ -74,7 +74,7 @@ def last_release(work: Path) -> Path:
     return unpacked(kept() or of_today(work), work / "code")
 
 
-def said_by(release: Path, examples: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
+def questioned(release: Path, examples: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
     """`kinds` that the code of a release knows, and those of the examples that it cannot read (`unread`, with the reason). An
     example has a name, a kind, headers as JSON, and a body."""
     script = str(KEPT / "in_release.py")
