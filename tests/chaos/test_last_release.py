@@ -129,5 +129,5 @@ async def test_the_last_release_and_todays_code_work_on_the_same_record(servers:
         known = set(releases.questioned(release)["kinds"])
         published = {kind for (kind,) in await deployment.rows("select distinct kind from messages")}
         assert {kind for kind in published if kind.startswith("hansard.")} - known == set(), (
-            "the last release does not know these kinds: publish them only from the release on that comes after the one which first reads them"
+            "the last release does not know these kinds: publish them a release after the one that first reads them"
         )

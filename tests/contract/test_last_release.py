@@ -92,7 +92,7 @@ def test_a_wider_choice_is_seen_however_deep_it_is(now: dict[str, Any], found: s
 
     then = around({"enum": ["a", "b"], "type": "string"})
     assert next(widened(then, around(now), then, around(now)), "") == (f".of[]{found}" if found else "")
-    assert list(widened(then, around(now) | {"required": []}, then, around(now)))[0] in (".of may be absent", f".of[]{found}")
+    assert ".of may be absent" in list(widened(then, around(now) | {"required": []}, then, around(now)))
 
 
 def test_no_kind_of_the_last_release_is_gone(answers: dict[str, Any]) -> None:
