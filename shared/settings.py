@@ -16,6 +16,8 @@ from contracts.catalog import Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
 
+SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
+
 
 class Settings(BaseSettings):
     """Every setting is an environment variable with the prefix `HANSARD_`."""
@@ -92,8 +94,10 @@ class Settings(BaseSettings):
 
     # Limits
     batch: int = Field(default=500, ge=1, description="maximum messages in one batch")
-    max_request_bytes: int = Field(default=256 * 1024, ge=1024, description="maximum body of a message from outside")
-    max_message_bytes: int = Field(default=900 * 1024, ge=1024, description="maximum body of a message of a service")
+    max_request_bytes: int = Field(
+        default=256 * 1024, ge=1024, description="maximum size of a message from outside: its key, headers and body together"
+    )
+    max_message_bytes: int = Field(default=900 * 1024, ge=SMALLEST_MESSAGE, description="maximum body of a message of a service")
     workflow_seconds: float = Field(default=600, gt=0, description="deadline of a workflow where the caller gives none")
     cache_streams: int = Field(default=20_000, ge=1, description="maximum streams whose state a process caches")
     lease_seconds: float = Field(

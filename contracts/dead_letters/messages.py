@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from hansard.message import DeadReason, Event
-from hansard.values import RecordContent
+from hansard.values import RecordContent, RecordPart
 
 
 class DeadLettered(Event, RecordContent):
@@ -26,3 +26,6 @@ class DeadLettered(Event, RecordContent):
     offset: int
     timestamp: int = Field(description="milliseconds since the epoch, as the broker had it")
     hash: str = Field(description="SHA-256 of the body, hex")
+    omitted: tuple[RecordPart, ...] = Field(
+        default=(), description="what is too large to be carried here: read it at its topic, partition and offset"
+    )

@@ -13,5 +13,6 @@ COMPLETE: Samples = {
         "causation_id": "5f0c3a52-9d34-5b0e-8d53-0f8c4a1b7e11",
         **RECORD,
         "hash": "bba1e5161d0c412b72dfa9712a2012eacebc64796c21246f73ede0684b786b1c",
+        "omitted": ["headers"],
     },
 }

@@ -182,7 +182,7 @@ def _entry(
         yield differs(what, f"{stray.kind} of {stray.causation_id}", str(entry.causation_id))
         return
     if entry.dead:
-        if not any(one.kind == DeadLettered.kind for one in stored):
+        if entry.kind != DeadLettered.kind and not any(one.kind == DeadLettered.kind for one in stored):
             yield differs("the entry is marked dead, and no dead letter was stored", _listed(stored), DeadLettered.kind)
         return
     if entry.kind in trusted:

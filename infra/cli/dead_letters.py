@@ -3,12 +3,14 @@
 import base64
 import uuid
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from contracts.control import RedriveDeadLetter
+from contracts.dead_letters import DeadLettered
 from hansard.identity import client_id
+from hansard.values import RecordContent, carried
 from infra.audit.projections import StoredDeadLetter, dead_letters
 from infra.audit.text import one_line, short
 from infra.cli import base, screen
@@ -16,6 +18,8 @@ from infra.cli.bus import Bus, record_at, request
 from infra.cli.options import Json
 from infra.cli.problem import Problem
 from shared.eventstore.model import InboxEntry
+from shared.runtime.dead_letters import content
+from shared.runtime.inbound import MAX_REDRIVE
 from shared.settings import Settings
 
 app = typer.Typer(help="Messages that could not be processed: list them, show one, redrive one.", no_args_is_help=True)
@@ -118,7 +122,8 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
         ("was at", f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"),
         ("now", became(one, dead=dead)),
         *((f"header {name}", _readable(value)) for name, value in letter.headers),
-        ("body", _readable(letter.body) if letter.body is not None else "(too large to be carried: it is still on its topic)"),
+        ("body", _readable(letter.body)),
+        *(("", f"the {part}: too large to be carried here, see where it was") for part in letter.omitted),
     ]
     screen.out.print(screen.table(("", ""), rows))
 
@@ -150,29 +155,36 @@ def redrivable(one: StoredDeadLetter, *, dead: bool) -> None:
         raise Problem(f"{one.stored.id} {became(one, dead=dead)}: `hansard dead-letters redrive {one.again}`.")
 
 
+def _is_elsewhere(letter: DeadLettered) -> bool:
+    return bool(letter.omitted or (letter.body is None and letter.topic))
+
+
+async def _content_at_origin(settings: Settings, letter: DeadLettered) -> dict[str, Any]:
+    """Key, headers and body as Kafka has them. Raises Problem."""
+    record = await record_at(settings, letter.topic, letter.partition, letter.offset)
+    if record is None:
+        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        raise Problem(f"The message cannot be redriven: Kafka has removed its record at {place}.")
+    return content(record)
+
+
 async def _redrive(settings: Settings, chosen: StoredDeadLetter) -> None:
     letter, stream = chosen.letter, chosen.stored.stream
-    body = letter.body
-    if body is None and letter.topic:
-        record = await record_at(settings, letter.topic, letter.partition, letter.offset)
-        if record is None:
-            place = f"{letter.topic}/{letter.partition}/{letter.offset}"
-            raise Problem(f"The message cannot be redriven: Kafka has removed its record at {place}.")
-        body = None if record.value is None else base64.b64encode(record.value).decode()
     command = RedriveDeadLetter(
         service=letter.service,
         topic=letter.topic,
         partition=letter.partition,
         offset=letter.offset,
         timestamp=letter.timestamp,
-        key=letter.key,
-        headers=letter.headers,
-        body=body,
+        **(await _content_at_origin(settings, letter) if _is_elsewhere(letter) else carried(letter, RecordContent)),
     )
+    data = command.model_dump_json().encode()
+    if len(data) > MAX_REDRIVE:
+        raise Problem(f"The message cannot be redriven: with {len(data)} bytes it is too large to be sent again.")
     envelope = request(
         client_id("redrive", uuid.uuid4()),
         RedriveDeadLetter.kind,
-        command.model_dump_json().encode(),
+        data,
         workflow=stream.workflow,
         tenant=stream.tenant,
     )

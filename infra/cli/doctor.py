@@ -232,7 +232,26 @@ async def disk(settings: Settings) -> list[Finding]:
     ]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, model, disk)
+async def set_aside(settings: Settings) -> list[Finding]:
+    """Whether every stream's history can be folded."""
+    from infra.audit.set_aside import streams_set_aside
+
+    if not settings.postgres.get_secret_value():
+        return []
+    try:
+        async with base.record(settings) as store:
+            found = await streams_set_aside(store, settings.topics)
+    except Exception as failed:  # Problem, StoreUnavailable: a finding, whatever it is
+        return [Finding("streams", f"could not be looked at: {one_line(failed)}", "hansard migrate")]
+    if not found:
+        return [Finding("streams", "none is set aside")]
+    what = f"{len(found)} set aside, whose history a version cannot fold: " + "; ".join(
+        f"{stream} ({one_line(why)})" for stream, why in found[:3]
+    )
+    return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
+
+
+CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, model, disk)
 
 
 def one_line(text: object) -> str:

@@ -10,7 +10,7 @@ from contracts.specialists import TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.policy import StoredPolicy, version_of
 from hansard.service import Service
-from services.planner.decider import planner
+from services.planner.decider import planner, set_aside
 from services.planner.state import WorkflowState
 from shared.roles import catalogue
 from shared.settings import Settings
@@ -45,6 +45,7 @@ def build(settings: Settings) -> Service[WorkflowState]:
             DeadLettered: lambda dead: None if dead.door else "",
         },
         stored_policy=StoredPolicy(data, lambda version, data: planner(data, version)),
+        set_aside=set_aside,
     )
 
 

@@ -1,6 +1,6 @@
 """One stream per workflow. From `RunPlan` on the planner alone answers for the workflow, and gives exactly one result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -23,6 +23,8 @@ from services.planner.state import (
     evolve,
     wake_at,
 )
+
+CANNOT_FOLD = "this version of the planner cannot fold the workflow's history"
 
 
 def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
@@ -87,3 +89,11 @@ def run(message: RunPlan, workers: Mapping[str, str], policy: str, context: Cont
 
 def too_late(deadline: datetime) -> str:
     return f"the deadline {deadline.isoformat()} passed before the plan came"
+
+
+def set_aside(readable: Sequence[Message], message: Message | None, context: Context) -> Iterable[Message]:
+    """The result of a workflow whose history this version cannot fold, so that it does not hang."""
+    for known in (*readable, message):
+        if isinstance(known, PlanStarted | ExpireWorkflow):
+            yield WorkflowFailed(request=known.request, reason="internal", detail=CANNOT_FOLD)
+            return

@@ -17,7 +17,7 @@ from hansard.message import Message
 from hansard.policy import StoredPolicy
 from hansard.service import Service
 from services.router import plans
-from services.router.decider import WorkflowState, is_request, router
+from services.router.decider import WorkflowState, is_request, router, set_aside
 from services.router.kinds import MODEL_KINDS
 from services.router.policy import Policy, Prices, recorded_policy
 from services.router.rules import RULES, Rule
@@ -63,6 +63,7 @@ def serving(policy: Policy) -> Service[WorkflowState]:
         },
         stored_policy=StoredPolicy(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),
         prepare=prepare,
+        set_aside=set_aside,
     )
 
 

@@ -3,7 +3,7 @@
 The router still wakes at the deadline and tells the planner. So the workflow ends even where the plan was lost on its way.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -140,3 +140,10 @@ def request_failed(dead: DeadLettered) -> Iterable[Message]:
             yield WorkflowRefused(request=dead.message_id, reason="too-large", detail=dead.detail)
         case _:
             yield WorkflowRefused(request=dead.message_id, reason="invalid", detail=dead.detail)
+
+
+def set_aside(readable: Sequence[Message], message: Message | None, context: Context) -> Iterable[Message]:
+    """The result of a request that comes to a workflow whose history this version cannot fold. The planner's is not touched."""
+    if isinstance(message, SubmitRequest) and not any(isinstance(known, RunPlan | Result) for known in readable):
+        detail = "this version of the router cannot fold the workflow's history"
+        yield WorkflowFailed(request=context.message_id, reason="internal", detail=detail)

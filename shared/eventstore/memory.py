@@ -211,9 +211,9 @@ class InMemoryEventStore:
             del self._holders[stream]
             self._wake_ups[stream] = self._clock(), self._wake_ups[stream][1]
 
-    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]], by: int = 1) -> list[int]:
         for record in dict.fromkeys(records):
-            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + 1
+            self._attempts[service, *record] = self._attempts.get((service, *record), 0) + by
         return [self._attempts[service, *record] for record in records]
 
     # all messages

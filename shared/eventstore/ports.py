@@ -59,8 +59,8 @@ class StreamStore(StoreClock, Protocol):
 class AttemptCounter(Protocol):
     """Counts how often a Kafka record was tried, after an unclean end."""
 
-    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
-        """Adds one attempt to each (topic, partition, offset); returns the counts after that."""
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]], by: int = 1) -> list[int]:
+        """Adds `by` attempts to each (topic, partition, offset); returns the counts after that."""
         ...
 
 

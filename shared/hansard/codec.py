@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from hansard.envelope import shown
-from hansard.message import Message
+from hansard.message import JSON_DEPTH, Message
 
 Kind = TypeVar("Kind", bound=Message)
 
@@ -59,6 +59,8 @@ def _in_short(bad: ValidationError, data: bytes) -> str:
 
 def _one(error: ErrorDetails) -> str:
     text = error["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+    if error["type"] == "json_invalid" and "recursion limit" in text:
+        return f"the body is nested too deep: at most {JSON_DEPTH} levels of lists and objects in one value"
     if error["type"] == "json_invalid":
         return f"the body is not JSON: {text.removeprefix('Invalid JSON: ')}"
     at = "".join(_step(part) for part in error["loc"]).lstrip(".")

@@ -70,6 +70,7 @@ DeadReason = Literal[
     "correlation-in-use",
     "not-expected",  # it answers nothing that was asked, or its kind is not allowed on this topic
     "poison",  # the decision itself failed
+    "set-aside",  # this version cannot fold the history of its stream; redrive it after an upgrade
     "crashed",  # the process ended more than once while processing it
     "refused-by-store",
 ]
@@ -84,17 +85,24 @@ def refuse_float(value: object) -> object:
     return value
 
 
-def refuse_infinite(value: JsonValue) -> JsonValue:
-    """JSON has no NaN and no Infinity: written out again they would silently become null."""
+JSON_DEPTH = 100  # levels of lists and objects in one value: half of what common JSON readers read
+JSON_DIGITS = 4000  # of an integer: Python reads no more than 4,300
+_INTEGER_BITS = int(JSON_DIGITS / 0.30103)
+
+
+def refuse_unreadable(value: JsonValue, depth: int = 0) -> JsonValue:
+    """Refuses what could be written and not be read again: NaN and Infinity, which JSON has not, huge integers, deep nesting."""
     if isinstance(value, float):
         if not isfinite(value):
             raise ValueError("NaN, Infinity and numbers beyond 1.8e308 are not JSON")
-    elif isinstance(value, list):
-        for item in value:
-            refuse_infinite(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            refuse_infinite(item)
+    elif isinstance(value, int):
+        if value.bit_length() > _INTEGER_BITS:
+            raise ValueError(f"an integer may have at most {JSON_DIGITS} digits")
+    elif isinstance(value, list | dict):
+        if depth == JSON_DEPTH:
+            raise ValueError(f"lists and objects may be nested at most {JSON_DEPTH} levels deep")
+        for item in value if isinstance(value, list) else value.values():
+            refuse_unreadable(item, depth + 1)
     return value
 
 
@@ -104,7 +112,7 @@ Money = Annotated[
     BeforeValidator(refuse_float),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?$"}),
 ]
-Json = Annotated[JsonValue, AfterValidator(refuse_infinite)]
+Json = Annotated[JsonValue, AfterValidator(refuse_unreadable)]
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="a short name, without slashes")]
 Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,254}$", description="names joined by slashes")]

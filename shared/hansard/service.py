@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from hansard.decider import Decider, State
+from hansard.decider import Context, Decider, State
 from hansard.envelope import PRINTABLE
 from hansard.identity import Stream, stream_name
 from hansard.message import Intent, Message, Outcome
@@ -69,7 +69,8 @@ class Service(Generic[State]):
     `topics`: the topics that a service of your own adds to the catalogue (see `task_topics`). `stored_policy`: the data of its
     policy, stored when it starts; None: code alone decides. `prepare`: makes the service that a process runs from the event
     store, before the first message. `observe`: is called after each append with the stored messages, for the service's own
-    metrics; it must not raise.
+    metrics; it must not raise. `set_aside`: what the service says, besides a dead letter, when a message comes for a stream whose
+    history this version cannot fold: given the messages of that history that can be read, and the one that came.
 
     Raises ValueError if the policy's version is not made from its data.
     """
@@ -82,6 +83,7 @@ class Service(Generic[State]):
     prepare: "Callable[[Any], Awaitable[Service[State]]] | None" = None  # gets the event store; not for services of your own
     observe: Callable[[Sequence[Message]], None] | None = None
     topics: tuple[Topic, ...] = ()
+    set_aside: Callable[[Sequence[Message], Message | None, Context], Iterable[Message]] | None = None
 
     def __post_init__(self) -> None:
         if self.stored_policy is None:

@@ -4,7 +4,7 @@ A subclass has the fields of its bases first, from the last base to the first, a
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -68,14 +68,15 @@ class Estimated(Value):
     estimated: bool = Field(default=False, description="the cost is an estimate: the price or the usage is not known")
 
 
+RecordPart = Literal["key", "headers", "body"]
+
+
 class RecordContent(Value):
     """The key, headers and body of a Kafka record, as they were received."""
 
     key: str | None = Field(default=None, description="base64")
     headers: tuple[tuple[str, str], ...] = Field(default=(), description="name, base64 value")
-    body: str | None = Field(
-        default=None, description="base64; absent in a dead letter whose body is too large to carry: read it at its origin"
-    )
+    body: str | None = Field(default=None, description="base64")
 
 
 def carried(message: Value, *parts: type[Value]) -> dict[str, Any]:

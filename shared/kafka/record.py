@@ -26,6 +26,12 @@ class Record(NamedTuple):
     fault: str = ""
 
     @property
+    def size(self) -> int:
+        """Bytes of key, headers and body together."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
+
+    @property
     def at(self) -> datetime:
         """The timestamp as a time. One that no calendar has becomes the nearest possible one."""
         return datetime.fromtimestamp(min(max(self.timestamp, 0), LAST) / 1000, UTC)

@@ -58,7 +58,7 @@ class ServiceRunner:
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
         self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
         self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
-        crash_guard = CrashGuard(store, name, settings.batch) if unclean else None
+        crash_guard = self.loop.crash_guard = CrashGuard(store, name, settings.batch) if unclean else None
         parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
         intake = Intake(
             parser, self.loop.process, lambda offsets: self.consumer.done(offsets), crash_guard, settings.crash_attempts
@@ -129,9 +129,13 @@ class ServiceRunner:
     @property
     def warnings(self) -> dict[str, str]:
         """Problems that keep no part from working."""
-        ahead = self.store.ahead
-        off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
-        return {"clock": f"{off}; only the event store's counts"} if abs(ahead) > MAX_CLOCK_OFFSET else {}
+        found, ahead = {}, self.store.ahead
+        if abs(ahead) > MAX_CLOCK_OFFSET:
+            off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
+            found["clock"] = f"{off}; only the event store's counts"
+        if set_aside := self.loop.set_aside:
+            found["streams"] = f"{len(set_aside)} set aside, whose history this version cannot fold: {next(iter(set_aside))}, …"
+        return found
 
     @property
     def _instance(self) -> str:

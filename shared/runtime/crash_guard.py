@@ -1,6 +1,7 @@
 """Finds the record that ends the process, after an unclean end: it may be any of those that were processed at that time."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shared.backoff import until_available
@@ -15,8 +16,9 @@ Place = tuple[str, int, int]  # topic, partition, offset
 class CrashGuard:
     """Counts the first `depth` records of each partition before they are processed. It waits while the store is unavailable.
 
-    After one unclean end, records are processed together. After a second, one by one; each is counted just before, so that no
-    neighbour is blamed.
+    After one unclean end, records are processed together. After a second, one by one, so that no neighbour is blamed. Then an
+    attempt counts from when the record's decision begins until it has ended: whoever ends the process while it waits for the
+    store blames nobody.
     """
 
     store: AttemptCounter
@@ -36,18 +38,34 @@ class CrashGuard:
         self._alone.update(places)
         return [[record] for record in records]
 
-    async def count_attempt(self, group: Sequence[Record]) -> int:
-        """Counts one more attempt at a record that is processed alone. Returns how many earlier attempts ended the process; 0 for
-        a group of several."""
-        place = _place(group[0]) if len(group) == 1 else None
-        if place not in self._alone or place is None:
-            return 0
-        [count] = await self._count(f"{self.service}/alone", [place])
-        self._alone.discard(place)
-        return count - 1
+    async def crashes(self, group: Sequence[Record]) -> int:
+        """How many earlier attempts at a record that is processed alone ended the process; 0 for a group of several."""
+        places = self._watched(group)
+        return (await self._count(self._blamed, places, 0))[0] if len(group) == 1 and places else 0
 
-    async def _count(self, name: str, places: Sequence[Place]) -> list[int]:
-        return await until_available(lambda: self.store.count_attempts(name, places))
+    @asynccontextmanager
+    async def watch(self, records: Iterable[Record]) -> AsyncIterator[None]:
+        """Inside, nothing may wait: if the process ends here, the record that is processed alone is the cause."""
+        places = self._watched(records)
+        if places:
+            await self._count(self._blamed, places)
+        yield
+        if places:
+            await self._count(self._blamed, places, -1)
+
+    def passed(self, records: Iterable[Record]) -> None:
+        """These are stored: they are watched no longer."""
+        self._alone.difference_update(map(_place, records))
+
+    @property
+    def _blamed(self) -> str:
+        return f"{self.service}/alone"
+
+    def _watched(self, records: Iterable[Record]) -> list[Place]:
+        return [place for record in records if (place := _place(record)) in self._alone]
+
+    async def _count(self, name: str, places: Sequence[Place], by: int = 1) -> list[int]:
+        return await until_available(lambda: self.store.count_attempts(name, places, by))
 
     def _is_counted(self, record: Record, counted: dict[Partition, int]) -> bool:
         partition = (record.topic, record.partition)

@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -30,6 +31,8 @@ from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
+
+MAX_REDRIVE = 1 << 20  # bytes of a redrive, which carries its message in base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,8 @@ class InboundParser:
 
     def _parse_data(self, inbound: Inbound, topic: Topic, envelope: Envelope) -> Inbound | None:
         kind = self.topics.kinds.get(envelope.type)
-        if topic.door and len(envelope.data) > self.max_request_bytes:
-            size = f"the body has {len(envelope.data)} bytes; the limit here is {self.max_request_bytes}"
-            return self._dead_once(topic, inbound, DeadCause("too-large", size))
+        if topic.door and (too_large := self._too_large(inbound.record, kind)):
+            return self._dead_once(topic, inbound, DeadCause("too-large", too_large))
         if kind is None:
             unknown = DeadCause("unknown-kind", f"this version does not know {envelope.type}; redrive it after an upgrade")
             return self._dead_once(topic, inbound, unknown) if topic.door else as_dead(inbound, unknown)
@@ -146,6 +148,14 @@ class InboundParser:
         inbound.stream = inbound.stream._replace(name=name)
         inbound.message = message
         return inbound
+
+    def _too_large(self, record: Record | None, kind: type[Message] | None) -> str:
+        """Why a message from outside is too large; "" if it is not. A redrive carries a whole message, of a service perhaps."""
+        size = record.size if record else 0
+        limit = MAX_REDRIVE if kind is RedriveDeadLetter else self.max_request_bytes
+        if size <= limit:
+            return ""
+        return f"key, headers and body have {size} bytes together; the limit here is {limit}"
 
     def _dead_once(self, topic: Topic, inbound: Inbound, dead: DeadCause) -> Inbound | None:
         """Dead-letters the message, if this service is the first consumer of the topic: so it gets one dead letter."""
@@ -202,14 +212,21 @@ class Intake:
         if self.crash_guard is None:
             return await self._take(records)
         for group in await self.crash_guard.count_and_group(records):
-            crashes = await self.crash_guard.count_attempt(group)
+            crashes = await self.crash_guard.crashes(group)
             crashed = DeadCause("crashed", f"the process ended {crashes} times while it processed this", crashes)
             await self._take(group, crashed if crashes >= self.crash_attempts else None)
+            self.crash_guard.passed(group)
 
     async def _take(self, records: Sequence[Record], dead: DeadCause | None = None) -> None:
-        inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
+        async with watched(self.crash_guard, records):
+            inbounds = [inbound for inbound in map(self.parser.parse, records) if inbound is not None]
         await self.process([as_dead(inbound, dead) for inbound in inbounds] if dead else inbounds)
         self.done({(record.topic, record.partition): record.offset + 1 for record in records})
+
+
+def watched(guard: CrashGuard | None, records: Iterable[Record]) -> AbstractAsyncContextManager[None]:
+    """`guard.watch`, where there is a guard."""
+    return guard.watch(records) if guard is not None else nullcontext()
 
 
 def wake_up(stream: Stream, processed: int) -> Inbound:
@@ -236,7 +253,7 @@ def with_reused_id(inbound: Inbound) -> Inbound:
     return replace(inbound, causation_id=causation_id, message=None, dead=dead, door=door)
 
 
-def cause_of(error: BaseException, what: str = "") -> DeadCause:
+def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
     """Why a message is dead whose service's own code raised this. Raises it again where it asks the process to stop."""
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
         raise error
@@ -248,7 +265,7 @@ def cause_of(error: BaseException, what: str = "") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause("poison", f"{what}{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause(reason, f"{name}: {text}"[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:

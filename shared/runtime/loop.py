@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,7 +14,8 @@ from hansard.message import Command, Outcome
 from shared.backoff import Backoff
 from shared.eventstore.model import Appended, DueWakeUp, StoredMessage, StoreRefused, StoreUnavailable, Stream
 from shared.eventstore.ports import StreamStore
-from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, without_content
+from shared.runtime.crash_guard import CrashGuard
+from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, watched, without_content
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
@@ -48,12 +49,14 @@ class Loop:
     store: StreamStore
     outbox: Publisher
     attempt_runner: AttemptRunner | None = None
+    crash_guard: CrashGuard | None = None  # after an unclean end
     process_id: str = ""  # the operating system process that runs the attempts, as the store knows it
     cache_streams: int = 20_000
     trouble: str = ""  # the reason why it waits; empty if it works
     backoff: Backoff = field(default_factory=lambda: Backoff(most=2.0))  # while the store is unavailable
     next_claim_at: datetime = FAR_FUTURE  # when wake-ups are claimed next
     claim_now: asyncio.Event = field(default_factory=asyncio.Event)  # set if a wake-up before that time was stored
+    set_aside: dict[Stream, DeadCause] = field(default_factory=dict)  # streams whose history this code cannot fold
     _cache: OrderedDict[Stream, StreamState[Any]] = field(default_factory=OrderedDict)
     _queue: "list[_Queued]" = field(default_factory=list)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -132,7 +135,10 @@ class Loop:
 
     async def _append(self, inbounds: Sequence[Inbound], assume_new: bool = False) -> list[Inbound]:
         """Makes one append for the whole batch. Returns the refused messages: their streams must be loaded and decided again."""
-        batch = await self._decide(inbounds, assume_new)
+        by_stream = _by_stream(inbounds)
+        loaded = await self._load(by_stream, inbounds, assume_new)
+        async with watched(self.crash_guard, (inbound.record for inbound in inbounds if inbound.record)):
+            batch = self._decide(by_stream, loaded)
         appends = [pending for pending in batch.values() if pending.entries]
         if not appends:
             return []
@@ -169,23 +175,31 @@ class Loop:
                     return
                 left = [last if left[0].dead else as_dead(inbound, DeadCause("refused-by-store", str(refused)))]
 
-    async def _decide(self, inbounds: Sequence[Inbound], assume_new: bool) -> dict[Stream, PendingAppend[Any]]:
-        """Decides the batch, stream by stream. `assume_new`: a stream that is not cached and receives a command is taken for
-        new. If it is not new, the store refuses the append."""
-        by_stream = _by_stream(inbounds)
+    async def _load(
+        self, by_stream: Mapping[Stream, Sequence[Inbound]], inbounds: Sequence[Inbound], assume_new: bool
+    ) -> dict[Stream, StreamState[Any]]:
+        """The streams that are needed to decide the batch: those that receive something, and the default streams of redriven
+        messages. `assume_new`: a stream that is not cached and receives a command is taken for new. If it is not new, the store
+        refuses the append.
+        """
         if assume_new:
             for stream, mine in by_stream.items():
                 if stream not in self._cache and isinstance(mine[0].message, Command) and not mine[0].redrive:
                     self._cache[stream] = self.processor.new_stream()
-        defaults = {inbound.stream: _default_stream(inbound.stream) for inbound in inbounds if inbound.redrive}
-        await self._load_missing([*by_stream, *defaults.values()])
+        needed = [*by_stream, *(_default_stream(inbound.stream) for inbound in inbounds if inbound.redrive)]
+        await self._load_missing(needed)
+        return {stream: self._cache[stream] for stream in needed}
+
+    def _decide(
+        self, by_stream: Mapping[Stream, Sequence[Inbound]], loaded: Mapping[Stream, StreamState[Any]]
+    ) -> dict[Stream, PendingAppend[Any]]:
+        """Decides the batch, stream by stream."""
         batch: dict[Stream, PendingAppend[Any]] = {}
         slots, now = self.attempt_runner.free_slots if self.attempt_runner else 0, self.store.now()
         for stream, mine in by_stream.items():
-            loaded = self._cache[stream]
-            not_before = max([loaded.at, *(inbound.at for inbound in mine if inbound.at)])
-            pending = batch[stream] = self.processor.begin(stream, loaded, max(now, not_before), not_before)
-            default = self._cache[defaults[stream]] if stream in defaults else None
+            before, default = loaded[stream], loaded.get(_default_stream(stream))
+            not_before = max([before.at, *(inbound.at for inbound in mine if inbound.at)])
+            pending = batch[stream] = self.processor.begin(stream, before, max(now, not_before), not_before)
             for inbound in mine:
                 # outcomes and wake-ups always have a slot: an outcome frees one; a wake-up is claimed only when one is free
                 may_perform = slots > len(pending.intents) or isinstance(inbound.message, Outcome | WakeUp)
@@ -201,8 +215,7 @@ class Loop:
             await self.outbox.publish([stored for stream in missing for stored in histories[stream].unpublished])
             for stream in missing:
                 stream_state = self._cache[stream] = self.processor.fold_or_set_aside(histories[stream])
-                if stream_state.dead is not None:
-                    self._report_set_aside(stream, stream_state.dead)
+                self._note_set_aside(stream, stream_state.dead)
         for stream in streams:
             self._cache.move_to_end(stream)
 
@@ -247,7 +260,11 @@ class Loop:
                 place=dead.place,
             )
 
-    def _report_set_aside(self, stream: Stream, dead: DeadCause) -> None:
+    def _note_set_aside(self, stream: Stream, dead: DeadCause | None) -> None:
+        if dead is None:
+            self.set_aside.pop(stream, None)
+            return
+        self.set_aside[stream] = dead
         log.error(
             "a stream's history cannot be folded: what it receives becomes dead letters, until this code can",
             service=stream.service,

@@ -4,9 +4,9 @@ Pure: the same batch on the same history at the same recorded time gives the sam
 differ when tracing is on.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -15,15 +15,14 @@ from uuid import UUID
 
 from contracts.catalog import SERVICES, Topics
 from contracts.dead_letters import DeadLettered
-from hansard.codec import check_read_again, decode, encode
+from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
 from hansard.service import Service
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
+from shared.runtime.dead_letters import dead_letter
 from shared.runtime.inbound import DeadCause, Inbound, cause_of, with_reused_id
-
-MAX_CARRIED = 256 * 1024  # bytes of a body that a dead letter carries; a larger one must be read at its origin
 
 
 @dataclass(slots=True)
@@ -38,6 +37,7 @@ class StreamState(Generic[State]):
     traceparent: str = ""  # W3C, of the last stored message: messages from within the service continue that trace
     once: set[UUID] = field(default_factory=set)  # ids of the stored messages of kinds that are stored once
     dead: DeadCause | None = None  # this code cannot fold its history: there is no state, and what it receives is dead
+    readable: tuple[Message, ...] = ()  # of a history that cannot be folded: the messages that can be read
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,11 +93,8 @@ class Processor(Generic[State]):
     def fold(self, history: History) -> StreamState[State]:
         """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and
         what `evolve` raises."""
-        kinds = self.topics.kinds
-        messages = [decode(kinds[stored.kind], stored.data) for stored in history.messages]
-        loaded = self._loaded(self.service.decider.fold(messages), history)
-        loaded.once = {stored.id for stored, message in zip(history.messages, messages, strict=True) if message.once}
-        return loaded
+        messages = [decode(self.topics.kinds[stored.kind], stored.data) for stored in history.messages]
+        return self._loaded(self.service.decider.fold(messages), history)
 
     def fold_or_set_aside(self, history: History) -> StreamState[State]:
         """As `fold`; a stream whose history cannot be folded has the initial state, and a reason why its messages are dead."""
@@ -105,13 +102,20 @@ class Processor(Generic[State]):
             return self.fold(history)
         except BaseException as error:  # `evolve` is a service's own code: it may raise anything
             loaded = self._loaded(self.service.decider.initial, history)
-            loaded.dead = cause_of(error, "the stream's history cannot be folded: ")
+            loaded.dead = cause_of(error, "set-aside")
+            loaded.readable = tuple(self._readable(history))
             return loaded
 
-    @staticmethod
-    def _loaded(state: State, history: History) -> StreamState[State]:
-        traceparent = history.messages[-1].traceparent if history.messages else ""
-        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent)
+    def _readable(self, history: History) -> Iterator[Message]:
+        for stored in history.messages:
+            with suppress(KeyError, Invalid):
+                yield decode(self.topics.kinds[stored.kind], stored.data)
+
+    def _loaded(self, state: State, history: History) -> StreamState[State]:
+        kinds, messages = self.topics.kinds, history.messages
+        traceparent = messages[-1].traceparent if messages else ""
+        once = {stored.id for stored in messages if stored.kind in kinds and kinds[stored.kind].once}
+        return StreamState(state, history.processed, history.version, history.at, dict(history.entries), traceparent, once)
 
     def new_stream(self) -> StreamState[State]:
         """The state of a stream that has processed nothing."""
@@ -158,7 +162,7 @@ class Processor(Generic[State]):
         if inbound.record is None:
             inbound.traceparent = pending.traceparent
         answers, state, dead = self._decide(pending, inbound, attempt, may_perform)
-        if dead is not None and dead.error:
+        if dead is not None and (dead.error or inbound.kind == DeadLettered.kind):
             pending.failures.append((inbound.kind, dead))
         entry = InboxEntry(
             causation_id=inbound.causation_id,
@@ -169,7 +173,7 @@ class Processor(Generic[State]):
             hash=inbound.hash,
             code=self.service.code,
             policy=self.service.decider.policy,
-            dead=any(isinstance(message, DeadLettered) for message, _ in answers),
+            dead=dead is not None or any(isinstance(message, DeadLettered) for message, _ in answers),
             attempt=attempt,
         )
         self._add(pending, inbound, entry, answers)
@@ -243,10 +247,28 @@ class Processor(Generic[State]):
             except BaseException as poison:  # anything that a decider raises; it would raise it at every attempt
                 dead = cause_of(poison)
         dead = dead or DeadCause("not-expected", "there is no message to process")
-        letter = dead_letter(self.service.name, inbound, dead)
+        if inbound.kind == DeadLettered.kind:  # there is no dead letter about a dead letter: they would never end
+            return [], pending.state, dead
+        letter = dead_letter(self.service.name, inbound, dead, self.max_message_bytes)
+        if pending.loaded.dead:
+            messages = [letter, *self._of_set_aside(pending, inbound)]
+            return list(self._stored(pending, inbound, messages, traceparent, dead_attempt=attempt)), pending.state, dead
         answers = list(self._stored(pending, inbound, [letter], traceparent, dead_attempt=attempt))
-        state = pending.state if pending.loaded.dead else self.service.decider.fold([letter], pending.state)
-        return answers, state, dead
+        return answers, self.service.decider.fold([letter], pending.state), dead
+
+    def _of_set_aside(self, pending: PendingAppend[State], inbound: Inbound) -> list[Message]:
+        """What the service says of a stream that is set aside; what may be stored once only where it is not there."""
+        if self.service.set_aside is None:
+            return []
+        try:
+            messages = list(self.service.set_aside(pending.loaded.readable, inbound.message, inbound.context(pending.at)))
+        except BaseException as error:  # a service's own code: it may raise anything
+            pending.failures.append((inbound.kind, cause_of(error)))
+            return []
+        ids = {
+            message: stored_message_id(message, pending.stream, inbound.causation_id, 0) for message in messages if message.once
+        }
+        return [message for message in messages if message not in ids or not pending.has_once(ids[message])]
 
     def _check_wake_up(self, inbound: Message, messages: Sequence[Message], state: State, at: datetime) -> None:
         """Raises ValueError where `wake_at` gives no time, a stream would get wake-ups for ever, or a lost attempt would never
@@ -283,7 +305,7 @@ class Processor(Generic[State]):
             data = encode(message)
             if self._of_the_user and not dead_attempt:
                 check_read_again(message, data)
-            if len(data) > self.max_message_bytes:
+            if len(data) > self.max_message_bytes and not dead_attempt:
                 raise _TooLarge(f"{message.kind} would have {len(data)} bytes; the limit is {self.max_message_bytes}")
             yield (
                 message,
@@ -316,39 +338,3 @@ def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
     """Whether this message is dead on the service's default stream: it could not be parsed, so its own stream was unknown."""
     entry = default_stream.entries.get(inbound.causation_id) if default_stream else None
     return entry is not None and entry.dead and entry.hash == inbound.hash
-
-
-def dead_letter(service: str, inbound: Inbound, dead: DeadCause) -> DeadLettered:
-    record = inbound.record
-    body = record.value if record else None
-    return DeadLettered(
-        service=service,
-        reason=dead.reason,
-        detail=printable(dead.detail),
-        attempts=dead.attempts,
-        door=inbound.door is not None,
-        message_kind=printable(inbound.kind),
-        message_id=printable(inbound.message_id),
-        causation_id=str(inbound.causation_id),
-        topic=record.topic if record else "",
-        partition=record.partition if record else 0,
-        offset=record.offset if record else 0,
-        timestamp=record.timestamp if record else 0,
-        key=_text(record.key if record else None),
-        headers=tuple((_name(name), _text(value) or "") for name, value in (record.headers if record else ())),
-        body=_text(body if body is None or len(body) <= MAX_CARRIED else None),
-        hash=inbound.hash.hex(),
-    )
-
-
-def printable(text: str) -> str:
-    """The text in a form that a store and a terminal can hold: no NUL, no lone surrogate."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
-def _name(name: str | bytes) -> str:
-    return printable(name if isinstance(name, str) else name.decode("utf-8", "backslashreplace"))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()

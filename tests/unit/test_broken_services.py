@@ -251,49 +251,6 @@ async def test_a_wake_up_of_which_nothing_can_be_stored_is_tried_once_a_lease() 
     assert [claim.stream.workflow for claim in claimed] == ["hateful"]
 
 
-def of_today(state: int, message: Message) -> int:
-    if message == routed("old"):
-        raise ZeroDivisionError("this code does not know it")
-    return state + 1
-
-
-async def test_a_stream_whose_history_cannot_be_folded_is_set_aside_alone() -> None:
-    store = InMemoryEventStore(lambda: NOON)
-    await Process(a_service(), store).process(request("old", id="1"))
-    process = Process(a_service(evolve=of_today), store)
-    with capture_logs() as logs:
-        await process.process(request("a", id="2"), request("b", id="3"), request("good", id="4", workflow="w2"))
-        await process.process(request("c", id="5"))
-    dead = "poison: the stream's history cannot be folded: ZeroDivisionError: this code does not know it"
-    assert await process.stored() == ["old", dead, dead, dead]
-    assert await process.stored(STREAM._replace(workflow="w2")) == ["good"]
-    assert [line["stream"] for line in logs if line["log_level"] == "error"] == [str(STREAM)]
-    mended = Process(a_service(counted), store)
-    await mended.process(request("d", id="6"))
-    assert (await mended.stored())[-1] == "d 4"
-
-
-async def test_a_stream_with_a_message_that_this_code_cannot_read_is_set_aside_alone() -> None:
-    store = InMemoryEventStore(lambda: NOON)
-    await Process(a_service(), store).process(request("old", id="1"))
-    store._messages[STREAM][0].kind = "hansard.router.of-a-later-version.v1"
-    process = Process(a_service(), store)
-    await process.process(request("a", id="2"), request("good", id="3", workflow="w2"))
-    last = store._messages[STREAM][-1]
-    assert b"the stream's history cannot be folded: KeyError: 'hansard.router.of-a-later-version.v1'" in last.data
-    assert await process.stored(STREAM._replace(workflow="w2")) == ["good"]
-
-
-async def test_the_wake_up_of_a_stream_that_is_set_aside_comes_once() -> None:
-    store = InMemoryEventStore(lambda: NOON)
-    await Process(a_service(wake_at=lambda state: NOON if state else None), store).process(request("old", id="1"))
-    process = Process(a_service(evolve=of_today, wake_at=lambda state: NOON if state else None), store)
-    claimed, _ = await store.claim_wake_ups("router", 10, 30)
-    await process.loop.process_wake_ups(claimed)
-    assert len(await process.stored()) == 2
-    assert await store.claim_wake_ups("router", 10, 30) == ([], inf)
-
-
 async def test_a_failed_decision_is_one_line_of_the_log_with_its_place_and_nothing_that_was_sent() -> None:
     process = Process(a_service(counted))
     with capture_logs() as logs:

@@ -39,10 +39,10 @@ class PostgresProcesses:
     async def process_ended(self, service: str, process: str) -> None:
         await self.session.ask("process_ended", service, process)
 
-    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]]) -> list[int]:
+    async def count_attempts(self, service: str, records: Sequence[tuple[str, int, int]], by: int = 1) -> list[int]:
         if not records:
             return []
         topics, partitions, offsets = (list(column) for column in zip(*dict.fromkeys(records), strict=True))
-        rows = await self.session.ask("count_attempts", service, topics, partitions, offsets)
+        rows = await self.session.ask("count_attempts", service, topics, partitions, offsets, by)
         counts = {(topic, partition, offset): count for topic, partition, offset, count in rows}
         return [counts[record] for record in records]

@@ -98,6 +98,8 @@ class Processes:
         assert await store.count_attempts("router", [records[1], ("control", 0, 17), records[1]]) == [2, 1, 2]
         assert await store.count_attempts("planner", records) == [1, 1]
         assert await store.count_attempts("planner", []) == []
+        assert await store.count_attempts("planner", records, -1) == [0, 0]
+        assert await store.count_attempts("planner", records, 0) == [0, 0]
 
     async def test_an_unclean_end_is_known_at_the_next_start(self, store: EventStore) -> None:
         assert await store.process_started("router", "a", "1", True) is False
