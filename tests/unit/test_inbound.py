@@ -12,7 +12,7 @@ from infra.audit.rebuild import parse as rebuilt
 from shared.eventstore.model import Stream
 from shared.kafka.record import Record
 from shared.runtime.inbound import DeadCause, Inbound, without_content
-from shared.runtime.processor import dead_letter
+from shared.runtime.dead_letters import dead_letter
 from tests.unit.toy import parser, request, topics
 
 
