@@ -14,6 +14,7 @@ from hansard.message import Message
 from services.gateway.call import call_decider
 from services.gateway.config import MODEL_PRIORS, Endpoint
 from services.router.kinds import MODEL_KINDS
+from services.router.rules import Unfit
 from services.specialists.decider import specialists
 from services.verifier.decider import verifier
 from shared.falling_back import REASON, REASONS, degraded_by, some
@@ -177,6 +178,15 @@ def test_a_typed_request_whose_kind_promises_data_fails_without_it(kind: Any) ->
     for received in (ended, answer(task.task, tier="rules")):
         result = result_in(after(asked, received))
         assert isinstance(result, WorkflowFailed) and "promises data" in result.detail
+
+
+@pytest.mark.parametrize("given", [None, "{}", [], 5])
+def test_a_typed_request_cannot_take_back_what_its_kind_promises(given: Any) -> None:
+    for kind in MODEL_KINDS.values():
+        with pytest.raises(Unfit, match="response_schema"):
+            kind.step({kind.field: "Hello.", "response_schema": given})
+        step = kind.step({kind.field: "Hello.", "response_schema": SCHEMA})
+        assert isinstance(step.input, dict) and step.input["response_schema"] == SCHEMA
 
 
 def test_a_workers_answer_without_the_promised_data_is_tried_again_and_paid_for() -> None:

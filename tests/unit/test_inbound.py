@@ -11,8 +11,8 @@ from hansard.codec import encode
 from infra.audit.rebuild import parse as rebuilt
 from shared.eventstore.model import Stream
 from shared.kafka.record import Record
-from shared.runtime.inbound import DeadCause, Inbound, without_content
 from shared.runtime.dead_letters import dead_letter
+from shared.runtime.inbound import DeadCause, Inbound, without_content
 from tests.unit.toy import parser, request, topics
 
 
