@@ -122,9 +122,8 @@ def test_what_is_unreadable_on_a_topic_between_services_is_filed_by_its_place() 
 
 def test_a_dead_letter_without_content_still_answers_the_request() -> None:
     """Its id is printable: it was read from an envelope."""
-    dead = dead_letter(
-        "router", without_content(parsed(request()), DeadCause("refused-by-store", "why")), DeadCause("invalid", "")
-    )
+    cause = DeadCause("refused-by-store", "why")
+    dead = dead_letter("router", without_content(parsed(request()), cause), cause, 10_000)
     assert (dead.message_id, dead.message_kind, dead.key, dead.body, dead.headers) == ("r1", SubmitRequest.kind, None, None, ())
 
 
