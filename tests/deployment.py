@@ -123,8 +123,12 @@ class Deployment:
 
     # its processes
 
-    def serve(self, *names: str, instance: str = "1", key: str = "", code: Path = ROOT, **environment: str) -> Process:
-        """Starts a process that runs these services. `code`: the folder of its code."""
+    def serve(self, *names: str, instance: str = "1", key: str = "", **environment: str) -> Process:
+        """Starts a process that runs these services."""
+        return self.serve_from(ROOT, *names, instance=instance, key=key, **environment)
+
+    def serve_from(self, code: Path, /, *names: str, instance: str, key: str = "", **environment: str) -> Process:
+        """The same by the code in this folder."""
         key = key or f"{names[0].rpartition(':')[2]}/{instance}"
         assert key not in self.processes or not self.processes[key].alive
         http = f"127.0.0.1:{process.free_port()}"
@@ -145,7 +149,7 @@ class Deployment:
     def restart(self, key: str) -> Process:
         """Starts the same process again, after its end."""
         names, instance, code, environment = self._started[key]
-        return self.serve(*names, instance=instance, key=key, code=code, **environment)
+        return self.serve_from(code, *names, instance=instance, key=key, **environment)
 
     async def kill(self, key: str) -> None:
         """Kills a process, and waits until it is gone."""

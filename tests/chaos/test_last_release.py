@@ -100,7 +100,7 @@ async def move(deployment: Deployment, group: tuple[str, ...], release: Path, *,
     """The next process of this group begins; then the one before ends, or is killed."""
     before, after = ("old", "new") if forward else ("new", "old")
     name = "+".join(group)
-    deployment.serve(*group, instance=after, key=f"{name}/{after}", code=ROOT if forward else release)
+    deployment.serve_from(ROOT if forward else release, *group, instance=after, key=f"{name}/{after}")
     await deployment.ready(f"{name}/{after}")
     await (deployment.kill if kill else deployment.terminate)(f"{name}/{before}")
 
@@ -109,7 +109,7 @@ async def move(deployment: Deployment, group: tuple[str, ...], release: Path, *,
 async def test_the_last_release_and_todays_code_work_on_the_same_record(servers: Servers, scripted: str, release: Path) -> None:
     async with Deployment.open(servers, scripted, script="ok@30ms", code=release) as deployment:
         for group in GROUPS:
-            deployment.serve(*group, instance="old", key=f"{'+'.join(group)}/old", code=release)
+            deployment.serve_from(release, *group, instance="old", key=f"{'+'.join(group)}/old")
         await deployment.ready()
         async with flowing(deployment) as load:
             await deployment.answered_so_far(BETWEEN)
