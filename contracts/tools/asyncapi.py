@@ -39,6 +39,7 @@ _HEADERS: dict[str, Document] = {
     "sequence": {"type": "string", "pattern": "^[0-9]{1,11}$", "description": "its version in its stream"},
     "datahash": _TEXT | {"description": "SHA-256 of the data, hex"},
     "replayed": _TEXT | {"description": "set on what `hansard replay` publishes once more"},
+    "tasktoken": _TEXT | {"description": "of a task for a worker outside: its answer counts only if it bears the same"},
 }
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable, read
 from hansard.identity import outcome_causation_id
+from hansard.outside import EVENTS
 from infra.audit.message import WAKE_UP, ShownMessage, cause_within
 from infra.audit.verify import entries_of
 from shared.eventstore.model import DoorMessage, History, InboxEntry, StoredMessage, Stream
@@ -124,6 +125,8 @@ def _at_the_door(door: DoorMessage) -> ShownMessage:
     except Unreadable as unreadable:
         kind, data, source = UNREADABLE, {"detail": str(unreadable)}, ""
     sender = source.removeprefix("/hansard/") if source.startswith("/hansard/") else ""
+    if not sender and door.topic.endswith(EVENTS):
+        sender = f"{door.topic.removesuffix(EVENTS)} (unproven)"
     return ShownMessage(str(door.causation_id), door.at, door.workflow, sender, kind, "", data, door.topic, door.tenant)
 
 

@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 import typer
 
-from infra.cli import audit, dead_letters, demo, doctor, operate, requests, running, starters, statistics, submitting, watching
+from infra.cli import (
+    audit,
+    dead_letters,
+    demo,
+    doctor,
+    operate,
+    requests,
+    running,
+    starters,
+    statistics,
+    submitting,
+    tails,
+    watching,
+)
 from infra.cli.problem import Problem
 from infra.servers import ServerError
 from infra.terminal import write_what_can_be_shown
@@ -34,7 +47,12 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "init": starters.init,
     },
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
-    CARE: {"doctor": doctor.doctor, "migrate": operate.migrate, "topics": operate.topics},
+    CARE: {
+        "doctor": doctor.doctor,
+        "migrate": operate.migrate,
+        "topics": operate.topics,
+        "republish": tails.republish,
+    },
 }
 EPILOGS = {"serve": "\n\n".join(f"[bold]{name}[/bold]: {about}" for name, about in running.summaries().items())}
 for panel, commands in COMMANDS.items():
@@ -43,6 +61,7 @@ for panel, commands in COMMANDS.items():
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
+app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
 
 

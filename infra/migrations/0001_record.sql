@@ -113,13 +113,16 @@ create table instances (
     primary key (service, process)
 ) with (fillfactor = 50);
 
--- The cursor of a reader of all messages is good within one epoch. A restore begins a new one.
+-- The cursor of a reader of all messages is good within one epoch. A restore begins a new one. `identity`: the server, timeline
+-- and table on which it began, '' until the first service starts; `compared`: Kafka's tail was compared since.
 create table epochs (
-    number  int generated always as identity primary key,
-    epoch   text not null unique,
-    began   timestamptz not null default now()
+    number    int generated always as identity primary key,
+    epoch     text not null unique,
+    identity  text not null default '',
+    compared  bool not null default false,
+    began     timestamptz not null default now()
 );
-insert into epochs (epoch) values (gen_random_uuid()::text);
+insert into epochs (epoch, compared) values (gen_random_uuid()::text, true);
 
 -- The gateway's answer index: which stream holds the last good answer to a question, by a hash of the question, for each
 -- tenant. Not part of the record: it may be lost, and the answer itself is read from the messages.
@@ -142,6 +145,12 @@ create table policies (
     data     json not null,
     primary key (service, version)
 );
+
+-- The key of the tokens of tasks that are given to workers outside: random, one row.
+create table task_key (
+    key  bytea not null default decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex')
+);
+insert into task_key default values;
 
 -- Append-only, by trigger: also for the owner of the tables.
 create function append_only() returns trigger language plpgsql as $$
@@ -180,5 +189,6 @@ begin
     execute format('grant select, insert on messages, inbox, door_messages, policies to %I', writer);
     execute format('grant select, insert, update on streams, attempts to %I', writer);
     execute format('grant select, insert, update, delete on wake_ups, instances, answers to %I', writer);
-    execute format('grant select on epochs, migrations to %I', writer);
+    execute format('grant select, insert, update on epochs to %I', writer);
+    execute format('grant select on migrations, task_key to %I', writer);
 end $$;

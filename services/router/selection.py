@@ -110,7 +110,7 @@ def because(hits: Hits) -> str:
 def choose(text: str, facts: Iterable[str] = (), runs: Collection[Architecture] = TODAY, agents: Routings = AGENTS) -> Choice:
     """By the words of a free request. `facts` are signs known otherwise, such as `urgent` from a near deadline."""
     folded = fold(text)
-    hits = agents_in(folded, agents)
+    hits = agents_in(text, agents)
     chosen = tuple(hits) or (DEFAULT_AGENT,)
     signs = {sign for sign, words in SIGNS.items() if mentioned(folded, words)} | {*facts, *_signs_of(chosen, agents)}
     fitting = [row for row in GUIDE if row.when & signs and not row.avoid & signs]

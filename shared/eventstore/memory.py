@@ -16,6 +16,7 @@ from shared.eventstore.model import (
     Cursor,
     DoorMessage,
     DueWakeUp,
+    Epoch,
     EpochChanged,
     History,
     InboxEntry,
@@ -45,6 +46,7 @@ class InMemoryEventStore:
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
         self._epoch = str(uuid4())
+        self._task_key = uuid4().bytes
         self._transactions = count(1)
         self._versions: dict[Stream, tuple[int, int]] = {}  # processed, version
         self._entries: dict[Stream, list[InboxEntry]] = {}
@@ -216,6 +218,9 @@ class InMemoryEventStore:
             self._attempts[service, *record] = self._attempts.get((service, *record), 0) + by
         return [self._attempts[service, *record] for record in records]
 
+    async def task_key(self) -> bytes:
+        return self._task_key
+
     # all messages
 
     async def cursor(self) -> Cursor:
@@ -227,6 +232,16 @@ class InMemoryEventStore:
         position, end = since.position if since else 0, len(self._log)
         for first in range(position, end, batch):
             yield self._log[first : min(first + batch, end)]
+
+    async def epoch(self) -> Epoch:
+        return Epoch(self._epoch, True)
+
+    async def epoch_compared(self, epoch: str) -> None: ...
+
+    async def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        published = [message for message in reversed(self._log) if message.version <= self._published.get(message.stream, 0)]
+        for first in range(0, len(published), batch):
+            yield published[first : first + batch]
 
     async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         ordered = sorted(self._log, key=lambda message: (message.stream, message.version))

@@ -160,6 +160,13 @@ class Cursor(NamedTuple):
     position: int = 0
 
 
+class Epoch(NamedTuple):
+    """A store's time between two restores. `compared`: Kafka's tail was compared with the record since it began."""
+
+    epoch: str
+    compared: bool
+
+
 class StoreRefused(Exception):
     """The store cannot hold this (NUL in a text, a broken number, too large): the same append will never succeed."""
 

@@ -13,6 +13,7 @@ from shared.eventstore.model import (
     Cursor,
     DoorMessage,
     DueWakeUp,
+    Epoch,
     History,
     InboxEntry,
     ListedWorkflow,
@@ -89,6 +90,14 @@ class WakeUpStore(StoreClock, Protocol):
         ...
 
 
+class TaskKeyStore(Protocol):
+    """The key of the tokens of tasks that are given to workers outside."""
+
+    async def task_key(self) -> bytes:
+        """Made at random with the store; it never leaves the deployment."""
+        ...
+
+
 class InstanceStore(Protocol):
     """The processes of a service. When one ends, the wake-ups that it holds may be claimed at once."""
 
@@ -150,6 +159,24 @@ class MessageReader(Protocol):
         ...
 
 
+class TailStore(Protocol):
+    """What is needed to compare Kafka's tail with the record."""
+
+    async def epoch(self) -> Epoch:
+        """The present epoch. Begins a new one where the store is on another server, database or timeline than the last."""
+        ...
+
+    async def epoch_compared(self, epoch: str) -> None:
+        """Notes that Kafka's tail was compared since this epoch began."""
+        ...
+
+    def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        """The messages that a broker has acknowledged, the newest first; then ends. A page has at most `batch`, perhaps none."""
+        ...
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]: ...
+
+
 class WorkflowReader(Protocol):
     """Whole workflows, for audits."""
 
@@ -209,7 +236,18 @@ class AuditReader(MessageReader, WorkflowReader, PolicyStore, Protocol):
     """The parts of a store that an audit reads."""
 
 
-class EventStore(StreamStore, AttemptCounter, OutboxStore, WakeUpStore, InstanceStore, AuditReader, AnswerIndex, Protocol):
+class EventStore(
+    StreamStore,
+    AttemptCounter,
+    OutboxStore,
+    WakeUpStore,
+    InstanceStore,
+    TaskKeyStore,
+    AuditReader,
+    TailStore,
+    AnswerIndex,
+    Protocol,
+):
     """The whole store, for the code that assembles a process."""
 
     async def ping(self) -> None: ...

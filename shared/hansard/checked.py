@@ -37,8 +37,9 @@ def _wrong(service: Service[Any]) -> Iterator[str]:
     performer: object = service.performer
     if performer is not None and not isinstance(performer, Performer):
         yield f"`performer` is a hansard.Performer, not {_type(performer)}"
-    if service.set_aside is not None and not callable(service.set_aside):
-        yield f"`set_aside` is a function, not {_type(service.set_aside)}"
+    set_aside: object = service.set_aside
+    if set_aside is not None and not callable(set_aside):
+        yield f"`set_aside` is a function, not {_type(set_aside)}"
     topics: object = service.topics
     if not isinstance(topics, tuple | list):
         yield f"`topics` is a tuple of hansard.Topic, not {_type(topics)}"

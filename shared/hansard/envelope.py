@@ -1,7 +1,7 @@
 """CloudEvents 1.0 over Kafka: binary mode out, binary and structured mode in.
 
 Source: CloudEvents 1.0.2 core, Kafka protocol binding, JSON format; extensions `sequence`, `traceparent` (distributed
-tracing), and those of this project: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`.
+tracing), and those of this project: `correlationid`, `causationid`, `tenant`, `datahash`, `replayed`, `tasktoken`.
 
 In binary mode the data is the record's value, in structured mode the bytes of `data` as the sender wrote them. Data is
 never parsed and written again.
@@ -75,6 +75,7 @@ class Envelope:
     sequence: int = 0
     datahash: str = ""
     replayed: str = ""
+    tasktoken: str = ""
 
 
 ATTRIBUTES = ("specversion", *(name.replace("_", "") for name in Envelope.__dataclass_fields__ if name != "data"))
@@ -96,6 +97,7 @@ def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
         sequence=envelope.sequence,
         datahash=envelope.datahash,
         replayed=envelope.replayed,
+        tasktoken=envelope.tasktoken,
     )
 
 
@@ -113,6 +115,7 @@ def attribute_headers(
     sequence: int = 0,
     datahash: str = "",
     replayed: str = "",
+    tasktoken: str = "",
 ) -> list[tuple[str, bytes]]:
     """Same as `headers`, for attributes that are not in an Envelope: making one would take twice as long as writing it."""
     written = [
@@ -138,6 +141,8 @@ def attribute_headers(
         written.append(("ce_datahash", datahash.encode()))
     if replayed:
         written.append(("ce_replayed", replayed.encode()))
+    if tasktoken:
+        written.append(("ce_tasktoken", tasktoken.encode()))
     return written
 
 
@@ -279,11 +284,11 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
     get = raw.get
     id_, source, type_ = get("ce_id", ""), get("ce_source", ""), get("ce_type", "")
     subject, causation_id = get("ce_subject", ""), get("ce_causationid", "")
-    datahash, replayed = get("ce_datahash", ""), get("ce_replayed", "")
+    datahash, replayed, tasktoken = get("ce_datahash", ""), get("ce_replayed", ""), get("ce_tasktoken", "")
     if not (id_ and source and type_):
         missing = next(name for name in ("ce_id", "ce_source", "ce_type") if not get(name))
         raise Unreadable(f"{missing} is missing: {_EVERY_MESSAGE}", raw)
-    together = f"{id_}{source}{type_}{subject}{causation_id}{datahash}{replayed}"
+    together = f"{id_}{source}{type_}{subject}{causation_id}{datahash}{replayed}{tasktoken}"
     if not (len(together) <= 512 and together.isascii() and together.isprintable()):
         _must_be_printable(raw)
     tenant = get("ce_tenant") or TENANT
@@ -307,11 +312,12 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         int(sequence),
         datahash,
         replayed,
+        tasktoken,
     )
 
 
 def _must_be_printable(raw: dict[str, str]) -> None:
-    for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_causationid", "ce_datahash", "ce_replayed"):
+    for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_causationid", "ce_datahash", "ce_replayed", "ce_tasktoken"):
         text = raw.get(name)
         if text and not PRINTABLE.match(text):
             rule = f"{name} must have 1 to 512 characters, no control characters among them"

@@ -2,7 +2,8 @@
 
 Such a worker reads tasks on `NAME.commands` and publishes answers on `NAME.events`. HANSARD_OUTSIDE_WORKERS=NAME makes both
 topics and lets plans name it. `reply` makes the envelope of an answer from its task: the same task gives the same id, so a
-task that is delivered twice is answered once. (A second answer with another text is a dead letter, `id-reused`.)
+task that is delivered twice is answered once. (A second answer with another text is a dead letter, `id-reused`.) An answer
+counts only if it bears `ce_tasktoken` as its task carries it; `reply` copies it.
 
 With FastStream, change these defaults:
 
@@ -78,6 +79,7 @@ def reply(task: Any, answer: Answer) -> Reply:
         time=datetime.now(UTC),
         causation_id=asked.id,
         traceparent=asked.traceparent,
+        tasktoken=asked.tasktoken,
     )
     return Reply(base + EVENTS, asked.correlation_id.encode(), envelope.data, envelope)
 

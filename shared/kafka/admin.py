@@ -87,6 +87,13 @@ async def create_topic(settings: Settings, name: str, partitions: int) -> bool:
         return True
 
 
+async def partition_counts(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
+    """The number of partitions of each of these topics (without the prefix) that exists. Raises KafkaError, OSError."""
+    async with _admin(settings) as admin:
+        listed = {each["topic"]: len(each["partitions"]) for each in await admin.describe_topics() if not each["error_code"]}
+    return {topic: listed[name] for topic in topics if (name := topic_name(settings, topic)) in listed}
+
+
 async def check_doors(settings: Settings) -> None:
     """Returns when every door exists and stamps the broker's time. Waits for brokers and for topics that do not exist yet.
 

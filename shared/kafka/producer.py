@@ -24,6 +24,7 @@ from shared.kafka.connection import client_name, connection, topic_name
 from shared.kafka.internals import abandon_producer
 from shared.kafka.queues import Key, PartitionQueue, Queues
 from shared.settings import Settings
+from shared.task_tokens import NO_TOKENS, TaskTokens
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,11 @@ class Producer:
     publish it again. While not `healthy`, `publish` accepts nothing.
     """
 
-    def __init__(self, settings: Settings, *, failed: Callable[[], None], instance: str = "") -> None:
+    def __init__(
+        self, settings: Settings, *, failed: Callable[[], None], instance: str = "", tokens: TaskTokens = NO_TOKENS
+    ) -> None:
         self.healthy = False
+        self._tokens = tokens
         self._settings, self._failed = settings, failed
         self._options = {
             **connection(settings),
@@ -139,7 +143,7 @@ class Producer:
         while waiting:
             message = waiting[0]
             key = message.stream.workflow.encode()
-            if not batch.append(timestamp=None, key=key, value=message.data, headers=headers(message)):
+            if not batch.append(timestamp=None, key=key, value=message.data, headers=headers(message, self._tokens)):
                 break
             in_flight.append(waiting.popleft())
         queue.sent_at = time.monotonic()
@@ -277,7 +281,7 @@ def _describe(messages: Sequence[StoredMessage]) -> str:
     return f"{len(messages)} from {messages[0].stream} {messages[0].version} {messages[0].kind}"
 
 
-def headers(stored: StoredMessage) -> list[tuple[str, bytes]]:
+def headers(stored: StoredMessage, tokens: TaskTokens = NO_TOKENS) -> list[tuple[str, bytes]]:
     stream = stored.stream
     return attribute_headers(
         id=str(stored.id),
@@ -291,4 +295,5 @@ def headers(stored: StoredMessage) -> list[tuple[str, bytes]]:
         traceparent=stored.traceparent,
         sequence=stored.version,
         datahash=stored.hash.hex(),
+        tasktoken=tokens.for_message(stored) if tokens.workers else "",
     )

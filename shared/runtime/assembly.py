@@ -23,8 +23,10 @@ from shared.runtime.outbox import Outbox
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
+from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
 from shared.settings import Settings
+from shared.task_tokens import NO_TOKENS, TaskTokens
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import record_span
@@ -53,13 +55,16 @@ class ServiceRunner:
         await until_available(lambda: store_policy(store, self.service))
         is_only, self._is_noted = bool(settings.instance_id), True
         unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
-        self.producer = Producer(settings, failed=lambda: self.outbox.failed())
+        tokens = await self._task_tokens()
+        self.producer = Producer(settings, failed=lambda: self.outbox.failed(), tokens=tokens)
+        self.tail_watch = TailWatch(settings, store, name, self.producer.publish)
+        await self.tail_watch.wait_until_compared()
         self.outbox = Outbox(store, name, self.producer)
         processor = Processor(self.service, settings.topics, settings.max_message_bytes, record_span)
         self.loop = Loop(processor, store, self.outbox, process_id=settings.process, cache_streams=settings.cache_streams)
         self.attempt_runner = self.loop.attempt_runner = await self._open_performer()
         crash_guard = self.loop.crash_guard = CrashGuard(store, name, settings.batch) if unclean else None
-        parser = InboundParser(self.service, settings.topics, settings.max_request_bytes)
+        parser = InboundParser(self.service, settings.topics, settings.max_request_bytes, tokens)
         intake = Intake(
             parser, self.loop.process, lambda offsets: self.consumer.done(offsets), crash_guard, settings.crash_attempts
         )
@@ -75,6 +80,7 @@ class ServiceRunner:
         )
         await self.producer.start()
         await self.consumer.start()
+        self._start_task(self.tail_watch.keep_comparing())
         self._start_task(self.outbox.keep_marking(MARK_EVERY))
         self._start_task(self.outbox.keep_publishing(PUBLISH_EVERY, PUBLISH_AGE))
         if processor.uses_wake_ups:
@@ -119,7 +125,8 @@ class ServiceRunner:
     def health(self) -> dict[str, str]:
         """The reason why a part waits, by part; empty if it works."""
         if not self._tasks:
-            return {"startup": "not finished"}
+            watch = getattr(self, "tail_watch", None)
+            return {"startup": (watch and watch.trouble) or "not finished"}
         return {
             "event_store": self.loop.trouble,
             "consumer": "" if self.consumer.healthy else "Kafka is unavailable",
@@ -141,6 +148,10 @@ class ServiceRunner:
     def _instance(self) -> str:
         """The name under which a clean end is noted: if possible, the same after a restart."""
         return self.settings.instance_id or socket.gethostname()
+
+    async def _task_tokens(self) -> TaskTokens:
+        workers = frozenset(self.settings.outside_workers)
+        return TaskTokens(await until_available(self.store.task_key), workers) if workers else NO_TOKENS
 
     async def _open_performer(self) -> AttemptRunner | None:
         performer = self.service.performer

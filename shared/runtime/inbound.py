@@ -31,6 +31,7 @@ from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
 from shared.runtime.crash_guard import CrashGuard
+from shared.task_tokens import NO_TOKENS, TaskTokens
 
 MAX_REDRIVE = 1 << 20  # bytes of a redrive, which carries its message in base64
 
@@ -77,6 +78,7 @@ class InboundParser:
     service: Service[Any]
     topics: Topics
     max_request_bytes: int
+    tokens: TaskTokens = NO_TOKENS
 
     @cached_property
     def ignored_types(self) -> dict[str, frozenset[bytes]]:
@@ -137,6 +139,8 @@ class InboundParser:
             message = decode(kind, envelope.data)
         except Invalid as invalid:
             return self._dead_once(topic, inbound, DeadCause("invalid", str(invalid)))
+        if topic.door and inbound.record and (problem := self.tokens.problem(topic.name, envelope, message)):
+            return self._by_place(topic, inbound.record, DeadCause("not-expected", problem), inbound.kind, inbound.message_id)
         if isinstance(message, RedriveDeadLetter):
             return self._parse_redriven(message, inbound, topic)
         try:
@@ -162,19 +166,25 @@ class InboundParser:
         return as_dead(inbound, dead) if self.service.name == topic.consumers[0] else None
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
+        kind, id = why.known.get("ce_type", "")[:512], why.known.get("ce_id", "")[:512]
+        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id)
+
+    def _by_place(self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str) -> Inbound | None:
+        """A dead letter in a stream of its own, named by the record's place: whatever id and workflow the record states, they
+        stay free for the one to whom they belong."""
         place = place_of(record.topic, record.partition, record.offset)
         tenant, workflow = (named(why, record.key) if topic.door else None) or (TENANT, place)
         stream, causation_id = Stream(tenant, workflow, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
-            kind=why.known.get("ce_type", "")[:512],
+            kind=kind,
             hash=hashlib.sha256(record.value or b"").digest(),
-            message_id=why.known.get("ce_id", "")[:512],
+            message_id=id,
             record=record,
             door=door_message(record, stream, causation_id),
         )
-        return self._dead_once(topic, inbound, DeadCause("unreadable", str(why)))
+        return self._dead_once(topic, inbound, dead)
 
     def _parse_redriven(self, asked: RedriveDeadLetter, inbound: Inbound, topic: Topic) -> Inbound | None:
         """The dead message itself, as it was received. Its stream decides whether it may be processed again."""

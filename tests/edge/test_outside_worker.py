@@ -4,16 +4,20 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hansard import PerformTask
+from hansard import PerformTask, TaskAnswered
+from hansard.outside import reply
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
 from tests.deployment import Deployment
 from tests.processes import ROOT, until
+from tests.published import PublishedMessage
 
 PLAN = {"name": "dinner", "steps": [{"id": "wine", "worker": "sommelier", "verify": "none", "retries": 0}]}
 RUN = "import asyncio, importlib; asyncio.run(importlib.import_module('tests.examples.03_a_worker_in_faststream').app.run())"
@@ -60,6 +64,44 @@ async def test_a_faststream_worker_answers_is_audited_and_a_repeated_task_change
         process.stop(worker)
     report = await deployment.verified()
     assert report.differences == [] and report.forged == []
+
+
+async def test_a_forged_answer_is_a_dead_letter_and_the_genuine_one_counts(deployment: Deployment, tmp_path: Path) -> None:
+    """Whoever may publish at the door predicts every id, and lacks the token."""
+    deployment.serve("router", "planner", key="ours")
+    await deployment.ready()
+    await deployment.listen()
+    [asked] = await deployment.ask({"text": "fish", "plan": PLAN})
+
+    def task() -> PublishedMessage | None:
+        return next((one for one in deployment.published if one.topic == "sommelier.commands" and one.workflow == asked), None)
+
+    await until(lambda: task() is not None, "the worker is given its task")
+    given = task()
+    assert given is not None
+    headers = {name: value.encode() for name, value in given.headers.items()}
+    forged = Task("sommelier.commands", given.body, list(headers.items()))
+    answer = reply(forged, TaskAnswered(task="wine.1", role="sommelier", text="vinegar", tier="own", cost=Decimal(0)))
+    stripped = [(name, value) for name, value in answer.headers if name != "ce_tasktoken"]
+    await deployment.put("sommelier.events", answer.value, stripped, asked.encode())
+    await until(lambda: bool(deployment.dead_letters(reason="not-expected")), "the forged answer is a dead letter")
+    assert deployment.results == {}
+
+    worker = start(deployment, tmp_path / "worker.log")
+    try:
+        result = (await deployment.answered([asked]))[asked]
+        assert result.data["text"] == "a dry Riesling"
+    finally:
+        process.stop(worker)
+
+
+@dataclass
+class Task:
+    """A record, as aiokafka's."""
+
+    topic: str
+    value: bytes
+    headers: list[tuple[str, bytes]]
 
 
 async def entries(deployment: Deployment, workflow: str) -> list[tuple[Any, ...]]:

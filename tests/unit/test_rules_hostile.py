@@ -77,6 +77,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "check_access": {"scope": "a"},
     "detect_duplicate": {"item": 1},
     "json_to_csv": {"rows": [{"a": 1}]},
+    "count_inventory": {"on_hand": 1},
 }
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from services.router.rules.access import CHECK_ACCESS
 from services.router.rules.choice import MENU_CHOICE, ROUTE_BY_KEYWORD
 from services.router.rules.contact import VALIDATE_EMAIL, VALIDATE_PHONE
-from services.router.rules.dates import CHECK_BUSINESS_HOURS, FORMAT_DATE
+from services.router.rules.dates import FORMAT_DATE
+from services.router.rules.hours import CHECK_BUSINESS_HOURS
+from services.router.rules.inventory import COUNT_INVENTORY
 from services.router.rules.money import CALCULATE_TAX, CONVERT_CURRENCY, FORMAT_CURRENCY
 from services.router.rules.records import DETECT_DUPLICATE, JSON_TO_CSV, REQUIRED_FIELDS
 from services.router.rules.rule import Rule, Unfit
@@ -36,6 +38,7 @@ RULES: Mapping[str, Rule[Any]] = {
         CHECK_ACCESS,
         DETECT_DUPLICATE,
         JSON_TO_CSV,
+        COUNT_INVENTORY,
     )
 }
 

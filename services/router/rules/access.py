@@ -19,7 +19,8 @@ class Access(Input):
 
 
 def covers(grant: str, scope: str) -> bool:
-    return grant in ("*", scope) or (grant.endswith(":*") and scope.startswith(grant[:-1]))
+    prefix = grant[:-1] if grant.endswith(":*") else None
+    return grant in ("*", scope) or (prefix is not None and scope.startswith(prefix) and scope != prefix)
 
 
 def check_access(given: Access) -> Data:
@@ -39,4 +40,5 @@ CHECK_ACCESS = Rule(
     Access,
     check_access,
     lambda d: f"{d['scope']} is allowed by {d['granted_by']}." if d["allowed"] else f"{d['scope']} is denied: nothing grants it.",
+    version="2",
 )

@@ -47,8 +47,9 @@ def whole(value: object) -> int:
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
-    """To so many decimal places; half rounds away from zero, as tills do."""
-    return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, WIDE)
+    """To so many decimal places; half rounds away from zero, as tills do. What is rounded to nothing has no sign."""
+    found = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, WIDE)
+    return found if found else abs(found)
 
 
 def plain(value: Decimal) -> str:
@@ -58,4 +59,5 @@ def plain(value: Decimal) -> str:
 
 Number = Annotated[Decimal, BeforeValidator(exact), AfterValidator(bounded)]
 NotNegative = Annotated[Number, Field(ge=0)]
+Count = Annotated[int, BeforeValidator(whole), Field(ge=0)]
 Hour = Annotated[int, BeforeValidator(whole), Field(ge=0, le=24)]

@@ -1,13 +1,14 @@
 """Tax, formats and conversions of amounts of money."""
 
-from decimal import Decimal
-from typing import Annotated
+from copy import copy
+from decimal import Decimal, localcontext
+from typing import Annotated, Self
 
-from babel.numbers import format_currency as in_locale
-from pydantic import ConfigDict, Field
+from babel import Locale
+from pydantic import ConfigDict, Field, model_validator
 
 from services.router.rules.exact import WIDE, NotNegative, Number, plain, rounded
-from services.router.rules.locales import Currency, LocaleCode, places
+from services.router.rules.locales import AnyCurrency, Currency, LocaleCode, places
 from services.router.rules.rule import Data, Input, Rule
 
 
@@ -39,9 +40,13 @@ class Amount(Input):
 
 
 def format_currency(given: Amount) -> Data:
-    value = rounded(given.amount, places(given.currency))
+    locale, digits = Locale.parse(given.locale), places(given.currency)
+    pattern = copy(locale.currency_formats["standard"])
+    pattern.frac_prec = (digits, digits)
+    with localcontext(WIDE):
+        text = pattern.apply(rounded(given.amount, digits), locale, currency=given.currency, currency_digits=False)
     return {
-        "formatted": in_locale(value, given.currency, locale=given.locale),
+        "formatted": text,
         "currency": given.currency,
         "method": "locale_format",
     }
@@ -53,8 +58,14 @@ class Exchange(Input):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
     amount: Number
     rate: Annotated[Number, Field(gt=0, description="units of the target for one of the source")]
-    source: Currency = Field(alias="from")
+    source: AnyCurrency = Field(alias="from")
     target: Currency = Field(alias="to")
+
+    @model_validator(mode="after")
+    def _one_for_one(self) -> Self:
+        if self.source == self.target and self.rate != 1:
+            raise ValueError(f"rate: {self.source} to {self.source} is one for one")
+        return self
 
 
 def convert_currency(given: Exchange) -> Data:
@@ -74,11 +85,13 @@ CALCULATE_TAX = Rule(
     Tax,
     calculate_tax,
     lambda d: f"Subtotal {d['subtotal']} {d['currency']}, tax {d['tax']}, total {d['total']}.",
+    version="2",
 )
-FORMAT_CURRENCY = Rule("format_currency", Amount, format_currency, lambda d: d["formatted"])
+FORMAT_CURRENCY = Rule("format_currency", Amount, format_currency, lambda d: d["formatted"], version="2")
 CONVERT_CURRENCY = Rule(
     "convert_currency",
     Exchange,
     convert_currency,
     lambda d: f"{d['amount']} {d['from']} is {d['converted']} {d['to']} at {d['rate']}.",
+    version="2",
 )

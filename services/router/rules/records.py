@@ -4,11 +4,13 @@ import csv
 import hashlib
 import io
 import json
+import unicodedata
 from typing import Annotated
 
 from pydantic import Field, JsonValue
 
 from services.router.rules.rule import Data, Input, Rule, Unfit
+from services.router.rules.words import blank
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_CELLS = 100_000
@@ -19,6 +21,18 @@ class Required(Input):
     required: list[Key] = Field(min_length=1, max_length=1000, description="names of fields; a dot goes into an inner record")
 
 
+def _composed(value: JsonValue) -> JsonValue:
+    """With the names of fields composed (NFC); of two that are the same then, one with a value counts."""
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, JsonValue] = {}
+    for name, inner in value.items():
+        same = unicodedata.normalize("NFC", name)
+        if _blank(found.get(same)):
+            found[same] = _composed(inner)
+    return found
+
+
 def _at(record: JsonValue, path: str) -> JsonValue:
     for name in path.split("."):
         record = record.get(name) if isinstance(record, dict) else None
@@ -26,13 +40,20 @@ def _at(record: JsonValue, path: str) -> JsonValue:
 
 
 def _blank(value: JsonValue) -> bool:
-    return value is None or value == [] or value == {} or (isinstance(value, str) and not value.strip())
+    return value is None or value == [] or value == {} or (isinstance(value, str) and blank(value))
 
 
 def required_fields(given: Required) -> Data:
     """A field is missing where it is absent, null or blank; 0 and false are values."""
-    missing = [path for path in given.required if _blank(given.record.get(path, _at(given.record, path)))]
-    return {"complete": not missing, "missing": list(missing), "method": "presence_check"}
+    record = _composed(given.record)
+    assert isinstance(record, dict)
+
+    def is_missing(path: str) -> bool:
+        name = unicodedata.normalize("NFC", path)
+        return _blank(record.get(name)) and _blank(_at(record, name))
+
+    missing = list(filter(is_missing, given.required))
+    return {"complete": not missing, "missing": [*missing], "method": "presence_check"}
 
 
 class Candidate(Input):
@@ -42,9 +63,11 @@ class Candidate(Input):
 
 
 def _same_numbers(value: JsonValue) -> JsonValue:
-    """JSON has one kind of number: 1.0 is 1."""
+    """JSON has one kind of number: 1.0 is 1. Raises ValueError for a float that may stand for another whole number."""
     match value:
-        case float() if value.is_integer() and abs(value) < 2**53:
+        case float() if value.is_integer():
+            if abs(value) >= 2**53:
+                raise ValueError("holds a number too large for a JSON number to be exact: send it as a string")
             return int(value)
         case dict():
             return {name: _same_numbers(inner) for name, inner in value.items()}
@@ -96,11 +119,13 @@ REQUIRED_FIELDS = Rule(
     Required,
     required_fields,
     lambda d: "Nothing is missing." if d["complete"] else f"Missing: {', '.join(d['missing'])}.",
+    version="2",
 )
 DETECT_DUPLICATE = Rule(
     "detect_duplicate",
     Candidate,
     detect_duplicate,
     lambda d: "It was there before." if d["duplicate"] else "It is new.",
+    version="2",
 )
 JSON_TO_CSV = Rule("json_to_csv", Table, json_to_csv, lambda d: f"{d['rows']} rows of {len(d['columns'])} columns as CSV.")

@@ -10,7 +10,7 @@ from shared.eventstore.postgres.session import Session
 
 
 class PostgresProcesses:
-    """`WakeUpStore` (without its clock), `InstanceStore` and `AttemptCounter` in Postgres."""
+    """`WakeUpStore` (without its clock), `InstanceStore`, `TaskKeyStore` and `AttemptCounter` in Postgres."""
 
     session: Session
 
@@ -26,6 +26,9 @@ class PostgresProcesses:
             return claimed, 0.1  # another process has just claimed the others and has not committed yet
         seconds = inf if until_next is None else max(0.0, until_next)
         return claimed, min(seconds, lease) if claimed else seconds
+
+    async def task_key(self) -> bytes:
+        return bytes((await self.session.ask("task_key"))[0][0])
 
     async def process_started(self, service: str, instance: str, process: str, alone: bool) -> bool:
         return bool((await self.session.ask("process_started", service, instance, process, alone))[0][0])

@@ -10,6 +10,7 @@ import asyncpg
 from shared.eventstore.model import (
     Cursor,
     DoorMessage,
+    Epoch,
     EpochChanged,
     History,
     InboxEntry,
@@ -25,7 +26,7 @@ _WORKFLOW = ("workflow_streams", "workflow_messages", "workflow_entries", "workf
 
 
 class PostgresMessages:
-    """`MessageReader` in Postgres."""
+    """`MessageReader` and `TailStore` in Postgres."""
 
     session: Session
 
@@ -42,6 +43,18 @@ class PostgresMessages:
         transaction, position = (since.transaction, since.position) if since else (0, 0)
         while rows := await self.session.ask("read_all", transaction, position, bound, batch):
             yield [columns.message(row) for row in rows]
+            transaction, position = rows[-1]["xact"], rows[-1]["position"]
+
+    async def epoch(self) -> Epoch:
+        return Epoch(*(await self.session.ask("epoch"))[0])
+
+    async def epoch_compared(self, epoch: str) -> None:
+        await self.session.ask("epoch_compared", epoch)
+
+    async def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
+        transaction, position = 2**63 - 1, 2**63 - 1
+        while rows := await self.session.ask("read_published_back", transaction, position, batch):
+            yield [columns.message(tuple(row)[:-1]) for row in rows if row["published"]]
             transaction, position = rows[-1]["xact"], rows[-1]["position"]
 
     async def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:

@@ -1,0 +1,112 @@
+"""`republish` and `epoch`: Kafka's tail and the record, compared."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from infra.cli import base, screen
+from infra.cli.audit import moment
+from infra.cli.bus import reached
+from infra.cli.problem import Problem
+from shared.eventstore.model import Epoch, StoredMessage
+from shared.kafka.direct import DirectProducer
+from shared.kafka.producer import headers
+from shared.runtime import tail
+from shared.settings import Settings
+from shared.task_tokens import NO_TOKENS, TaskTokens
+
+PAGE = 1000  # messages that are sent before the brokers must acknowledge them
+
+
+def republish(
+    since: Annotated[str, typer.Option(help="From when on: 2026-01-31T12:00, or 12:00 for today.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what Kafka lacks.")] = False,
+) -> None:
+    """Publish again what is on the record and Kafka has lost. Services do so by themselves, for the end of each partition, at
+    their start and every few minutes.
+
+    Example: hansard republish --since 12:00 --dry-run
+    """
+    settings = base.running(kafka=True, postgres=True)
+    lost = base.run(_lost(settings, since))
+    for topic in sorted({message.topic for message in lost}):
+        screen.out.print(f"{topic}: {sum(message.topic == topic for message in lost)} are missing", markup=False)
+    if not lost:
+        screen.out.print("Kafka lacks nothing of what was published since then.")
+    elif dry_run:
+        screen.note("Without --dry-run they are published again, as they were.")
+    else:
+        base.run(_publish_again(settings, lost))
+        screen.out.print(f"{len(lost)} are published again.")
+
+
+async def _lost(settings: Settings, since: str) -> list[StoredMessage]:
+    if (at := moment(since)) is None:
+        raise Problem("--since needs a time.", code=2)
+    async with base.record(settings) as store:
+        with reached(settings):
+            return await tail.lost_since(settings, store, at)
+
+
+async def _publish_again(settings: Settings, messages: Sequence[StoredMessage]) -> None:
+    async with base.record(settings) as store:
+        await publish(settings, messages, TaskTokens(await store.task_key(), frozenset(settings.outside_workers)))
+
+
+async def publish(settings: Settings, messages: Sequence[StoredMessage], tokens: TaskTokens = NO_TOKENS) -> None:
+    """Raises Problem where the brokers do not acknowledge all of them."""
+    producer = DirectProducer(settings)
+    with reached(settings):
+        try:
+            for part in (messages[first : first + PAGE] for first in range(0, len(messages), PAGE)):
+                sent = [
+                    await producer.send(one.topic, one.stream.workflow.encode(), one.data, headers(one, tokens)) for one in part
+                ]
+                await asyncio.gather(*sent)
+        finally:
+            await producer.close()
+
+
+app = typer.Typer(help="The store's epochs: what a restore leaves to decide.", no_args_is_help=True)
+
+
+@app.command("show")
+def show() -> None:
+    """Print the present epoch, and what Kafka has that is not on the record.
+
+    Example: hansard epoch show
+    """
+    epoch, unknown = base.run(_compared(base.running(kafka=True, postgres=True)))
+    screen.out.print(f"epoch {epoch.epoch}: {'compared with Kafka' if epoch.compared else 'not compared with Kafka yet'}")
+    if unknown.count:
+        places = ", ".join(unknown.places)
+        screen.out.print(f"Kafka has {unknown.count} later messages that are not on the record: {places}, …", markup=False)
+    else:
+        screen.out.print("Every later message of Kafka's internal topics is on the record.")
+
+
+@app.command("accept")
+def accept() -> None:
+    """After a restore: let services start, though Kafka has messages that are not on the record. They count as forged from then
+    on. Where they are ours, rebuild the store first: `hansard audit rebuild --help`.
+
+    Example: hansard epoch accept
+    """
+    settings = base.running(postgres=True)
+
+    async def accepted() -> Epoch:
+        async with base.record(settings) as store:
+            epoch = await store.epoch()
+            await store.epoch_compared(epoch.epoch)
+            return epoch
+
+    epoch = base.run(accepted())
+    screen.out.print(f"Services start in epoch {epoch.epoch}." if not epoch.compared else "It was accepted before.")
+
+
+async def _compared(settings: Settings) -> tuple[Epoch, tail.Unknown]:
+    async with base.record(settings) as store:
+        with reached(settings):
+            return await store.epoch(), await tail.unknown(settings, store)

@@ -1,0 +1,1 @@
+update :schema.epochs set compared = true where epoch = $1

@@ -1,0 +1,110 @@
+"""The tail of Kafka's topics: which messages are there, from a time on. Commits nothing and takes no partition from anybody."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from shared.kafka.admin import partition_counts
+from shared.kafka.connection import connection, partition_of, topic_name
+from shared.kafka.internals import survive_any_record
+from shared.kafka.record import Record, record_from
+from shared.settings import Settings
+
+Place = tuple[str, int]  # a topic, without the prefix, and a partition
+MARGIN = timedelta(seconds=60)  # by which a producer's clock may be behind the event store's
+
+
+class Tail:
+    """Opened by `open_tail`. Every method may raise KafkaError."""
+
+    def __init__(self, client: AIOKafkaConsumer, settings: Settings, partitions: Mapping[str, int]) -> None:
+        self._client, self._settings, self._partitions = client, settings, partitions
+
+    def place(self, topic: str, workflow: str) -> Place | None:
+        """The partition of this workflow's messages; None if the topic does not exist."""
+        partitions = self._partitions.get(topic, 0)
+        return (topic, partition_of(workflow, partitions)) if partitions else None
+
+    async def without(self, wanted: Mapping[Place, tuple[str, datetime]]) -> set[Place]:
+        """The partitions that lack the message which has this id and was recorded at this time."""
+        left = dict(wanted)
+        async for record in self._since({place: at for place, (_, at) in wanted.items()}, left):
+            place = record.topic, record.partition
+            if place in left and _id(record) == left[place][0]:
+                del left[place]
+        return set(left)
+
+    async def records(self, since: datetime) -> AsyncIterator[Record]:
+        """The records of all its topics that were published since then."""
+        places = [(topic, n) for topic, count in self._partitions.items() for n in range(count)]
+        async for record in self._since(dict.fromkeys(places, since)):
+            yield record
+
+    async def ids(self, since: datetime) -> set[str]:
+        """The CloudEvents ids of the messages that were published since then."""
+        return {_id(record) async for record in self.records(since)}
+
+    async def _since(self, times: Mapping[Place, datetime], left: Mapping[Place, object] | None = None) -> AsyncIterator[Record]:
+        """The records since these times; of partitions that are no longer in `left`, no more."""
+        partitions = [self._partition(place) for place in times]
+        if not partitions:
+            return
+        self._client.assign(partitions)
+        first = await self._client.offsets_for_times(
+            {self._partition(place): _milliseconds(at - MARGIN) for place, at in times.items()}
+        )
+        ends = await self._client.end_offsets(partitions)
+        begun = [partition for partition, offset in first.items() if offset is not None]
+        for partition in begun:
+            self._client.seek(partition, first[partition].offset)
+        async for record in self._to(begun, ends, left):
+            yield record
+
+    async def _to(
+        self, partitions: Iterable[TopicPartition], ends: Mapping[TopicPartition, int], left: Mapping[Place, object] | None = None
+    ) -> AsyncIterator[Record]:
+        reading = set(partitions)
+        while reading:
+            polled = await self._client.getmany(*reading, timeout_ms=1000, max_records=2000)
+            for partition, consumed in polled.items():
+                topic = partition.topic.removeprefix(self._settings.topic_prefix)
+                for one in consumed:
+                    if left is not None and (topic, partition.partition) not in left:
+                        break
+                    yield record_from(one, topic)
+            reading = {
+                partition
+                for partition in reading
+                if (left is None or self._name(partition) in left) and await self._client.position(partition) < ends[partition]
+            }
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(topic_name(self._settings, place[0]), place[1])
+
+    def _name(self, partition: TopicPartition) -> Place:
+        return partition.topic.removeprefix(self._settings.topic_prefix), partition.partition
+
+
+@asynccontextmanager
+async def open_tail(settings: Settings, topics: Iterable[str]) -> AsyncIterator[Tail]:
+    """Raises KafkaError or OSError."""
+    survive_any_record()
+    partitions = await partition_counts(settings, topics)
+    client = AIOKafkaConsumer(
+        **connection(settings), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
+    )
+    try:
+        await client.start()
+        yield Tail(client, settings, partitions)
+    finally:
+        await client.stop()
+
+
+def _id(record: Record) -> str:
+    return next(((value or b"").decode("utf-8", "replace") for name, value in record.headers if name == "ce_id"), "")
+
+
+def _milliseconds(at: datetime) -> int:
+    return max(0, int(at.astimezone(UTC).timestamp() * 1000))

@@ -1,0 +1,141 @@
+"""Compares the tail of Kafka with the record, at every start, on a timer and on demand: rule 12 of the record.
+
+Kafka may lose what it acknowledged: a broker's disk, an unclean election. The store has it all, so what is missing is
+published again. The other way round, a restored store lacks what Kafka has; then a new epoch begins, and consumers wait until
+the whole tail was compared, so that no genuine message is taken for a forged one.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from contracts.catalog import Topics
+from shared.eventstore.model import LONG_AGO, StoredMessage
+from shared.eventstore.ports import TailStore
+from shared.kafka.record import Record
+from shared.kafka.tail import MARGIN, Place, Tail, open_tail
+from shared.settings import Settings
+
+LOOKED_AT = 2_000  # of the newest messages on the record: a service's last ones are among them
+IN_FLIGHT = timedelta(seconds=10)  # a message as young as this may still be on its way
+PAGE = 500
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Messages on internal topics that are not on the record: forged, or stored before the store was restored."""
+
+    count: int = 0
+    places: tuple[str, ...] = ()  # the first ones: `planner.commands/0/17`
+
+
+async def lost(settings: Settings, store: TailStore, service: str) -> list[StoredMessage]:
+    """What Kafka has lost of this service's messages, judged by the last one in each partition. Raises KafkaError, OSError.
+
+    It goes back until nothing is missing of the older half of what it looks at.
+    """
+    async with open_tail(settings, list(_internal(settings.topics))) as tail:
+        newest = await _newest(store, service, tail)
+        if not await tail.without({place: (str(one.id), _at(one)) for place, one in newest.items()}):
+            return []
+        window = PAGE
+        while True:
+            messages = [message async for message in _published(store, PAGE, window)]
+            missing = await _missing(tail, messages, service)
+            older = {message.id for message in messages[len(messages) // 2 :]}
+            if len(messages) < window or not any(message.id in older for message in missing):
+                return missing
+            window *= 2
+
+
+async def lost_since(settings: Settings, store: TailStore, since: datetime) -> list[StoredMessage]:
+    """What Kafka has lost of the messages that any service recorded since then. Raises KafkaError, OSError."""
+    messages: list[StoredMessage] = []
+    async for page in store.read_published_back(batch=PAGE):
+        messages += [message for message in page if _at(message) >= since]
+        if page and all(_at(message) < since - MARGIN for message in page):
+            break
+    async with open_tail(settings, list(_internal(settings.topics))) as tail:
+        return await _missing(tail, messages)
+
+
+async def unknown(settings: Settings, store: TailStore) -> Unknown:
+    """What Kafka has, from the time of the newest message on the record on, that is not on it. Raises KafkaError, OSError."""
+    newest = [one async for one in _published(store, page=1, at_most=1)]
+    places: list[str] = []
+    async with open_tail(settings, list(_internal(settings.topics))) as tail:
+        async for place in _unknown(store, tail, _at(newest[0]) if newest else LONG_AGO):
+            places.append(place)
+    return Unknown(len(places), tuple(places[:SHOWN]))
+
+
+def _internal(topics: Topics) -> Iterator[str]:
+    return (topic.name for topic in topics.all if topic.recorded and not topic.door)
+
+
+def _at(message: StoredMessage) -> datetime:
+    return message.at or LONG_AGO
+
+
+async def _published(store: TailStore, page: int, at_most: int) -> AsyncIterator[StoredMessage]:
+    """The newest messages of which the store knows that a broker acknowledged them, the newest first."""
+    looked_at = 0
+    async for messages in store.read_published_back(batch=page):
+        for message in messages:
+            yield message
+        looked_at += page
+        if looked_at >= at_most:
+            return
+
+
+async def _newest(store: TailStore, service: str, tail: Tail) -> dict[Place, StoredMessage]:
+    """The last message of the service in each partition."""
+    found: dict[Place, StoredMessage] = {}
+    until = datetime.now(UTC) - IN_FLIGHT
+    async for message in _published(store, PAGE, LOOKED_AT):
+        if message.stream.service == service and _at(message) <= until:
+            place = tail.place(message.topic, message.stream.workflow)
+            if place is not None:
+                found.setdefault(place, message)
+    return found
+
+
+async def _missing(tail: Tail, messages: Sequence[StoredMessage], service: str = "") -> list[StoredMessage]:
+    """Those that are not in Kafka, of one service or of all, in order by stream."""
+    there, until = await tail.ids(min(map(_at, messages), default=LONG_AGO)), datetime.now(UTC) - IN_FLIGHT
+    found = (
+        message
+        for message in messages
+        if str(message.id) not in there
+        and _at(message) <= until
+        and service in ("", message.stream.service)
+        and tail.place(message.topic, message.stream.workflow) is not None
+    )
+    return sorted(found, key=lambda message: (message.stream, message.version))
+
+
+async def _unknown(store: TailStore, tail: Tail, since: datetime) -> AsyncIterator[str]:
+    """The places of the records since then that are not on the record."""
+    chunk: dict[str, UUID | None] = {}
+    async for record in tail.records(since):
+        chunk[f"{record.topic}/{record.partition}/{record.offset}"] = _id(record)
+        if len(chunk) == PAGE:
+            for place in await _not_stored(store, chunk):
+                yield place
+            chunk = {}
+    for place in await _not_stored(store, chunk):
+        yield place
+
+
+async def _not_stored(store: TailStore, ids: dict[str, UUID | None]) -> list[str]:
+    stored = await store.find_messages([id for id in ids.values() if id is not None])
+    return [place for place, id in ids.items() if id not in stored]
+
+
+def _id(record: Record) -> UUID | None:
+    try:
+        return UUID(next(((value or b"").decode() for name, value in record.headers if name == "ce_id"), ""))
+    except ValueError:
+        return None

@@ -1,0 +1,134 @@
+"""Kafka's tail and the record, compared on real servers: rule 12 of the record."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from hansard.envelope import headers
+from infra.audit.replay import envelope
+from infra.cli.bus import Bus
+from infra.cli.tails import publish
+from shared.eventstore.model import LONG_AGO, StoredMessage
+from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.admin import apply
+from shared.runtime import tail, tail_watch
+from shared.runtime.tail_watch import TailWatch
+from shared.settings import Settings
+from tests.unit.recorded import record
+from tests.unit.toy import NOON, request
+
+REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text in enumerate("abcdefghi")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "IN_FLIGHT", timedelta())
+
+
+@pytest.fixture
+async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
+    prefix = f"t{secrets.token_hex(4)}."
+    made = Settings(kafka=kafka, topic_prefix=prefix, postgres=SecretStr(postgres_dsn), postgres_schema=schema, partitions=2)
+    assert not [change for change in await apply(made) if change.error]
+    return made
+
+
+async def stored_and_acknowledged(store: PostgresEventStore) -> list[StoredMessage]:
+    await record(store, *REQUESTS)
+    messages = [message async for page in store.read_all() for message in page]
+    await store.mark_published({message.stream: message.version for message in messages})
+    return messages
+
+
+async def put(settings: Settings, messages: Sequence[StoredMessage]) -> None:
+    async with Bus(settings) as bus:
+        for message in messages:
+            one = replace(envelope(message, NOON), replayed="")
+            await bus.put(message.topic, one.correlation_id.encode(), one.data, headers(one))
+
+
+async def test_what_kafka_has_lost_of_its_tail_is_found_and_published_again(
+    settings: Settings, store: PostgresEventStore
+) -> None:
+    messages = await stored_and_acknowledged(store)
+    await put(settings, messages[:5])
+    lost = await tail.lost(settings, store, "router")
+    assert {message.id for message in lost} == {message.id for message in messages[5:]}
+    assert await tail.lost(settings, store, "planner") == [], "each service publishes its own"
+
+    await publish(settings, lost)
+    assert await tail.lost(settings, store, "router") == []
+    assert await tail.lost_since(settings, store, LONG_AGO) == []
+
+
+async def test_where_the_last_message_of_each_partition_is_there_nothing_more_is_read(
+    settings: Settings, store: PostgresEventStore
+) -> None:
+    messages = await stored_and_acknowledged(store)
+    await put(settings, messages[1:])
+    assert await tail.lost(settings, store, "router") == []
+    assert [message.id for message in await tail.lost_since(settings, store, LONG_AGO)] == [messages[0].id], "on demand it is"
+
+
+async def test_what_no_broker_has_acknowledged_is_left_to_the_outbox(settings: Settings, store: PostgresEventStore) -> None:
+    await record(store, *REQUESTS)
+    assert await tail.lost_since(settings, store, LONG_AGO) == []
+
+
+async def test_a_whole_topic_that_is_lost_is_published_again(settings: Settings, store: PostgresEventStore) -> None:
+    messages = await stored_and_acknowledged(store)
+    assert len(await tail.lost(settings, store, "router")) == len(messages)
+
+
+async def test_a_restored_store_waits_until_someone_decides_about_what_it_lacks(
+    settings: Settings, store: PostgresEventStore, postgres_dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_watch, "COMPARE_AGAIN", 0.05)
+    messages = await stored_and_acknowledged(store)
+    await put(settings, messages)
+    watch = TailWatch(settings, store, "router", put_nothing)
+    first = await store.epoch()
+    assert first.compared
+    await watch.wait_until_compared()
+
+    later = replace(messages[-1], id=messages[-1].causation_id)  # Kafka has it, the store does not
+    await put(settings, [later])
+    await asyncio.sleep(0)
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(f"""update "{schema}".epochs set identity = 'the server before'""")
+    await connection.close()
+
+    waiting = asyncio.create_task(watch.wait_until_compared())
+    async with asyncio.timeout(60):
+        while "1 later messages" not in watch.trouble:
+            await asyncio.sleep(0.02)
+    second = await store.epoch()
+    assert (second.epoch != first.epoch, second.compared) == (True, False)
+    assert not waiting.done()
+
+    await store.epoch_compared(second.epoch)
+    async with asyncio.timeout(60):
+        await waiting
+    assert watch.trouble == ""
+
+
+async def test_a_restored_store_that_has_all_that_kafka_has_goes_on_by_itself(
+    settings: Settings, store: PostgresEventStore, postgres_dsn: str, schema: str
+) -> None:
+    await put(settings, await stored_and_acknowledged(store))
+    await store.epoch()
+    connection = await asyncpg.connect(postgres_dsn)
+    await connection.execute(f"""update "{schema}".epochs set identity = 'the server before'""")
+    await connection.close()
+    async with asyncio.timeout(60):
+        await TailWatch(settings, store, "router", put_nothing).wait_until_compared()
+    assert (await store.epoch()).compared
+
+
+async def put_nothing(_: Sequence[StoredMessage]) -> None: ...
