@@ -18,8 +18,9 @@ from typing import Any
 import hansard.__main__
 from infra.servers import process
 from infra.servers.home import Home
+from infra.servers.passwords import written
 from infra.servers.process import Planned, Running, ServerError, Spec
-from infra.servers.reach import ENTERED, OWN, made
+from infra.servers.reach import OWN, closed, made
 
 BACKOFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a service is started again
 STEADY = 30.0  # seconds of running, after which an end counts as the first one
@@ -129,7 +130,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Starts every service; `health` tells when one is ready."""
-        made(made(self.home, ENTERED) / "logs", OWN)
+        made(closed(self.home) / "logs", OWN)
         taken: set[int] = set()
         for name in self.names:
             port = process.free_port(taken=taken)
@@ -204,6 +205,4 @@ class Supervisor:
             "born": process.born(pid),
             "services": [asdict(one) for one in self.statuses()],
         }
-        partial = self.home / "services.partial"
-        partial.write_text(json.dumps(state, indent=1), "utf-8")
-        partial.replace(self.home / "services.json")
+        written(self.home / "services.json", json.dumps(state, indent=1))

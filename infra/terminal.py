@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import unicodedata
+from pathlib import Path
 
 LOOKALIKES = {
     "→": "->",
@@ -51,10 +52,23 @@ def write_what_can_be_shown() -> None:
             stream.reconfigure(errors=_HANDLER)
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a text of any length is no name of a file
+        return False
+
+
 def typed(text: str) -> str:
-    """A command-line argument, read as UTF-8 where the locale's encoding could not read it."""
-    unread = any("\udc80" <= char <= "\udcff" for char in text)
-    return os.fsencode(text).decode("utf-8", "replace") if unread else text
+    """A command-line argument, read as UTF-8 where the locale's encoding could not read it; the name of a file stays as it is.
+    Raises ValueError for one that is in neither encoding: what was meant cannot be known."""
+    if not any("\udc80" <= char <= "\udcff" for char in text) or _is_file(text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeDecodeError:
+        locale = sys.getfilesystemencoding()
+        raise ValueError(f"{text!r} is neither in UTF-8 nor in {locale}, the encoding of this terminal's locale") from None
 
 
 def holds_everything() -> bool:

@@ -9,20 +9,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.catalog import Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
+from shared.masking import mask, masked
+
+SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
 
 SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
 
 
 class Settings(BaseSettings):
-    """Every setting is an environment variable with the prefix `HANSARD_`."""
+    """Every setting is an environment variable with the prefix `HANSARD_`, or else a file of that name in `SECRET_FILES`."""
 
-    model_config = SettingsConfigDict(env_prefix="HANSARD_", env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HANSARD_",
+        env_file=None,
+        secrets_dir=SECRET_FILES if os.access(SECRET_FILES, os.R_OK | os.X_OK) else None,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     # Kafka
     kafka: str = Field(default="", description="bootstrap servers; empty: a broker that is started on this machine")
@@ -47,7 +57,14 @@ class Settings(BaseSettings):
     )
 
     # Postgres
-    postgres: SecretStr = Field(default=SecretStr(""), description="DSN; empty: a server that is started on this machine")
+    postgres: SecretStr = Field(
+        default=SecretStr(""),
+        description="DSN, of a login without ownership: services need no more than SCHEMA_writer. Empty: a server that is"
+        " started on this machine",
+    )
+    postgres_owner: SecretStr = Field(
+        default=SecretStr(""), description="DSN of the tables' owner, for migrations and rebuilds alone; empty: that of services"
+    )
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1, description="connections of a process")
     postgres_pooler: bool = Field(
@@ -90,6 +107,9 @@ class Settings(BaseSettings):
     http: str = Field(default="", description="host:port of /health, /ready and /metrics; empty: they are not served")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
+    log_payloads: bool = Field(
+        default=False, description="let logs hold texts of errors, and what libraries tell of what they send and receive"
+    )
     otlp: str = Field(default="", description="OTLP/HTTP address that traces are sent to; empty: no traces")
 
     # Limits
@@ -121,6 +141,30 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"it begins as a JSON list and is none ({broken}); or write names with commas between them"
             ) from None
+
+    @model_validator(mode="after")
+    def _owner_of_what_is_given(self) -> Self:
+        if self.postgres_owner.get_secret_value() and not self.postgres.get_secret_value():
+            raise ValueError("HANSARD_POSTGRES_OWNER is given and HANSARD_POSTGRES, the address for services, is not")
+        return self
+
+    def model_post_init(self, context: Any, /) -> None:
+        mask(*self.secrets())
+
+    def secrets(self) -> list[str]:
+        """Every value that must not be shown; of an address its password alone matters, and `mask` finds it."""
+        given = [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
+        return [*(value.get_secret_value() for value in given), self.model_url, self.otlp]
+
+    def __repr__(self) -> str:
+        return masked(super().__repr__())
+
+    __str__ = __repr__
+
+    @property
+    def owner(self) -> str:
+        """The DSN of the tables' owner: that of services where no other is given."""
+        return self.postgres_owner.get_secret_value() or self.postgres.get_secret_value()
 
     @field_validator("home")
     @classmethod

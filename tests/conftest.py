@@ -36,6 +36,12 @@ def servers() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def postgres_dsn(servers: Servers) -> str:
     """DSN of a Postgres in which schemas and roles may be made."""
+    return servers.up(kafka=False, model=False).owner
+
+
+@pytest.fixture(scope="session")
+def service_dsn(servers: Servers) -> str:
+    """The same for services: their login owns nothing, and `migrate` lets it in."""
     return servers.up(kafka=False, model=False).postgres
 
 
@@ -46,18 +52,18 @@ def kafka(servers: Servers) -> str:
 
 
 @pytest.fixture
-async def schema(postgres_dsn: str) -> AsyncIterator[str]:
+async def schema(postgres_dsn: str, service_dsn: str) -> AsyncIterator[str]:
     """Name of a schema that is migrated and empty, and gone after the test."""
     name = f"test_{secrets.token_hex(6)}"
-    await migrate(postgres_dsn, name)
+    await migrate(postgres_dsn, name, service=service_dsn)
     yield name
     await _drop(postgres_dsn, name)
 
 
 @pytest.fixture
-async def store(postgres_dsn: str, schema: str) -> AsyncIterator[PostgresEventStore]:
-    """An empty record in Postgres."""
-    store = await PostgresEventStore.open(postgres_dsn, schema=schema)
+async def store(service_dsn: str, schema: str) -> AsyncIterator[PostgresEventStore]:
+    """An empty record in Postgres, as services see it."""
+    store = await PostgresEventStore.open(service_dsn, schema=schema)
     yield store
     await store.close()
 

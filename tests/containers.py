@@ -37,7 +37,7 @@ def given() -> Iterator[None]:
         return
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, address in _started(stack, Addresses.from_environment()).environment().items():
+        for name, address in _started(stack, Addresses.from_environment()).environment(owner=True).items():
             patch.setenv(name, address)
         yield
 
@@ -45,16 +45,17 @@ def given() -> Iterator[None]:
 def _started(stack: contextlib.ExitStack, known: Addresses) -> Addresses:
     """Starts those without a known address, in parallel; the stack removes them. The addresses of all."""
     kafka, postgres, password = free_port(), free_port(), secrets.token_hex(16)
-    given = {"KAFKA_PORT": str(kafka), "POSTGRES_PORT": str(postgres), "POSTGRES_PASSWORD": password}
+    given = {"KAFKA_PORT": str(kafka), "POSTGRES_PORT": str(postgres)}
     started = Addresses(
         kafka="" if known.kafka else f"127.0.0.1:{kafka}",
-        postgres="" if known.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
+        postgres="" if known.postgres else f"postgresql://hansard_service:{password}@127.0.0.1:{postgres}/hansard",
+        postgres_owner="" if known.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
     )
     candidates: list[tuple[str, str, Callable[[str], bool]]] = [
         ("kafka", started.kafka, kafka_ready),
-        ("postgres", started.postgres, postgres_ready),
+        ("postgres", started.postgres_owner, partial(postgres_ready, service=started.postgres)),
     ]
-    running = [(stack.enter_context(_container(name, given)), at, ready) for name, at, ready in candidates if at]
+    running = [(stack.enter_context(_container(name, given, password)), at, ready) for name, at, ready in candidates if at]
     for container, at, ready in running:
         if not wait_for(partial(ready, at), seconds=PATIENCE):
             log = b"".join(container.get_logs()).decode(errors="replace")
@@ -62,8 +63,9 @@ def _started(stack: contextlib.ExitStack, known: Addresses) -> Addresses:
     return known | started
 
 
-def _container(name: str, given: dict[str, str]) -> Any:
-    """A service of the compose file, with its `${NAME:-default}` filled in; `with` starts and removes it."""
+def _container(name: str, given: dict[str, str], password: str) -> Any:
+    """A service of the compose file, with its `${NAME:-default}` filled in; `with` starts and removes it. Its password is given
+    here, and not in a file."""
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # `with` removes them already
     from testcontainers.core.container import DockerContainer
 
@@ -73,7 +75,7 @@ def _container(name: str, given: dict[str, str]) -> Any:
         return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), str(value))
 
     container: Any = DockerContainer(filled(service["image"]))
-    container.env = {key: filled(value) for key, value in service["environment"].items()}
+    container.env = {key: filled(value) for key, value in service["environment"].items()} | {"POSTGRES_PASSWORD": password}
     for published in service["ports"]:
         host, outer, inner = filled(published).split(":")
         container.ports[f"{inner}/tcp"] = (host, int(outer))

@@ -47,7 +47,8 @@ class Deployment:
     servers: Servers
     settings: Settings
     folder: Path
-    environment: dict[str, str]
+    environment: dict[str, str]  # of its processes: with the address for services, and not the owner's
+    owner: str  # the DSN of the owner of its tables
     processes: dict[str, Process] = field(default_factory=dict)
     published: list[PublishedMessage] = field(default_factory=list)
     _started: dict[str, tuple[tuple[str, ...], str, Path, dict[str, str]]] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class Deployment:
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         with given_environment(outside | mine):
             settings = Settings()
+<<<<<<< HEAD
         deployment = cls(servers, settings, folder, outside | mine)
         if code == ROOT:
             await deployment.provision()
@@ -109,6 +111,11 @@ class Deployment:
         """Brings its schema and its topics to the form of today's code."""
         await migrate(self.settings.postgres.get_secret_value(), self.settings.postgres_schema)
         assert not [change for change in await apply(self.settings) if change.error]
+=======
+        await migrate(addresses.owner, name, service=addresses.postgres)
+        assert not [change for change in await apply(settings) if change.error]
+        return cls(servers, settings, folder, outside | mine, addresses.owner)
+>>>>>>> heads/main
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -179,11 +186,20 @@ class Deployment:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
 
+<<<<<<< HEAD
     async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
         """Runs the `hansard` command, whose code is in `cwd`, in this deployment; returns what it wrote to standard output."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
         done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
+=======
+    async def hansard(self, *arguments: str, code: int = 0) -> str:
+        """Runs the `hansard` command in this deployment, as an operator; returns what it wrote to standard output."""
+        command = [sys.executable, "-m", "infra.cli", *arguments]
+        pipe = asyncio.subprocess.PIPE
+        environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner}
+        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
+>>>>>>> heads/main
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()
@@ -298,10 +314,8 @@ class Deployment:
         return self._store
 
     async def rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        """The rows of a statement, run with the deployment's schema as the search path."""
-        connection = await asyncpg.connect(
-            self.settings.postgres.get_secret_value(), server_settings={"search_path": self.settings.postgres_schema}
-        )
+        """The rows of a statement, run by the owner with the deployment's schema as the search path."""
+        connection = await asyncpg.connect(self.owner, server_settings={"search_path": self.settings.postgres_schema})
         try:
             return [tuple(row) for row in await connection.fetch(sql, *arguments)]
         finally:

@@ -47,7 +47,7 @@ def parse(record: Record, topics: Topics) -> Parsed | None:
     except Unreadable as why:
         place = place_of(record.topic, record.partition, record.offset)
         causation_id = unreadable_causation_id(place)
-        tenant, workflow = (named(why, record.key) if topic.door else None) or (TENANT, place)
+        tenant, workflow = (named(why, record.key) if topic.name == "requests" else None) or (TENANT, place)
         nameless = Envelope(str(causation_id), "", "", record.value or b"", workflow, tenant)
         return Parsed(door=_door(record, nameless, causation_id))
     if topic.door:
@@ -150,11 +150,11 @@ class Rebuilding:
 
 
 @asynccontextmanager
-async def rebuilding(dsn: str, schema: str, topics: Topics) -> AsyncIterator[Rebuilding]:
+async def rebuilding(dsn: str, schema: str, topics: Topics, *, pooler: bool = False) -> AsyncIterator[Rebuilding]:
     """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages: it must be empty."""
     from shared.eventstore.postgres.rebuild import rebuild
 
-    async with rebuild(dsn, schema) as into:
+    async with rebuild(dsn, schema, pooler=pooler) as into:
         yield Rebuilding(into, topics)
 
 

@@ -2,7 +2,10 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import typer
 
@@ -14,6 +17,7 @@ from infra.cli import (
     operate,
     requests,
     running,
+    screen,
     starters,
     statistics,
     submitting,
@@ -22,7 +26,8 @@ from infra.cli import (
 )
 from infra.cli.problem import Problem
 from infra.servers import ServerError
-from infra.terminal import write_what_can_be_shown
+from infra.terminal import typed, write_what_can_be_shown
+from shared.masking import masked
 
 app = typer.Typer(
     name="hansard",
@@ -75,28 +80,37 @@ def main() -> None:
     """The entry of the command: errors as one sentence, unless `--debug`."""
     write_what_can_be_shown()
     try:
-        app(prog_name="hansard")
+        sys.exit(app(args=arguments(), prog_name="hansard", standalone_mode=False))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except Exception as failed:  # whatever a command did not foresee is still reported in one sentence
+        if hasattr(failed, "format_message"):  # an error of typer's, which repeats what was typed
+            theirs: Any = import_module("typer.rich_utils")  # takes a tenth of a command's start
+            theirs.Console = screen.SafeConsole
+            theirs.rich_format_error(failed)
+            sys.exit(2)
         if "--debug" in sys.argv[1:]:
-            raise
+            screen.write(masked("".join(traceback.format_exception(failed))), stderr=True)
         sys.exit(report(failed))
+
+
+def arguments() -> list[str]:
+    """What was typed. Raises Problem where it cannot be read."""
+    try:
+        return [typed(text) for text in sys.argv[1:]]
+    except ValueError as unread:
+        raise Problem(f"{unread}.", code=2) from None
 
 
 def report(failed: Exception) -> int:
     """Prints one sentence for a person on standard error; returns the exit code."""
-    if isinstance(failed, Problem):
-        sys.stderr.write(f"hansard: {failed}\n")
-        return failed.code
-    if isinstance(failed, ServerError):
-        sys.stderr.write(f"hansard: {failed}\n")
-        return 1
-    name = type(failed).__name__
-    sys.stderr.write(
-        f"hansard: {name}: {failed}\n(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)\n"
-    )
+    if isinstance(failed, Problem | ServerError):
+        screen.write(f"hansard: {masked(str(failed))}", stderr=True)
+        return failed.code if isinstance(failed, Problem) else 1
+    what = masked(f"{type(failed).__name__}: {failed}")
+    more = "(`hansard --debug …` shows where it happened; `hansard doctor` looks for causes)"
+    screen.write(f"hansard: {what}\n{more}", stderr=True)
     return 1

@@ -27,6 +27,7 @@ from infra.cli.problem import Problem
 from infra.cli.progress import progress
 from infra.cli.running import services
 from shared.eventstore.model import NotEmpty, Stream
+from shared.postgres_address import BadAddress, address
 from shared.settings import Settings
 
 app = typer.Typer(help="Look at the record, verify it, rebuild it from Kafka.", no_args_is_help=True)
@@ -66,7 +67,7 @@ def show(
         raise _nothing_of(workflow, tenant)
     if json_:
         for line in timelines.as_json(timeline):
-            print(screen.as_json(line))
+            screen.put_json(line)
         return
     if tree:
         screen.out.print(_tree(timeline))
@@ -76,7 +77,7 @@ def show(
     for message in () if tree else timeline.messages:
         screen.put(screen.line(message, numbering, timeline.began))
         if bodies:
-            screen.out.print_json(dict(message.data))
+            screen.put_json(dict(message.data), indent=2)
     _summary(timeline)
 
 
@@ -184,7 +185,7 @@ class _Found:
             self.unknown_workers.append(name)
             if not self.json:
                 what = f"the record names a worker `{name}` that neither HANSARD_SERVICES nor HANSARD_WORKERS names"
-                screen.out.print(what, style="bold red", markup=False, soft_wrap=True)
+                screen.out.print(what, style="bold red", soft_wrap=True)
         for difference in first_of_each(report.differences):
             self.differences += 1
             if self.differences <= SHOWN:
@@ -195,19 +196,19 @@ class _Found:
                 continue
             self.forged.append(forged)
             if not self.json:
-                screen.out.print(f"not on the record: {forged}", style="yellow", markup=False)
+                screen.out.print(f"not on the record: {forged}", style="yellow")
 
     def _differs(self, difference: Difference) -> None:
         if self.json:
-            print(screen.as_json(asdict(difference) | {"stream": str(difference.stream)}), flush=True)
+            screen.put_json(asdict(difference) | {"stream": str(difference.stream)})
             return
         where = f"{difference.stream}, inbox entry {difference.sequence}"
-        screen.out.print(f"{where}: {difference.what}", style="bold red", markup=False)
+        screen.out.print(f"{where}: {difference.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("recorded", difference.recorded), ("today", difference.today)]))
 
     def print_totals(self) -> None:
         if self.json:
-            print(screen.as_json({name: count for name, count in vars(self).items() if name != "json"}))
+            screen.put_json({name: count for name, count in vars(self).items() if name != "json"})
             return
         more = self.differences - SHOWN
         if more > 0:
@@ -265,14 +266,15 @@ def rebuild(
     Example: hansard audit rebuild --to rebuilt && hansard audit compare --with rebuilt
     """
     settings = base.running(kafka=True)
-    dsn, schema = place(settings, to)
-    made = base.run(_rebuild(settings, dsn, schema))
+    dsn, schema = place(settings.owner, to)
+    with base.as_owner():
+        made = base.run(_rebuild(settings, dsn, schema))
     for what, count, some in (
         ("foreign records", made.rejected, made.rejections),
         ("streams that lack messages", made.gapped, made.gaps),
     ):
         for one in some:
-            screen.out.print(one, style="yellow", markup=False)
+            screen.out.print(one, style="yellow")
         if count > len(some):
             screen.out.print(f"and {count - len(some)} more {what}", style="yellow")
     screen.out.print(
@@ -283,23 +285,28 @@ def rebuild(
         raise typer.Exit(1)
 
 
-def place(settings: Settings, text: str) -> tuple[str, str]:
-    """The DSN and the schema that a text names. Raises Problem."""
+def place(here: str, text: str) -> tuple[str, str]:
+    """The DSN and the schema that a text names; `here` is the DSN of a schema alone. Raises Problem."""
     dsn, slash, schema = text.rpartition("/")
     if not slash:
-        dsn, schema = settings.postgres.get_secret_value(), text
+        dsn, schema = here, text
     if not dsn or not schema.isidentifier() or schema != schema.lower():
         raise Problem(f"{text!r} names no schema: write SCHEMA, or postgresql://user@host/database/SCHEMA.", code=2)
+    try:
+        address(dsn)
+    except BadAddress as bad:
+        raise Problem(f"The address of {schema} is not valid: {bad}.", code=2) from None
     return dsn, schema
 
 
 async def _rebuild(settings: Settings, dsn: str, schema: str) -> rebuilding.Rebuilt:
     from infra.migrations import migrate
 
-    await migrate(dsn, schema)
+    with base.as_owner():
+        await migrate(dsn, schema, service=settings.postgres.get_secret_value() if dsn == settings.owner else "")
     try:
         async with (
-            rebuilding.rebuilding(dsn, schema, settings.topics) as into,
+            rebuilding.rebuilding(dsn, schema, settings.topics, pooler=settings.postgres_pooler) as into,
             Bus(settings) as bus,
             bus.listen(settings.topics.by_name, "beginning") as listener,
         ):
@@ -334,10 +341,10 @@ def compare(
     Example: hansard audit compare --with rebuilt
     """
     settings = base.running(postgres=True)
-    dsn, schema = place(settings, other)
+    dsn, schema = place(settings.postgres.get_secret_value(), other)
     compared = base.run(_compare(settings, dsn, schema))
     for one in compared.unlike:
-        screen.out.print(f"{one.stream}: {one.what}", style="bold red", markup=False)
+        screen.out.print(f"{one.stream}: {one.what}", style="bold red")
         screen.out.print(screen.table(("", ""), [("here", one.one), ("there", one.other)]))
     verdict = f"{compared.differ} streams differ" if compared.differ else "both stores are the same, hash for hash"
     screen.out.print(f"{compared.streams} streams, {compared.messages} messages: {verdict}")

@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
+from shared.masking import mask
+from shared.postgres_address import SETTING, BadAddress, address
 from shared.settings import Settings
 
 T = TypeVar("T")
@@ -25,9 +27,14 @@ NOTHING_RUNS = "Nothing is running: start everything with `hansard up`, or give 
 def local() -> Settings:
     """The settings as the environment gives them; addresses may be empty. Raises Problem where one is not valid."""
     try:
-        return Settings()
+        settings = Settings()
+        if dsn := settings.postgres.get_secret_value():
+            address(dsn)
+        return settings
     except ValidationError as invalid:
         raise Problem(f"{'; '.join(map(_wrong, invalid.errors(include_url=False)))}.", code=2) from None
+    except BadAddress as bad:
+        raise Problem(f"{SETTING} is not valid: {bad}.", code=2) from None
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -40,9 +47,11 @@ def _wrong(error: ErrorDetails) -> str:
 def with_addresses(settings: Settings, found: Addresses) -> Settings:
     """The same settings, with the servers found where an address is empty."""
     own_model = found.model and not settings.model_url and not settings.gateway
+    mask(found.postgres, found.postgres_owner, found.model)
+    own = {} if settings.postgres.get_secret_value() else {"postgres": found.postgres, "postgres_owner": found.postgres_owner}
     changes = {
+        **{name: SecretStr(address) for name, address in own.items()},
         "kafka": settings.kafka or found.kafka,
-        "postgres": type(settings.postgres)(settings.postgres.get_secret_value() or found.postgres),
         "model_url": settings.model_url or found.model,
         "model_name": settings.model_name or (MODEL_NAME if own_model else ""),
     }
@@ -50,7 +59,7 @@ def with_addresses(settings: Settings, found: Addresses) -> Settings:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """These settings' addresses, for processes that are started with them."""
+    """These settings' addresses, for processes that are started with them; never the owner's."""
     given = {
         "HANSARD_KAFKA": settings.kafka,
         "HANSARD_POSTGRES": settings.postgres.get_secret_value(),
@@ -90,18 +99,45 @@ def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
 @contextlib.asynccontextmanager
 async def record(settings: Settings) -> AsyncIterator[EventStore]:
     """The event store, opened and closed. Raises Problem when it cannot be reached."""
-    from shared.eventstore.model import StoreUnavailable
     from shared.eventstore.postgres import PostgresEventStore
 
-    try:
-        store = await PostgresEventStore.open(settings.postgres.get_secret_value(), schema=settings.postgres_schema)
+    dsn, schema = settings.postgres.get_secret_value(), settings.postgres_schema
+    with store_reached():
+        store = await PostgresEventStore.open(dsn, schema=schema, pooler=settings.postgres_pooler)
         await store.ping()
-    except (StoreUnavailable, OSError) as away:
-        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
     try:
         yield store
     finally:
         await store.close()
+
+
+@contextlib.contextmanager
+def store_reached() -> Iterator[None]:
+    """Turns it into a Problem where Postgres cannot be reached."""
+    from shared.eventstore.model import StoreUnavailable
+
+    try:
+        yield
+    except (StoreUnavailable, OSError) as away:
+        raise Problem(f"Postgres does not answer ({away}). `hansard doctor` looks closer.") from away
+
+
+@contextlib.contextmanager
+def as_owner() -> Iterator[None]:
+    """For what only the owner of the tables may do. Raises Problem where Postgres refuses it, or cannot be reached."""
+    from infra.migrations import MigrationError
+    from shared.eventstore.postgres.admin import NotAllowed
+
+    try:
+        with store_reached():
+            yield
+    except NotAllowed as refused:
+        raise Problem(
+            f"Postgres refuses this ({refused}): it needs the owner of the tables, and services are none."
+            " Name the owner's address in HANSARD_POSTGRES_OWNER."
+        ) from refused
+    except MigrationError as impossible:
+        raise Problem(f"{impossible}.") from impossible
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

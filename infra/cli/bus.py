@@ -152,8 +152,8 @@ def reached(settings: Settings) -> Iterator[None]:
 
 
 def request(id_: str, kind: str, data: bytes, *, workflow: str = "", tenant: str = "", at: datetime | None = None) -> Envelope:
-    """A message of the console's for a door."""
-    return Envelope(
+    """A message of the console's for a door. Raises ValueError for one that the door could not read."""
+    made = Envelope(
         id=id_,
         source=SOURCE,
         type=kind,
@@ -162,6 +162,8 @@ def request(id_: str, kind: str, data: bytes, *, workflow: str = "", tenant: str
         tenant=tenant or TENANT,
         time=at or datetime.now(UTC),
     )
+    read(made.data, headers(made))
+    return made
 
 
 async def record_at(settings: Settings, topic: str, partition: int, offset: int) -> Record | None:

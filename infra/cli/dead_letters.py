@@ -52,7 +52,7 @@ def list_dead_letters(
     if json_:
         for one, dead in found:
             about = {"id": str(one.stored.id), "at": one.stored.at, "dead": dead}
-            print(screen.as_json(about | one.letter.model_dump(mode="json")))
+            screen.put_json(about | one.letter.model_dump(mode="json"))
         return
     rows = [
         (
@@ -108,7 +108,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False)
     letter = one.letter
     if json_:
         again = str(one.again) if one.again else None
-        print(screen.as_json({"id": str(one.stored.id), "dead": dead, "dead_again_as": again, **letter.model_dump(mode="json")}))
+        screen.put_json({"id": str(one.stored.id), "dead": dead, "dead_again_as": again, **letter.model_dump(mode="json")})
         return
     rows = [
         ("id", one.stored.id),

@@ -181,7 +181,7 @@ def conclude(run: Run) -> None:
     answered = len(run.outcomes) - len(run.open)
     screen.out.print(f"\n{answered} of {len(run.outcomes)} requests have their result; models cost {dollars(bill) or '$0'}.")
     if run.outcomes:
-        screen.out.print(f"All messages of one: hansard audit show {next(iter(run.outcomes))}", markup=False)
+        screen.out.print(f"All messages of one: hansard audit show {next(iter(run.outcomes))}")
     if run.open:
         missing = ", ".join(one.envelope.correlation_id for one in run.open)
         raise Problem(f"No result for {missing}. The services' logs say why; `hansard status` names them.")

@@ -20,6 +20,7 @@ from rich.text import Text
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
 from infra.cli.problem import Problem
+from shared.masking import masked
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Finding:
     check: str
     found: str
     fix: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("found", "fix"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
 
     @property
     def ok(self) -> bool:
@@ -112,8 +117,10 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
     except Unreachable as error:
+        if error.remedy:
+            return [Finding("Postgres", "refuses the connection", error.remedy)]
         return [Finding("Postgres", "does not answer", f"start it, or correct HANSARD_POSTGRES ({error})")]
     number = f"{seen.version // 10000}.{seen.version % 100}"
     fix = "" if seen.version >= OLDEST_POSTGRES * 10000 else f"PostgreSQL {OLDEST_POSTGRES} or later is needed"
@@ -133,6 +140,11 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
     from shared.eventstore.postgres.admin import APPEND_ONLY
 
     found: list[Finding] = []
+    lacking = Finding(
+        "grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to it: `hansard migrate` does"
+    )
+    if seen.lacking == [f"use the schema {schema}"]:
+        return [lacking]
     try:
         waiting = await pending(dsn, schema)
         found.append(
@@ -147,12 +159,19 @@ async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Findi
         if seen.guarded >= len(APPEND_ONLY)
         else Finding("append-only", "a table may be changed", "restore the trigger append_only (migration 0001)")
     )
-    found.append(
-        Finding("grants", "this user may not " + ", ".join(seen.lacking), f"grant {schema}_writer to this user")
-        if seen.lacking
-        else Finding("grants", "this user may do what a service must")
-    )
+    found.append(lacking if seen.lacking else Finding("grants", "this user may do what a service must"))
+    found.append(_no_more_than_a_service(schema, seen.surplus))
     return found
+
+
+def _no_more_than_a_service(schema: str, surplus: Sequence[str]) -> Finding:
+    if not surplus:
+        return Finding("ownership", "this user can change no table and nothing that was recorded")
+    fix = (
+        f"name this address in HANSARD_POSTGRES_OWNER, that of a login of its own in HANSARD_POSTGRES, and run `hansard migrate`,"
+        f" which makes it a member of {schema}_writer"
+    )
+    return Finding("ownership", f"services could change the record: {', '.join(surplus)}", fix)
 
 
 def skew(what: str, before: datetime, there: datetime, after: datetime) -> Finding:
@@ -339,7 +358,7 @@ def doctor(
     if json_:
         for finding in found:
             fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
-            print(screen.as_json(fields))
+            screen.put_json(fields)
     else:
         rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
         screen.out.print(screen.table(("", "check", "found", "what to do"), rows))

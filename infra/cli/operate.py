@@ -25,12 +25,13 @@ def migrate(
     from infra.migrations import pending
 
     settings = base.running(postgres=True)
-    work = (pending if dry_run else apply)(settings.postgres.get_secret_value(), settings.postgres_schema)
-    names = base.run(work)
+    schema, service = settings.postgres_schema, settings.postgres.get_secret_value()
+    with base.as_owner():
+        names = base.run(pending(settings.owner, schema) if dry_run else apply(settings.owner, schema, service=service))
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:
-        screen.out.print(f"{'would apply' if dry_run else 'applied'} {name}", markup=False)
+        screen.out.print(f"{'would apply' if dry_run else 'applied'} {name}")
 
 
 async def make_topics(settings: Settings) -> int:
@@ -57,13 +58,13 @@ def topics(
 
     if acls:
         for rule in rules(with_own(base.local())):
-            typer.echo(rule)
+            screen.write(rule)
         return
     settings = base.running(kafka=True)
     done = base.run(reached(settings, apply(settings, dry_run=dry_run)))
     for change in done:
         verb = "cannot" if change.error else "would" if dry_run else "did"
-        screen.out.print(f"{verb}: {change}", markup=False)
+        screen.out.print(f"{verb}: {change}")
     if not done:
         screen.out.print(f"All {len(settings.topics.all)} topics are as the catalogue describes them.")
     if any(change.error for change in done):

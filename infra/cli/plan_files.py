@@ -5,11 +5,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from infra.cli.problem import Problem
+from shared.yaml_files import BadYaml, read_yaml
 
 HOW = "A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one to start from"
 
@@ -22,21 +22,16 @@ def read_plan(text: str) -> dict[Any, Any] | str:
     if path.suffix not in (".yaml", ".yml", ".json") and not path.is_file():
         return text
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
+        data = read_yaml(path)
     except FileNotFoundError:
         raise Problem(f"There is no file {text}.", code=2) from None
-    except yaml.MarkedYAMLError as bad:
-        raise Problem(f"{text} is not valid YAML: {_marked(bad)}.", code=2) from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as bad:
-        raise Problem(f"{text} cannot be read as YAML: {' '.join(str(bad).split())}.", code=2) from None
+    except BadYaml as bad:
+        raise Problem(f"{text} is not valid YAML: {bad}.", code=2) from None
+    except (OSError, ValueError) as bad:  # ValueError: NotText, BadJson, a name of a file that holds a NUL
+        raise Problem(f"{text} cannot be read: {bad}.", code=2) from None
     if not isinstance(data, dict):
         raise Problem(f"{text} {'is empty' if data is None else 'does not hold a plan'}. {HOW}.", code=2)
     return data
-
-
-def _marked(bad: yaml.MarkedYAMLError) -> str:
-    where = f"line {bad.problem_mark.line + 1}, column {bad.problem_mark.column + 1}: " if bad.problem_mark else ""
-    return f"{where}{bad.problem or bad.context}"
 
 
 def unknown_fields(data: Mapping[Any, Any]) -> Iterator[str]:

@@ -1,51 +1,35 @@
 """`ask` and `cancel`: a request is published, and its workflow is followed to its result."""
 
-import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from contracts.control import CancelWorkflow
-from contracts.dead_letters import DeadLettered
-from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
-from hansard.message import WITHOUT_RESULT
 from infra.audit.message import ShownMessage
 from infra.audit.text import degraded
 from infra.cli import base, screen
-from infra.cli.bus import Bus, Listener, ReceivedMessage, request
+from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request
+from infra.cli.bus import Bus, ReceivedMessage, request
 from infra.cli.options import Json, Tenant
-from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
+from infra.cli.plan_files import HOW, read_plan, unknown_fields
 from infra.cli.problem import Problem
-from infra.cli.watching import RESULTS, Printer, shown_message
-from infra.terminal import typed
+from infra.cli.watching import Printer, shown_message
+from shared.json_text import BadJson, parsed
 from shared.settings import Settings
 
+<<<<<<< HEAD
 AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its old result is shown
 DEGRADED = 3  # exit code: answered, and worse than it should be
+=======
+>>>>>>> heads/main
 GRACE = 30.0  # seconds to wait for a result beyond the workflow's own deadline
-
-
-@dataclass(frozen=True)
-class NewRequest:
-    """One request, ready to be published."""
-
-    id: str
-    workflow: str
-    tenant: str
-    body: Mapping[str, Any]
-
-    @property
-    def envelope(self) -> Envelope:
-        data = json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), default=str).encode()
-        return request(self.id, SubmitRequest.kind, data, workflow=self.workflow, tenant=self.tenant)
 
 
 @dataclass
@@ -64,16 +48,6 @@ class Answer:
     def degraded(self) -> bool:
         """Whether it was answered worse than it should be."""
         return self.good and bool(degraded(self.data))
-
-
-def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", tenant: str = TENANT) -> NewRequest:
-    """A request under the given id or a random one. Raises Problem for a body that its schema refuses."""
-    try:
-        SubmitRequest.model_validate(body)
-    except ValidationError as invalid:
-        raise Problem(f"The request is not valid: {problems(invalid)}", code=2) from None
-    id_ = id_ or client_id("ask", uuid.uuid4())
-    return NewRequest(id_, workflow or id_, tenant, body)
 
 
 def ask(
@@ -95,11 +69,11 @@ def ask(
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
-    body: dict[str, Any] = {"text": typed(text)} if text else {}
+    body: dict[str, Any] = {"text": text} if text else {}
     if type_:
         body["type"] = type_
     if data:
-        body["data"] = _object(typed(data), "--data")
+        body["data"] = _object(data, "--data")
     if plan:
         body["plan"] = given = read_plan(plan)
         if wrong := "; ".join(unknown_fields(given) if isinstance(given, dict) else ()):
@@ -120,7 +94,7 @@ def conclude(asked: NewRequest, answer: Answer, *, json_: bool) -> None:
     """Prints how a request ended. Exits 1 where it was not answered, 3 where the answer is degraded."""
     if json_:
         fields = {"workflow": asked.workflow, "type": answer.kind, "seconds": round(answer.seconds, 3)}
-        print(screen.as_json(fields | {"data": answer.data}))
+        screen.put_json(fields | {"data": answer.data})
     else:
         screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
         screen.note(f"All its messages: hansard audit show {asked.workflow}")
@@ -135,9 +109,9 @@ def leave(good: bool, degraded: bool) -> None:
 
 def _object(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as bad:
-        raise Problem(f"{name} is not JSON: {bad}", code=2) from None
+        return parsed(text)
+    except BadJson as bad:
+        raise Problem(f"{name}: {bad}", code=2) from None
 
 
 async def publish_and_watch(settings: Settings, asked: NewRequest, *, show: bool, known: bool, seconds: float) -> Answer:
@@ -148,39 +122,44 @@ async def publish_and_watch(settings: Settings, asked: NewRequest, *, show: bool
 
 async def _answered(settings: Settings, asked: NewRequest, printer: Printer | None, *, known: bool, seconds: float) -> Answer:
     topics = [topic.name for topic in settings.topics.all]
-    early = ("results", "dead-letters") if known else ()
+    early = ("requests", "results", "dead-letters") if known else ()
+    ends = Ends.of([asked])
     async with Bus(settings) as bus, bus.listen(topics, beginning=early) as listener:
         began, asked_at = time.monotonic(), datetime.now(UTC)
         await bus.publish("requests", asked.envelope)
         end = began + (seconds or settings.workflow_seconds) + GRACE
-        before: Answer | None = None
         while time.monotonic() < end:
-            messages = await _concerning(listener, asked)
-            ends = [message for message in messages if is_end(message, asked)]
-            last = next((message for message in ends if not known or message.at > asked_at), None)
-            if last:  # messages stored before it may arrive after it, on other topics
-                messages += await _concerning(listener, asked)
+            received = await listener.batch()
+            found = [last for _, last in ended(ends, received)]
+            messages = _concerning(received, asked)
+            if found:  # messages stored before it may arrive after it, on other topics
+                messages += _concerning(await listener.batch(), asked)
             if printer:
                 for message in sorted(messages, key=lambda one: one.at):
                     printer.show(message)
-            if last:
+            for last in found:
+                if known and last.at < asked_at:
+                    screen.note(f"{asked.workflow} was submitted before: this is the result it had.")
                 return Answer(last.kind, last.data, time.monotonic() - began)
-            old = next((message for message in ends if message.kind.startswith(RESULTS)), None)
-            before = before or (Answer(old.kind, old.data, 0.0) if old else None)
-            if before and time.monotonic() > began + AGAIN:
-                screen.note(f"{asked.workflow} was submitted before: this is the result it had.")
-                return before
     raise Problem(
         f"No result for {asked.workflow} came in time. `hansard status` shows whether the services run; "
         f"`hansard audit show {asked.workflow}` shows what is on the record."
     )
 
 
-async def _concerning(listener: Listener, asked: NewRequest) -> list[ShownMessage]:
-    messages = map(shown_message, await listener.batch())
+def ended(ends: Ends, received: Iterable[ReceivedMessage]) -> Iterator[tuple[NewRequest, ShownMessage]]:
+    """The requests that these messages end, each with its terminal message."""
+    for one in received:
+        if (message := shown_message(one)) is not None and one.envelope is not None:
+            yield from ends.process(message, one.envelope)
+
+
+def _concerning(received: Iterable[ReceivedMessage], asked: NewRequest) -> list[ShownMessage]:
+    messages = map(shown_message, received)
     return [message for message in messages if message is not None and concerns(message, asked)]
 
 
+<<<<<<< HEAD
 async def until(listener: Listener, end: float) -> AsyncIterator[ReceivedMessage]:
     """What is received until this process's monotonic clock reaches `end`."""
     while time.monotonic() < end:
@@ -213,6 +192,8 @@ def _is_its_dead_letter(message: ShownMessage, asked: NewRequest) -> bool:
     )
 
 
+=======
+>>>>>>> heads/main
 def cancel(
     workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow.")],
     by: Annotated[str, typer.Option(help="Who cancels it; stored with the cancellation.")] = "hansard",
@@ -229,7 +210,7 @@ def cancel(
         envelope = request(client_id("cancel", uuid.uuid4()), CancelWorkflow.kind, data, workflow=workflow, tenant=tenant)
         base.run(_publish(settings, "control", envelope))
     except ValueError as bad:
-        raise Problem(str(bad), code=2) from None
+        raise Problem(f"Nothing was cancelled: {attributes_named(bad)}", code=2) from None
     screen.note(f"The cancellation of {workflow} is published; `hansard watch {workflow}` shows what follows.")
 
 

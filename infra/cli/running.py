@@ -26,6 +26,7 @@ from infra.cli.loading import load as load_own
 from infra.cli.problem import Problem
 from infra.servers import Addresses, Servers, ServerStatus
 from infra.servers import process as server_process
+from infra.servers.home import Home
 from shared.settings import Settings
 
 Report = Callable[[str], None]  # shows a line to whoever typed the command
@@ -53,7 +54,8 @@ async def provide(settings: Settings, report: Report) -> None:
     from infra.cli.operate import make_topics
     from infra.migrations import migrate
 
-    applied = await migrate(settings.postgres.get_secret_value(), settings.postgres_schema)
+    with base.as_owner():
+        applied = await migrate(settings.owner, settings.postgres_schema, service=settings.postgres.get_secret_value())
     if applied:
         report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
@@ -64,6 +66,7 @@ async def provide(settings: Settings, report: Report) -> None:
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     """Supervises every service, ours and those of your own. Their processes get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
+    os.environ.pop("HANSARD_POSTGRES_OWNER", None)  # no service has the owner's rights
     os.environ.update(base.for_children(settings))
 
     def command(name: str, http: str) -> list[str]:
@@ -147,10 +150,10 @@ def down_ours(settings: Settings) -> None:
 def _detached(settings: Settings, brokers: int) -> None:
     ready = prepare(settings, screen.note, brokers=brokers, keep=True)
     log = settings.home / "logs" / "supervisor.log"
-    with log.open("ab") as target:
+    with Home(settings.home).open_log("supervisor") as target:
         supervisor = subprocess.Popen(
             processes.command("supervise"),
-            env=os.environ | base.environment(ready),
+            env={k: v for k, v in os.environ.items() if k != "HANSARD_POSTGRES_OWNER"} | base.environment(ready),
             stdin=subprocess.DEVNULL,
             stdout=target,
             stderr=target,
@@ -272,9 +275,9 @@ def status(
     if json_:
         for server in servers:
             row = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
-            print(screen.as_json(row))
+            screen.put_json(row)
         for row in rows:
-            print(screen.as_json(row))
+            screen.put_json(row)
     else:
         _show(servers, rows, lags)
     if not rows or not all(row["ready"] for row in rows) or not all(one.alive for one in servers):
@@ -302,11 +305,11 @@ def _show(servers: Sequence[ServerStatus], rows: Sequence[dict[str, Any]], lags:
         screen.out.print(screen.table(("service", "", "pid", "lag", "memory", "restarts", "http", "log"), table))
         for row in rows:
             if not row["ready"]:
-                screen.out.print(f"{row['service']}: {row['says']}", markup=False)
+                screen.out.print(f"{row['service']}: {row['says']}")
     elif lags:
         screen.out.print(screen.table(("service (runs elsewhere)", "lag"), list(lags.items())))
     if not rows and not servers:
-        screen.out.print(base.NOTHING_RUNS, markup=False)
+        screen.out.print(base.NOTHING_RUNS)
 
 
 async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, int]:

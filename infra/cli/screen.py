@@ -1,17 +1,20 @@
-"""How output looks: coloured on a terminal, plain text in a pipe or a file."""
+"""How output looks: coloured on a terminal, plain text in a pipe or a file.
+
+All that a command prints goes through here: what others wrote cannot steer a terminal, and is never read as markup.
+"""
 
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +22,8 @@ from contracts.catalog import SERVICES
 from infra.audit.message import Numbering, ShownMessage
 from infra.audit.text import degraded, dollars, money, one_line, percent
 from infra.terminal import holds_everything
+from shared import foreign_text
+from shared.foreign_text import printable
 
 CLIENTS = ("", "console")  # senders that are no service
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
@@ -32,10 +37,23 @@ def colour(service: str) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
+class SafeConsole(Console):
+    """Prints what others wrote as text: whatever is rendered, at any depth of a table or a frame, comes by here."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        if isinstance(renderable, str):
+            renderable = printable(renderable)
+        elif isinstance(renderable, Text) and (safe := printable(renderable.plain)) != renderable.plain:
+            renderable = Text(safe, renderable.style, no_wrap=renderable.no_wrap, overflow=renderable.overflow)
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def _console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else max(shutil.get_terminal_size((160, 24)).columns, 160)
-    return Console(stderr=stderr, width=int(os.environ.get("COLUMNS") or 0) or width, highlight=False, soft_wrap=False)
+    width = int(os.environ.get("COLUMNS") or 0) or width
+    return SafeConsole(stderr=stderr, width=width, highlight=False, soft_wrap=False, markup=False, emoji=False)
 
 
 class _Output:
@@ -44,11 +62,8 @@ class _Output:
     def __init__(self, *, stderr: bool) -> None:
         self._stderr = stderr
 
-    def print(self, *objects: object, style: str | None = None, markup: bool | None = None, soft_wrap: bool = False) -> None:
-        _console(stderr=self._stderr).print(*objects, style=style, markup=markup, soft_wrap=soft_wrap)
-
-    def print_json(self, data: object) -> None:
-        _console(stderr=self._stderr).print_json(data=data, indent=2)
+    def print(self, *objects: object, style: str | None = None, soft_wrap: bool = False) -> None:
+        _console(stderr=self._stderr).print(*objects, style=style, soft_wrap=soft_wrap)
 
 
 out = _Output(stderr=False)
@@ -62,7 +77,17 @@ def put(text: Text, console: Console | None = None) -> None:
         text.truncate(console.width, overflow="ellipsis")
         console.print(text, no_wrap=True, crop=True)
     else:
-        print(text.plain, flush=True)
+        write(text.plain)
+
+
+def write(text: str, *, stderr: bool = False) -> None:
+    """Prints text as it is, uncut and without colour."""
+    print(printable(text), file=sys.stderr if stderr else sys.stdout, flush=True)
+
+
+def put_json(value: object, *, indent: int | None = None) -> None:
+    """Prints JSON for programs, on one line unless it is indented."""
+    write(as_json(value, indent=indent))
 
 
 class Stage:
@@ -161,7 +186,8 @@ def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> 
     """A terminal message in full."""
     good, shade, fell = kind == GOOD, grade(kind, data), degraded(data)
     name = kind.split(".")[-2] if kind.count(".") > 1 else kind
-    body = Text(str(data.get("text") or "")) if good else Text(f"{data.get('reason', '')}: {data.get('detail', '')}".strip(": "))
+    text = str(data.get("text") or "") if good else f"{data.get('reason', '')}: {data.get('detail', '')}".strip(": ")
+    body = Text(printable(text))
     if good and data.get("data") is not None:
         body.append("\n" + json.dumps(data["data"], ensure_ascii=False), "dim")
     for source in data.get("sources") or ():
@@ -204,17 +230,18 @@ def cost(data: Mapping[str, Any]) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
     """Plain rows below column names. Text in a cell is never read as markup."""
-    made = Table(title=title or None, box=None, header_style="dim underline", title_justify="left", pad_edge=False)
+    heading = Text(printable(title)) if title else None
+    made = Table(title=heading, box=None, header_style="dim underline", title_justify="left", pad_edge=False)
     for name in columns:
         made.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     return made
 
 
-def as_json(value: object) -> str:
-    """One line of JSON, for programs: nothing is lost where the output is not UTF-8."""
-    return json.dumps(value, ensure_ascii=not holds_everything(), default=str)
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """JSON for programs: nothing is lost where the output is not UTF-8, and nothing in it steers a terminal."""
+    return foreign_text.as_json(value, ascii_only=not holds_everything(), indent=indent)
 
 
 def result_line(message: ShownMessage) -> Text:

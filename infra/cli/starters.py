@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from contracts.plans import Plan
 from infra.cli import base, screen, worker
+from infra.cli.asked import new_request
 from infra.cli.loading import with_own
 from infra.cli.options import Json
 from infra.cli.plan_files import HOW, problems, read_plan, unknown_fields
 from infra.cli.problem import Problem
-from infra.cli.requests import conclude, new_request, publish_and_watch
-from infra.terminal import typed
+from infra.cli.requests import conclude, publish_and_watch
 
 ROLE = """\
 # A role of the specialists, named by its file. HANSARD_ROLES names this folder; a plan uses it as `worker: proofreader`.
@@ -86,7 +86,6 @@ def _write(folder: Path) -> None:
         f"\nNext:\n  export HANSARD_ROLES={(folder / 'roles').resolve()} HANSARD_PLANS={(folder / 'plans').resolve()}\n"
         f"  hansard up --detach\n  hansard submit {folder / 'requests.jsonl'} --wait\n\n"
         f"A service of your own: hansard init worker NAME",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -128,11 +127,11 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json =
         _, plan = read(file)
     except Problem as problem:
         if json_:
-            print(screen.as_json({"file": file, "valid": False, "problem": str(problem)}))
+            screen.put_json({"file": file, "valid": False, "problem": str(problem)})
             raise typer.Exit(problem.code) from None
         raise
     if json_:
-        print(screen.as_json({"file": file, "valid": True, "plan": plan.model_dump(mode="json")}))
+        screen.put_json({"file": file, "valid": True, "plan": plan.model_dump(mode="json")})
         return
     rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
     screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
@@ -152,6 +151,6 @@ def run_plan(
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
-    asked = new_request({"text": typed(text), "plan": data})
+    asked = new_request({"text": text, "plan": data})
     answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=False, seconds=0))
     conclude(asked, answer, json_=json_)

@@ -41,7 +41,7 @@ def effects(
     if json_:
         for effect, status in found:
             fields = {"stream": str(effect.stream), "type": effect.kind, "at": effect.at, "status": status}
-            print(screen.as_json(fields | {"intent": effect.intent.model_dump(mode="json")}))
+            screen.put_json(fields | {"intent": effect.intent.model_dump(mode="json")})
         return
     rows = [
         (
@@ -81,7 +81,7 @@ def stats(json_: Json = False) -> None:
     totals, extra = base.run(_totals(settings))
     counts = totals.as_json()
     if json_:
-        print(screen.as_json(counts | extra))
+        screen.put_json(counts | extra)
         return
     screen.out.print(screen.table(("", ""), list(rows(totals, extra))))
     tiers = [

@@ -32,7 +32,7 @@ def republish(
     settings = base.running(kafka=True, postgres=True)
     lost = base.run(_lost(settings, since))
     for topic in sorted({message.topic for message in lost}):
-        screen.out.print(f"{topic}: {sum(message.topic == topic for message in lost)} are missing", markup=False)
+        screen.out.print(f"{topic}: {sum(message.topic == topic for message in lost)} are missing")
     if not lost:
         screen.out.print("Kafka lacks nothing of what was published since then.")
     elif dry_run:
@@ -82,7 +82,7 @@ def show() -> None:
     screen.out.print(f"epoch {epoch.epoch}: {'compared with Kafka' if epoch.compared else 'not compared with Kafka yet'}")
     if unknown.count:
         places = ", ".join(unknown.places)
-        screen.out.print(f"Kafka has {unknown.count} later messages that are not on the record: {places}, …", markup=False)
+        screen.out.print(f"Kafka has {unknown.count} later messages that are not on the record: {places}, …")
     else:
         screen.out.print("Every later message of Kafka's internal topics is on the record.")
 

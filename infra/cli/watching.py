@@ -82,7 +82,7 @@ def print_result(message: ShownMessage, *, json_: bool) -> None:
     """One terminal message, for a person or a program."""
     if json_:
         fields = {"workflow": message.workflow, "type": message.kind, "at": message.at.isoformat(), "data": message.data}
-        print(screen.as_json(fields), flush=True)
+        screen.put_json(fields)
     else:
         screen.put(screen.result_line(message))
 
@@ -114,7 +114,7 @@ async def _show(listener: Listener, printer: Printer, *, json_: bool) -> None:
             if message is None or (printer.workflow and message.workflow != printer.workflow):
                 continue
             if json_:
-                print(screen.as_json(message_as_json(message)), flush=True)
+                screen.put_json(message_as_json(message))
             else:
                 printer.show(message)
 

@@ -152,7 +152,6 @@ def write(name: str, folder: Path) -> None:
         f"  hansard audit verify\n"
         f"\nWhere everything else runs already, `hansard topics` makes its topics, `hansard serve worker.py:service` runs it,\n"
         f"and the planner must know it: HANSARD_WORKERS={name}.",
-        markup=False,
         soft_wrap=True,
     )
 
@@ -167,4 +166,4 @@ def put(file: Path, content: str) -> None:
         file.write_text(content, "utf-8")
     except OSError as refused:
         raise Problem(f"{file} cannot be written: {refused}.") from None
-    screen.out.print(f"wrote {file}", markup=False)
+    screen.out.print(f"wrote {file}")

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.eventstore.postgres.admin import Connection, connected
+from shared.eventstore.postgres.admin import Connection, NotAllowed, UnknownRole, connected
+from shared.eventstore.postgres.logins import Login, make_login
 from shared.eventstore.postgres.session import SCHEMA
 
 
@@ -35,16 +36,17 @@ def migrations() -> list[Migration]:
 async def pending(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
     """Names of the migrations that `migrate` would apply. Changes nothing.
 
-    Raises MigrationError where an applied one was changed since, OSError or asyncpg.PostgresError from Postgres.
+    Raises MigrationError where an applied one was changed since, Unreachable; OSError or asyncpg.PostgresError from Postgres.
     """
     async with _connected(dsn, schema) as connection:
         return [migration.name for migration in await _pending(connection, schema, to)]
 
 
-async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None) -> list[str]:
+async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None, service: str = "") -> list[str]:
     """Applies what is pending, up to and including `to`; returns the names of what it applied. Many may run at once.
 
-    Needs the right to create the schema, unless it exists. Raises as `pending` does.
+    `dsn` is the owner's; it needs the right to create the schema, unless it exists. `service` is the DSN by which services
+    connect: its login becomes a member of their role, and is made where there is none. Raises as `pending` does.
     """
     applied: list[str] = []
     async with _connected(dsn, schema) as connection:
@@ -53,11 +55,34 @@ async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None) -
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"hansard {schema}")
                 if not (waiting := await _pending(connection, schema, to)):
+                    await _let_in(connection, schema, service)
                     return applied
                 await _prepare(connection, schema)
                 await connection.execute(waiting[0].sql)
                 await connection.execute("insert into migrations (name, hash) values ($1, $2)", waiting[0].name, waiting[0].hash)
             applied.append(waiting[0].name)
+
+
+async def _let_in(connection: Connection, schema: str, service: str) -> None:
+    login, writer = Login.of(service), writer_of(schema)
+    if login is None or login.name == await connection.fetchval("select current_user"):
+        return
+    try:
+        async with connection.transaction():
+            await make_login(connection, login)
+            if not await connection.fetchval("select pg_has_role($1, $2, 'usage')", login.name, writer):
+                await connection.execute(f'grant "{writer}" to {login.quoted}')
+    except (NotAllowed, UnknownRole) as refused:
+        raise MigrationError(
+            f"the owner may not let services in ({refused}): have an administrator run `create role {writer};"
+            f" create role {login.quoted} login password '…' in role {writer};`, grant on the schema what the end of"
+            " infra/migrations/0001_record.sql lists, and run this again"
+        ) from refused
+
+
+def writer_of(schema: str) -> str:
+    """The role of services in this schema, as the first migration makes it."""
+    return f"{schema[:56]}_writer"
 
 
 async def begin_epoch(dsn: str, schema: str = "hansard") -> str:

@@ -24,6 +24,7 @@ from infra.servers import process
 from infra.servers.home import Home
 from infra.servers.process import Planned, Running, ServerError
 from infra.servers.reach import found_outside
+from shared.masking import is_secret
 
 __all__ = ["MODEL_NAME", "Addresses", "ServerError", "ServerStatus", "Servers"]
 
@@ -43,7 +44,8 @@ class Addresses:
     """The addresses of the servers; empty where there is none."""
 
     kafka: str = ""  # "127.0.0.1:20001,127.0.0.1:20002"
-    postgres: str = field(default="", repr=False)  # "postgresql://hansard:…@127.0.0.1:20003/hansard"
+    postgres: str = field(default="", repr=False)  # "postgresql://hansard_service:…@127.0.0.1:20003/hansard"
+    postgres_owner: str = field(default="", repr=False)  # of the tables' owner, for migrations alone
     model: str = ""  # "http://127.0.0.1:20004/v1"
 
     @classmethod
@@ -51,15 +53,29 @@ class Addresses:
         """The addresses that the environment gives."""
         return cls(**{kind: os.environ.get(name, "") for kind, name in _SETTINGS.items()})
 
-    def environment(self) -> dict[str, str]:
-        """The same as environment variables, for processes that use these servers."""
-        return {_SETTINGS[kind]: address for kind, address in asdict(self).items() if address}
+    def environment(self, *, owner: bool = False) -> dict[str, str]:
+        """The same as environment variables, for processes that use these servers; `owner`: also for one that migrates."""
+        known = {kind: address for kind, address in asdict(self).items() if address}
+        return {_SETTINGS[kind]: address for kind, address in known.items() if owner or kind != "postgres_owner"}
+
+    @property
+    def owner(self) -> str:
+        """The address of the tables' owner: that of services where no other is known."""
+        return self.postgres_owner or self.postgres
 
     def __or__(self, other: Addresses) -> Addresses:
-        return Addresses(**{kind: address or getattr(other, kind) for kind, address in asdict(self).items()})
+        merged = {kind: address or getattr(other, kind) for kind, address in asdict(self).items()}
+        if self.postgres:  # the owner of another server is none here
+            merged["postgres_owner"] = self.postgres_owner
+        return Addresses(**merged)
 
 
-_SETTINGS = {"kafka": "HANSARD_KAFKA", "postgres": "HANSARD_POSTGRES", "model": "HANSARD_MODEL_URL"}
+_SETTINGS = {
+    "kafka": "HANSARD_KAFKA",
+    "postgres": "HANSARD_POSTGRES",
+    "postgres_owner": "HANSARD_POSTGRES_OWNER",
+    "model": "HANSARD_MODEL_URL",
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,10 @@ class Servers:
         """The addresses given by the environment, or of servers that run now; None when there is no server at all."""
         alive = self._home.alive()
         brokers = [server.address for name, server in alive.items() if name.startswith("kafka-")]
-        others = {name: alive[name].address for name in ("postgres", "model") if name in alive}
+        others = {name: alive[name].address for name in ("model",) if name in alive}
+        if "postgres" in alive:
+            owner = alive["postgres"].address
+            others |= {"postgres": _postgres.for_services(owner, self.home), "postgres_owner": owner}
         found = Addresses.from_environment() | Addresses(kafka=",".join(brokers), **others)
         return found if found != Addresses() else None
 
@@ -242,11 +261,12 @@ class Servers:
 
     def _launch(self, planned: Planned, *, keep: bool) -> Running:
         self._home.fresh_log(Path(planned.spec.log))
-        return process.start(planned, keep=keep, remember=self._home.remember)
+        theirs = {name: value for name, value in os.environ.items() if not name.startswith("HANSARD_") and not is_secret(name)}
+        return process.start(planned, keep=keep, remember=self._home.remember, environment=theirs)
 
     def _until_ready(self, server: Running) -> None:
         end = time.monotonic() + PATIENCE
-        while not _ready(server):
+        while not self._ready(server):
             log = Path(server.spec.log)
             if time.monotonic() > end:
                 raise ServerError(f"{server.name} does not answer after {PATIENCE:.0f} s. {process.last_words(log)}")
@@ -258,11 +278,10 @@ class Servers:
                 server = self._launch(Planned(server.name, server.address, server.spec), keep=server.kept)
             time.sleep(0.05)
 
-
-def _ready(server: Running) -> bool:
-    if server.name == "postgres":
-        return _postgres.ready(server.address)
-    return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address)
+    def _ready(self, server: Running) -> bool:
+        if server.name == "postgres":
+            return _postgres.ready(server.address, _postgres.for_services(server.address, self.home))
+        return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address)
 
 
 def _shown(address: str) -> str:

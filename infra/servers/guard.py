@@ -19,6 +19,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 def main(spec: str) -> int:
     wanted = json.loads(spec)
+    os.umask(0o077)  # data and logs are their owner's alone
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def end_with_guard() -> None:

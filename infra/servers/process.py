@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -63,15 +63,23 @@ PROC = Path("/proc/self/stat").exists()
 _guards: list[subprocess.Popen[bytes]] = []  # each holds a lifeline while this process runs
 
 
-def start(planned: Planned, *, keep: bool, remember: Callable[[Running], None] = lambda _: None) -> Running:
+def start(
+    planned: Planned,
+    *,
+    keep: bool,
+    remember: Callable[[Running], None] = lambda _: None,
+    environment: Mapping[str, str] | None = None,
+) -> Running:
     """Start a server under its guard. It ends with this process unless `keep`, which takes effect once `remember` returned.
 
+    `environment`: the whole of its environment, if that is not this process's.
     Raises ServerError when the command itself cannot be run.
     """
     name, spec = planned.name, planned.spec
     guard = subprocess.Popen(
         [sys.executable, "-I", "-S", infra.servers.guard.__file__, json.dumps(asdict(spec))],
         cwd="/",
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -20,17 +20,24 @@ from infra.servers.process import ServerError
 PLACES = ("/var/lib", "/var/tmp")  # where programs and data may be kept; then the folder for temporary files
 ENTERED = 0o711  # others may enter it, and not list it
 OWN = 0o700
+ABOVE = ENTERED if os.geteuid() == 0 else OWN  # of a folder above one that may belong to another user
 
 
 def made(folder: Path, mode: int) -> Path:
-    """This folder, made with this mode whatever the umask; an existing one stays as it is."""
+    """This folder, made with this mode whatever the umask; from an existing one of ours, all rights beyond it are taken."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir(OWN)
     except FileExistsError:
-        return folder
-    folder.chmod(mode)
+        mode &= folder.stat().st_mode
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(mode)
     return folder
+
+
+def closed(home: Path) -> Path:
+    """The home folder, made where there is none. An existing one stays as it is: it may hold more than ours."""
+    return home if home.exists() else made(home, ABOVE)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from services.gateway.config import MODEL_KEY, Chain, chain
 from services.gateway.decider import State, gateway
 from services.gateway.facts import AttemptReturned, EndpointFailed, ProbeAsked, ProbeReturned, RetriesAsked
 from services.gateway.performer.answer_cache import GatewayContext
+from shared.masking import mask
 from shared.settings import Settings
 
 
@@ -52,4 +53,5 @@ def keys(tiers: Chain, settings: Settings) -> dict[str, str]:
     """API keys by name of the endpoint; one that is not set is left out."""
     own = {MODEL_KEY: settings.model_key.get_secret_value()}
     found = {e.name: own.get(e.key_env) or os.environ.get(e.key_env, "") for e in tiers.endpoints if e.key_env}
+    mask(*found.values())
     return {name: key for name, key in found.items() if key}

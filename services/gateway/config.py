@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, field_validator, model_validator
 
 from contracts.gateway import ModelClass
 from hansard.message import Confidence, Money, Name, Safety
 from hansard.policy import version_of
 from shared.settings import Settings
+from shared.yaml_files import read_yaml
 
 RULES = "4"  # version of the rules of the deciders and of fallback.py; the policy's name holds it and the hash of the data
 LOCAL_TIERS = ("cache", "extractive", "rules")
@@ -298,9 +298,9 @@ def chain(settings: Settings) -> Chain:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        given = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        given = read_yaml(path)
+    except ValueError as bad:
+        raise ValueError(f"{path}: {bad}") from None
     if not isinstance(given, dict):
         raise ValueError(f"{path} is not a mapping")
     return given

@@ -22,7 +22,8 @@ Headers = Sequence[tuple[str, bytes]]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,199}\Z")  # workflows, tenants: safe in keys, paths and logs
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}\Z")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_SEQUENCE = re.compile(r"[0-9]{1,11}\Z", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,30})?([Zz]|[+-]\d\d:\d\d)\Z", re.ASCII)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\"';\s]+)", re.IGNORECASE)
 _BLANK = re.compile(r"[ \t\n\r]*")
@@ -148,6 +149,7 @@ def attribute_headers(
 
 _VERSION = ("ce_specversion", b"1.0")
 _JSON_TYPE = ("content-type", b"application/json")
+_TRACE = "traceparent"
 
 
 @lru_cache(1024)
@@ -185,7 +187,9 @@ def _decoded(given: Iterable[tuple[str | bytes, bytes | None]]) -> dict[str, str
     for name, value in given:
         try:
             key = name if name in _KNOWN else (name if isinstance(name, str) else bytes(name).decode()).lower()
-            if key in _KNOWN or key.startswith("ce_"):
+            if key == _TRACE:  # not one of ours: it must not spoil a message, however it looks
+                seen.setdefault(key, value.decode("ascii", "replace") if value else "")
+            elif key in _KNOWN or key.startswith("ce_"):
                 if key in seen:
                     wrong = wrong or f"header {shown(key, 80)} is there twice: send it once"
                 else:
@@ -214,7 +218,7 @@ def _must_be_json(content_type: str, raw: dict[str, str]) -> None:
 
 
 def _from_structured(value: bytes | None, outer: dict[str, str]) -> tuple[dict[str, str], bytes]:
-    raw = {"content-type": outer.get("content-type", "")}
+    raw = {name: outer.get(name, "") for name in ("content-type", _TRACE)}
     data: bytes | None = None
     try:
         for name, given, text in _members((value or b"").decode()):
@@ -226,7 +230,7 @@ def _from_structured(value: bytes | None, outer: dict[str, str]) -> tuple[dict[s
             elif attribute in _KNOWN and given is not None:
                 if attribute in raw:
                     raise ValueError(f"`{name}` is there twice: send it once")
-                if not isinstance(given, str) and not (name == "sequence" and type(given) is int):
+                if not isinstance(given, str) and name != "sequence":
                     raise ValueError(f"`{name}` must be a string, not {shown(text, 80)}")
                 raw[attribute] = str(given)
     except (ValueError, TypeError, RecursionError) as bad:
@@ -294,10 +298,7 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
     tenant = get("ce_tenant") or TENANT
     if tenant != TENANT and not _TENANT.match(tenant):
         raise _not_of(_TENANT, "ce_tenant", raw)
-    sequence = get("ce_sequence") or "0"
-    if not (sequence.isascii() and sequence.isdigit() and len(sequence) < 12):
-        raise Unreadable(f"ce_sequence must be a number of at most 11 digits, not {shown(repr(sequence), 80)}", raw)
-    traceparent = get("ce_traceparent", "")
+    sequence = get("ce_sequence", "")  # of others it is any string, as CloudEvents has it, and means nothing here
     return Envelope(
         id_,
         source,
@@ -308,12 +309,21 @@ def _envelope(raw: dict[str, str], value: bytes | None) -> Envelope:
         subject,
         _time(raw),
         causation_id,
-        traceparent if traceparent and _TRACEPARENT.match(traceparent) else "",
-        int(sequence),
+        _traceparent(raw),
+        int(sequence) if sequence and _SEQUENCE.match(sequence) else 0,
         datahash,
         replayed,
         tasktoken,
     )
+
+
+def _traceparent(raw: dict[str, str]) -> str:
+    """CloudEvents' attribute, or else the header that tracing libraries add to whatever is sent. A malformed one is none."""
+    for name in ("ce_traceparent", _TRACE):
+        given = raw.get(name, "")
+        if given and _TRACEPARENT.match(given):
+            return given
+    return ""
 
 
 def _must_be_printable(raw: dict[str, str]) -> None:

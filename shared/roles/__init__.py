@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from contracts.gateway import ModelClass
 from hansard.message import Name
+from shared.text_files import NotText, read_text
+from shared.yaml_files import BadYaml, parsed_yaml
 
 FOLDER = Path(__file__).parent
 _NAME = TypeAdapter(Name)
@@ -68,7 +69,10 @@ def load(folder: Path) -> dict[str, Role]:
     for file in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")):
         if file.stem in found:
             raise BadRole(f"{file.name}: another file of this folder has that name too")
-        found[file.stem] = read(file.stem, file.read_text(encoding="utf-8"), file.name)
+        try:
+            found[file.stem] = read(file.stem, read_text(file), file.name)
+        except NotText as bad:
+            raise BadRole(f"{file.name}: {bad}") from None
     return found
 
 
@@ -79,8 +83,8 @@ def read(name: str, text: str, origin: str) -> Role:
     except ValidationError:
         raise BadRole(f"{origin}: a role is named by its file, in letters, digits, '.', '_' and '-'; not {name!r}") from None
     try:
-        given = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as bad:
+        given = parsed_yaml(text)
+    except BadYaml as bad:
         raise BadRole(f"{origin}: {bad}") from None
     if not isinstance(given, Mapping):
         raise BadRole(f"{origin}: a role is a mapping with at least a `prompt`")

@@ -6,6 +6,7 @@ from typing import Any
 from contracts.dead_letters import DeadLettered
 from hansard.codec import encode
 from shared.kafka.record import Record
+from shared.masking import masked
 from shared.runtime.inbound import DeadCause, Inbound
 
 MAX_CARRIED = 256 * 1024  # bytes of key, headers and body together that a dead letter carries
@@ -19,7 +20,7 @@ def dead_letter(service: str, inbound: Inbound, dead: DeadCause, max_bytes: int)
     letter = DeadLettered(
         service=service,
         reason=dead.reason,
-        detail=printable(dead.detail)[:DETAIL],
+        detail=printable(masked(dead.detail))[:DETAIL],
         attempts=dead.attempts,
         door=inbound.door is not None,
         message_kind=printable(inbound.kind)[:SHORT],

@@ -30,6 +30,7 @@ from hansard.message import DeadReason, Message, Outcome
 from hansard.service import Service
 from shared.eventstore.model import DoorMessage, Stream
 from shared.kafka.record import Record
+from shared.masking import masked
 from shared.runtime.crash_guard import CrashGuard
 from shared.task_tokens import NO_TOKENS, TaskTokens
 
@@ -167,13 +168,16 @@ class InboundParser:
 
     def _unreadable(self, topic: Topic, record: Record, why: Unreadable) -> Inbound | None:
         kind, id = why.known.get("ce_type", "")[:512], why.known.get("ce_id", "")[:512]
-        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id)
+        asked = named(why, record.key) if record.topic == "requests" else None  # its sender waits there for the refusal
+        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id, asked)
 
-    def _by_place(self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str) -> Inbound | None:
+    def _by_place(
+        self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str, asked: tuple[str, str] | None = None
+    ) -> Inbound | None:
         """A dead letter in a stream of its own, named by the record's place: whatever id and workflow the record states, they
-        stay free for the one to whom they belong."""
+        stay free for the one to whom they belong. `asked`: tenant and workflow of a request, which are its own."""
         place = place_of(record.topic, record.partition, record.offset)
-        tenant, workflow = (named(why, record.key) if topic.door else None) or (TENANT, place)
+        tenant, workflow = asked or (TENANT, place)
         stream, causation_id = Stream(tenant, workflow, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
@@ -275,7 +279,7 @@ def cause_of(error: BaseException, reason: DeadReason = "poison") -> DeadCause:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return DeadCause(reason, f"{name}: {text}"[:2000], error=name, place=place)
+    return DeadCause(reason, masked(f"{name}: {text}")[:2000], error=name, place=place)
 
 
 def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:

@@ -19,7 +19,7 @@ from shared.runtime.inbound import DeadCause, Inbound, as_dead, wake_up, watched
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.processor import PendingAppend, Processor, StreamState
 from shared.telemetry import metrics
-from shared.telemetry.logs import log
+from shared.telemetry.logs import log, shown_error
 
 
 class Publisher(Protocol):
@@ -282,7 +282,7 @@ class Loop:
             stream=shown(str(inbound.stream), 200),
             causation_id=str(inbound.causation_id),
             place=f"{record.topic}[{record.partition}]@{record.offset}" if record else "",
-            error=shown(str(refused), 200),
+            error=shown_error(refused),
         )
 
     def _report_trouble(self, trouble: str) -> None:

@@ -23,7 +23,8 @@ Result = TypeVar("Result")
 
 async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
     """Runs these services until SIGTERM or SIGINT, then drains and returns. Waits for servers that are unavailable."""
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, settings.log_payloads)
+    asyncio.get_running_loop().set_exception_handler(logs.report_unhandled)
     gc.freeze()  # a batch makes thousands of objects and no garbage cycles: a full collection would be a pause for nothing
     gc.set_threshold(50_000, 20, 50)
     traces.configure("+".join(service.name for service in services), settings.otlp)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Any, Protocol
 
 import uvicorn
-from prometheus_client import make_asgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.masking import masked
 from shared.telemetry import metrics
 
 # As ASGI has them.
@@ -45,7 +46,13 @@ async def serve_http(address: str, services: Sequence[Reporting]) -> AsyncIterat
         return
     host, _, port = address.rpartition(":")
     config = uvicorn.Config(
-        _app(services), host=host or "127.0.0.1", port=int(port), log_level="warning", lifespan="off", access_log=False
+        _app(services),
+        host=host or "127.0.0.1",
+        port=int(port),
+        log_config=None,  # its lines go the way of all others
+        log_level="warning",
+        lifespan="off",
+        access_log=False,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
@@ -57,27 +64,25 @@ async def serve_http(address: str, services: Sequence[Reporting]) -> AsyncIterat
 
 
 def _app(services: Sequence[Reporting]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    exporter = make_asgi_app()
-
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if path.startswith("/metrics"):
             for service in services:
                 for part, trouble in service.health.items():
                     metrics.healthy.labels(service.name, part).set(not trouble)
-            await exporter(scope, receive, send)
+            await _respond(send, 200, generate_latest().decode(), CONTENT_TYPE_LATEST)
         elif path in ("/health", "/ready"):
             ok = all(service.alive for service in services)
             if path == "/ready":
                 ok = ok and len(services) > 0 and not any(any(service.health.values()) for service in services)
             body = {service.name: {"alive": service.alive, **service.health, **service.warnings} for service in services}
-            await _respond(send, 200 if ok else 503, body)
+            await _respond(send, 200 if ok else 503, json.dumps(body))
         else:
-            await _respond(send, 404, {"try": ["/health", "/ready", "/metrics"]})
+            await _respond(send, 404, json.dumps({"try": ["/health", "/ready", "/metrics"]}))
 
     return app
 
 
-async def _respond(send: Send, status: int, body: Mapping[str, object]) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+async def _respond(send: Send, status: int, body: str, content_type: str = "application/json") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type.encode())]})
+    await send({"type": "http.response.body", "body": masked(body).encode()})

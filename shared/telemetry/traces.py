@@ -1,18 +1,20 @@
 """W3C trace context through every service. Costs nothing where tracing is off: the sender's traceparent is passed on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import attach, detach
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import SpanKind
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanKind, Status
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
 
 from shared.eventstore.model import Stream
+from shared.masking import masked
 
 _propagator = TraceContextTextMapPropagator()
 _tracer: trace.Tracer | None = None
@@ -27,6 +29,48 @@ class Traced(Protocol):
     stream: Stream
 
 
+class MaskingExporter(SpanExporter):
+    """Hands spans on without secrets: not only ours, also those that a worker of a user's own or a library makes."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([_masked(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _masked(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        masked(span.name),
+        span.context,
+        span.parent,
+        span.resource,
+        _masked_attributes(span.attributes),
+        [Event(masked(one.name), _masked_attributes(one.attributes), one.timestamp) for one in span.events],
+        span.links,
+        span.kind,
+        status=Status(span.status.status_code, span.status.description and masked(span.status.description)),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _masked_attributes(attributes: Attributes) -> Attributes:
+    def shown(value: object) -> object:
+        if isinstance(value, str):
+            return masked(value)
+        return tuple(map(shown, value)) if isinstance(value, Sequence) else value
+
+    return {name: shown(value) for name, value in (attributes or {}).items()}  # type: ignore[misc]
+
+
 def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> None:
     """Spans go to `otlp` (OTLP over HTTP), or to the exporter given."""
     global _tracer
@@ -37,7 +81,7 @@ def configure(service: str, otlp: str, exporter: SpanExporter | None = None) -> 
 
         exporter = OTLPSpanExporter(endpoint=otlp)
     provider = TracerProvider(resource=Resource.create({"service.name": f"hansard-{service}", "service.namespace": "hansard"}))
-    provider.add_span_processor(BatchSpanProcessor(exporter))
+    provider.add_span_processor(BatchSpanProcessor(MaskingExporter(exporter)))
     trace.set_tracer_provider(provider)
     _tracer = provider.get_tracer("hansard")
 

@@ -58,9 +58,8 @@ class Deployment:
         """Creates the schema and the topics by the tree's own command. Raises Failed."""
         for verb in ("migrate", "topics"):
             command = self.tree.command(verb)
-            done = subprocess.run(
-                command, cwd=self.tree.path, env=os.environ | self.environment, capture_output=True, text=True, check=False
-            )
+            environment = os.environ | self.environment | self.tree.addresses(self.bench.addresses, owner=True)
+            done = subprocess.run(command, cwd=self.tree.path, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Failed(f"hansard {verb} of {self.tree.name}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
@@ -69,7 +68,7 @@ class Deployment:
 
     async def drop(self) -> None:
         """Drops the schema and the topics."""
-        connection = await asyncpg.connect(self.bench.addresses.postgres)
+        connection = await asyncpg.connect(self.bench.addresses.owner)
         await connection.execute(f"drop schema if exists {self.schema} cascade")
         await connection.close()
         topics = await self.topics()
@@ -105,7 +104,7 @@ async def deployed(
     mark = uuid.uuid4().hex[:8]
     given = {
         **tree.environment(),
-        **bench.addresses.environment(),
+        **tree.addresses(bench.addresses),
         "HANSARD_POSTGRES_SCHEMA": f"bench_{mark}",
         "HANSARD_TOPIC_PREFIX": f"bench-{mark}.",
         "HANSARD_HOME": str(bench.folder / mark),

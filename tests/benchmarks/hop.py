@@ -35,7 +35,7 @@ async def measure(bench: Bench, run: Run) -> Section:
         if len(run.trees) > 1:
             return Section("Hop beside an earlier commit", [compared(await rounds(bench, "hop", sides, cells, run.rounds), us)])
         partitions = caller.partitions()
-        sides += [await opened.enter_async_context(Echo(it, partitions)), Insert(bench.addresses.postgres)]
+        sides += [await opened.enter_async_context(Echo(it, partitions)), Insert(bench.addresses.owner)]
         samples = await rounds(bench, "hop", sides, cells, run.rounds)
     over = [
         f"At {cell.at_once}, p50 of the hop over the bare hop and the bare insert together: "

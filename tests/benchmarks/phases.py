@@ -165,7 +165,7 @@ def _message(record: Any, topic: str) -> Message:
 
 async def _size(it: Deployment) -> int:
     """Bytes of its tables and indexes."""
-    connection = await asyncpg.connect(it.bench.addresses.postgres)
+    connection = await asyncpg.connect(it.bench.addresses.owner)
     try:
         size = await connection.fetchval(
             "select sum(pg_total_relation_size(c.oid))::bigint from pg_class c join pg_namespace n on n.oid = relnamespace"

@@ -49,7 +49,7 @@ async def measure(bench: Bench, run: Run) -> Section:
 
 async def at_rest(deployment: Deployment) -> int:
     """Waits until all messages are published; how many there are."""
-    connection = await asyncpg.connect(deployment.bench.addresses.postgres)
+    connection = await asyncpg.connect(deployment.bench.addresses.owner)
     try:
         while await connection.fetchval(f"select exists (select from {deployment.schema}.streams where published < version)"):
             await asyncio.sleep(0.1)

@@ -163,7 +163,7 @@ async def results(deployment: Deployment) -> list[tuple[str, str, int]]:
 
 
 async def rows(deployment: Deployment, sql: str, *given: Any) -> list[Any]:
-    connection = await asyncpg.connect(deployment.bench.addresses.postgres)
+    connection = await asyncpg.connect(deployment.bench.addresses.owner)
     try:
         return list(await connection.fetch(sql, *given))
     finally:

@@ -28,7 +28,7 @@ CALL = CallModel(
 async def measure(bench: Bench, run: Run) -> Section:
     rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
-    await migrate(bench.addresses.postgres, schema)
+    await migrate(bench.addresses.owner, schema, service=bench.addresses.postgres)
     store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
     processor = Processor(build(Settings(model_url="http://127.0.0.1:1/v1", model_name="m")), Topics(), 900_000)
     try:

@@ -17,7 +17,7 @@ BATCHES = {1: 400, 100: 60, 1000: 12}  # streams in one append: appends
 async def measure(bench: Bench, run: Run) -> Section:
     rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
-    await migrate(bench.addresses.postgres, schema)
+    await migrate(bench.addresses.owner, schema, service=bench.addresses.postgres)
     store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
     try:
         for streams, rounds in BATCHES.items():

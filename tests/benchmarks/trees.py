@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.servers import Addresses
+
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".hansard" / "base"
 RESULTS = "tests/benchmarks/RESULTS.md"
@@ -33,6 +35,12 @@ class Tree:
     def environment(self) -> dict[str, str]:
         """Its own source first on the path."""
         return {"PYTHONPATH": os.pathsep.join((str(self.path), str(self.path / "shared")))}
+
+    def addresses(self, known: Addresses, *, owner: bool = False) -> dict[str, str]:
+        """Addresses as its processes take them; `owner`: for the one that migrates. Before 0.2.0 services were the owner too."""
+        if "postgres_owner" in (self.path / "shared" / "settings.py").read_text("utf-8"):
+            return known.environment(owner=owner)
+        return known.environment() | {"HANSARD_POSTGRES": known.owner}
 
     @property
     def services(self) -> list[str]:

@@ -27,7 +27,7 @@ LATE = "select extract(epoch from at - $1)::float8 from {}.messages where topic 
 
 async def measure(bench: Bench, run: Run) -> Section:
     async with deployed(bench, TODAY, "router", "planner", workers='["nobody"]') as deployment:
-        connection = await asyncpg.connect(bench.addresses.postgres)
+        connection = await asyncpg.connect(bench.addresses.owner)
         try:
             empty = await at_rest(bench)
             together = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from contracts.planner import RunPlan
 from contracts.requests import SubmitRequest
 from hansard.decider import Context
 from hansard.message import Message
-from hansard.service import Service
+from hansard.service import Perform, Service
+from services.gateway.app import build as build_gateway
 from services.planner.app import build as build_planner
 from services.router.app import build as build_router
 from shared.settings import Settings
@@ -38,6 +40,36 @@ def poisoned_planner(settings: Settings) -> Service[Any]:
             raise ZeroDivisionError("scripted failure")
 
     return _with(build_planner(settings), fail)
+
+
+def telling_planner(settings: Settings) -> Service[Any]:
+    """The error of its failed decision tells the whole plan, as careless code does."""
+
+    def fail(received: Message, context: Context) -> None:
+        if isinstance(received, RunPlan) and "poison" in received.goal:
+            raise ValueError(f"no way to run {received}")
+
+    return _with(build_planner(settings), fail)
+
+
+def telling_gateway(settings: Settings) -> Service[Any]:
+    """Its performer raises an error that tells what was asked, at first attempts of a question with `raise` in it."""
+    service = build_gateway(settings)
+    performer = service.performer
+    assert performer is not None
+
+    @asynccontextmanager
+    async def opened(context: Any) -> AsyncIterator[Perform[Any, Any]]:
+        async with performer.open(context) as perform:
+
+            async def telling(state: Any, intent: Any, stream: Any) -> Any:
+                if "raise" in str(state) and intent.attempt == 1:
+                    raise RuntimeError(f"no answer to {state}")
+                return await perform(state, intent, stream)
+
+            yield telling
+
+    return replace(service, performer=replace(performer, open=opened))
 
 
 def forgetful_planner(settings: Settings) -> Service[Any]:

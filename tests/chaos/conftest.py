@@ -22,6 +22,6 @@ def scripted(servers: Servers) -> Iterator[str]:
 @pytest.fixture
 def own(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Servers:
     """Servers that this session starts itself, whatever addresses were given: a user's servers are never killed."""
-    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES"):
+    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER"):
         monkeypatch.delenv(name, raising=False)
     return servers

@@ -13,7 +13,7 @@ from tests.deployment import QUESTION, RULE, Deployment
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
-    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES"):
+    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER"):
         monkeypatch.delenv(name, raising=False)
     home = Path(tempfile.mkdtemp(prefix="hansard-three-"))
     home.chmod(0o711)

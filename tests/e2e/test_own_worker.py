@@ -55,12 +55,12 @@ def shell(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Shell]:
             "HANSARD_MODEL_NAME": "none",
             "HANSARD_SERVICES": "worker.py:service",
         }
-        shell = Shell(folder, kept | addresses.environment() | mine)
+        shell = Shell(folder, kept | addresses.environment(owner=True) | mine)
         try:
             yield shell
         finally:
             shell.hansard("down")
-            asyncio.run(_forget(addresses.postgres, name))
+            asyncio.run(_forget(addresses.owner, name))
 
 
 async def _forget(dsn: str, schema: str) -> None:

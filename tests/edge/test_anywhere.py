@@ -29,7 +29,7 @@ async def recorded(address):
     connection = await asyncpg.connect(address)
     return await connection.fetchval("select count(*) from hansard.messages")
 
-print(asyncio.run(recorded(Servers().up(kafka=False, model=False).postgres)))
+print(asyncio.run(recorded(Servers().up(kafka=False, model=False).owner)))
 """
 
 pytestmark = [

@@ -1,5 +1,6 @@
 """docker-compose.yml and the images agree with the catalogue, the settings and the locks. No Docker engine is needed."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,15 +14,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from contracts.catalog import SERVICES
-from infra.servers import MODEL_NAME
+from infra.servers import MODEL_NAME, passwords
 from infra.servers.kafka import VERSION
+from shared.eventstore.postgres.logins import Login
 from shared.settings import Settings
+from tests.processes import given_environment
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-LASTING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name != "setup"]
+ONCE = ("secrets", "setup")  # they end
+LASTING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name not in ONCE]
 OURS = {"hansard", "hansard-model"}
+SECRETS = ("postgres-secrets", "setup-secrets", "service-secrets")
 DOCKERFILE = (ROOT / "infra/Dockerfile").read_text()
 
 
@@ -71,9 +76,9 @@ def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
 
 
 def test_data_is_kept_in_volumes_where_the_images_expect_it() -> None:
-    assert COMPOSE["volumes"].keys() == {"kafka", "postgres"}
+    assert COMPOSE["volumes"].keys() == {"kafka", "postgres", *SECRETS}
     assert CONTAINERS["kafka"]["volumes"] == [f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"]
-    assert CONTAINERS["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"], "from PostgreSQL 18 on; before it was …/data"
+    assert CONTAINERS["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql", "from PostgreSQL 18 on; before it was …/data"
 
 
 def test_kafka_advertises_the_address_at_which_it_is_published() -> None:
@@ -81,6 +86,62 @@ def test_kafka_advertises_the_address_at_which_it_is_published() -> None:
     inside, outside = kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"].split(",", 1)
     assert f"{outside.removeprefix('HOST://')}:9092" == kafka["ports"][0]
     assert inside.removeprefix("INTERNAL://") == CONTAINERS["router"]["environment"]["HANSARD_KAFKA"]
+
+
+def test_services_are_no_owner_and_no_password_is_written_down() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert not re.search(r"PASSWORD:-[^}]", text) and "HANSARD_POSTGRES:" not in text
+    readers = {
+        name: one["volumes"][-1] for name, one in CONTAINERS.items() if any("/run/secrets" in v for v in one.get("volumes", ()))
+    }
+    assert readers.pop("postgres") == "postgres-secrets:/run/secrets:ro"
+    assert readers.pop("setup") == "setup-secrets:/run/secrets:ro", "the owner's address is there, and nowhere else"
+    assert readers == dict.fromkeys([*SERVICES, "hansard", "ask"], "service-secrets:/run/secrets:ro")
+    assert CONTAINERS["postgres"]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
+    assert "/run/secrets/password" in CONTAINERS["postgres"]["entrypoint"][2]
+    assert CONTAINERS["setup"]["command"] == ["hansard migrate && hansard topics"]
+
+
+def made(folder: Path) -> dict[str, str]:
+    for kind in passwords.USERS:
+        (folder / kind).mkdir(exist_ok=True)
+    passwords.for_compose(folder)
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POSTGRES_PASSWORD", raising=False)
+    first = made(tmp_path)
+    owner, service = (Login.of(first[f"setup/{name}"]) for name in ("hansard_postgres_owner", "hansard_postgres"))
+    assert owner and service and (owner.name, service.name) == ("hansard", "hansard_service")
+    assert len({owner.password, service.password}) == 2 and min(len(owner.password), len(service.password)) >= 24
+    assert first["postgres/password"] == owner.password and first["service/hansard_postgres"] == first["setup/hansard_postgres"]
+    assert first.keys() == {
+        "postgres/password", "setup/hansard_postgres_owner", "setup/hansard_postgres", "setup/service.password",
+        "service/hansard_postgres",
+    }  # fmt: skip
+    for path in tmp_path.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+        assert path.stat().st_uid == passwords.USERS[path.relative_to(tmp_path).parts[0]]
+    assert made(tmp_path) == first, "a second start changes nothing"
+    assert passwords.USERS["service"] == int(re.findall(r"--uid (\d+)", DOCKERFILE)[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_password_of_ones_own_is_the_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_PASSWORD", "p@ss/word:1")
+    found = Login.of(made(tmp_path)["setup/hansard_postgres_owner"])
+    assert found and found.password == "p@ss/word:1"
+
+
+def test_settings_come_from_files_with_secrets_too(tmp_path: Path) -> None:
+    (tmp_path / "hansard_postgres").write_text("postgresql://s:from-a-file@h/d\n")
+    (tmp_path / "hansard_model_key").write_text("sk-from-a-file")
+    with given_environment({"HANSARD_MODEL_KEY": "from-the-environment"}):
+        settings = Settings(_secrets_dir=tmp_path)
+    assert settings.postgres.get_secret_value() == "postgresql://s:from-a-file@h/d"
+    assert settings.model_key.get_secret_value() == "from-the-environment", "the environment wins"
 
 
 def test_every_variable_that_is_set_is_a_setting() -> None:
@@ -102,6 +163,8 @@ def test_only_the_gateway_and_the_command_have_the_model_key() -> None:
 @pytest.mark.parametrize("name", [name for name, one in CONTAINERS.items() if one["image"] in OURS])
 def test_our_containers_need_no_privileges(name: str) -> None:
     container = CONTAINERS[name]
+    more = {"secrets": ["CHOWN", "DAC_OVERRIDE", "FOWNER"]}  # it gives each file to its reader, and has no network
+    assert container.get("cap_add") == more.get(name) and (name != "secrets" or container["network_mode"] == "none")
     assert container["read_only"] and container["cap_drop"] == ["ALL"] and "privileged" not in container
     assert container["security_opt"] == ["no-new-privileges:true"]
 

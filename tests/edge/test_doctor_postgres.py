@@ -1,14 +1,18 @@
 """`hansard doctor` on a real Postgres: a migrated schema passes, and each failure is found with its fix."""
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import astuple
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
 from infra.cli.doctor import postgres
+from infra.migrations import migrate
 from shared.settings import Settings
+from tests.conftest import _drop
 
 
 def settings(dsn: str, schema: str) -> Settings:
@@ -27,10 +31,34 @@ async def owner(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connect
     await connection.close()
 
 
-async def test_a_migrated_schema_passes_every_check(postgres_dsn: str, schema: str) -> None:
-    findings = await found(postgres_dsn, schema)
-    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "grants", "clock of Postgres"]
+async def test_a_migrated_schema_passes_every_check(service_dsn: str, schema: str) -> None:
+    findings = await found(service_dsn, schema)
+    assert list(findings) == ["Postgres", "durability", "schema", "append-only", "grants", "ownership", "clock of Postgres"]
     assert [name for name, (_, fix) in findings.items() if fix] == []
+
+
+@pytest.mark.parametrize("right", ["superuser", "owner", "delete on messages", "trigger on inbox", "create in the schema"])
+async def test_who_could_change_the_record_is_told_to_be_less(
+    service_dsn: str, schema: str, owner: asyncpg.Connection, right: str
+) -> None:
+    name, password = f"{schema}_x", secrets.token_hex(8)
+    more = {
+        "superuser": f"alter role {name} superuser",
+        "owner": f"alter table messages owner to {name}",
+        "create in the schema": f"grant create on schema {schema} to {name}",
+    }
+    await owner.execute(f"create role {name} login password '{password}' in role {schema}_writer")
+    await owner.execute(more.get(right, f"grant {right} to {name}"))
+    try:
+        parts = urlsplit(service_dsn)
+        dsn = parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+        findings = await found(dsn, schema)
+    finally:
+        await owner.execute(f"reassign owned by {name} to current_user; drop owned by {name}; drop role {name}")
+    assert [check for check, (_, fix) in findings.items() if fix] == ["ownership"]
+    what, fix = findings["ownership"]
+    assert right.replace("owner", "owns the tables") in what
+    assert "HANSARD_POSTGRES_OWNER" in fix and f"{schema}_writer" in fix
 
 
 async def test_a_schema_that_does_not_exist_needs_to_be_migrated(postgres_dsn: str) -> None:
@@ -40,12 +68,21 @@ async def test_a_schema_that_does_not_exist_needs_to_be_migrated(postgres_dsn: s
 
 
 @pytest.mark.parametrize("table", ["messages", "inbox", "door_messages"])
-async def test_a_table_without_its_trigger_is_found(
-    postgres_dsn: str, schema: str, owner: asyncpg.Connection, table: str
-) -> None:
+async def test_a_table_without_its_trigger_is_found(service_dsn: str, schema: str, owner: asyncpg.Connection, table: str) -> None:
     await owner.execute(f"alter table {table} disable trigger append_only")
-    findings = await found(postgres_dsn, schema)
+    findings = await found(service_dsn, schema)
     assert [name for name, (_, fix) in findings.items() if fix] == ["append-only"]
+
+
+async def test_a_login_that_was_not_let_in_is_found(service_dsn: str, postgres_dsn: str) -> None:
+    name = f"test_{secrets.token_hex(6)}"
+    await migrate(postgres_dsn, name)
+    try:
+        findings = await found(service_dsn, name)
+    finally:
+        await _drop(postgres_dsn, name)
+    assert [check for check, (_, fix) in findings.items() if fix] == ["grants"]
+    assert "`hansard migrate` does" in findings["grants"][1]
 
 
 async def test_a_right_that_a_service_lacks_is_named(postgres_dsn: str, schema: str, owner: asyncpg.Connection) -> None:

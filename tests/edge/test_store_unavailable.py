@@ -66,14 +66,15 @@ async def test_after_a_restart_of_postgres_nothing_confirmed_is_lost_or_doubled(
     kill: bool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was confirmed is there afterwards; what was not can be tried again; nothing is there twice."""
-    monkeypatch.delenv("HANSARD_POSTGRES", raising=False)
+    for name in ("HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER"):
+        monkeypatch.delenv(name, raising=False)
     streams = [a_stream() for _ in range(10)]
     confirmed: dict[Stream, int] = dict.fromkeys(streams, 0)
     unavailable = 0
     with Servers(home) as servers:
-        dsn = (await asyncio.to_thread(servers.up, kafka=False, model=False)).postgres
-        await migrate(dsn)
-        store = await PostgresEventStore.open(dsn)
+        addresses = await asyncio.to_thread(servers.up, kafka=False, model=False)
+        await migrate(addresses.owner, service=addresses.postgres)
+        store = await PostgresEventStore.open(addresses.postgres)
         restarting: asyncio.Future[None] | None = None
         while restarting is None or not restarting.done() or min(confirmed.values()) < 40:
             try:

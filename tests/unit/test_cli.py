@@ -25,10 +25,10 @@ from infra.audit.message import Numbering, ShownMessage
 from infra.audit.summaries import summary
 from infra.audit.text import dollars, money, one_line
 from infra.cli import app, doctor, report
+from infra.cli.asked import concerns, is_end, new_request
 from infra.cli.dead_letters import choose
 from infra.cli.demo import Outcome, Run, demo_requests
 from infra.cli.problem import Problem
-from infra.cli.requests import concerns, is_end, new_request
 from infra.cli.running import ended_by_signal, hints, load
 from infra.cli.submitting import lines
 from infra.servers import ServerError, process
@@ -46,7 +46,7 @@ runner = CliRunner()
 @pytest.fixture(autouse=True)
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSARD_HOME", str(tmp_path / "home"))
-    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_MODEL_URL"):
+    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER", "HANSARD_MODEL_URL"):
         monkeypatch.delenv(name, raising=False)
 
 

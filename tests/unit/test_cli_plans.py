@@ -28,15 +28,15 @@ BAD = {
     "name: p\nsteps: [{worker: writer}]": "steps.0.id: is missing. A plan",
     f"{STEPS}, verify: sometimes}}]": "steps.0.verify: Input should be 'code', 'judge' or 'none'. A plan",
     "steps: [{id: a, worker: writer}]": "a plan in a file needs a `name`",
-    "a: &a [*a]": "is no plan",
+    "a: &a [*a]": "an alias is inside of what it names",
 }
 
 
 @pytest.fixture(autouse=True)
 def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSARD_HOME", str(tmp_path / "home"))
-    for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_MODEL_URL", "HANSARD_ROLES", "HANSARD_WORKERS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("KAFKA", "POSTGRES", "POSTGRES_OWNER", "MODEL_URL", "ROLES", "WORKERS"):
+        monkeypatch.delenv(f"HANSARD_{name}", raising=False)
 
 
 def refused(*line: str) -> str:
@@ -60,7 +60,7 @@ def test_the_error_of_an_invalid_plan_says_why_and_what_to_do(tmp_path: Path, te
 def test_a_file_that_cannot_be_read_is_reported_in_a_sentence(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as YAML" in refused("plans", "validate", str(binary))
+    assert "cannot be read: it is in UTF-16" in refused("plans", "validate", str(binary))
     assert refused("plans", "validate", str(tmp_path / "none.yaml")) == f"There is no file {tmp_path / 'none.yaml'}."
     assert "is a folder" in refused("plans", "run", str(tmp_path), "x")
     assert "--plan specialist` runs a plan by its name" in refused("plans", "run", "specialist", "x")

@@ -81,6 +81,7 @@ def test_a_time_is_written_in_utc() -> None:
 
 # unusual records that are readable
 
+OTHERS_SEQUENCES = ["first", "-1", "1.5", "٣", "²", "9" * 12, "49590338271490256608", "01HZY5W9B3", "16/B374D848", "9" * 5000]
 READ: dict[str, tuple[bytes | None, Inbound]] = {
     "no content type": (BODY, [*CE]),
     "a content type in capitals": (BODY, [*CE, ("Content-Type", b"Application/JSON; Charset=UTF-8")]),
@@ -99,6 +100,14 @@ READ: dict[str, tuple[bytes | None, Inbound]] = {
     "an empty correlation id": (BODY, with_("ce_correlationid", b"")),
     "an empty tenant": (BODY, with_("ce_tenant", None)),
     "an empty sequence": (BODY, with_("ce_sequence", b"")),
+    **{f"another's sequence {text[:20]}": (BODY, with_("ce_sequence", text.encode())) for text in OTHERS_SEQUENCES},
+    "structured, a sequence that is text": (event(sequence="shardId-000000000000:495903"), STRUCTURED),
+    "structured, a sequence that is no text": (event(sequence=True), STRUCTURED),
+    "structured, a negative number as sequence": (event(sequence=-1), STRUCTURED),
+    "structured, a fraction as sequence": (event(sequence=1.5), STRUCTURED),
+    "a tracing library's malformed header": (BODY, [*CE, ("traceparent", b"\xff\x00")]),
+    "a tracing library's header without a value": (BODY, [*CE, ("traceparent", None)]),
+    "a trace that W3C calls invalid": (BODY, [*CE, ("traceparent", f"00-{'0' * 32}-{'b' * 16}-01".encode())]),
     "a source in other letters": (BODY, with_("ce_source", "/магазин/店".encode())),
     "an emoji in the subject": (BODY, with_("ce_subject", "🧾".encode())),
     "a body that is not JSON": (b"\x00\xff", [*CE]),
@@ -121,6 +130,32 @@ def test_an_unusual_record_is_read(value: bytes | None, given: Inbound) -> None:
     envelope = read(value, given)
     assert (envelope.id, envelope.type, envelope.correlation_id) == ("order-77", KIND, "order-77")
     assert envelope.traceparent == ""
+
+
+@pytest.mark.parametrize("text", OTHERS_SEQUENCES)
+def test_the_sequence_of_others_is_any_string_and_means_nothing_here(text: str) -> None:
+    assert read(BODY, with_("ce_sequence", text.encode())).sequence == 0
+
+
+OURS, THEIRS = (f"00-{'a' * 32}-{one * 16}-01" for one in "12")
+
+
+@pytest.mark.parametrize(
+    ("value", "given", "expected"),
+    [
+        (BODY, [*CE, ("traceparent", THEIRS.encode())], THEIRS),
+        (BODY, [*CE, ("Traceparent", THEIRS.encode())], THEIRS),
+        (BODY, [*CE, (b"traceparent", THEIRS.encode())], THEIRS),
+        (BODY, [*CE, ("traceparent", THEIRS.encode()), ("traceparent", b"a second one")], THEIRS),
+        (BODY, [("traceparent", THEIRS.encode()), *CE, ("ce_traceparent", OURS.encode())], OURS),
+        (BODY, [*CE, ("ce_traceparent", b"garbage"), ("traceparent", THEIRS.encode())], THEIRS),
+        (event(), [*STRUCTURED, ("traceparent", THEIRS.encode())], THEIRS),
+        (event(traceparent=OURS), [*STRUCTURED, ("traceparent", THEIRS.encode())], OURS),
+    ],
+)
+def test_the_header_that_tracing_libraries_add_names_the_trace(value: bytes, given: Inbound, expected: str) -> None:
+    envelope = read(value, given)
+    assert (envelope.traceparent, envelope.id) == (expected, "order-77")
 
 
 # arbitrary records

@@ -33,6 +33,26 @@ def test_typed_text_is_read_as_utf_8_where_the_locale_could_not_read_it() -> Non
     assert typed("größer") == "größer"
 
 
+def test_an_argument_in_no_encoding_that_is_known_is_refused_and_not_guessed() -> None:
+    with pytest.raises(ValueError, match="neither in UTF-8 nor in"):
+        typed(b"gr\xf6\xdfer".decode("utf-8", "surrogateescape"))
+
+
+def test_the_name_of_a_file_stays_as_it_is(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/gr\xf6\xdfer.jsonl")
+    Path(name).write_text("x", "utf-8")
+    assert typed(name) == name
+    assert typed("a" * 100_000 + "\udcc3\udc9f") == "a" * 100_000 + "ß"
+
+
+def test_every_argument_is_read_so() -> None:
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for argument, expected in (("größer".encode(), "not 'grosser'"), (b"gr\xf6\xdfer", "neither in UTF-8 nor in")):
+        line = [sys.executable.encode(), b"-m", b"infra.cli", b"ask", b"a", b"--id", argument]
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True)
+        assert done.returncode == 2 and expected in done.stderr.decode(), done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_help_and_errors_are_written_in_any_encoding(encoding: str) -> None:
     for arguments, code in ((["--help"], 0), (["plans", "validate", "Übung-→.yaml"], 2)):

@@ -24,6 +24,7 @@ from services.gateway.openai_wire.retry_after import retry_after
 from services.gateway.openai_wire.streamed_answer import StreamedAnswer
 from services.gateway.performer.outcomes import NO_SLOT, Progress, failed
 from services.gateway.performer.spans import attempt_span, mark_answered, mark_failed
+from shared.masking import mask
 
 Clock = Callable[[], datetime]
 BeforeSending = Callable[[], None]
@@ -55,7 +56,7 @@ async def open_clients(chain: Chain, keys: Mapping[str, str], now: Clock, larges
     async with AsyncExitStack() as stack:
         clients: dict[str, OpenAIClient] = {}
         for endpoint in chain.endpoints:
-            key = keys.get(endpoint.name, "")
+            mask(key := keys.get(endpoint.name, ""), endpoint.url)
             sdk = openai.AsyncOpenAI(
                 base_url=endpoint.url,
                 api_key=key or "none",

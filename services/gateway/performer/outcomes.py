@@ -9,6 +9,7 @@ from contracts.gateway import AttemptFailed, AttemptStarted, Fall, FallReason
 from hansard.values import Attribution, carried
 from services.gateway.facts import AttemptReturned
 from services.gateway.openai_wire.answer import clean
+from shared.masking import masked
 
 NO_SLOT = "no slot was free in time"
 DETAIL = 300  # characters
@@ -28,7 +29,7 @@ class Progress:
 
 def not_sent(intent: AttemptStarted, reason: FallReason, detail: str, until: datetime | None = None) -> AttemptReturned:
     """No request left this process. `until`: of the circuit, if it is open."""
-    fall = Fall(tier=intent.tier, provider=intent.provider, model=intent.model, reason=reason, detail=detail)
+    fall = Fall(tier=intent.tier, provider=intent.provider, model=intent.model, reason=reason, detail=masked(detail))
     failure = AttemptFailed(call=intent.call, fall=fall, latency_ms=0, circuit_open_until=until)
     return AttemptReturned(attempt=intent.attempt, call=intent.call, failure=failure)
 
@@ -47,7 +48,7 @@ def failed(
     fall = Fall(
         attempt=intent.attempt,
         reason=reason,
-        detail=clean(detail)[:DETAIL],
+        detail=clean(masked(detail))[:DETAIL],  # some endpoints repeat the key; cut first, it would not be found
         **carried(intent, Attribution),
     )
     failure = AttemptFailed(

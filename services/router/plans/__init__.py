@@ -4,10 +4,11 @@ wins over a shipped one of its name."""
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from contracts.plans import Plan, Step
+from shared.text_files import NotText, read_text
+from shared.yaml_files import BadYaml, parsed_yaml
 
 SHIPPED = Path(__file__).parent
 Shape = type[Plan] | type[Step]
@@ -21,7 +22,10 @@ def load(folder: Path) -> dict[str, Plan]:
     """Every plan of a folder (`*.yaml`, `*.yml`) by its name. Raises BadPlan; OSError where there is no such folder."""
     found: dict[str, Plan] = {}
     for file in sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml")):
-        plan = read(file.read_text(encoding="utf-8"), file.name)
+        try:
+            plan = read(read_text(file), file.name)
+        except NotText as bad:
+            raise BadPlan(f"{file.name}: {bad}") from None
         if plan.name in found:
             raise BadPlan(f"{file.name}: another file of this folder has a plan named {plan.name!r} too")
         found[plan.name] = plan
@@ -31,13 +35,13 @@ def load(folder: Path) -> dict[str, Plan]:
 def read(text: str, origin: str) -> Plan:
     """One plan from YAML. Raises BadPlan, also for a field that no plan has: it is a misspelling."""
     try:
-        given = yaml.safe_load(text)
+        given = parsed_yaml(text)
         if not isinstance(given, Mapping):
             raise BadPlan(f"{origin}: a plan is a mapping with `name` and `steps`")
         if "name" not in given:
             raise BadPlan(f"{origin}: a named plan needs a `name`")
         plan = Plan.model_validate(given)
-    except (yaml.YAMLError, ValidationError, RecursionError) as bad:
+    except (BadYaml, ValidationError) as bad:
         raise BadPlan(f"{origin}: {bad}") from None
     if names := [name for _, name, _ in unknown_fields(given)]:
         raise BadPlan(f"{origin}: no plan has a field {', '.join(map(repr, names))}")

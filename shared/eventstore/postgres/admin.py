@@ -5,12 +5,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 
-from shared.eventstore.postgres.session import FAILURES
+from shared.eventstore.model import StoreUnavailable
+from shared.eventstore.postgres.logins import Login, make_login
+from shared.eventstore.postgres.session import FAILURES, connection_options, one_line, refused_parameter
+from shared.masking import masked
+from shared.postgres_address import BadAddress, address
 
-Connection = asyncpg.Connection  # for those who may not import asyncpg
+# For those who may not import asyncpg.
+Connection = asyncpg.Connection
+NotAllowed = asyncpg.InsufficientPrivilegeError
+UnknownRole = asyncpg.UndefinedObjectError
 
 APPEND_ONLY = ("messages", "inbox", "door_messages")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
@@ -21,12 +29,19 @@ RIGHTS = {  # the rights that a service needs
     "wake_ups": ("select", "insert", "update", "delete"),
     "attempts": ("select", "insert", "update"),
     "instances": ("select", "insert", "update", "delete"),
+    "epochs": ("select", "insert", "update"),
+    "task_key": ("select",),
 }
+FORBIDDEN = ("update", "delete", "truncate", "trigger")  # on tables of APPEND_ONLY
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 
-class Unreachable(Exception):
-    """No connection could be made; the message says why."""
+class Unreachable(StoreUnavailable):
+    """No connection could be made; the message says why. `remedy`: what to set, where a parameter was refused."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 class PasswordRefused(Exception):
@@ -34,9 +49,9 @@ class PasswordRefused(Exception):
 
 
 @asynccontextmanager
-async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.Connection]:
-    """A connection that is closed afterwards. Raises OSError or asyncpg.PostgresError if there is none."""
-    connection = await asyncpg.connect(dsn, statement_cache_size=0, timeout=timeout)
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that is closed afterwards, and that works through a transaction pooler too. Raises Unreachable."""
+    connection = await _connect(dsn, pooler=True)
     try:
         yield connection
     finally:
@@ -47,10 +62,20 @@ async def connected(dsn: str, *, timeout: float = 30) -> AsyncIterator[asyncpg.C
             connection.terminate()
 
 
-async def database_ready(dsn: str, name: str) -> bool:
-    """Whether the server answers a query; makes the database `name` the first time. Raises PasswordRefused."""
+async def _connect(dsn: str, *, pooler: bool, **more: Any) -> asyncpg.Connection:
     try:
-        connection = await asyncpg.connect(dsn, database="postgres", timeout=5)
+        return await asyncpg.connect(**(connection_options(dsn, pooler) | more))
+    except BadAddress as bad:
+        raise Unreachable(masked(str(bad))) from None
+    except (*FAILURES, ValueError) as error:  # ValueError: asyncpg cannot read a part of the DSN
+        remedy, why = refused_parameter(error), f"{type(error).__name__}: {one_line(error)[:200]}"
+        raise Unreachable(masked(remedy or why), remedy) from error
+
+
+async def database_ready(dsn: str, name: str, login: Login) -> bool:
+    """Whether the server answers a query; makes the database `name` and the services' login first. Raises PasswordRefused."""
+    try:
+        connection = await asyncpg.connect(address(dsn).dsn, database="postgres", timeout=5)
     except asyncpg.InvalidAuthorizationSpecificationError as refused:
         raise PasswordRefused(str(refused)) from None
     except (OSError, asyncpg.PostgresError):
@@ -58,6 +83,7 @@ async def database_ready(dsn: str, name: str) -> bool:
     try:
         if not await connection.fetchval("select 1 from pg_database where datname = $1", name):
             await connection.execute(f"create database {name}")
+        await make_login(connection, login, renew=True)
     finally:
         await connection.close()
     return True
@@ -66,10 +92,11 @@ async def database_ready(dsn: str, name: str) -> bool:
 @dataclass(frozen=True)
 class SchemaInspection:
     """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
-    user does not have: "insert on messages"."""
+    user does not have: "insert on messages"; `surplus` are those that it has and no service may have."""
 
     guarded: int
     lacking: list[str]
+    surplus: list[str]
 
 
 @dataclass(frozen=True)
@@ -85,14 +112,10 @@ class Inspection:
     schema: SchemaInspection | None  # None: the schema does not exist
 
 
-async def inspect(dsn: str, schema: str) -> Inspection:
-    """Looks at a server and a schema, and changes nothing. Raises Unreachable."""
+async def inspect(dsn: str, schema: str, *, pooler: bool = False) -> Inspection:
+    """Looks at a server and a schema, and changes nothing. Connects as a service does. Raises Unreachable."""
     began = time.monotonic()
-    try:
-        connection = await asyncpg.connect(dsn, timeout=5, statement_cache_size=0)
-    except (*FAILURES, ValueError) as error:  # ValueError: the DSN cannot be read
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise Unreachable(f"{type(error).__name__}: {reason}") from error
+    connection = await _connect(dsn, pooler=pooler, timeout=5)
     took = time.monotonic() - began
     try:
         version = await connection.fetchval("select current_setting('server_version_num')::int")
@@ -101,8 +124,15 @@ async def inspect(dsn: str, schema: str) -> Inspection:
         clock = await connection.fetchval("select clock_timestamp()")
         answered = datetime.now(UTC)
         found = None
-        if await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            found = SchemaInspection(await _guarded(connection, schema), await _lacking(connection, schema))
+        may_use = await connection.fetchval(
+            "select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = $1", schema
+        )
+        if may_use is False:  # only a user who may use it is told whether a table is there
+            found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [])
+        elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
+            found = SchemaInspection(
+                await _guarded(connection, schema), await _lacking(connection, schema), await _surplus(connection, schema)
+            )
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()
@@ -127,3 +157,23 @@ async def _lacking(connection: asyncpg.Connection, schema: str) -> list[str]:
         for right in rights
         if not await connection.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
     ]
+
+
+async def _surplus(connection: asyncpg.Connection, schema: str) -> list[str]:
+    """What would let a service change the record: it is the superuser, owns the tables, or has a right that only owners need."""
+    if await connection.fetchval("select rolsuper from pg_roles where rolname = current_user"):
+        return ["it is a superuser"]
+    [(owner, creates)] = await connection.fetch(
+        "select pg_has_role(relowner, 'usage'), has_schema_privilege(relnamespace, 'create')"
+        " from pg_class where oid = to_regclass($1)",
+        f'"{schema}".messages',
+    )
+    if owner:
+        return ["it owns the tables"]
+    found = [
+        f"{right} on {table}"
+        for table in APPEND_ONLY
+        for right in FORBIDDEN
+        if await connection.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+    ]
+    return [*found, *(["create in the schema"] if creates else [])]

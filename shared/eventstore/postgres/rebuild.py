@@ -1,7 +1,7 @@
 """Fills an empty schema from messages as Kafka has them: repeated, and in no order but that of their partitions."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from shared.eventstore.postgres.admin import connected
 from shared.eventstore.postgres.columns import DOOR, MESSAGE, STREAM
 from shared.eventstore.postgres.session import json_as_bytes
 from shared.eventstore.postgres.statements import statements
+from shared.postgres_address import address
 
 UNKNOWN = "rebuilt"  # stands for the versions of code and policy, which Kafka does not carry
 
@@ -79,9 +80,14 @@ class Rebuild:
 
 
 @asynccontextmanager
-async def rebuild(dsn: str, schema: str) -> AsyncIterator[Rebuild]:
-    """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages."""
-    async with connected(dsn) as connection:
+async def rebuild(dsn: str, schema: str, *, pooler: bool = False) -> AsyncIterator[Rebuild]:
+    """Opens a rebuild into a migrated schema. Raises NotEmpty for one that holds messages; Unreachable.
+
+    `pooler`: all of it is one transaction, since a pooler gives the next one to another connection, without the temporary
+    tables. Until it ends, readers of everything in this server wait.
+    """
+    pooler = address(dsn, pooler=pooler).pooler
+    async with connected(dsn) as connection, connection.transaction() if pooler else nullcontext():
         await json_as_bytes(connection)
         into = Rebuild(connection, schema, statements(schema))
         await into.refuse_unless_empty()

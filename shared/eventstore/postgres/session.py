@@ -15,6 +15,8 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.eventstore.clock import Clock
 from shared.eventstore.model import StoreRefused, StoreUnavailable
 from shared.eventstore.postgres.statements import statements
+from shared.masking import masked
+from shared.postgres_address import BadAddress, address, refusal
 
 T = TypeVar("T")
 
@@ -67,16 +69,32 @@ async def json_as_bytes(connection: asyncpg.Connection | PoolConnectionProxy) ->
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
 
 
+def connection_options(dsn: str, pooler: bool) -> dict[str, Any]:
+    """How a service connects, as asyncpg's arguments. Behind a pooler no session keeps a statement or a setting. Raises
+    BadAddress."""
+    place = address(dsn, pooler=pooler)
+    return {
+        "dsn": place.dsn,
+        "timeout": place.timeout,
+        "statement_cache_size": 0 if place.pooler else 100,
+        "server_settings": {} if place.pooler else SETTINGS,
+    }
+
+
+def refused_parameter(error: Exception) -> str:
+    """What to set where a parameter of the connection was refused; "" for any other error."""
+    return refusal(error, SETTINGS.__contains__)
+
+
 class Session:
     """One connection for appends and a pool for the rest, for one schema. Made by `open`; for one event loop."""
 
-    def __init__(self, dsn: str, schema: str, pool: asyncpg.Pool, options: Mapping[str, Any]) -> None:
+    def __init__(self, schema: str, pool: asyncpg.Pool, options: Mapping[str, Any]) -> None:
         self.schema = schema
         self.sql = statements(schema)
         self.clock = Clock()
         self.pool = pool
         self.appender: asyncpg.Connection | None = None
-        self._dsn = dsn
         self._options = options
 
     @classmethod
@@ -85,20 +103,17 @@ class Session:
         or is not in UTF-8, or if the schema is not migrated."""
         if not SCHEMA.fullmatch(schema):
             raise ValueError(f"{schema!r} cannot be the name of a schema: a-z, 0-9 and _ only, at most 63")
-        options: dict[str, Any] = {
-            "connection_class": _Connection,
-            "statement_cache_size": 0 if pooler else 100,
-            "max_cached_statement_lifetime": 0,
-            "max_cacheable_statement_size": 0,
-            "command_timeout": _PATIENCE,
-            "timeout": 30,
-            "server_settings": {} if pooler else SETTINGS,
-        }
         try:
-            opened = await asyncpg.create_pool(dsn, min_size=1, max_size=pool, init=_set_codecs, **options)
-        except FAILURES as error:
-            raise StoreUnavailable(one_line(error)) from error
-        session = cls(dsn, schema, opened, options)
+            options = connection_options(dsn, pooler) | {
+                "connection_class": _Connection,
+                "max_cached_statement_lifetime": 0,
+                "max_cacheable_statement_size": 0,
+                "command_timeout": _PATIENCE,
+            }
+            opened = await asyncpg.create_pool(min_size=1, max_size=pool, init=_set_codecs, **options)
+        except (*FAILURES, BadAddress) as error:
+            raise StoreUnavailable(refused_parameter(error) or one_line(error)) from error
+        session = cls(schema, opened, options)
         try:
             await session._check()
         except BaseException:  # StoreUnavailable, StoreRefused, a cancelled caller: its connections are closed
@@ -146,7 +161,7 @@ class Session:
     async def with_appender(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs `work` with the connection for appends, once. Raises the errors of `work`."""
         if self.appender is None or self.appender.is_closed():
-            connection = await asyncpg.connect(self._dsn, **self._options)
+            connection = await asyncpg.connect(**self._options)
             await _set_codecs(connection)
             self.appender = connection
         try:
@@ -187,4 +202,7 @@ def cannot_hold(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """What is wrong, without the values: Postgres tells them as the detail, asyncpg after the number of the argument."""
+    text = str(error.args[0]) if isinstance(error, asyncpg.PostgresError) and error.args else str(error)
+    text = re.sub(r"(invalid input for query argument \$\d+).*", r"\1", text, flags=re.S)
+    return masked(" ".join(text.split())) or type(error).__name__

@@ -88,7 +88,7 @@ class Worker:
     def __init__(self, name: str, bench: Bench, python: str, module: str) -> None:
         self.name, self._bench = name, bench
         self._schema = f"bench_{uuid.uuid4().hex[:8]}"
-        self._command = [python, "-m", f"tests.benchmarks.peers.{module}", bench.addresses.postgres, self._schema, bench.model]
+        self._command = [python, "-m", f"tests.benchmarks.peers.{module}", bench.addresses.owner, self._schema, bench.model]
 
     async def __aenter__(self) -> "Worker":
         with self._bench.log(self.name).open("wb") as log:
@@ -109,7 +109,7 @@ class Worker:
             self._process.kill()
             await self._process.wait()
         with suppress(OSError, asyncpg.PostgresError):
-            connection = await asyncpg.connect(self._bench.addresses.postgres)
+            connection = await asyncpg.connect(self._bench.addresses.owner)
             await connection.execute(f"drop schema if exists {self._schema} cascade")
             await connection.close()
 
