@@ -98,8 +98,7 @@ class Deployment:
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         with given_environment(outside | mine):
             settings = Settings()
-<<<<<<< HEAD
-        deployment = cls(servers, settings, folder, outside | mine)
+        deployment = cls(servers, settings, folder, outside | mine, addresses.owner)
         if code == ROOT:
             await deployment.provision()
         else:
@@ -109,13 +108,9 @@ class Deployment:
 
     async def provision(self) -> None:
         """Brings its schema and its topics to the form of today's code."""
-        await migrate(self.settings.postgres.get_secret_value(), self.settings.postgres_schema)
+        service = self.settings.postgres.get_secret_value()
+        await migrate(self.owner, self.settings.postgres_schema, service=service)
         assert not [change for change in await apply(self.settings) if change.error]
-=======
-        await migrate(addresses.owner, name, service=addresses.postgres)
-        assert not [change for change in await apply(settings) if change.error]
-        return cls(servers, settings, folder, outside | mine, addresses.owner)
->>>>>>> heads/main
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -186,20 +181,12 @@ class Deployment:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
 
-<<<<<<< HEAD
     async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
-        """Runs the `hansard` command, whose code is in `cwd`, in this deployment; returns what it wrote to standard output."""
-        command = [sys.executable, "-m", "infra.cli", *arguments]
-        pipe = asyncio.subprocess.PIPE
-        done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe)
-=======
-    async def hansard(self, *arguments: str, code: int = 0) -> str:
-        """Runs the `hansard` command in this deployment, as an operator; returns what it wrote to standard output."""
+        """Runs the `hansard` command, whose code is in `cwd`, as an operator; returns what it wrote to standard output."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
         environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner}
-        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
->>>>>>> heads/main
+        done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe)
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()

@@ -24,11 +24,7 @@ from infra.cli.watching import Printer, shown_message
 from shared.json_text import BadJson, parsed
 from shared.settings import Settings
 
-<<<<<<< HEAD
-AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its old result is shown
 DEGRADED = 3  # exit code: answered, and worse than it should be
-=======
->>>>>>> heads/main
 GRACE = 30.0  # seconds to wait for a result beyond the workflow's own deadline
 
 
@@ -159,41 +155,6 @@ def _concerning(received: Iterable[ReceivedMessage], asked: NewRequest) -> list[
     return [message for message in messages if message is not None and concerns(message, asked)]
 
 
-<<<<<<< HEAD
-async def until(listener: Listener, end: float) -> AsyncIterator[ReceivedMessage]:
-    """What is received until this process's monotonic clock reaches `end`."""
-    while time.monotonic() < end:
-        for received in await listener.batch():
-            yield received
-
-
-def concerns(message: ShownMessage, asked: NewRequest) -> bool:
-    """Whether a message belongs to this request."""
-    if message.workflow == asked.workflow and message.tenant == asked.tenant:
-        return True
-    return _is_its_dead_letter(message, asked)
-
-
-def is_end(message: ShownMessage, asked: NewRequest) -> bool:
-    """Whether this is the workflow's terminal message, or a dead letter after which the request has none."""
-    if message.kind.startswith(RESULTS):
-        return message.workflow == asked.workflow and message.tenant == asked.tenant
-    reason = message.data.get("reason")
-    answered = reason == "unreadable" and message.workflow == asked.workflow  # filed under its own key, it has a result too
-    return _is_its_dead_letter(message, asked) and reason in WITHOUT_RESULT and not answered
-
-
-def _is_its_dead_letter(message: ShownMessage, asked: NewRequest) -> bool:
-    return (
-        message.kind == DeadLettered.kind
-        and message.data.get("topic") == "requests"
-        and message.data.get("message_id") == asked.id
-        and message.tenant == asked.tenant
-    )
-
-
-=======
->>>>>>> heads/main
 def cancel(
     workflow: Annotated[str, typer.Argument(metavar="ID", help="The workflow.")],
     by: Annotated[str, typer.Option(help="Who cancels it; stored with the cancellation.")] = "hansard",

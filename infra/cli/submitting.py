@@ -22,14 +22,9 @@ from infra.cli.asked import Ends, Key, NewRequest, new_request
 from infra.cli.bus import Bus, Listener
 from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
-<<<<<<< HEAD
-from infra.cli.requests import Answer, NewRequest, is_end, leave, new_request, until
-from infra.cli.watching import print_result, shown_message
-=======
-from infra.cli.requests import Answer, ended
+from infra.cli.requests import Answer, ended, leave
 from infra.cli.watching import print_result
 from shared.json_text import parsed
->>>>>>> heads/main
 from shared.settings import Settings
 from shared.text_files import decoded
 
@@ -128,20 +123,12 @@ def submit(
     if not wait:
         screen.note(f"{len(requests)} requests are published. `hansard results --follow` prints their results.")
         return
-<<<<<<< HEAD
-    missing = [asked.workflow for asked in requests if asked.workflow not in answers]
+    missing = [asked for asked in requests if asked.key not in answers]
     good, worse = sum(answer.good for answer in answers.values()), sum(answer.degraded for answer in answers.values())
     screen.note(
         f"{good} answered ({worse} of them degraded), {len(answers) - good} not answered, {len(missing)} without a result"
     )
     leave(good == len(answers) and not missing, bool(worse))
-=======
-    missing = [asked for asked in requests if asked.key not in answers]
-    good = sum(answer.good for answer in answers.values())
-    screen.note(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
-    if missing or good < len(answers):
-        raise typer.Exit(1)
->>>>>>> heads/main
 
 
 async def _submit(

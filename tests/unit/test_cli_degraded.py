@@ -20,7 +20,8 @@ from infra.audit.message import ShownMessage
 from infra.audit.summaries import summary
 from infra.audit.text import degraded
 from infra.cli import base, screen, submitting
-from infra.cli.requests import Answer, conclude, new_request
+from infra.cli.asked import new_request
+from infra.cli.requests import Answer, conclude
 from infra.cli.statistics import rows
 from infra.cli.watching import print_result
 from shared.eventstore.model import StoredMessage, Stream
@@ -82,8 +83,8 @@ def test_submit_counts_degraded_answers(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Any,
 ) -> None:
-    async def submitted(*_: object, **__: object) -> dict[str, Answer]:
-        return {f"w{n}": answered(message) for n, message in enumerate(messages)}
+    async def submitted(*_: object, **__: object) -> dict[tuple[str, str], Answer]:
+        return {("default", f"w{n}"): answered(message) for n, message in enumerate(messages)}
 
     file = tmp_path / "requests.jsonl"
     file.write_text('{"id": "w0", "text": "a"}\n{"id": "w1", "text": "b"}\n')
