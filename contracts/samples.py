@@ -16,6 +16,7 @@ ANSWER = "An event log keeps what happened, in order, for good."
 PASSAGE = {"source": "kafka.apache.org", "text": "A log is a sequence of records, ordered by time."}
 USAGE = {"cost": "0.00042", "input_tokens": 212, "output_tokens": 31}
 ATTRIBUTION = {"tier": "primary", "provider": "local", "model": "SmolLM2-135M-Instruct"}
+FELL = "primary: 401, the key was refused"
 CANCEL = {"by": "operator@example.org", "reason": "no longer needed"}
 RECORD = {
     "topic": "requests",

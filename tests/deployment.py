@@ -56,7 +56,7 @@ class Deployment:
     owner: str  # the DSN of the owner of its tables
     processes: dict[str, Process] = field(default_factory=dict)
     published: list[PublishedMessage] = field(default_factory=list)
-    _started: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = field(default_factory=dict)
+    _started: dict[str, tuple[tuple[str, ...], str, Path, dict[str, str]]] = field(default_factory=dict)
     _producer: AIOKafkaProducer | None = None
     _reader: "asyncio.Task[None] | None" = None
     _store: PostgresEventStore | None = None
@@ -73,10 +73,12 @@ class Deployment:
         capable: str = "",
         brokers: int = 1,
         gateway: Json | None = None,
+        code: Path = ROOT,
         **environment: str,
     ) -> Self:
         """`script` is what the scripted model does; `capable`, what it does for calls of that class, if not the same.
 
+        `code` is the folder of the code that makes its schema and topics, if not this one.
         Further settings are for all its processes: `HANSARD_LEASE_SECONDS="2"`.
         """
         addresses = await asyncio.to_thread(servers.up, brokers=brokers, model=False)
@@ -101,9 +103,19 @@ class Deployment:
         outside = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         with given_environment(outside | mine):
             settings = Settings()
-        await migrate(addresses.owner, name, service=addresses.postgres)
-        assert not [change for change in await apply(settings) if change.error]
-        return cls(servers, settings, folder, outside | mine, addresses.owner)
+        deployment = cls(servers, settings, folder, outside | mine, addresses.owner)
+        if code == ROOT:
+            await deployment.provision()
+        else:
+            await deployment.hansard("migrate", cwd=code)
+            await deployment.hansard("topics", cwd=code)
+        return deployment
+
+    async def provision(self) -> None:
+        """Brings its schema and its topics to the form of today's code."""
+        service = self.settings.postgres.get_secret_value()
+        await migrate(self.owner, self.settings.postgres_schema, service=service)
+        assert not [change for change in await apply(self.settings) if change.error]
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -120,15 +132,19 @@ class Deployment:
 
     def serve(self, *names: str, instance: str = "1", key: str = "", **environment: str) -> Process:
         """Starts a process that runs these services."""
+        return self.serve_from(ROOT, *names, instance=instance, key=key, **environment)
+
+    def serve_from(self, code: Path, /, *names: str, instance: str, key: str = "", **environment: str) -> Process:
+        """The same by the code in this folder."""
         key = key or f"{names[0].rpartition(':')[2]}/{instance}"
         assert key not in self.processes or not self.processes[key].alive
         http = f"127.0.0.1:{process.free_port()}"
         log = self.folder / "logs" / f"{re.sub('[^a-z0-9]', '-', key)}.log"
         command = [sys.executable, "-m", "infra.cli", "serve", *names, "--instance", instance, "--http", http]
-        spec = Spec(command, str(ROOT), str(log), signal.SIGTERM, patience=20)
+        spec = Spec(command, str(code), str(log), signal.SIGTERM, patience=20)
         with given_environment(self.environment | environment):
             running = process.start(Planned(key, http, spec), keep=False)
-        self._started[key] = (names, instance, environment)
+        self._started[key] = (names, instance, code, environment)
         self.processes[key] = Process(names, instance, running, log)
         return self.processes[key]
 
@@ -139,8 +155,8 @@ class Deployment:
 
     def restart(self, key: str) -> Process:
         """Starts the same process again, after its end."""
-        names, instance, environment = self._started[key]
-        return self.serve(*names, instance=instance, key=key, **environment)
+        names, instance, code, environment = self._started[key]
+        return self.serve_from(code, *names, instance=instance, key=key, **environment)
 
     async def kill(self, key: str) -> None:
         """Kills a process, and waits until it is gone."""
@@ -170,12 +186,12 @@ class Deployment:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
 
-    async def hansard(self, *arguments: str, code: int = 0) -> str:
-        """Runs the `hansard` command in this deployment, as an operator; returns what it wrote to standard output."""
+    async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
+        """Runs the `hansard` command, whose code is in `cwd`, as an operator; returns what it wrote to standard output."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
         environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner}
-        done = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)
+        done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe)
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()
         return out.decode()

@@ -6,7 +6,7 @@ from pydantic import AwareDatetime, Field
 
 from contracts.plans import Plan
 from hansard.message import Command, Confidence, Event, Money, Name, Value
-from hansard.values import Attribution, Cost, Usage, Whole, WorkerAnswer
+from hansard.values import Attribution, Cost, Degradable, Usage, Whole, WorkerAnswer
 
 
 class Assignment(Value):
@@ -52,8 +52,8 @@ class StepAnswered(Event, Usage, Attribution, WorkerAnswer):
     passed: bool = Field(default=False, description="no check was asked for, so the step has passed")
 
 
-class StepPassed(Event, Cost):
-    """The check passed. `cost` is the check's."""
+class StepPassed(Event, Cost, Degradable):
+    """The check passed. `cost` is the check's, and so are the reasons in `degraded`."""
 
     kind = "hansard.planner.step-passed.v1"
     step: Name

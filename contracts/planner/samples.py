@@ -11,7 +11,7 @@ from contracts.planner.messages import (
     StepRetried,
     StepSkipped,
 )
-from contracts.samples import ANSWER, ATTRIBUTION, CANCEL, DEADLINE, PASSAGE, PLAN, QUESTION, USAGE, Samples
+from contracts.samples import ANSWER, ATTRIBUTION, CANCEL, DEADLINE, FELL, PASSAGE, PLAN, QUESTION, USAGE, Samples
 
 _RUN = {"request": "order-77", "goal": QUESTION, "plan": PLAN, "deadline": DEADLINE, "budget": "0.25"}
 
@@ -28,6 +28,7 @@ COMPLETE: Samples = {
         "confidence": 0.9,
         "sources": ["kafka.apache.org"],
         "passages": [PASSAGE],
+        "degraded": [FELL],
         **ATTRIBUTION,
         **USAGE,
         "passed": True,
@@ -38,6 +39,7 @@ COMPLETE: Samples = {
         "by": ["cites-what-it-was-given"],
         "confidence": 0.9,
         "cost": "0.00042",
+        "degraded": [f"judge: {FELL}"],
     },
     StepRetried: {
         "step": "draft",

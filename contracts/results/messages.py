@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from hansard.message import Confidence, Event
-from hansard.values import Answer, Attribution, ContentReference, Cost, Inserts, Tokens, Whole
+from hansard.values import Answer, Attribution, ContentReference, Cost, Degradable, Inserts, Tokens, Whole
 
 FailReason = Literal["deadline", "budget", "step-failed", "no-answer", "plan-rejected", "dead-letter", "internal"]
 
@@ -17,7 +17,7 @@ def _absent(part: Part) -> bool:
     return part is None
 
 
-class Contribution(Attribution):
+class Contribution(Attribution, Degradable):
     """A step's part in the answer."""
 
     step: str
@@ -33,7 +33,7 @@ class Result(Event, Tokens, Cost):
     request: str = Field(default="", description="CloudEvents id of the request, as its sender wrote it")
 
 
-class WorkflowCompleted(Result, Answer):
+class WorkflowCompleted(Result, Answer, Degradable):
     kind = "hansard.results.completed.v1"
     answered_by: Literal["rule", "plan"]
     handler: str = Field(default="", description="the rule or the plan")

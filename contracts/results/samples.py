@@ -1,8 +1,15 @@
 from contracts.results.messages import WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
-from contracts.samples import ANSWER, ATTRIBUTION, USAGE, Samples
+from contracts.samples import ANSWER, ATTRIBUTION, FELL, USAGE, Samples
 
 _RESULT = {"request": "order-77", **USAGE}
-_CONTRIBUTION = {"step": "draft", "worker": "writer", "confidence": 0.9, "sources": ["kafka.apache.org"], **ATTRIBUTION}
+_CONTRIBUTION = {
+    "step": "draft",
+    "worker": "writer",
+    "confidence": 0.9,
+    "sources": ["kafka.apache.org"],
+    "degraded": [FELL],
+    **ATTRIBUTION,
+}
 
 COMPLETE: Samples = {
     WorkflowCompleted: {
@@ -14,6 +21,7 @@ COMPLETE: Samples = {
         "confidence": 0.9,
         "sources": ["kafka.apache.org"],
         "contributions": [_CONTRIBUTION],
+        "degraded": [FELL],
     },
     WorkflowFailed: {
         **_RESULT,

@@ -1,4 +1,4 @@
-from contracts.samples import ANSWER, ATTRIBUTION, DEADLINE, PASSAGE, QUESTION, USAGE, Samples
+from contracts.samples import ANSWER, ATTRIBUTION, DEADLINE, FELL, PASSAGE, QUESTION, USAGE, Samples
 from contracts.specialists.messages import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 
 COMPLETE: Samples = {
@@ -32,6 +32,7 @@ COMPLETE: Samples = {
         "confidence": 0.9,
         "sources": ["kafka.apache.org"],
         "passages": [PASSAGE],
+        "degraded": [FELL],
         **ATTRIBUTION,
         **USAGE,
         "call": "specialists/draft.1/1",

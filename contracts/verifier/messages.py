@@ -3,7 +3,7 @@
 from pydantic import AwareDatetime, Field
 
 from hansard.message import Command, Confidence, Event, Json, Path
-from hansard.values import Cost, Passage, Whole
+from hansard.values import Cost, Degradable, Passage, Whole
 
 
 class CheckClaim(Command):
@@ -26,7 +26,7 @@ class CheckClaim(Command):
     passages_ref: Whole = None
 
 
-class ClaimPassed(Event, Cost):
+class ClaimPassed(Event, Cost, Degradable):
     kind = "hansard.verifier.claim-passed.v1"
     check: Path
     by: tuple[str, ...] = Field(description="the checks that were made")

@@ -1,4 +1,4 @@
-from contracts.samples import ANSWER, DEADLINE, PASSAGE, QUESTION, Samples
+from contracts.samples import ANSWER, DEADLINE, FELL, PASSAGE, QUESTION, Samples
 from contracts.verifier.messages import CheckClaim, ClaimPassed, ClaimRejected
 
 COMPLETE: Samples = {
@@ -20,6 +20,7 @@ COMPLETE: Samples = {
         "confidence": 0.9,
         "cost": "0.00042",
         "policy": "1",
+        "degraded": [f"judge: {FELL}"],
     },
     ClaimRejected: {
         "check": "draft.1",

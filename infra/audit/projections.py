@@ -54,6 +54,8 @@ class Totals:
     paths: Counter[str] = field(default_factory=Counter)
     handlers: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
+    degraded: int = 0  # results that are completed, and worse than they should be
+    degraded_by: Counter[str] = field(default_factory=Counter)  # by reason
     dead: Counter[str] = field(default_factory=Counter)
     tiers: dict[str, Tier] = field(default_factory=dict)
     calls: int = 0
@@ -75,6 +77,9 @@ class Totals:
                 self.paths[path] += 1
                 self.handlers[handler] += 1
                 self.routed.append(message)
+            case WorkflowCompleted(degraded=reasons):
+                self.degraded += bool(reasons)
+                self.degraded_by.update(reasons)
             case DeadLettered(reason=reason):
                 self.dead[reason] += 1
             case AttemptStarted(tier=tier):
@@ -112,6 +117,7 @@ class Totals:
             "paths": dict(self.paths),
             "handlers": dict(self.handlers),
             "results": dict(self.results),
+            "degraded": {"results": self.degraded, "reasons": dict(self.degraded_by.most_common(50))},
             "dead_letters": dict(self.dead),
             "calls": self.calls,
             "cost": str(self.cost),

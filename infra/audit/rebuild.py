@@ -15,7 +15,7 @@ from uuid import UUID
 
 from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
-from hansard.envelope import Envelope, Unreadable, read
+from hansard.envelope import TENANT, Envelope, Unreadable, named, read
 from hansard.identity import (
     door_causation_id,
     elsewhere_causation_id,
@@ -56,10 +56,11 @@ def parse(record: Record, topics: Topics) -> Parsed | None:
         return None
     try:
         envelope = read(record.value, record.headers)
-    except Unreadable:
+    except Unreadable as why:
         place = place_of(record.topic, record.partition, record.offset)
         causation_id = unreadable_causation_id(place)
-        nameless = Envelope(id=str(causation_id), source="", type="", data=record.value or b"", correlation_id=place)
+        tenant, workflow = (named(why, record.key) if topic.name == "requests" else None) or (TENANT, place)
+        nameless = Envelope(str(causation_id), "", "", record.value or b"", workflow, tenant)
         return Parsed(door=_door(record, nameless, causation_id))
     if topic.door:
         causation_id = door_causation_id(envelope.tenant, record.topic, envelope.source, envelope.id)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from infra.audit.text import one_line, percent, short
+from infra.audit.text import degraded, one_line, percent, short
 
 Data = Mapping[str, Any]
 
@@ -34,8 +34,14 @@ def _task(d: Data) -> str:
     return _join(d.get("role"), d.get("instructions") or d.get("goal"))
 
 
+def _fell(d: Data) -> str:
+    """First in a summary, so that no long answer hides it."""
+    reasons = degraded(d)
+    return f"degraded ({one_line('; '.join(reasons), 80)})" if reasons else ""
+
+
 def _answered(d: Data) -> str:
-    return _join(f"“{d.get('text', '')}”", _model(d), percent(d.get("confidence")))
+    return _join(_fell(d), f"“{d.get('text', '')}”", _model(d), percent(d.get("confidence")))
 
 
 def _model(d: Data) -> str:
@@ -44,7 +50,7 @@ def _model(d: Data) -> str:
 
 def _step(d: Data) -> str:
     again = d.get("resume_at") and f"again at {d['resume_at']}"
-    return _join(_join(d.get("step"), d.get("attempt"), by="."), _reasons(d), d.get("because"), again)
+    return _join(_join(d.get("step"), d.get("attempt"), by="."), _fell(d), _reasons(d), d.get("because"), again)
 
 
 def _reasons(d: Data) -> str:
@@ -83,7 +89,8 @@ def _ended(d: Data) -> str:
 
 
 def _completed(d: Data) -> str:
-    return _join(f"“{d.get('text', '')}”", _join(d.get("answered_by"), d.get("handler"), by=" "), percent(d.get("confidence")))
+    by = _join(d.get("answered_by"), d.get("handler"), by=" ")
+    return _join(_fell(d), f"“{d.get('text', '')}”", by, percent(d.get("confidence")))
 
 
 def _dead_letter(d: Data) -> str:
@@ -91,7 +98,7 @@ def _dead_letter(d: Data) -> str:
 
 
 def _claim_passed(d: Data) -> str:
-    return _join(d.get("check"), "passed " + ", ".join(d.get("by") or ()), percent(d.get("confidence")))
+    return _join(d.get("check"), _fell(d), "passed " + ", ".join(d.get("by") or ()), percent(d.get("confidence")))
 
 
 _SUMMARIES: Mapping[str, Callable[[Data], str]] = {

@@ -1,7 +1,9 @@
 """Values of messages as text for a person."""
 
 import base64
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 
 def short(kind: str) -> str:
@@ -34,6 +36,12 @@ def one_line(text: object, width: int = 160) -> str:
     """Text of any length on one line, without control characters."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def degraded(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the answer in this message's data is worse than it should be, each reason on one line; empty where it is not."""
+    reasons = data.get("degraded")
+    return tuple(one_line(reason) for reason in reasons) if isinstance(reasons, list | tuple) else ()
 
 
 def percent(value: object) -> str:

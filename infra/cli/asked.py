@@ -86,7 +86,9 @@ def is_end(message: ShownMessage, asked: NewRequest) -> bool:
     """Whether this is the workflow's terminal message, or a dead letter after which the request has none."""
     if message.kind.startswith(RESULTS):
         return (message.tenant, message.workflow) == asked.key
-    return _is_its_dead_letter(message, asked) and message.data.get("reason") in WITHOUT_RESULT
+    reason = message.data.get("reason")
+    answered = reason == "unreadable" and message.workflow == asked.workflow  # filed under its own key, it has a result too
+    return _is_its_dead_letter(message, asked) and reason in WITHOUT_RESULT and not answered
 
 
 def _is_its_dead_letter(message: ShownMessage, asked: NewRequest) -> bool:

@@ -191,12 +191,11 @@ def _rows(outcomes: Iterable[Outcome]) -> Iterable[Sequence[object]]:
     for one in outcomes:
         result = one.result
         data = result.data if result else {}
-        good = result is not None and result.kind == screen.GOOD
         yield (
             one.asked.about,
             one.envelope.correlation_id,
             one.route or "not routed",
-            Text(result.name if result else "none", "green" if good else "red"),
+            Text(result.name, screen.grade(result.kind, data)) if result else Text("none", "red"),
             one_line(data.get("text") or data.get("detail") or "", 70),
             percent(data.get("confidence")),
             dollars(money(data.get("cost"))) or "$0",

@@ -14,6 +14,7 @@ from contracts.control import CancelWorkflow
 from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from infra.audit.message import ShownMessage
+from infra.audit.text import degraded
 from infra.cli import base, screen
 from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request
 from infra.cli.bus import Bus, ReceivedMessage, request
@@ -26,6 +27,7 @@ from shared.json_text import BadJson, parsed
 from shared.settings import Settings
 from shared.text_files import decoded
 
+DEGRADED = 3  # exit code: answered, and worse than it should be
 GRACE = 30.0  # seconds to wait for a result beyond the workflow's own deadline
 
 
@@ -40,6 +42,11 @@ class Answer:
     @property
     def good(self) -> bool:
         return self.kind == screen.GOOD
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it was answered worse than it should be."""
+        return self.good and bool(degraded(self.data))
 
 
 def ask(
@@ -56,7 +63,9 @@ def ask(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     json_: Json = False,
 ) -> None:
-    """Submit a request, print its messages as they are published, then its result. Exits 1 when it was not answered.
+    """Submit a request, print its messages as they are published, then its result.
+
+    Exits 1 when it was not answered, 3 when the answer is degraded: a better tier of models, a judge or an optional step failed.
 
     Example: hansard ask "Summarise the rules of debate"    ·    hansard ask --type calculate_tax --data '{…}'
     """
@@ -83,15 +92,20 @@ def ask(
 
 
 def conclude(asked: NewRequest, answer: Answer, *, json_: bool) -> None:
-    """Prints how a request ended. Exits 1 where it was not answered."""
+    """Prints how a request ended. Exits 1 where it was not answered, 3 where the answer is degraded."""
     if json_:
         fields = {"workflow": asked.workflow, "type": answer.kind, "seconds": round(answer.seconds, 3)}
         screen.put_json(fields | {"data": answer.data})
     else:
         screen.out.print(screen.result(answer.kind, answer.data, answer.seconds))
         screen.note(f"All its messages: hansard audit show {asked.workflow}")
-    if not answer.good:
-        raise typer.Exit(1)
+    leave(answer.good, answer.degraded)
+
+
+def leave(good: bool, degraded: bool) -> None:
+    """Exits with the code of how requests ended: 1, 3, or none where all is well."""
+    if code := 1 if not good else DEGRADED if degraded else 0:
+        raise typer.Exit(code)
 
 
 def _text_of(file: str) -> str:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.audit.message import Numbering, ShownMessage
-from infra.audit.text import dollars, money, one_line, percent
+from infra.audit.text import degraded, dollars, money, one_line, percent
 from infra.terminal import holds_everything
 from shared import foreign_text
 from shared.foreign_text import printable
@@ -174,11 +174,17 @@ def heading(*, workflow: bool = False) -> Text:
 
 
 GOOD = "hansard.results.completed.v1"
+DEGRADED = "yellow"
+
+
+def grade(kind: str, data: Mapping[str, Any]) -> str:
+    """The colour of a terminal message."""
+    return "red" if kind != GOOD else DEGRADED if degraded(data) else "green"
 
 
 def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> Panel:
     """A terminal message in full."""
-    good = kind == GOOD
+    good, shade, fell = kind == GOOD, grade(kind, data), degraded(data)
     name = kind.split(".")[-2] if kind.count(".") > 1 else kind
     text = str(data.get("text") or "") if good else f"{data.get('reason', '')}: {data.get('detail', '')}".strip(": ")
     body = Text(printable(text))
@@ -186,6 +192,8 @@ def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> 
         body.append("\n" + json.dumps(data["data"], ensure_ascii=False), "dim")
     for source in data.get("sources") or ():
         body.append(f"\n  ↳ {source}", "dim")
+    for reason in fell:
+        body.append(f"\n  degraded: {reason}", DEGRADED)
     facts = [
         f"{data.get('answered_by', '')} {data.get('handler', '')}".strip(),
         confidence(data),
@@ -197,9 +205,9 @@ def result(kind: str, data: Mapping[str, Any], seconds: float | None = None) -> 
     longest = max(subtitle.cell_len, *(line.cell_len for line in body.split("\n", allow_blank=True)))
     return Panel(
         body,
-        title=Text(name, "bold green" if good else "bold red"),
+        title=Text(f"{name}, degraded" if fell else name, f"bold {shade}"),
         subtitle=subtitle,
-        border_style="green" if good else "red",
+        border_style=shade,
         width=min(longest + 6, _console().width),
     )
 
@@ -238,11 +246,10 @@ def as_json(value: object, *, indent: int | None = None) -> str:
 
 def result_line(message: ShownMessage) -> Text:
     """A terminal message on one line."""
-    good = message.kind == GOOD
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{message.at.astimezone():%H:%M:%S} ", "dim")
     text.append(f"{message.workflow:<34} ")
-    text.append(f"{message.name:<10} ", "green" if good else "red")
+    text.append(f"{message.name:<10} ", grade(message.kind, message.data))
     if message.cost:
         text.append(f"{dollars(message.cost)} ", "bold green")
     text.append(message.summary)

@@ -145,7 +145,7 @@ def run_plan(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     json_: Json = False,
 ) -> None:
-    """Run a plan from a file, and watch it. Exits 1 when it was not answered, 2 when it cannot be run.
+    """Run a plan from a file, and watch it. Exits 1 when it was not answered, 2 when it cannot be run, 3 when degraded.
 
     Example: hansard plans run plans/draft-and-proofread.yaml "A note about standing orders"
     """

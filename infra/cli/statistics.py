@@ -105,6 +105,8 @@ def rows(totals: projections.Totals, extra: Mapping[str, Mapping[str, Any]]) -> 
         ("model calls", totals.calls),
         ("cost", dollars(totals.cost)),
         *((f"results: {name}", count) for name, count in sorted(totals.results.items())),
+        ("results: completed, degraded", totals.degraded),
+        *((f"degraded by {one_line(why, 80)}", count) for why, count in totals.degraded_by.most_common(5)),
         *((f"path: {name}", count) for name, count in sorted(totals.paths.items())),
         *((f"dead letters: {name}", count) for name, count in sorted(totals.dead.items())),
         *((f"router: {name}", _shown(value)) for name, value in extra["router"].items() if value),

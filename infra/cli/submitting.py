@@ -23,7 +23,7 @@ from infra.cli.bus import Bus, Listener
 from infra.cli.contents import small_enough
 from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
-from infra.cli.requests import Answer, ended
+from infra.cli.requests import Answer, ended, leave
 from infra.cli.watching import print_result
 from shared.json_text import parsed
 from shared.settings import Settings
@@ -107,7 +107,8 @@ def submit(
     """Submit many requests: one JSON string or object a line, as `{"text": …}` or `{"type": …, "data": …}`.
 
     A line may name its `id`, `correlationid` and `tenant`. Without an id, one is made from the line: submitting the same
-    file again changes nothing and, with --wait, prints the results it had.
+    file again changes nothing and, with --wait, prints the results it had. With --wait it exits 1 unless all were answered, 3 if
+    all were and some answers are degraded.
 
     Example: echo '"What is a quorum?"' | hansard submit - --wait
     """
@@ -124,10 +125,11 @@ def submit(
         screen.note(f"{len(requests)} requests are published. `hansard results --follow` prints their results.")
         return
     missing = [asked for asked in requests if asked.key not in answers]
-    good = sum(answer.good for answer in answers.values())
-    screen.note(f"{good} answered, {len(answers) - good} not answered, {len(missing)} without a result")
-    if missing or good < len(answers):
-        raise typer.Exit(1)
+    good, worse = sum(answer.good for answer in answers.values()), sum(answer.degraded for answer in answers.values())
+    screen.note(
+        f"{good} answered ({worse} of them degraded), {len(answers) - good} not answered, {len(missing)} without a result"
+    )
+    leave(good == len(answers) and not missing, bool(worse))
 
 
 async def _submit(

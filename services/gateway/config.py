@@ -17,7 +17,7 @@ from services.gateway.openai_wire.fields import Field as RefusableField
 from shared.settings import Settings
 from shared.yaml_files import read_yaml
 
-RULES = "3"  # version of the rules of the deciders and of fallback.py; the policy's name holds it and the hash of the data
+RULES = "4"  # version of the rules of the deciders and of fallback.py; the policy's name holds it and the hash of the data
 LOCAL_TIERS = ("cache", "extractive", "rules")
 MODEL_KEY = "HANSARD_MODEL_KEY"
 ANSWERS = Path(__file__).with_name("answers.yaml")
@@ -239,10 +239,14 @@ class Chain(Config):
         return self._classed[wanted]
 
     @cached_property
-    def _priors(self) -> dict[str, float | None]:
-        return {**{str(tier): prior for tier, prior in self.priors.items()}, **dict(self._endpoint_priors())}
+    def _priors(self) -> dict[str, float]:
+        """A fixed reply is no answer to the question: it never has more confidence than an answer of another tier."""
+        found = {**{str(tier): prior for tier, prior in self.priors.items()}, **dict(self._endpoint_priors())}
+        if "rules" in found:
+            found["rules"] = min(found.values())
+        return found
 
-    def _endpoint_priors(self) -> Iterator[tuple[str, float | None]]:
+    def _endpoint_priors(self) -> Iterator[tuple[str, float]]:
         for place, name in enumerate(name for name in self.order if name in self.by_name):
             endpoint = self.by_name[name]
             small = next((prior for part, prior in MODEL_PRIORS.items() if part in endpoint.model.lower()), None)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from contracts.gateway import AttemptFailed, CallModel, Fall, FallReason
 from services.gateway.config import LOCAL_TIERS, Chain, Endpoint
-from services.gateway.local_tiers import LocalAnswer, known_answer, local_answer, miss
+from services.gateway.local_tiers import LocalAnswer, local_answer, miss
 
 NOT_SENT: frozenset[FallReason] = frozenset({"circuit-open", "retry-budget", "miss"})  # no request left this process
 TEMPORARY: frozenset[FallReason] = frozenset({"error", "rate-limit", "lost"})  # the same endpoint may do better later
@@ -29,7 +29,12 @@ def resume_at(chain: Chain, call: CallModel, failures: Failures, at: datetime) -
     """
     waits = [not_before or at for _, not_before in _usable(chain, call, failures)]
     soon = next((wait for wait in waits if wait <= at + timedelta(seconds=chain.patience)), None)
-    if soon is None and waits and known_answer(chain, call) is None and not cache_is_next(chain, call, failures, None, at):
+    if (
+        soon is None
+        and waits
+        and local_answer(chain, "cache", call) is None
+        and not cache_is_next(chain, call, failures, None, at)
+    ):
         soon = min(waits)
     return soon if soon is not None and at < soon < call.deadline else at
 
@@ -74,7 +79,7 @@ def answer_without_model(
         elif answer := local_answer(chain, tier, call):
             return answer, tuple(falls)
         elif tier not in tried:
-            falls.append(miss(tier))
+            falls.append(miss(tier, call))
     return None, tuple(falls)
 
 

@@ -20,7 +20,11 @@ class LocalAnswer(NamedTuple):
 
 
 def local_answer(chain: Chain, tier: str, call: CallModel) -> LocalAnswer | None:
-    """The answer of one tier: `cache`, `extractive` or `rules`. None where it has none."""
+    """The answer of one tier: `cache`, `extractive` or `rules`. None where it has none, and where a text is not what was asked
+    for: no text stands for data, or for a confidence that the tier does not have."""
+    least, prior = call.minimum_confidence, chain.prior(tier)
+    if call.response_schema is not None or (least is not None and prior is not None and prior < least):
+        return None
     match tier:
         case "cache":
             return known_answer(chain, call)
@@ -48,8 +52,10 @@ def fixed_reply(chain: Chain, call: CallModel) -> LocalAnswer | None:
     return None
 
 
-def miss(tier: str) -> Fall:
+def miss(tier: str, call: CallModel | None = None) -> Fall:
     """Why a tier without a model did not answer."""
+    if call is not None and call.response_schema is not None:
+        return Fall(tier=tier, provider="hansard", model=tier, reason="miss", detail="it gives a text, and data is asked for")
     why = {"cache": "no known answer", "extractive": "no passage supports an answer", "rules": "no fixed reply"}
     return Fall(tier=tier, provider="hansard", model=tier, reason="miss", detail=why[tier])
 

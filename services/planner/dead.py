@@ -20,10 +20,11 @@ def task_of(dead: DeadLettered) -> str | None:
     return call.split("/")[1] if isinstance(call, str) and call.count("/") == 2 else None
 
 
-def request_of(dead: DeadLettered) -> str:
-    """The id of the request that the router's command names; "" if it cannot be read."""
+def request_of(dead: DeadLettered, workflow: str) -> str:
+    """The id of the request that the router's command names; where it cannot be read, that of the workflow, which is the same
+    unless its sender chose a correlation id."""
     request = _data(dead).get("request")
-    return request if isinstance(request, str) else ""
+    return request if isinstance(request, str) and request else workflow
 
 
 def may_be_awaited(dead: DeadLettered) -> bool:

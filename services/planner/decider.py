@@ -43,7 +43,9 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
                     case ExpireWorkflow(request=request, deadline=deadline):
                         yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case DeadLettered(door=False) if prevents_end(message):
-                        yield WorkflowFailed(request=request_of(message), reason="dead-letter", detail=explanation(message))
+                        yield WorkflowFailed(
+                            request=request_of(message, context.workflow), reason="dead-letter", detail=explanation(message)
+                        )
                     case _:
                         pass
 
@@ -52,7 +54,7 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
                     case RunPlan(request=request) | ExpireWorkflow(request=request):
                         yield WorkflowCancelled(request=request, by=by, detail=reason)
                     case DeadLettered(door=False) if prevents_end(message):
-                        yield WorkflowCancelled(request=request_of(message), by=by, detail=reason)
+                        yield WorkflowCancelled(request=request_of(message, context.workflow), by=by, detail=reason)
                     case _:
                         pass
 

@@ -15,11 +15,11 @@ from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.decider import WakeUp
 from hansard.identity import step_and_attempt, task_name
 from hansard.message import Message
-from hansard.values import Attribution, Usage, WorkerAnswer, carried
+from hansard.values import Attribution, Cost, Degradable, Usage, WorkerAnswer, carried
 from services.planner import synthesis
 from services.planner.dead import explanation, may_be_awaited, task_of
 from services.planner.state import ACTIVE, Phase, Running, StepState, evolve
-from services.planner.tasks import claim, task
+from services.planner.tasks import claim, promises_data, task
 from shared.shortening import shortened
 
 Retry = Literal["now", "later", "never"]
@@ -57,10 +57,11 @@ class Decision:
             case TaskAnswered(task=name):
                 if current := self.current(name, "working"):
                     self.answered(current, message)
-            case ClaimPassed(check=name, by=by, confidence=confidence, cost=cost):
+            case ClaimPassed(check=name, by=by, confidence=confidence):
                 if current := self.current(name, "checking"):
                     step, attempt = current.step.id, current.state.attempt
-                    self.passed(StepPassed(step=step, attempt=attempt, by=by, confidence=confidence, cost=cost))
+                    more = carried(message, Cost, Degradable)
+                    self.passed(StepPassed(step=step, attempt=attempt, by=by, confidence=confidence, **more))
             case ClaimRejected(check=name, reasons=reasons, cost=cost):
                 if current := self.current(name, "checking"):
                     failed = StepFailed(step=current.step.id, attempt=current.state.attempt, reasons=reasons, cost=cost)
@@ -100,6 +101,11 @@ class Decision:
         self.add(task(self.state, self.workers[step.worker], step, attempt, feedback, self.at))
 
     def answered(self, current: Current, message: TaskAnswered) -> None:
+        if message.data is None and message.data_ref is None and promises_data(current.step):
+            why = (f"no-answer: the step promises data, and {current.step.worker} gave a text",)
+            failed = StepFailed(step=current.step.id, attempt=current.state.attempt, reasons=why, cost=message.cost)
+            self.attempt_failed(current.step, failed, RETRY["no-answer"])
+            return
         answer = StepAnswered(
             step=current.step.id,
             attempt=current.state.attempt,

@@ -39,7 +39,8 @@ ACTIVE: frozenset[Phase] = frozenset({"working", "checking", "backing-off"})
 
 
 class StepState(NamedTuple):
-    """`answer`: of the current attempt; `reasons`: why the last attempt failed.
+    """`answer`: of the current attempt; `reasons`: why the last attempt failed; `degraded`: why the answer, with its check, is
+    worse than it should be.
 
     `until`: when the attempt, with its check, times out; while backing off, when the next attempt begins.
     """
@@ -50,6 +51,7 @@ class StepState(NamedTuple):
     answer: StepAnswered | None = None
     confidence: float | None = None
     reasons: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +163,16 @@ def answered(state: Running, message: StepAnswered) -> Running:
         input_tokens=state.input_tokens + message.input_tokens,
         output_tokens=state.output_tokens + message.output_tokens,
     )
-    return with_step(changed, message.step, StepState(phase, message.attempt, until, message, message.confidence))
+    step = StepState(phase, message.attempt, until, message, message.confidence, degraded=message.degraded)
+    return with_step(changed, message.step, step)
 
 
 def passed(state: Running, message: StepPassed) -> Running:
     step = state.steps[message.step]
     confidence = min((c for c in (step.confidence, message.confidence) if c is not None), default=None)
     changed = settled(state, message.cost)._replace(unmet=with_need_met(state, message.step))
-    return with_step(changed, message.step, step._replace(phase="passed", until=None, confidence=confidence))
+    degraded = (*step.degraded, *message.degraded)
+    return with_step(changed, message.step, step._replace(phase="passed", until=None, confidence=confidence, degraded=degraded))
 
 
 def retried(state: Running, message: StepRetried) -> Running:

@@ -1,11 +1,12 @@
 """Makes the result of a workflow from the states of its steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from contracts.results import Contribution, FailReason, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from hansard.references import Excerpt, joined
 from hansard.values import Attribution, Content, carried
 from services.planner.state import Running, StepState
+from shared.falling_back import REASON, some
 from shared.shortening import shortened
 
 TEXT = 200_000  # characters of why a workflow failed
@@ -41,10 +42,21 @@ def completed(state: Running, answers: list[StepState]) -> WorkflowCompleted:
         handler=state.started.plan.name,
         confidence=min((part.confidence for part in parts if part.confidence is not None), default=None),
         contributions=parts,
+        degraded=degraded(state, parts),
         cost=state.spent,
         input_tokens=state.input_tokens,
         output_tokens=state.output_tokens,
     )
+
+
+def degraded(state: Running, parts: Iterable[Contribution]) -> tuple[str, ...]:
+    """Why the result is worse than it should be: by what its steps say, and by those that were optional and failed."""
+    missing = (
+        shortened(f"step {step.id!r} failed: {'; '.join(reached.reasons)}", REASON)
+        for step, reached in state.in_plan_order()
+        if reached.phase == "failed"
+    )
+    return some((*(reason for part in parts for reason in part.degraded), *missing))
 
 
 def failed(state: Running, reason: FailReason, detail: str) -> WorkflowFailed:
@@ -86,5 +98,6 @@ def _contributions(state: Running) -> Iterator[Contribution]:
                 sources=answer.sources[:share],
                 answer=answer.text_ref,
                 data=answer.data_ref,
+                degraded=some(reached.degraded),
                 **carried(answer, Attribution),
             )

@@ -65,6 +65,11 @@ def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) ->
     )
 
 
+def promises_data(step: Step) -> bool:
+    """Whether its answer must be data, in the form of a schema."""
+    return isinstance(step.input, dict) and isinstance(step.input.get("response_schema"), dict)
+
+
 def passages_for(state: Running, step: Step) -> tuple[Passage, ...]:
     """The passages of the step's own input and of the answers that it needs; each once, shortened to fit."""
     found = [*_passages(step.input), *(passage for answer in _answers(state, step) for passage in answer.passages)]

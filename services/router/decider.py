@@ -118,16 +118,17 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
 
 
 def is_request(dead: DeadLettered) -> bool:
-    """Whether the dead letter is the workflow's own request, with a readable id, so that it gets a result.
+    """Whether the dead letter is the workflow's own request, so that it gets a result.
 
-    A request that used another workflow's correlation id, or the id of another request, ends nothing.
+    A request that used another workflow's correlation id, or the id of another request, ends nothing. One whose envelope cannot
+    be read is filed under its own correlation id, id or Kafka key; without any of them nobody waits for it.
     """
-    return (
-        dead.service == "router"
-        and dead.message_kind == SubmitRequest.kind
-        and dead.message_id != ""
-        and dead.reason in ("unreadable", "invalid", "too-large", "refused-by-store", "poison", "crashed")
-    )
+    if dead.service != "router" or dead.topic != "requests":
+        return False
+    if dead.reason == "unreadable":
+        return bool(dead.message_id or dead.key)
+    known = dead.message_kind == SubmitRequest.kind and dead.message_id != ""
+    return known and dead.reason in ("invalid", "too-large", "refused-by-store", "poison", "crashed")
 
 
 def request_failed(dead: DeadLettered) -> Iterable[Message]:

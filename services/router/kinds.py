@@ -30,7 +30,12 @@ class ModelKind:
         return self.goal.format(text) if is_whole else text
 
     def step(self, data: Mapping[str, JsonValue], wholes: Mapping[str, ContentReference]) -> Step:
-        """The plan's one step. Its input is the rest of the data: `labels`, `facts`, `passages`, a `response_schema`."""
+        """The plan's one step. Its input is the rest of the data: `labels`, `facts`, `passages`, a `response_schema`.
+
+        Raises Unfit for a `response_schema` that is none: it would take away the one of the kind, which promises data.
+        """
+        if not isinstance(data.get("response_schema", {}), dict):
+            raise Unfit("response_schema: must be a JSON Schema, which is an object")
         given: dict[str, JsonValue] = {"response_schema": dict(self.schema)} if self.schema else {}
         given |= {name: value for name, value in data.items() if name != self.field}
         asked = f"{self.goal.format('').strip()}\n\n" if self.field in wholes else ""

@@ -12,6 +12,7 @@ from hansard.message import Message
 from hansard.values import Answer, Attribution, Passage, Usage, carried
 from services.specialists.prompts import call_for
 from shared.citations import citations
+from shared.falling_back import degraded_by, some, why
 from shared.roles import Role
 
 
@@ -21,11 +22,12 @@ class AwaitingTask: ...
 
 @dataclass(frozen=True, slots=True)
 class AwaitingReply:
-    """The model was called."""
+    """The model was called. `data`: the answer must be data, in the form that the task asks for."""
 
     call: str
     role: str
     passages: tuple[Passage, ...]
+    data: bool = False
 
     @property
     def task(self) -> str:
@@ -56,6 +58,8 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
 
             case AwaitingReply(call=call):
                 match message:
+                    case ModelReplied(data=None, data_ref=None) if message.call == call and state.data:
+                        yield without_data(state, message)
                     case ModelReplied() if message.call == call:
                         yield answer(state, message)
                     case ModelFailed() if message.call == call:
@@ -77,8 +81,8 @@ def specialists(roles: Mapping[str, Role], policy: str) -> Decider[TaskState]:
 
 def evolve(state: TaskState, message: Message) -> TaskState:
     match message:
-        case CallModel(call=call, role=role, passages=passages):
-            return AwaitingReply(call, role, passages)
+        case CallModel(call=call, role=role, passages=passages, response_schema=schema):
+            return AwaitingReply(call, role, passages, data=schema is not None)
         case TaskAnswered() | TaskFailed() | TaskCancelled():
             return Settled()
         case _:
@@ -91,16 +95,27 @@ def answer(state: AwaitingReply, reply: ModelReplied) -> TaskAnswered:
         role=state.role,
         call=reply.call,
         **carried(reply, Answer, Attribution, Usage)
-        | {"text": reply.text.strip(), "sources": reply.sources or citations(reply.text, state.passages).sources},
+        | {
+            "text": reply.text.strip(),
+            "sources": reply.sources or citations(reply.text, state.passages).sources,
+            "degraded": degraded_by(reply),
+        },
     )
 
 
+def without_data(state: AwaitingReply, reply: ModelReplied) -> TaskFailed:
+    """A text in place of data is no answer."""
+    promise = f"the task promises data, and {reply.tier} gave a text"
+    detail = " | ".join((promise, *degraded_by(reply)))
+    return TaskFailed(task=state.task, role=state.role, reason="no-answer", detail=detail, cost=reply.cost)
+
+
 def failure(state: AwaitingReply, failed: ModelFailed) -> TaskFailed:
-    falls = "; ".join(f"{fall.tier}: {fall.reason}" for fall in failed.falls)
+    falls = "; ".join(some(map(why, failed.falls)))
     return TaskFailed(
         task=state.task,
         role=state.role,
         reason="deadline" if failed.reason == "deadline" else "no-answer",
-        detail=" | ".join(part for part in (failed.reason, failed.detail, falls) if part),
+        detail=" | ".join(part for part in (failed.reason, falls or failed.detail) if part),
         cost=failed.cost,
     )

@@ -11,8 +11,9 @@ from hansard.identity import call_id, mine
 from hansard.message import Message
 from services.verifier import judge
 from services.verifier.checks import applying
+from shared.falling_back import degraded_by, some, why
 
-VERSION = "1"  # of the checks and the judge's prompt: raise it whenever one of them changes
+VERSION = "2"  # of the checks and the judge's prompt: raise it whenever one of them changes
 BY_CODE = "code"
 NOT_JUDGED = "no-judge"
 NOT_CACHED = judge.NO_JUDGE | {"cache"}  # tiers whose answers the gateway does not put into its cache
@@ -53,7 +54,7 @@ def decide(state: CheckState, message: Message, context: Context) -> Iterable[Me
                 case ModelReplied() if message.call == call:
                     yield from verdict_of_judge(state, message)
                 case ModelFailed() if message.call == call:
-                    yield ClaimPassed(check=state.check, by=(BY_CODE, NOT_JUDGED), cost=message.cost, policy=VERSION)
+                    yield not_judged(state.check, message, some(map(why, message.falls)) or (message.reason,))
                 case _:
                     pass
 
@@ -91,15 +92,27 @@ def check_by_code(asked: CheckClaim, context: Context) -> Iterator[Message]:
 
 
 def verdict_of_judge(state: AwaitingVerdict, reply: ModelReplied) -> Iterator[Message]:
-    check, found = state.check, judge.verdict(reply)
+    check, found, fell = state.check, judge.verdict(reply), degraded_by(reply)
     if found is None:
-        yield ClaimPassed(check=check, by=(BY_CODE, NOT_JUDGED), cost=reply.cost, policy=VERSION)
+        yield not_judged(check, reply, (*fell, f"{reply.tier}: no verdict"))
     elif found.verdict == "fail":
         reasons = tuple(filter(str.strip, found.reasons)) or ("A judge found that the answer does not do what was asked.",)
         yield ClaimRejected(check=check, reasons=reasons, failed=("judge",), cost=reply.cost, policy=VERSION)
         yield from reject_reply(state.claimed_by, reasons)
     else:
-        yield ClaimPassed(check=check, by=(BY_CODE, "judge"), confidence=found.confidence, cost=reply.cost, policy=VERSION)
+        by = (BY_CODE, "judge")
+        degraded = of_judge(fell)
+        yield ClaimPassed(check=check, by=by, confidence=found.confidence, cost=reply.cost, degraded=degraded, policy=VERSION)
+
+
+def not_judged(check: str, ended: ModelReplied | ModelFailed, reasons: tuple[str, ...]) -> ClaimPassed:
+    """No judge is to be had: the checks by code decide alone, and the verdict says so."""
+    by = (BY_CODE, NOT_JUDGED)
+    return ClaimPassed(check=check, by=by, cost=ended.cost, degraded=of_judge(reasons), policy=VERSION)
+
+
+def of_judge(reasons: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"judge: {reason}" for reason in reasons)
 
 
 def reject_reply(call: str | None, reasons: tuple[str, ...]) -> Iterator[Message]:

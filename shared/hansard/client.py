@@ -262,9 +262,10 @@ class Client:
         if envelope.tenant != self.tenant:
             return None
         if message.kind == DEAD and _field(message, "message_id") == id and _field(message, "topic") == "requests":
-            sent = self._sent.get(id)
+            sent, reason = self._sent.get(id), _field(message, "reason")
             of_another = sent is not None and sent.hash != _field(message, "hash")
-            if (reason := _field(message, "reason")) in WITHOUT_RESULT and not of_another:
+            answered = envelope.correlation_id == id and reason == "unreadable"  # filed under its own key, it has a result too
+            if reason in WITHOUT_RESULT and not of_another and not answered:
                 why = f"{reason}: {_field(message, 'detail')}"
                 raise NotAccepted(f"The request {id} was not accepted ({why}). Mend it and send it under a new id.")
             return None

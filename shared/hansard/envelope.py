@@ -49,6 +49,16 @@ class Unreadable(ValueError):
         self.known = {name: shown(value, 512)[:512] for name, value in (known or {}).items() if name in _KNOWN}
 
 
+def named(unreadable: Unreadable, key: bytes | None) -> tuple[str, str] | None:
+    """Tenant and workflow of a record whose envelope cannot be read, where its sender waits for the answer. They are named by its
+    correlation id, its id or its Kafka key, the first that can name a workflow. None where it names none."""
+    known = unreadable.known
+    given = (known.get("ce_correlationid", ""), known.get("ce_id", ""), (key or b"").decode("utf-8", "replace"))
+    workflow = next((name for name in given if _NAME.match(name)), None)
+    tenant = known.get("ce_tenant") or TENANT
+    return (tenant if _TENANT.match(tenant) else TENANT, workflow) if workflow else None
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """The context attributes of one message. `data` is the JSON body as bytes, as it was written."""
@@ -173,6 +183,7 @@ def read(value: bytes | None, given: Iterable[tuple[str | bytes, bytes | None]])
 
 def _decoded(given: Iterable[tuple[str | bytes, bytes | None]]) -> dict[str, str]:
     seen: dict[str, str] = {}
+    wrong = ""  # the first fault; what is readable after it may still name the workflow
     for name, value in given:
         try:
             key = name if name in _KNOWN else (name if isinstance(name, str) else bytes(name).decode()).lower()
@@ -180,10 +191,13 @@ def _decoded(given: Iterable[tuple[str | bytes, bytes | None]]) -> dict[str, str
                 seen.setdefault(key, value.decode("ascii", "replace") if value else "")
             elif key in _KNOWN or key.startswith("ce_"):
                 if key in seen:
-                    raise Unreadable(f"header {shown(key, 80)} is there twice: send it once", seen)
-                seen[key] = value.decode() if value else ""
+                    wrong = wrong or f"header {shown(key, 80)} is there twice: send it once"
+                else:
+                    seen[key] = value.decode() if value else ""
         except UnicodeDecodeError as bad:
-            raise Unreadable(f"header {shown(repr(name), 80)} is not UTF-8: {bad.reason} at byte {bad.start}", seen) from None
+            wrong = wrong or f"header {shown(repr(name), 80)} is not UTF-8: {bad.reason} at byte {bad.start}"
+    if wrong:
+        raise Unreadable(wrong, seen)
     return seen
 
 

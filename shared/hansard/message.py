@@ -77,7 +77,8 @@ DeadReason = Literal[
     "refused-by-store",
     "not-on-the-record",  # forged: it came on an internal topic, and the record does not hold exactly it
 ]
-# A request that is dead for one of these gets no result of its own: its dead letter is the only answer.
+# A request that is dead for one of these gets no result of its own: its dead letter is the only answer. (An unreadable one that
+# names its workflow has a result there.)
 WITHOUT_RESULT: tuple[DeadReason, ...] = ("correlation-in-use", "id-reused", "unreadable")
 
 

@@ -43,6 +43,10 @@ class Result(Value):
     answered_by: str = Field(default="", description="`rule` or `plan`")
     handler: str = Field(default="", description="the rule or the plan")
     sources: tuple[str, ...] = ()
+    degraded: tuple[str, ...] = Field(
+        default=(),
+        description="why the answer is worse than it should be, as `primary: 401, the key was refused`; empty: it is not",
+    )
     contributions: tuple[dict[str, Json], ...] = Field(default=(), description="who had a part in it: step, worker, model, …")
     cost: Decimal = Field(default=Decimal(0), description="US dollars spent on models")
     input_tokens: int = 0

@@ -43,9 +43,16 @@ class PerformTask(Command):
     passages_ref: Whole = None
 
     def answer(
-        self, text: str, *, data: Any = None, sources: tuple[str, ...] = (), confidence: float | None = None
+        self,
+        text: str,
+        *,
+        data: Any = None,
+        sources: tuple[str, ...] = (),
+        confidence: float | None = None,
+        degraded: tuple[str, ...] = (),
     ) -> "TaskAnswered":
-        """Makes the answer of a worker that did not call the gateway's models: it cost nothing."""
+        """Makes the answer of a worker that did not call the gateway's models: it cost nothing. `degraded`: why it is worse than
+        it should be, where it is."""
         return TaskAnswered(
             task=self.task,
             role=self.role,
@@ -53,6 +60,7 @@ class PerformTask(Command):
             data=data,
             sources=sources,
             confidence=confidence,
+            degraded=degraded,
             tier="code",
             model="",
             cost=Decimal(0),

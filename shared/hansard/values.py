@@ -74,7 +74,16 @@ class Answer(Content):
     confidence: Confidence | None = Field(default=None, description="absent if nobody measured one")
 
 
-class WorkerAnswer(Answer):
+class Degradable(Value):
+    degraded: tuple[str, ...] = Field(
+        default=(),
+        exclude_if=lambda reasons: not reasons,
+        description="why it is worse than it should be, one reason each, as `primary: 401, the key was refused`; absent where "
+        "whatever should have a part in it had one",
+    )
+
+
+class WorkerAnswer(Answer, Degradable):
     passages: tuple[Passage, ...] = Field(default=(), description="passages on which the next steps may rest")
     passages_ref: Whole = None
 

@@ -15,7 +15,7 @@ from contracts.catalog import Topic, Topics
 from contracts.control import RedriveDeadLetter
 from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import Context, WakeUp
-from hansard.envelope import TENANT, Envelope, Unreadable, read
+from hansard.envelope import TENANT, Envelope, Unreadable, named, read
 from hansard.identity import (
     door_causation_id,
     elsewhere_causation_id,
@@ -182,13 +182,17 @@ class InboundParser:
         if not topic.door:  # whatever is on the record can be read
             return forged(self.service.name, [record]) if self.service.name == topic.consumers[0] else None
         kind, id = why.known.get("ce_type", "")[:512], why.known.get("ce_id", "")[:512]
-        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id)
+        asked = named(why, record.key) if record.topic == "requests" else None  # its sender waits there for the refusal
+        return self._by_place(topic, record, DeadCause("unreadable", str(why)), kind, id, asked)
 
-    def _by_place(self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str) -> Inbound | None:
+    def _by_place(
+        self, topic: Topic, record: Record, dead: DeadCause, kind: str, id: str, asked: tuple[str, str] | None = None
+    ) -> Inbound | None:
         """A dead letter in a stream of its own, named by the record's place: whatever id and workflow the record states, they
-        stay free for the one to whom they belong."""
+        stay free for the one to whom they belong. `asked`: tenant and workflow of a request, which are its own."""
         place = place_of(record.topic, record.partition, record.offset)
-        stream, causation_id = Stream(TENANT, place, self.service.name), unreadable_causation_id(place)
+        tenant, workflow = asked or (TENANT, place)
+        stream, causation_id = Stream(tenant, workflow, self.service.name), unreadable_causation_id(place)
         inbound = Inbound(
             stream=stream,
             causation_id=causation_id,
@@ -339,9 +343,9 @@ def as_dead(inbound: Inbound, dead: DeadCause) -> Inbound:
 
 
 def without_content(inbound: Inbound, dead: DeadCause) -> Inbound:
-    """The same message, marked as dead, without anything that its sender wrote."""
+    """The same message, marked as dead, without anything that its sender wrote but its id and kind, which are printable."""
     record = inbound.record and inbound.record._replace(key=None, value=None, headers=())
-    return replace(inbound, dead=dead, kind="", record=record, door=None, message_id="")
+    return replace(inbound, dead=dead, record=record, door=None)
 
 
 def door_message(record: Record, stream: Stream, causation_id: UUID) -> DoorMessage:

@@ -13,11 +13,11 @@ from contracts.planner import (
     StepFailed,
     StepPassed,
 )
-from contracts.results import Contribution, WorkflowCompleted, WorkflowFailed
+from contracts.results import Contribution, WorkflowCancelled, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask
 from hansard.decider import WakeUp
 from hansard.message import Message
-from tests.decisions import decided
+from tests.decisions import HERE, decided
 from tests.spec.planner_kit import (
     after,
     answer,
@@ -144,7 +144,15 @@ def test_a_dead_lettered_task_of_an_optional_step_fails_only_that_step() -> None
 def test_a_dead_lettered_plan_fails_its_workflow(dead_letter: DeadLettered) -> None:
     (result,) = decided(decider, [], dead_letter)
     assert isinstance(result, WorkflowFailed) and result.reason == "dead-letter"
-    assert result.request == ("r" if dead_letter.body and dead_letter.body != "!" else "")
+    assert result.request == ("r" if dead_letter.body and dead_letter.body != "!" else HERE.workflow)
+
+
+@pytest.mark.parametrize("message", [one_step, expire, dead(one_step), dead(one_step, body="!"), dead(topic="planner.commands")])
+@pytest.mark.parametrize("given", [[], [PlanCancelNoted(by="ada")]], ids=["no plan", "cancelled"])
+def test_whatever_ends_a_workflow_before_its_plan_the_result_names_the_request(given: list[Message], message: Message) -> None:
+    (result,) = decided(decider, given, message, at(3601))
+    assert isinstance(result, WorkflowFailed | WorkflowCancelled) and result.request in ("r", HERE.workflow)
+    assert (result.request == "r") == (message in (one_step, expire, dead(one_step)))
 
 
 def test_a_running_plan_needs_no_message_about_its_deadline() -> None:

@@ -308,8 +308,22 @@ def test_a_dead_letter_that_only_claims_the_workflow_does_not_end_it(reason: Dea
     assert decided(decider, [noted], dead(reason)) == []
 
 
+@pytest.mark.parametrize(
+    ("known", "refused"),
+    [
+        ({}, "req-1"),
+        ({"message_kind": ""}, "req-1"),
+        ({"message_id": "", "message_kind": "", "key": "b3JkZXItNzc="}, ""),
+        ({"message_id": ""}, None),
+        ({"topic": "control"}, None),
+    ],
+)
+def test_an_unreadable_request_is_refused_if_it_names_a_workflow_by_any_name(known: dict[str, str], refused: str | None) -> None:
+    messages = decided(decider, [], dead("unreadable").model_copy(update=known))
+    assert [message.request for message in messages if isinstance(message, WorkflowRefused)] == [refused] * (refused is not None)
+
+
 def test_a_dead_letter_that_is_not_the_request_ends_nothing() -> None:
-    assert decided(decider, [], dead("unreadable").model_copy(update={"message_id": ""})) == []
     assert decided(decider, [], dead("poison", CancelWorkflow)) == []
     assert decided(decider, [], dead("poison", service="planner")) == []
 

@@ -104,11 +104,15 @@ def test_sources_that_the_reply_names_win_over_those_that_its_text_cites() -> No
 
 
 def test_a_task_fails_with_the_reasons_when_no_model_answered() -> None:
-    fall = Fall(tier="primary", reason="timeout")
-    failed = ModelFailed(call=CALL, reason="no-answer", falls=(fall,), detail="all away", cost=Decimal("0.1"))
+    fall = Fall(tier="primary", reason="timeout", detail="no answer within 30 s")
+    failed = ModelFailed(call=CALL, reason="no-answer", falls=(fall,), detail="primary: timeout", cost=Decimal("0.1"))
     assert decided(decider, [call()], failed) == [
         TaskFailed(
-            task="draft.1", role="poet", reason="no-answer", detail="no-answer | all away | primary: timeout", cost=Decimal("0.1")
+            task="draft.1",
+            role="poet",
+            reason="no-answer",
+            detail="no-answer | primary: no answer within 30 s",
+            cost=Decimal("0.1"),
         )
     ]
 

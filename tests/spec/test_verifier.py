@@ -14,7 +14,7 @@ from contracts.verifier import ClaimPassed, ClaimRejected
 from hansard.message import Message
 from services.verifier.app import build
 from services.verifier.checks import CHECKS
-from services.verifier.decider import verifier
+from services.verifier.decider import VERSION, verifier
 from shared.settings import Settings
 from tests.decisions import NOON, decided
 from tests.spec.verifier_kit import CALL, GIVEN, claim, failing
@@ -22,7 +22,7 @@ from tests.spec.verifier_kit import CALL, GIVEN, claim, failing
 
 def test_a_claim_that_passes_every_check_passes_and_the_verdict_names_the_checks() -> None:
     by = ("empty", "echo", "refusal", "failure", "repetition")
-    assert decided(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy="1")]
+    assert decided(verifier, [], claim("Rain is water that falls.")) == [ClaimPassed(check="draft.1", by=by, policy=VERSION)]
 
 
 def test_a_verdict_names_only_checks_that_had_something_to_check_against() -> None:
@@ -167,7 +167,7 @@ def test_a_claim_that_cites_a_source_which_was_not_given_is_rejected() -> None:
 
 def test_an_answer_of_the_rules_passes_and_the_verdict_notes_it() -> None:
     honest = claim("No model answered: the request failed.", tier="rules", passages=GIVEN, judge=True)
-    assert decided(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy="1")]
+    assert decided(verifier, [], honest) == [ClaimPassed(check="draft.1", by=("empty", "no-model"), policy=VERSION)]
 
 
 def test_an_empty_answer_of_the_rules_is_rejected() -> None:
@@ -205,13 +205,13 @@ def test_no_judge_is_asked_about_a_claim_that_fails_a_check_by_code() -> None:
 
 def test_a_judge_may_pass_it_with_a_confidence() -> None:
     messages = decided(verifier, [asked_judge()], replied({"verdict": "pass", "reasons": [], "confidence": 0.8}))
-    assert messages == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy="1")]
+    assert messages == [ClaimPassed(check="draft.1", by=("code", "judge"), confidence=0.8, cost=Decimal("0.01"), policy=VERSION)]
 
 
 def test_a_judge_may_reject_it_with_reasons() -> None:
     messages = decided(verifier, [asked_judge()], replied({"verdict": "fail", "reasons": ["Say why."], "confidence": 0.9}))
     assert messages == [
-        ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy="1")
+        ClaimRejected(check="draft.1", reasons=("Say why.",), failed=("judge",), cost=Decimal("0.01"), policy=VERSION)
     ]
 
 
@@ -232,13 +232,21 @@ def test_a_rejection_by_a_judge_without_reasons_has_a_reason_all_the_same() -> N
     ],
 )
 def test_a_claim_passes_where_no_judge_replied_and_the_verdict_notes_it(reply: ModelReplied) -> None:
-    unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.01"), policy="1")
+    unjudged = ClaimPassed(
+        check="draft.1",
+        by=("code", "no-judge"),
+        cost=Decimal("0.01"),
+        degraded=(f"judge: {reply.tier}: no verdict",),
+        policy=VERSION,
+    )
     assert decided(verifier, [asked_judge()], reply) == [unjudged]
 
 
 def test_a_claim_passes_where_the_call_to_the_judge_failed() -> None:
     failed = ModelFailed(call=CALL, reason="no-answer", cost=Decimal("0.02"))
-    unjudged = ClaimPassed(check="draft.1", by=("code", "no-judge"), cost=Decimal("0.02"), policy="1")
+    unjudged = ClaimPassed(
+        check="draft.1", by=("code", "no-judge"), cost=Decimal("0.02"), degraded=("judge: no-answer",), policy=VERSION
+    )
     assert decided(verifier, [asked_judge()], failed) == [unjudged]
 
 
@@ -282,8 +290,8 @@ def test_a_reply_that_the_gateway_does_not_cache_is_not_rejected(tier: str) -> N
         assert [type(message) for message in messages] == [ClaimRejected]
 
 
-passed = ClaimPassed(check="draft.1", by=(), policy="1")
-rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy="1")
+passed = ClaimPassed(check="draft.1", by=(), policy=VERSION)
+rejected = ClaimRejected(check="draft.1", reasons=("x",), failed=(), policy=VERSION)
 
 
 def test_a_reply_is_rejected_once() -> None:

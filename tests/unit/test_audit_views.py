@@ -82,7 +82,8 @@ async def test_a_tree_shows_an_outcome_below_its_attempt() -> None:
 
 async def test_only_a_workflow_with_a_request_waits_for_a_result() -> None:
     asked = await timeline(await recorded(request("hello")), "default", "w1")
-    unreadable = await timeline(await recorded(request("hello", ce_specversion="")), "default", place_of("requests", 0, 0))
+    nameless = request("hello", id="", ce_correlationid="")._replace(key=None)
+    unreadable = await timeline(await recorded(nameless), "default", place_of("requests", 0, 0))
     histories = {CALL: History(CALL, 1, 1, 0, [stored(intent(1, deadline=NOON), 1, uuid4(), CALL)])}
     assert asked and unreadable
     assert [without_result(one) for one in (asked, unreadable, timeline_of("default", "w1", histories, {}, {}))] == [

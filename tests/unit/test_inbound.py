@@ -8,10 +8,12 @@ import pytest
 from contracts.control import RedriveDeadLetter
 from contracts.requests import SubmitRequest
 from hansard.codec import encode
+from infra.audit.rebuild import parse as rebuilt
 from shared.eventstore.model import Stream
 from shared.kafka.record import Record
-from shared.runtime.inbound import Inbound
-from tests.unit.toy import parser, request
+from shared.runtime.dead_letters import dead_letter
+from shared.runtime.inbound import DeadCause, Inbound, without_content
+from tests.unit.toy import parser, request, topics
 
 
 def parsed(record: Record) -> Inbound:
@@ -75,9 +77,54 @@ def test_a_record_that_cannot_be_parsed_is_dead_with_its_reason(record: Record, 
     assert dead.reason == reason
 
 
-def test_an_unreadable_record_has_a_stream_of_its_own_so_that_it_blocks_no_other() -> None:
-    one, two = parsed(request(id="", offset=1)), parsed(request(id="", offset=2))
-    assert one.stream != two.stream
+def test_an_unreadable_record_that_names_no_workflow_has_a_stream_of_its_own_so_that_it_blocks_no_other() -> None:
+    one, two = (parsed(request(id="", offset=n, ce_correlationid="")._replace(key=None)) for n in (1, 2))
+    assert one.stream == Stream("default", "requests.0.1", "router") != two.stream
+
+
+UNREADABLE = request(workflow="w7", ce_specversion="0.3", ce_tenant="acme")
+
+
+@pytest.mark.parametrize(
+    ("record", "stream"),
+    [
+        (UNREADABLE, Stream("acme", "w7", "router")),
+        (request(id="r9", ce_correlationid="", ce_time="yesterday"), Stream("default", "r9", "router")),
+        (request(ce_correlationid="a b")._replace(key=None), Stream("default", "r1", "router")),
+        (UNREADABLE._replace(key=b"other"), Stream("acme", "w7", "router")),
+        (UNREADABLE._replace(headers=()), Stream("default", "w7", "router")),
+        (UNREADABLE._replace(headers=(("ce_other", b"\xff"), *UNREADABLE.headers), key=None), Stream("acme", "w7", "router")),
+        (UNREADABLE._replace(headers=(*UNREADABLE.headers, ("ce_type", b"t")), key=None), Stream("acme", "w7", "router")),
+        (request(workflow="w7", ce_tenant="a/b"), Stream("default", "w7", "router")),
+        (UNREADABLE._replace(headers=(), key=b"\xff"), Stream("default", "requests.0.0", "router")),
+        (UNREADABLE._replace(headers=(), key=b"a b"), Stream("default", "requests.0.0", "router")),
+        (UNREADABLE._replace(headers=(), key=b"w7", fault="its batch cannot be read"), Stream("default", "w7", "router")),
+    ],
+)
+def test_an_unreadable_record_is_filed_where_its_sender_waits_for_the_answer(record: Record, stream: Stream) -> None:
+    inbound = parsed(record)
+    assert inbound.dead is not None and inbound.dead.reason == "unreadable"
+    assert inbound.stream == stream
+    assert inbound.door is not None and (inbound.door.tenant, inbound.door.workflow) == stream[:2]
+    found = rebuilt(record, topics)
+    assert record.fault or (found is not None and found.door is not None and found.door.message == inbound.door)
+
+
+def test_two_unreadable_records_of_one_workflow_are_two_messages() -> None:
+    one, two = parsed(UNREADABLE), parsed(UNREADABLE._replace(offset=1))
+    assert one.stream == two.stream and one.causation_id != two.causation_id
+
+
+def test_what_is_unreadable_on_a_topic_between_services_is_filed_by_its_place() -> None:
+    record = UNREADABLE._replace(topic="dead-letters", headers=())
+    assert parsed(record).stream == Stream("default", "dead-letters.0.0", "router")
+
+
+def test_a_dead_letter_without_content_still_answers_the_request() -> None:
+    """Its id is printable: it was read from an envelope."""
+    cause = DeadCause("refused-by-store", "why")
+    dead = dead_letter("router", without_content(parsed(request()), cause), cause, 10_000)
+    assert (dead.message_id, dead.message_kind, dead.key, dead.body, dead.headers) == ("r1", SubmitRequest.kind, None, None, ())
 
 
 def test_a_kind_that_this_service_does_not_receive_is_not_for_it() -> None:
