@@ -200,9 +200,8 @@ class Deployment:
         """Drops its schema where the database was given, and so outlives the tests."""
         if self.settings.postgres.get_secret_value() == os.environ.get("HANSARD_POSTGRES"):
             schema = self.settings.postgres_schema
-            await self.rows(f"drop schema {schema} cascade")
-            await self.rows(f"drop owned by {schema}_writer")
-            await self.rows(f"drop role {schema}_writer")
+            for sql in (f"drop schema {schema} cascade", f"drop owned by {schema}_writer", f"drop role {schema}_writer"):
+                await self.rows(sql)
 
     # its topics
 
@@ -296,9 +295,8 @@ class Deployment:
         """Waits for the results of these workflows; asserts that each has one."""
         await self.listen()
         wanted = set(ids)
-        await until(
-            lambda: wanted <= self.results.keys(), lambda: f"no result for {sorted(wanted - self.results.keys())[:5]}", seconds
-        )
+        lacking = lambda: sorted(wanted - self.results.keys())[:5]  # noqa: E731
+        await until(lambda: not lacking(), lambda: f"no result for {lacking()}", seconds)
         results = self.results
         assert [w for w in wanted if len(results[w]) != 1] == [], "more than one result"
         return {workflow: results[workflow][0] for workflow in wanted}
@@ -344,13 +342,8 @@ class Deployment:
         whole = Report("", "")
         for tenant, workflow in await workflows(store):
             one = await verify(store, known, self.settings.topics, tenant, workflow)
-            whole.streams += one.streams
-            whole.decided += one.decided
-            whole.dead += one.dead
-            whole.outcomes += one.outcomes
-            whole.unknown += one.unknown
-            whole.differences += one.differences
-            whole.forged += one.forged
+            for count in ("streams", "decided", "dead", "outcomes", "unknown", "differences", "forged"):
+                setattr(whole, count, getattr(whole, count) + getattr(one, count))
         return whole
 
     async def is_whole(self) -> None:

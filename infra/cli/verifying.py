@@ -113,7 +113,7 @@ class _Found:
 
     def _differs(self, difference: Difference) -> None:
         if self.json:
-            print(screen.as_json(asdict(difference) | {"stream": str(difference.stream)}), flush=True)
+            screen.put_json(asdict(difference) | {"stream": str(difference.stream)})
             return
         where = f"{difference.stream}, inbox entry {difference.sequence}"
         screen.out.print(f"{where}: {difference.what}", style="bold red")
@@ -121,7 +121,7 @@ class _Found:
 
     def print_totals(self) -> None:
         if self.json:
-            print(screen.as_json({name: count for name, count in vars(self).items() if name not in ("json", "_seen")}))
+            screen.put_json({name: count for name, count in vars(self).items() if name not in ("json", "_seen")})
             return
         more = self.differences - SHOWN
         if more > 0:

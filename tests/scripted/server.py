@@ -14,7 +14,7 @@ header `X-Script` wins over the name. A step is
     half        half of the body that its length announces   drip@T      a byte every T
     words@T     in a stream, a word every T                  fails       an error; in a stream, half way through
     timeout     never answers                                reset       cuts the connection
-    unpriced    an answer without its number of tokens
+    unpriced    an answer without its number of tokens       endless     begins an answer, and goes on for 64 MB
 
 `GET /calls` returns the calls by script, `connections`, the calls `now` running and `peak`, the most at once.
 """
@@ -38,12 +38,14 @@ _STEP = re.compile(r"(?P<kind>[a-z]*)(?P<status>\d{3})?(?:@(?P<time>[\d.]+)(?P<u
 KINDS = frozenset(
     re.findall(
         r"[a-z]+",
-        "ok tool invalid unsure empty mute cut filtered loops date garbage half drip words fails timeout reset unpriced status",
+        "ok tool invalid unsure empty mute cut filtered loops date garbage half drip words fails timeout reset unpriced endless"
+        " status",
     )
 )
 Json = dict[str, Any]
 FAILED: Json = {"error": {"code": "server_error", "type": "scripted", "message": "scripted failure in the midst"}}
 LAST = b"0\r\n\r\n"  # chunk of the transfer encoding
+BEGUN = b'{"id": "endless", "choices": [{"index": 0, "message": {"role": "assistant", "content": "'
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,9 @@ class _Connection(asyncio.Protocol):
             case "garbage":
                 self._write(200, b"<html>This is not JSON</html>", b"text/html")
                 self._done()
+            case "endless":
+                head = b"HTTP/1.1 200 Scripted\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+                self._drip([head, _chunk(BEGUN), *[_chunk(b"x" * (1 << 20))] * 64, LAST], 0, 0.001)
             case "half" | "drip" | "words" | "fails" if body.get("stream"):
                 self._stream(path, body, step)
             case "fails" if not path.endswith("/responses"):
@@ -189,7 +194,7 @@ class _Connection(asyncio.Protocol):
         """Server-sent events, each in one chunk of the transfer encoding."""
         events = streamed(path, body, _whole(path, body, Step("ok") if step.kind == "fails" else step))
         events = failing(path, events) if step.kind == "fails" else half(events) if step.kind == "half" else events
-        chunks = [b"%x\r\n%s\r\n" % (len(event), event) for event in events]
+        chunks = [_chunk(event) for event in events]
         self.transport.write(b"HTTP/1.1 200 Scripted\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         match step.kind:
             case "half":
@@ -236,6 +241,10 @@ class _Connection(asyncio.Protocol):
     def _done(self) -> None:
         self.timer = None
         self.server.now -= 1
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def _head(status: int, kind: bytes, length: int, extra: bytes = b"") -> bytes:

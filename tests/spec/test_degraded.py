@@ -168,7 +168,7 @@ def test_no_tier_answers_with_less_confidence_than_was_asked_for() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in MODEL_KINDS.values() if kind.schema], ids=lambda kind: kind.name)
 def test_a_typed_request_whose_kind_promises_data_fails_without_it(kind: Any) -> None:
     """Whichever service lets a text through."""
-    asked = run(kind.step({kind.field: "Hello."}).model_copy(update={"worker": "writer", "retries": 0}))
+    asked = run(kind.step({kind.field: "Hello."}, {}).model_copy(update={"worker": "writer", "retries": 0}))
     (task,) = [message for message in after(asked) if isinstance(message, PerformTask)]
     decider = specialists({"writer": Role(prompt="Write.")}, "1")
     call = decided(decider, [], task)

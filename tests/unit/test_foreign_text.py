@@ -5,13 +5,14 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
@@ -153,16 +154,29 @@ def test_foreign_text_is_no_markup_and_no_emoji(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.count(text) == 2
 
 
+@pytest.fixture
+def own_logs() -> Iterator[None]:
+    """Logs may be configured in this test: it is as if no other had, and changes nothing for those after it."""
+    root, config = logging.getLogger(), structlog.get_config()
+    handlers, level, disabled = root.handlers[:], root.level, logging.root.manager.disable
+    logging.disable(logging.NOTSET)
+    logs.log.__dict__.pop("bind", None)  # where structlog caches the logger
+    yield
+    logs.log.__dict__.pop("bind", None)
+    structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    logging.disable(disabled)
+
+
 @pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.usefixtures("own_logs")
 def test_a_log_on_a_terminal_lets_nothing_through(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     out = written(monkeypatch, terminal=True)
-    before = logging.getLogger().handlers[:]
-    try:
-        logs.configure("INFO", "console")
-        logs.log.info(f"an event {text}", workflow=text, detail=[text])
-        logging.getLogger("other").warning("of a library: %s", text)
-    finally:
-        logging.getLogger().handlers[:] = before
+    logs.configure("INFO", "console")
+    logs.log.info(f"an event {text}", workflow=text, detail=[text])
+    logging.getLogger("other").warning("of a library: %s", text)
     assert "an event" in out.getvalue() and "of a library" in out.getvalue()
     assert_safe(out.getvalue())
 

@@ -117,7 +117,7 @@ def test_two_unreadable_records_of_one_workflow_are_two_messages() -> None:
 
 def test_what_is_unreadable_on_a_topic_between_services_is_filed_by_its_place() -> None:
     record = UNREADABLE._replace(topic="dead-letters", headers=())
-    assert parsed(record).stream == Stream("default", "dead-letters.0.0", "router")
+    assert parsed(record).stream == Stream("default", "dead-letters.0.0", "router/not-on-the-record")
 
 
 def test_a_dead_letter_without_content_still_answers_the_request() -> None:
