@@ -295,8 +295,7 @@ class Deployment:
         """Waits for the results of these workflows; asserts that each has one."""
         await self.listen()
         wanted = set(ids)
-        lacking = lambda: sorted(wanted - self.results.keys())[:5]  # noqa: E731
-        await until(lambda: not lacking(), lambda: f"no result for {lacking()}", seconds)
+        await until(lambda: wanted <= self.results.keys(), lambda: f"no result for {wanted - self.results.keys()}"[:400], seconds)
         results = self.results
         assert [w for w in wanted if len(results[w]) != 1] == [], "more than one result"
         return {workflow: results[workflow][0] for workflow in wanted}
