@@ -1,6 +1,5 @@
 """`republish` and `epoch`: Kafka's tail and the record, compared."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,13 +10,10 @@ from infra.cli.bus import reached
 from infra.cli.problem import Problem
 from infra.cli.unsettled import moment
 from shared.eventstore.model import Epoch, StoredMessage
-from shared.kafka.direct import DirectProducer
-from shared.kafka.producer import headers
 from shared.runtime import tail
+from shared.runtime.republishing import publish_again
 from shared.settings import Settings
-from shared.task_tokens import NO_TOKENS, TaskTokens
-
-PAGE = 1000  # messages that are sent before the brokers must acknowledge them
+from shared.task_tokens import TaskTokens
 
 
 def republish(
@@ -52,21 +48,9 @@ async def _lost(settings: Settings, since: str) -> list[StoredMessage]:
 
 async def _publish_again(settings: Settings, messages: Sequence[StoredMessage]) -> None:
     async with base.record(settings) as store:
-        await publish(settings, messages, TaskTokens(await store.task_key(), frozenset(settings.outside_workers)))
-
-
-async def publish(settings: Settings, messages: Sequence[StoredMessage], tokens: TaskTokens = NO_TOKENS) -> None:
-    """Raises Problem where the brokers do not acknowledge all of them."""
-    producer = DirectProducer(settings)
+        tokens = TaskTokens(await store.task_key(), frozenset(settings.outside_workers))
     with reached(settings):
-        try:
-            for part in (messages[first : first + PAGE] for first in range(0, len(messages), PAGE)):
-                sent = [
-                    await producer.send(one.topic, one.stream.workflow.encode(), one.data, headers(one, tokens)) for one in part
-                ]
-                await asyncio.gather(*sent)
-        finally:
-            await producer.close()
+        await publish_again(settings, messages, tokens)
 
 
 app = typer.Typer(help="The store's epochs: what a restore leaves to decide.", no_args_is_help=True)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -51,6 +51,24 @@ async def lag(settings: Settings, service: str) -> int:
     finally:
         await consumer.stop()
         await admin.close()
+
+
+async def committed_offsets(settings: Settings, services: Iterable[str]) -> dict[tuple[str, int], int]:
+    """By topic (without the prefix) and partition, the largest offset that the group of one of these services has committed.
+
+    Raises KafkaError or OSError.
+    """
+    found: dict[tuple[str, int], int] = {}
+    admin = AIOKafkaAdminClient(**connection(settings))
+    await admin.start()
+    try:
+        for service in sorted(services):
+            for partition, known in (await admin.list_consumer_group_offsets(group_name(settings, service))).items():
+                place = partition.topic.removeprefix(settings.topic_prefix), partition.partition
+                found[place] = max(known.offset, found.get(place, 0))
+    finally:
+        await admin.close()
+    return found
 
 
 class UnreadPartitions:

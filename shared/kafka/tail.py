@@ -36,6 +36,11 @@ class Tail:
                 del left[place]
         return set(left)
 
+    async def ends(self) -> dict[Place, int]:
+        """The offset at which each partition of its topics ends."""
+        partitions = [self._partition((topic, n)) for topic, count in self._partitions.items() for n in range(count)]
+        return {self._name(partition): end for partition, end in (await self._client.end_offsets(partitions)).items()}
+
     async def records(self, since: datetime) -> AsyncIterator[Record]:
         """The records of all its topics that were published since then."""
         places = [(topic, n) for topic, count in self._partitions.items() for n in range(count)]

@@ -24,6 +24,7 @@ from shared.runtime.outbox import Outbox
 from shared.runtime.performer import AttemptRunner
 from shared.runtime.performer_context import RuntimePerformerContext
 from shared.runtime.processor import Processor
+from shared.runtime.republishing import publish_again
 from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
 from shared.settings import Settings
@@ -60,7 +61,7 @@ class ServiceRunner:
         unclean = await until_available(lambda: store.process_started(name, self._instance, settings.process, is_only))
         tokens = await self._task_tokens()
         self.producer = Producer(settings, failed=lambda: self.outbox.failed(), tokens=tokens)
-        self.tail_watch = TailWatch(settings, store, name, self.producer.publish)
+        self.tail_watch = TailWatch(settings, store, name, lambda lost: publish_again(settings, lost, tokens))
         await self.tail_watch.wait_until_compared()
         self.outbox = Outbox(store, name, self.producer)
         self.contents = open_contents(settings.content, store.contents, settings.content_postgres_bytes)

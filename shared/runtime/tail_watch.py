@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 from shared.backoff import until_available
 from shared.eventstore.model import StoredMessage, StoreUnavailable
@@ -14,6 +15,7 @@ from shared.telemetry.logs import log
 
 COMPARE_AGAIN = 5.0  # seconds, while a new epoch's tail differs
 COMPARE_EVERY = 300.0
+COMPARE_SOON = tail.IN_FLIGHT.total_seconds() + 5  # what was on its way at the first look is not at the second
 
 
 @dataclass
@@ -42,15 +44,15 @@ class TailWatch:
         self.trouble = ""
 
     async def keep_comparing(self) -> None:
-        """Publishes what Kafka has lost of this service's messages again: at once, then on a timer."""
-        while True:
+        """Publishes what Kafka has lost of this service's messages again: at once, soon after, then on a timer."""
+        for pause in chain([COMPARE_SOON], repeat(COMPARE_EVERY)):
             try:
                 if lost := await tail.lost(self.settings, self.store, self.service):
                     log.error("Kafka has lost messages: they are published again", service=self.service, messages=len(lost))
                     await self.publish(lost)
             except (KafkaError, OSError, StoreUnavailable) as failed:
                 log.warning("Kafka's tail was not compared with the record", service=self.service, trouble=str(failed))
-            await asyncio.sleep(COMPARE_EVERY)
+            await asyncio.sleep(pause)
 
     def _wait_for(self, trouble: str) -> None:
         if trouble != self.trouble:

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from hansard.envelope import headers
 from infra.audit.replay import envelope
 from infra.cli.bus import Bus
-from infra.cli.tails import publish
 from shared.eventstore.model import LONG_AGO, StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
 from shared.kafka.admin import apply
 from shared.runtime import tail, tail_watch
+from shared.runtime.republishing import _times, publish_again
 from shared.runtime.tail_watch import TailWatch
 from shared.settings import Settings
 from tests.unit.recorded import record
@@ -62,7 +62,7 @@ async def test_what_kafka_has_lost_of_its_tail_is_found_and_published_again(
     assert {message.id for message in lost} == {message.id for message in messages[5:]}
     assert await tail.lost(settings, store, "planner") == [], "each service publishes its own"
 
-    await publish(settings, lost)
+    await publish_again(settings, lost)
     assert await tail.lost(settings, store, "router") == []
     assert await tail.lost_since(settings, store, LONG_AGO) == []
 
@@ -129,6 +129,16 @@ async def test_a_restored_store_that_has_all_that_kafka_has_goes_on_by_itself(
     async with asyncio.timeout(60):
         await TailWatch(settings, store, "router", put_nothing).wait_until_compared()
     assert (await store.epoch()).compared
+
+
+@pytest.mark.parametrize(
+    ("messages", "end", "committed", "times"),
+    [(5, 10, 10, 1), (5, 10, 3, 1), (5, 10, 11, 2), (5, 10, 15, 2), (5, 10, 16, 3), (1, 0, 7, 8)],
+)
+def test_a_copy_lies_behind_what_the_consumers_have_committed(messages: int, end: int, committed: int, times: int) -> None:
+    """Else they would pass over it: they go on from there."""
+    assert _times(messages, end, committed) == times
+    assert end + (times - 1) * messages >= committed
 
 
 async def put_nothing(_: Sequence[StoredMessage]) -> None: ...
