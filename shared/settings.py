@@ -84,6 +84,7 @@ class Settings(BaseSettings):
     )
     model_name: str = ""
     model_key: SecretStr = SecretStr("")
+    small_model: bool = Field(default=False, description="prompts fit a context of 4,096 tokens, as the small model of ours has")
     gateway: Path | None = Field(default=None, description="YAML file with the gateway's tiers; overrides the model settings")
 
     stream_tokens: bool = Field(default=False, description="publish answers piece by piece while the model writes them")

@@ -9,7 +9,7 @@ from contracts.catalog import Topics
 from contracts.dead_letters import DeadLettered
 from hansard.codec import Invalid, decode, encode
 from hansard.decider import WakeUp
-from hansard.envelope import Unreadable, read
+from hansard.envelope import Unreadable, named, read
 from hansard.identity import (
     door_causation_id,
     elsewhere_causation_id,
@@ -132,7 +132,8 @@ def _dead_letters(whole: WorkflowHistory, stream: Stream, entry: InboxEntry, sto
             expected_about = f"{id_} {forged_stream(stream.service, letter.topic, letter.partition, first)} {first}"
             if about != expected_about:
                 yield "its dead letter is about other forged messages", about, expected_about
-        if letter.door and (door is None or place != (door.topic, door.partition, door.offset)):
+        is_redrive = entry.attempt > 1  # whose place is what its sender states; kind and body are those of the dead message
+        if letter.door and not is_redrive and (door is None or place != (door.topic, door.partition, door.offset)):
             is_there = f"{door.topic}/{door.partition}/{door.offset}" if door else "is not there"
             yield "the message from outside that its dead letter names", "/".join(map(str, place)), is_there
 
@@ -158,7 +159,9 @@ def _possible_ids(door: DoorMessage) -> Iterator[UUID]:
         yield unreadable_causation_id(place)
     try:
         envelope = read(door.body, door.headers)
-    except Unreadable:
+    except Unreadable as unreadable:
+        if named(unreadable, door.key) == (door.tenant, door.workflow):  # its sender waits there for the refusal
+            yield unreadable_causation_id(place)
         return
     if (envelope.tenant, envelope.correlation_id) != (door.tenant, door.workflow):
         return

@@ -54,6 +54,7 @@ def with_addresses(settings: Settings, found: Addresses) -> Settings:
         "kafka": settings.kafka or found.kafka,
         "model_url": settings.model_url or found.model,
         "model_name": settings.model_name or (MODEL_NAME if own_model else ""),
+        "small_model": settings.small_model or bool(own_model),
     }
     return settings.model_copy(update=changes)
 
@@ -65,6 +66,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HANSARD_POSTGRES": settings.postgres.get_secret_value(),
         "HANSARD_MODEL_URL": settings.model_url,
         "HANSARD_MODEL_NAME": settings.model_name,
+        "HANSARD_SMALL_MODEL": "true" if settings.small_model else "",
         "HANSARD_HOME": str(settings.home),
     }
     return {name: value for name, value in given.items() if value}

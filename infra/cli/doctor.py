@@ -233,6 +233,9 @@ async def model(settings: Settings) -> list[Finding]:
         return [Finding("model", "no address is set, and no local model runs", "hansard up, or set HANSARD_MODEL_URL")]
     try:
         names = await asyncio.to_thread(_models, settings)
+    except urllib.error.HTTPError as refused:
+        fix = "correct HANSARD_MODEL_KEY" if refused.code in (401, 403) else "correct HANSARD_MODEL_URL"
+        return [Finding("model", f"{settings.model_url} answers with status {refused.code}", fix)]
     except (OSError, ValueError, urllib.error.URLError) as failed:
         fix = f"start it, or correct HANSARD_MODEL_URL and HANSARD_MODEL_KEY ({one_line(failed)})"
         return [Finding("model", f"{settings.model_url} does not answer", fix)]
@@ -291,9 +294,8 @@ async def set_aside(settings: Settings) -> list[Finding]:
         return [Finding("streams", f"could not be looked at: {one_line(failed)}", "hansard migrate")]
     if not found:
         return [Finding("streams", "none is set aside")]
-    what = f"{len(found)} set aside, whose history a version cannot fold: " + "; ".join(
-        f"{stream} ({one_line(why)})" for stream, why in found[:3]
-    )
+    some = "; ".join(f"{stream} ({one_line(why)})" for stream, why in found[:3])
+    what = f"{len(found)} set aside, whose history a version cannot fold: {some}"
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
@@ -306,6 +308,7 @@ def one_line(text: object) -> str:
 
 
 OF_KAFKA = (topics, broker_clock)
+OF_POSTGRES = (set_aside,)
 
 
 def our_services(settings: Settings) -> list[Finding]:
@@ -357,10 +360,11 @@ def own_services(settings: Settings) -> tuple[Settings, list[Finding]]:
 
 
 async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list[Finding]:
-    """The findings of every check, each within `PATIENCE`. Checks that need Kafka are left out where it does not answer."""
+    """The findings of every check, each within `PATIENCE`. What needs Kafka or Postgres is left out where there is none."""
     found: list[Finding] = []
     for check in checks:
-        if check in OF_KAFKA and any(finding.check == "Kafka" and not finding.ok for finding in found):
+        needed = "Kafka" if check in OF_KAFKA else "Postgres" if check in OF_POSTGRES else ""
+        if any(finding.check == needed and not finding.ok for finding in found):
             continue
         try:
             found.extend(await asyncio.wait_for(check(settings), PATIENCE))

@@ -65,10 +65,9 @@ def show() -> None:
     epoch, unknown = base.run(_compared(base.running(kafka=True, postgres=True)))
     screen.out.print(f"epoch {epoch.epoch}: {'compared with Kafka' if epoch.compared else 'not compared with Kafka yet'}")
     if unknown.count:
-        places = ", ".join(unknown.places)
-        screen.out.print(f"Kafka has {unknown.count} later messages that are not on the record: {places}, …")
+        screen.out.print(f"Later than the newest message on the record, Kafka has {unknown}.")
     else:
-        screen.out.print("Every later message of Kafka's internal topics is on the record.")
+        screen.out.print("Kafka has nothing later than the newest message on the record.")
 
 
 @app.command("accept")
@@ -87,7 +86,9 @@ def accept() -> None:
             return epoch
 
     epoch = base.run(accepted())
-    screen.out.print(f"Services start in epoch {epoch.epoch}." if not epoch.compared else "It was accepted before.")
+    screen.out.print(
+        f"Services start in epoch {epoch.epoch}." if not epoch.compared else "Nothing waits: this epoch was compared already."
+    )
 
 
 async def _compared(settings: Settings) -> tuple[Epoch, tail.Unknown]:

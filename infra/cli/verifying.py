@@ -98,7 +98,7 @@ class _Found:
             if place in self._seen:
                 continue
             self._seen.add(place)
-            if len(self.forged) >= SHOWN:
+            if len(self.forged) >= SHOWN and not self.json:
                 self.more_forged += 1
                 continue
             self.forged.append(place)

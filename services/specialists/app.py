@@ -14,8 +14,9 @@ VERSION = "3"  # of what the code decides: raise it whenever the same task would
 
 
 def build(settings: Settings) -> Service[TaskState]:
-    """Where the settings name no model, prompts fit the small one. Raises BadRole; OSError where the folder is missing."""
-    fitting = LARGE if settings.model_url or settings.gateway else SMALL
+    """Where the settings name no model or a small one, prompts fit that. Raises BadRole; OSError where the folder is missing."""
+    named = settings.model_url or settings.gateway
+    fitting = LARGE if named and not settings.small_model else SMALL
     roles = {
         name: role.model_copy(update={"context": role.context or fitting}) for name, role in catalogue(settings.roles).items()
     }

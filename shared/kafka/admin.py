@@ -147,10 +147,11 @@ def configs(topic: Topic, settings: Settings, replication: int) -> dict[str, str
         wanted["retention.bytes"] = "-1"
     else:
         wanted["segment.ms"] = str(topic.retention_ms)  # Kafka deletes closed segments only
+    # The broker decompresses what senders compress, and refuses what is too large then: no codec is missing here, and nothing
+    # inflates in this process's memory. Ours compress nothing.
+    wanted["compression.type"] = "uncompressed"
     if topic.door:
         wanted["message.timestamp.type"] = LOG_APPEND_TIME
-        # The broker decompresses what senders compress: no codec is missing here, and nothing inflates in this process's memory
-        wanted["compression.type"] = "uncompressed"
     return wanted
 
 

@@ -1,5 +1,6 @@
 """The tail of Kafka's topics: which messages are there, from a time on. Commits nothing and takes no partition from anybody."""
 
+import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from shared.kafka.record import Record, record_from
 from shared.settings import Settings
 
 Place = tuple[str, int]  # a topic, without the prefix, and a partition
+Copy = tuple[str, ...]  # what tells one published message from another
 MARGIN = timedelta(seconds=60)  # by which a producer's clock may be behind the event store's
 
 
@@ -27,12 +29,12 @@ class Tail:
         partitions = self._partitions.get(topic, 0)
         return (topic, partition_of(workflow, partitions)) if partitions else None
 
-    async def without(self, wanted: Mapping[Place, tuple[str, datetime]]) -> set[Place]:
-        """The partitions that lack the message which has this id and was recorded at this time."""
+    async def without(self, wanted: Mapping[Place, tuple[Copy, datetime]]) -> set[Place]:
+        """The partitions that lack the message of which this is the copy, and which was recorded at this time."""
         left = dict(wanted)
         async for record in self._since({place: at for place, (_, at) in wanted.items()}, left):
             place = record.topic, record.partition
-            if place in left and _id(record) == left[place][0]:
+            if place in left and copy_of(record) == left[place][0]:
                 del left[place]
         return set(left)
 
@@ -47,9 +49,9 @@ class Tail:
         async for record in self._since(dict.fromkeys(places, since)):
             yield record
 
-    async def ids(self, since: datetime) -> set[str]:
-        """The CloudEvents ids of the messages that were published since then."""
-        return {_id(record) async for record in self.records(since)}
+    async def copies(self, since: datetime) -> set[Copy]:
+        """The messages that were published since then."""
+        return {copy_of(record) async for record in self.records(since)}
 
     async def _since(self, times: Mapping[Place, datetime], left: Mapping[Place, object] | None = None) -> AsyncIterator[Record]:
         """The records since these times; of partitions that are no longer in `left`, no more."""
@@ -107,8 +109,12 @@ async def open_tail(settings: Settings, topics: Iterable[str]) -> AsyncIterator[
         await client.stop()
 
 
-def _id(record: Record) -> str:
-    return next(((value or b"").decode("utf-8", "replace") for name, value in record.headers if name == "ce_id"), "")
+def copy_of(record: Record) -> Copy:
+    """By all of it: whoever knows an id may publish anything under it."""
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers if isinstance(name, str)}
+    given = [headers.get(f"ce_{name}", "") for name in ("id", "subject", "sequence", "type")]
+    key = (record.key or b"").decode("utf-8", "replace")
+    return record.topic, key, *given, hashlib.sha256(record.value or b"").hexdigest()
 
 
 def _milliseconds(at: datetime) -> int:

@@ -148,6 +148,8 @@ class ServiceRunner:
     @property
     def warnings(self) -> dict[str, str]:
         """Problems that keep no part from working."""
+        if not self._tasks:
+            return {}
         found, ahead, lag = {}, self.store.ahead, self._reader_lag
         if abs(ahead) > MAX_CLOCK_OFFSET:
             off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"

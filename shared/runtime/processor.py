@@ -171,7 +171,7 @@ class Processor(Generic[State]):
         earlier = pending.entry(inbound.causation_id)
         if earlier is None and inbound.redrive and not _is_dead(default_stream, inbound):
             return False
-        if earlier is not None and not (inbound.redrive and earlier.dead):
+        if earlier is not None and not (inbound.redrive and earlier.dead and earlier.kind == inbound.kind):
             if inbound.claim is not None and inbound.causation_id in pending.entry_by_id:  # either of the two may be forged
                 pending.claims.append(inbound.claim)
             return False
@@ -381,4 +381,4 @@ def _refusal(refused: CannotProcess) -> DeadCause:
 def _is_dead(default_stream: StreamState[Any] | None, inbound: Inbound) -> bool:
     """Whether this message is dead on the service's default stream: it could not be parsed, so its own stream was unknown."""
     entry = default_stream.entries.get(inbound.causation_id) if default_stream else None
-    return entry is not None and entry.dead and entry.hash == inbound.hash
+    return entry is not None and entry.dead and (entry.hash, entry.kind) == (inbound.hash, inbound.kind)

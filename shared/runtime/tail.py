@@ -13,8 +13,7 @@ from uuid import UUID
 from contracts.catalog import Topics
 from shared.eventstore.model import LONG_AGO, StoredMessage
 from shared.eventstore.ports import TailStore
-from shared.kafka.record import Record
-from shared.kafka.tail import MARGIN, Place, Tail, open_tail
+from shared.kafka.tail import MARGIN, Copy, Place, Tail, copy_of, open_tail
 from shared.settings import Settings
 
 LOOKED_AT = 2_000  # of the newest messages on the record: a service's last ones are among them
@@ -30,6 +29,10 @@ class Unknown:
     count: int = 0
     places: tuple[str, ...] = ()  # the first ones: `planner.commands/0/17`
 
+    def __str__(self) -> str:
+        more = ", …" if self.count > len(self.places) else ""
+        return f"{self.count} that are not on it ({', '.join(self.places)}{more})"
+
 
 async def lost(settings: Settings, store: TailStore, service: str) -> list[StoredMessage]:
     """What Kafka has lost of this service's messages, judged by the last one in each partition. Raises KafkaError, OSError.
@@ -38,7 +41,7 @@ async def lost(settings: Settings, store: TailStore, service: str) -> list[Store
     """
     async with open_tail(settings, list(_internal(settings.topics))) as tail:
         newest = await _newest(store, service, tail)
-        if not await tail.without({place: (str(one.id), _at(one)) for place, one in newest.items()}):
+        if not await tail.without({place: (_copy(one), _at(one)) for place, one in newest.items()}):
             return []
         window = PAGE
         while True:
@@ -104,11 +107,11 @@ async def _newest(store: TailStore, service: str, tail: Tail) -> dict[Place, Sto
 
 async def _missing(tail: Tail, messages: Sequence[StoredMessage], service: str = "") -> list[StoredMessage]:
     """Those that are not in Kafka, of one service or of all, in order by stream."""
-    there, until = await tail.ids(min(map(_at, messages), default=LONG_AGO)), datetime.now(UTC) - IN_FLIGHT
+    there, until = await tail.copies(min(map(_at, messages), default=LONG_AGO)), datetime.now(UTC) - IN_FLIGHT
     found = (
         message
         for message in messages
-        if str(message.id) not in there
+        if _copy(message) not in there
         and _at(message) <= until
         and service in ("", message.stream.service)
         and tail.place(message.topic, message.stream.workflow) is not None
@@ -118,9 +121,9 @@ async def _missing(tail: Tail, messages: Sequence[StoredMessage], service: str =
 
 async def _unknown(store: TailStore, tail: Tail, since: datetime) -> AsyncIterator[str]:
     """The places of the records since then that are not on the record."""
-    chunk: dict[str, UUID | None] = {}
+    chunk: dict[str, Copy] = {}
     async for record in tail.records(since):
-        chunk[f"{record.topic}/{record.partition}/{record.offset}"] = _id(record)
+        chunk[f"{record.topic}/{record.partition}/{record.offset}"] = copy_of(record)
         if len(chunk) == PAGE:
             for place in await _not_stored(store, chunk):
                 yield place
@@ -129,13 +132,21 @@ async def _unknown(store: TailStore, tail: Tail, since: datetime) -> AsyncIterat
         yield place
 
 
-async def _not_stored(store: TailStore, ids: dict[str, UUID | None]) -> list[str]:
-    stored = await store.find_messages([id for id in ids.values() if id is not None])
-    return [place for place, id in ids.items() if id not in stored]
+async def _not_stored(store: TailStore, copies: dict[str, Copy]) -> list[str]:
+    ids = [id for copy in copies.values() if (id := _uuid(copy[2])) is not None]
+    stored = {_copy(message) for message in (await store.find_messages(ids)).values()}
+    return [place for place, copy in copies.items() if copy not in stored]
 
 
-def _id(record: Record) -> UUID | None:
+def _copy(message: StoredMessage) -> Copy:
+    """What `copy_of` gives for the record as which this message is published."""
+    stream = message.stream
+    given = str(message.id), stream.name, f"{message.version:010}", message.kind
+    return message.topic, stream.workflow, *given, message.hash.hex()
+
+
+def _uuid(text: str) -> UUID | None:
     try:
-        return UUID(next(((value or b"").decode() for name, value in record.headers if name == "ce_id"), ""))
+        return UUID(text)
     except ValueError:
         return None

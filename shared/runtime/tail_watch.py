@@ -62,9 +62,8 @@ class TailWatch:
 
 def restored(unknown: tail.Unknown) -> str:
     """What to do about messages in Kafka that a restored store lacks."""
-    places = ", ".join(unknown.places)
     return (
-        f"the event store was restored, and Kafka has {unknown.count} later messages that are not on the record ({places}, …)."
+        f"the event store was restored: later than the newest message on the record, Kafka has {unknown}."
         " If they are ours, `hansard audit rebuild` makes a store of all that Kafka has; if they are forged or may be lost,"
         " `hansard epoch accept`"
     )

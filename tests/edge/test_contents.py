@@ -42,8 +42,10 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(params=["Postgres", "folder", "bucket"])
 async def contents(
-    request: pytest.FixtureRequest, store: PostgresEventStore, tmp_path: Path
+    request: pytest.FixtureRequest, postgres_dsn: str, schema: str, tmp_path: Path
 ) -> AsyncIterator[tuple[PostgresEventStore, ContentStore]]:
+    """The record as its owner sees it, who alone deletes contents."""
+    store = await PostgresEventStore.open(postgres_dsn, schema=schema)
     where = {
         "Postgres": lambda: "",
         "folder": lambda: str(tmp_path / "contents"),
@@ -55,6 +57,7 @@ async def contents(
     async for page in opened.list():
         for one in page:
             await opened.delete(one, datetime.now(UTC) + LATER)
+    await store.close()
 
 
 async def all_of(contents: ContentStore) -> list[tuple[str, str, int]]:
@@ -90,12 +93,14 @@ async def test_only_what_was_not_put_since_is_deleted(contents: tuple[PostgresEv
 
 
 async def test_an_old_content_that_is_put_again_counts_as_new(
-    store: PostgresEventStore, raw: asyncpg.Connection, tmp_path: Path
+    store: PostgresEventStore, raw: asyncpg.Connection, postgres_dsn: str, schema: str
 ) -> None:
     await store.contents.put("acme", LONG.sha256, TEXT, "text/plain")
     await raw.execute("update content set at = now() - interval '30 days'")
     await store.contents.put("acme", LONG.sha256, TEXT, "text/plain")
-    assert not await store.contents.delete("acme", LONG.sha256, datetime.now(UTC) + EARLIER)
+    owner = await PostgresEventStore.open(postgres_dsn, schema=schema)
+    assert not await owner.contents.delete("acme", LONG.sha256, datetime.now(UTC) + EARLIER)
+    await owner.close()
 
 
 async def test_the_role_of_the_services_adds_contents_and_neither_changes_nor_deletes_them(

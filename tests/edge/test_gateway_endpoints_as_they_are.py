@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contracts.gateway import CallModel, ModelReplied
+from contracts.gateway import CallModel, ModelFailed, ModelReplied
 from services.gateway.config import Chain, Endpoint
 from services.gateway.facts import AttemptReturned
 from services.gateway.openai_wire.errors import ReportedError, error_of_status
@@ -328,10 +328,10 @@ async def test_data_that_no_message_can_hold_is_repaired_and_paid_for() -> None:
 async def test_an_endpoint_that_gives_no_usable_data_is_asked_twice_and_both_are_paid_for() -> None:
     async with RawEndpoint(lambda *_: fine('{"n": 1e400}')) as endpoint:
         stored = await answer(table(endpoint, **PRICED), asks(response_schema={"type": "object"}))
-    reply = stored[-1]
-    assert isinstance(reply, ModelReplied)
-    assert (reply.tier, reply.cost, len(endpoint.seen)) == ("rules", Decimal("0.02004"), 2)
-    assert [fall.reason for fall in reply.falls if fall.attempt] == ["invalid-output"] * 2
+    failed = stored[-1]
+    assert isinstance(failed, ModelFailed), "no fixed reply gives the data that was asked for"
+    assert (failed.reason, failed.cost, len(endpoint.seen)) == ("no-answer", Decimal("0.02004"), 2)
+    assert [fall.reason for fall in failed.falls if fall.attempt] == ["invalid-output"] * 2
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ async def test_no_topic_is_compacted_or_limited_in_size_and_doors_have_the_broke
         assert (found["retention.ms"], found["retention.bytes"]) == (str(topic.retention_ms), "-1")
         assert int(found["max.message.bytes"]) > settings.max_message_bytes
         assert (found["message.timestamp.type"] == "LogAppendTime") is topic.door
-        assert (found["compression.type"] == "uncompressed") is topic.door
+        assert found["compression.type"] == "uncompressed"
 
 
 async def test_a_config_that_differs_is_corrected_and_one_that_others_set_stays(kafka: str) -> None:

@@ -12,13 +12,14 @@ from hansard.message import Message
 from infra.audit import projections
 from infra.audit.message import Numbering
 from infra.audit.timeline import Timeline, as_json, timeline, timeline_of
+from infra.audit.verify import verify
 from infra.cli.audit import _tree, without_result
 from services.gateway.circuit import circuit_stream
 from shared.eventstore.memory import InMemoryEventStore
 from shared.eventstore.model import History, InboxEntry, StoredMessage, Stream
 from shared.runtime.inbound import wake_up
 from tests.unit.recorded import STREAM, recorded, with_decide
-from tests.unit.toy import NOON, processor, request, routed, topics
+from tests.unit.toy import NOON, processor, request, routed, service, topics
 
 
 async def test_a_timeline_begins_at_the_door_and_names_causes() -> None:
@@ -168,3 +169,10 @@ async def test_every_workflow_counts_and_an_endpoint_is_none() -> None:
     for one in [*(stored(intent(1, deadline=NOON), 1, uuid4(), stream) for stream in (CALL, other, endpoint)), *answered]:
         totals.add(one, projections.read(one, topics))
     assert totals.workflows == {("default", "w1"), ("default", "w2"), ("default", "w3")}
+
+
+async def test_an_unreadable_request_that_is_filed_under_its_senders_workflow_is_no_difference() -> None:
+    store = await recorded(request(id="u1", workflow="u1", ce_time="yesterday"), request("good", id="r2"))
+    for workflow in ("u1", "w1"):
+        report = await verify(store, {"router": service}, topics, "default", workflow)
+        assert (report.differences, report.forged, report.streams) == ([], [], 1)

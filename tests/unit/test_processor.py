@@ -105,6 +105,17 @@ def test_a_redrive_of_an_unknown_message_is_not_decided() -> None:
     assert redriven(request("good"), StreamState(Count())).entries == []
 
 
+def test_a_redrive_under_another_kind_than_the_dead_message_is_not_decided() -> None:
+    """Bytes of one kind may be read as another, and whoever redrives states the headers."""
+    loaded = decided(request("poison")).confirm()
+    inbound = parser.parse(request("poison"))
+    assert inbound is not None
+    inbound.redrive, inbound.kind = True, "hansard.control.cancel.v1"
+    pending = processor.begin(STREAM, loaded, NOON)
+    assert not processor.process(pending, inbound)
+    assert pending.entries == []
+
+
 def test_a_redrive_with_other_bytes_than_the_dead_message_is_not_decided() -> None:
     pending = redriven(request("forged"), decided(request("poison")).confirm())
     assert pending.entries == []

@@ -14,6 +14,8 @@ from services.gateway.openai_wire.tolerant import Json, clean, listed, load, map
 from services.gateway.openai_wire.tool_calls import tool_calls
 from services.gateway.openai_wire.usage import Tokens, estimated_tokens, read_usage
 
+NAME = 200  # characters of a model's name
+
 # Why a model stopped, in the words of OpenAI. A word that is not here is kept.
 FINISHED = {
     **dict.fromkeys(("", "stop", "end_turn", "stop_sequence", "eos", "eos_token", "complete", "completed", "done"), "stop"),
@@ -138,7 +140,7 @@ def _answer(api: Api, body: Json, received: int) -> Answer:
         text=clean(without_thinking(text)),
         tool_calls=calls,
         finish_reason="tool_calls" if calls and FINISHED.get(finish) == "stop" else FINISHED.get(finish, finish),
-        model=clean(string(body.get("model"))),
+        model=clean(string(body.get("model")))[:NAME],
         id=clean(string(body.get("id"))),
         tokens=read_usage(body),
         refusal=clean(refusal),

@@ -14,8 +14,9 @@ from services.gateway.openai_wire.tolerant import Json, clean
 
 STARTS = 100  # places of a text where JSON is looked for
 _FENCE = re.compile(r"(?:```|~~~)[ \t]*[\w+.-]*[ \t]*\r?\n?(.*?)(?:```|~~~|\Z)", re.DOTALL)
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
-_THOUGHT = re.compile(r".*</(?:think|thinking|thought)>", re.DOTALL | re.IGNORECASE)
+# Each reads a text once, whatever is in it: one that begins again at every place takes hours for a long answer, and all wait.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\[\s\S])*(?:"|\\?\Z)|[{}\[\]]')
+_THOUGHT = re.compile(r"</(?:think|thinking|thought)>", re.IGNORECASE)
 
 
 class Unfit(Exception):
@@ -59,7 +60,7 @@ def _values(text: str) -> Iterator[Any]:
         if isinstance(whole, str) and whole.lstrip()[:1] in ("{", "["):  # JSON that was encoded twice
             yield _read(whole)
         return
-    answer = _THOUGHT.sub("", text, count=1)
+    answer = text[max((found.end() for found in _THOUGHT.finditer(text)), default=0) :]
     fenced = [read for block in _FENCE.findall(answer) if not isinstance(read := _read(block.strip()), Unfit)]
     yield from fenced or _between_words(answer)
     yield whole

@@ -16,6 +16,7 @@ MARKS = {
     "<|channel|>final<|message|>": "",
 }
 LONGEST = max(map(len, MARKS))
+BLANKS = 1_000  # characters: an answer that begins with more has begun, since each piece would be read from the beginning
 # Some templates put the opening mark into the prompt, so that an answer has only the closing one, on a line of its own.
 _CLOSED_ONLY = re.compile(r"(?:\A|\n)[ \t]*</(?:think|thinking|thought)>[ \t]*(?:\n|\Z)")
 
@@ -41,6 +42,9 @@ class Thinking:
                     return ""
                 self.held, self.until = after, ""
             start = self.held.lstrip()
+            if not start and len(self.held) > BLANKS:
+                self.answering = True
+                break
             opening = next((mark for mark in MARKS if start[: len(mark)].lower() == mark), None)
             if opening is not None:
                 self.held, self.until, self.thought = start[len(opening) :], MARKS[opening], True

@@ -123,7 +123,7 @@ async def comparison(dsn: str, schema: str) -> AsyncIterator[Comparison]:
     async with connected(dsn) as connection:
         await json_as_bytes(connection)
         beside = Comparison(connection, schema, statements(schema))
-        for part in ("stage_published", "stage_kept", "stage_messages", "stage_door_messages"):
+        for part in ("stage_published", "stage_bound", "stage_kept", "stage_messages", "stage_door_messages"):
             await connection.execute(beside.sql[f"rebuild/{part}"])
         yield beside
 

@@ -31,6 +31,6 @@ union all
         concat_ws(' ', k.broker_at at time zone 'UTC', encode(k.key, 'escape'), k.headers, encode(sha256(k.body), 'hex'))
    from :schema.door_messages d left join staged_door_messages k using (topic, partition, "offset")
    left join kept c on c.topic = d.topic and c.partition = d.partition
-  where (k.n is null and (c.first_offset is null or d."offset" >= c.first_offset))
+  where (k.n is null and (c.first_offset is null or d."offset" >= c.first_offset) and d.xact < (select xact from bound))
      or (k.n is not null and (d.broker_at, d.key, d.headers::text, d.body) is distinct from (k.broker_at, k.key, k.headers::text, k.body))
   limit $1)
