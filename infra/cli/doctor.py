@@ -307,8 +307,7 @@ def one_line(text: object) -> str:
     return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
 
 
-OF_KAFKA = (topics, broker_clock)
-OF_POSTGRES = (set_aside,)
+NEEDED = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
 
 
 def our_services(settings: Settings) -> list[Finding]:
@@ -363,8 +362,8 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
     """The findings of every check, each within `PATIENCE`. What needs Kafka or Postgres is left out where there is none."""
     found: list[Finding] = []
     for check in checks:
-        needed = "Kafka" if check in OF_KAFKA else "Postgres" if check in OF_POSTGRES else ""
-        if any(finding.check == needed and not finding.ok for finding in found):
+        needed = NEEDED.get(check)
+        if (needed, False) in ((finding.check, finding.ok) for finding in found):
             continue
         try:
             found.extend(await asyncio.wait_for(check(settings), PATIENCE))
