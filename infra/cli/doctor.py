@@ -307,7 +307,7 @@ def one_line(text: object) -> str:
     return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
 
 
-NEEDED = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
+NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
 
 
 def our_services(settings: Settings) -> list[Finding]:
@@ -362,8 +362,8 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
     """The findings of every check, each within `PATIENCE`. What needs Kafka or Postgres is left out where there is none."""
     found: list[Finding] = []
     for check in checks:
-        needed = NEEDED.get(check)
-        if (needed, False) in ((finding.check, finding.ok) for finding in found):
+        needed = NEEDED.get(check, "")
+        if any(finding.check == needed and not finding.ok for finding in found):
             continue
         try:
             found.extend(await asyncio.wait_for(check(settings), PATIENCE))
