@@ -4,12 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_code
 
 from shared.kafka.connection import connection, group_name
 from shared.kafka.internals import request_rejoin
@@ -17,6 +18,7 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
+COORDINATOR_TRIES = 40  # half a second apart
 REJOIN_EVERY = 20.0  # seconds between two requests for a rebalance: a leader may take a while to learn of new partitions
 
 
@@ -63,12 +65,21 @@ async def committed_offsets(settings: Settings, services: Iterable[str]) -> dict
     await admin.start()
     try:
         for service in sorted(services):
-            for partition, known in (await admin.list_consumer_group_offsets(group_name(settings, service))).items():
+            for partition, known in (await _offsets(admin, group_name(settings, service))).items():
                 place = partition.topic.removeprefix(settings.topic_prefix), partition.partition
                 found[place] = max(known.offset, found.get(place, 0))
     finally:
         await admin.close()
     return found
+
+
+async def _offsets(admin: AIOKafkaAdminClient, group: str) -> Mapping[TopicPartition, Any]:
+    for _ in range(COORDINATOR_TRIES):
+        with suppress(GroupCoordinatorNotAvailableError):  # brokers that no group has ever asked make its topic first
+            found: Mapping[TopicPartition, Any] = await admin.list_consumer_group_offsets(group)
+            return found
+        await asyncio.sleep(0.5)
+    raise GroupCoordinatorNotAvailableError(group)
 
 
 class UnreadPartitions:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from contracts.catalog import SERVICES
 from shared.eventstore.model import StoredMessage
 from shared.kafka.connection import partition_of
 from shared.kafka.direct import DirectProducer
@@ -23,7 +24,7 @@ async def publish_again(settings: Settings, messages: Sequence[StoredMessage], t
     """
     topics = list(dict.fromkeys(message.topic for message in messages))
     consumers = {name for topic in topics for name in settings.topics.by_name[topic].consumers}
-    committed = await committed_offsets(settings, consumers)
+    committed = await committed_offsets(settings, consumers & {*SERVICES, *settings.topics.added})
     async with open_tail(settings, topics) as tail:
         ends = await tail.ends()
     by_place: dict[Place, list[StoredMessage]] = {}
