@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from contracts.catalog import SERVICES
 from shared.eventstore.model import StoredMessage
-from shared.kafka.connection import partition_of
 from shared.kafka.direct import DirectProducer
 from shared.kafka.groups import committed_offsets
 from shared.kafka.producer import headers
@@ -25,12 +24,11 @@ async def publish_again(settings: Settings, messages: Sequence[StoredMessage], t
     topics = list(dict.fromkeys(message.topic for message in messages))
     consumers = {name for topic in topics for name in settings.topics.by_name[topic].consumers}
     committed = await committed_offsets(settings, consumers & {*SERVICES, *settings.topics.added})
+    by_place: dict[Place, list[StoredMessage]] = {}
     async with open_tail(settings, topics) as tail:
         ends = await tail.ends()
-    by_place: dict[Place, list[StoredMessage]] = {}
-    for message in messages:
-        counts = max((partition for topic, partition in ends if topic == message.topic), default=0) + 1
-        by_place.setdefault((message.topic, partition_of(message.stream.workflow, counts)), []).append(message)
+        for message in messages:
+            by_place.setdefault(tail.place(message.topic, message.stream.workflow) or (message.topic, 0), []).append(message)
     again = [
         message
         for place, mine in by_place.items()
