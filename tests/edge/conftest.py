@@ -1,11 +1,15 @@
 """Fixtures of the tests of the Postgres event store."""
 
+import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from shared.eventstore.postgres import statements
+from shared.kafka.admin import apply
+from shared.settings import Settings
 
 
 @pytest.fixture
@@ -20,3 +24,12 @@ async def raw(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connectio
     connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
+    """A Kafka with our topics, under a prefix of this test's own."""
+    prefix = f"t{secrets.token_hex(4)}."
+    made = Settings(kafka=kafka, topic_prefix=prefix, postgres=SecretStr(postgres_dsn), postgres_schema=schema, partitions=2)
+    assert not [change for change in await apply(made) if change.error]
+    return made

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from hansard.envelope import headers
 from infra.audit import rebuild, replay
@@ -19,7 +18,6 @@ from infra.migrations import migrate
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
 from shared.eventstore.postgres.rebuild import comparison
-from shared.kafka.admin import apply
 from shared.kafka.record import Record
 from shared.runtime.inbound import with_reused_id, with_taken_id
 from shared.settings import Settings
@@ -100,15 +98,6 @@ async def test_a_message_changed_with_the_trigger_disabled_is_found(
     await connection.close()
     (difference,) = (await verify(store, {"router": service}, topics, "default", "w0")).differences
     assert "hash" in difference.what
-
-
-@pytest.fixture
-async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
-    """A Kafka with our topics, under a prefix of this test's own."""
-    prefix = f"t{secrets.token_hex(4)}."
-    made = Settings(kafka=kafka, topic_prefix=prefix, postgres=SecretStr(postgres_dsn), postgres_schema=schema, partitions=2)
-    assert not [change for change in await apply(made) if change.error]
-    return made
 
 
 async def publish(settings: Settings, stored: Sequence[StoredMessage]) -> None:

@@ -1,21 +1,18 @@
 """Kafka's tail and the record, compared on real servers: rule 12 of the record."""
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from hansard.envelope import headers
 from infra.audit.replay import envelope
 from infra.cli.bus import Bus
 from shared.eventstore.model import LONG_AGO, StoredMessage
 from shared.eventstore.postgres import PostgresEventStore
-from shared.kafka.admin import apply
 from shared.runtime import tail, tail_watch
 from shared.runtime.republishing import _times, publish_again
 from shared.runtime.tail_watch import TailWatch
@@ -29,14 +26,6 @@ REQUESTS = [request(text, id=text, workflow=f"w{n % 3}", offset=n) for n, text i
 @pytest.fixture(autouse=True)
 def nothing_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "IN_FLIGHT", timedelta())
-
-
-@pytest.fixture
-async def settings(kafka: str, postgres_dsn: str, schema: str) -> Settings:
-    prefix = f"t{secrets.token_hex(4)}."
-    made = Settings(kafka=kafka, topic_prefix=prefix, postgres=SecretStr(postgres_dsn), postgres_schema=schema, partitions=2)
-    assert not [change for change in await apply(made) if change.error]
-    return made
 
 
 async def stored_and_acknowledged(store: PostgresEventStore) -> list[StoredMessage]:
