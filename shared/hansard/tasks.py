@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
+from hansard.actions import Approval
 from hansard.message import Command, Event, Json, Money, Name, Path
 from hansard.topics import Kind, Topic
 from hansard.values import Attribution, Content, Cost, Passage, Usage, Whole, Wholes, WorkerAnswer
@@ -41,6 +42,11 @@ class PerformTask(Command):
     input_refs: Wholes = Field(default_factory=dict)
     context_ref: Whole = None
     passages_ref: Whole = None
+    approval: Approval | None = Field(
+        default=None,
+        exclude_if=lambda approval: approval is None,
+        description="of an action that needed one: what may run is the content that it names, and nothing else",
+    )
 
     def answer(
         self,

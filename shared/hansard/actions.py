@@ -1,0 +1,79 @@
+"""An action that may need an approval: the exact bytes that are approved and then run.
+
+Whoever proposes an action writes it once, by `action_bytes`. From then on the SHA-256 of these bytes names it: the approval,
+the executor's task and its intent carry that hash, and the bytes are in the content store. Nobody writes the action again.
+"""
+
+import json
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, WithJsonSchema
+
+from hansard.message import Json, Name, Value, refuse_float
+from hansard.references import JSON, reference_to
+from hansard.values import ContentReference
+
+LARGEST = 64 * 1024  # bytes: a person reads all of it
+
+
+Amount = Annotated[
+    Decimal,
+    Field(ge=0, le=10**15, max_digits=60, allow_inf_nan=False, description="in units of its currency, as a string"),
+    BeforeValidator(refuse_float),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([Ee][+-]?[0-9]+)?$"}),
+]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217")]
+
+
+class Action(Value):
+    """What is to be done: which tool, with which arguments. `about` says it in words, for whoever must decide."""
+
+    tool: Name
+    about: str = Field(default="", max_length=4_000)
+    arguments: dict[str, Json] = Field(default_factory=dict)
+    amount: Amount | None = Field(default=None, description="what it moves or costs")
+    currency: Currency = "USD"
+    recipient: str = Field(default="", max_length=1_000)
+
+
+class Approval(Value):
+    """Why an action may run: the decision for exactly these bytes."""
+
+    action: ContentReference = Field(description="the approved bytes, in the content store")
+    decision: str = Field(description="id of the message `hansard.approval.approved.v1`")
+    status: str = Field(description="auto_approved or human_approved")
+    by: tuple[str, ...] = Field(default=(), description="who approved it; empty: the policy alone")
+    policy: str = Field(description="version of the policy that decided")
+    at: AwareDatetime
+
+
+class BadAction(ValueError):
+    """Bytes that are no action. The text says why."""
+
+
+def action_bytes(action: Action) -> bytes:
+    """JSON with sorted names, without blanks, in UTF-8. Raises BadAction where it is larger than `LARGEST`."""
+    written = json.dumps(
+        action.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    try:
+        data = written.encode()
+    except UnicodeEncodeError as bad:
+        raise BadAction(f"the action has a character that UTF-8 has not, at {bad.start}") from None
+    if len(data) > LARGEST:
+        raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
+    return data
+
+
+def action_reference(data: bytes) -> ContentReference:
+    return reference_to(data, JSON)
+
+
+def read_action(data: bytes) -> Action:
+    """Raises BadAction."""
+    try:
+        return Action.model_validate_json(data)
+    except ValidationError as bad:
+        first = bad.errors(include_url=False)[0]
+        raise BadAction(f"{'.'.join(map(str, first['loc'])) or 'the action'}: {first['msg']}") from None
