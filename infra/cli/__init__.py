@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from infra.cli import (
+    approvals,
     audit,
     contents,
     dead_letters,
@@ -17,6 +18,7 @@ from infra.cli import (
     doctor,
     operate,
     requests,
+    reviewing,  # noqa: F401 - adds its commands to those of `approvals`
     running,
     screen,
     starters,
@@ -65,6 +67,7 @@ for panel, commands in COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
+app.add_typer(approvals.app, name="approvals", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)

@@ -10,7 +10,7 @@ import typer
 
 from contracts.approval import ActionProposed, QuestionAsked, ReviewAccepted, ReviewAction, ReviewRefused
 from contracts.catalog import Topics
-from hansard.actions import Action, BadAction, action_bytes, read_action
+from hansard.actions import Action, action_bytes, read_action
 from hansard.codec import Invalid, decode, encode
 from hansard.message import Message
 from infra.audit.approvals import Case
@@ -31,6 +31,9 @@ As = Annotated[str, typer.Option("--as", metavar="NAME", envvar="HANSARD_REVIEWE
 Key = Annotated[str, typer.Option("--key", metavar="FILE", help="Your private key; without it ~/.config/hansard/NAME.pem.")]
 Notes = Annotated[str, typer.Option(help="Why: kept on record.")]
 Hash = Annotated[str, typer.Option("--sha256", help="Decide only if these are the bytes that wait: as `show` printed it.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="`amount=1250`, `arguments.invoice=R-18`.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
 
 
@@ -63,11 +66,11 @@ def reject(
 @app.command("edit")
 def edit(
     id_: Id,
-    changes: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="`amount=1250`, `arguments.invoice=R-18`.")] = [],  # noqa: B006
+    changes: Changes = None,
     file: Annotated[str, typer.Option("--file", "-f", help="The whole action as it is approved, as JSON.")] = "",
     reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False, json_: Json = False,
 ) -> None:  # fmt: skip
-    """Change the action and approve what it has become: both hashes are on record. On a terminal an editor opens.
+    """Change the action and approve what it has become: both hashes are on record.
 
     Example: hansard approvals edit order-77/pay.1 --set amount=1250 --as alice@example.org
     """
@@ -75,7 +78,7 @@ def edit(
     action = case.action
     if action is None:
         raise Problem(f"{case.id} is no action: `hansard approvals answer`.", code=2)
-    edited = _edited(action, changes, file)
+    edited = _edited(action, changes or [], file)
     if edited == _proposed(case):
         raise Problem("Nothing was changed: `hansard approvals approve` approves it as it is.", code=2)
     if not json_:
@@ -166,24 +169,24 @@ def _edited(action: Action, changes: list[str], file: str) -> str:
             text = decoded(Path(file).read_bytes())
         elif changes:
             text = json.dumps(changed(action.model_dump(mode="json"), changes))
-        elif base.terminal_in():
-            text = typer.edit(json.dumps(action.model_dump(mode="json"), indent=2, ensure_ascii=False), extension=".json") or ""
         else:
             raise Problem("What is to be changed? --set NAME=VALUE, or --file FILE.", code=2)
-        return action_bytes(read_action((text or json.dumps(action.model_dump(mode="json"))).encode())).decode()
+        return action_bytes(read_action(text.encode())).decode()
     except (OSError, ValueError) as bad:  # BadAction is one
         raise Problem(f"This is no action: {bad}.", code=2) from None
 
 
 def changed(action: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """The action with these changes, each `name=value` or `arguments.name=value`. A value is JSON where it can be read as such and
-    the field is no text. Raises ValueError."""
+    """The action with these changes, each `name=value` or `arguments.name=value`. An argument is JSON where it can be read as such.
+    Raises ValueError."""
     result = {**action, "arguments": dict(action["arguments"])}
     for change in changes:
         name, is_change, value = change.partition("=")
         owner, dot, member = name.partition(".")
         if not is_change or (dot and owner != "arguments") or (not dot and name not in action) or name == "arguments":
-            raise ValueError(f"{change!r} changes nothing: write NAME=VALUE with one of {', '.join(action)}, or arguments.NAME=VALUE")
+            raise ValueError(
+                f"{change!r} changes nothing: write NAME=VALUE with one of {', '.join(action)}, or arguments.NAME=VALUE"
+            )
         if dot:
             result["arguments"][member] = _value(value)
         else:
@@ -213,7 +216,6 @@ def _send(settings: Settings, case: Case, who: Signer, *, json_: bool, **fields:
             action_id=case.action_id,
             sha256=case.sha256,
             reviewer=who.name,
-            key=who.key,
             **fields,
         ),
         case.stream.tenant,
@@ -229,9 +231,7 @@ def _send(settings: Settings, case: Case, who: Signer, *, json_: bool, **fields:
 
 
 async def _decided(settings: Settings, case: Case, review: ReviewAction) -> ReviewAccepted | ReviewRefused:
-    envelope = request(
-        review.review, ReviewAction.kind, encode(review), workflow=case.stream.workflow, tenant=case.stream.tenant
-    )
+    envelope = request(review.review, ReviewAction.kind, encode(review), workflow=case.stream.workflow, tenant=case.stream.tenant)
     async with (
         base.known_record(settings) as record,
         Bus(settings) as bus,
@@ -246,7 +246,8 @@ async def _outcome(listener: Listener, topics: Topics, review: str) -> ReviewAcc
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         for received in await listener.batch():
-            message = _read(topics, received.envelope and (received.envelope.type, received.envelope.data))
+            envelope = received.envelope
+            message = _read(topics, envelope.type, envelope.data) if envelope else None
             if isinstance(message, ReviewAccepted) and message.review.review == review:
                 return message
             if isinstance(message, ReviewRefused) and message.review == review:
@@ -254,12 +255,9 @@ async def _outcome(listener: Listener, topics: Topics, review: str) -> ReviewAcc
     raise Problem("The review is published, and nothing has become of it yet. Does the service `approval` run? `hansard status`.")
 
 
-def _read(topics: Topics, found: tuple[str, bytes] | None) -> Message | None:
-    kind = topics.kinds.get(found[0]) if found else None
+def _read(topics: Topics, type_: str, data: bytes) -> Message | None:
+    kind = topics.kinds.get(type_)
     try:
-        return decode(kind, found[1]) if kind and found else None
+        return decode(kind, data) if kind else None
     except Invalid:
         return None
-
-
-__all__ = ["BadAction", "changed"]
