@@ -177,7 +177,7 @@ def _edited(action: Action, changes: list[str], file: str) -> str:
 
 
 def changed(action: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """The action with these changes, each `name=value` or `arguments.name=value`. An argument is JSON where it can be read as such.
+    """The action with these changes, each `name=value` or `arguments.name=value`; an argument is JSON where it can be read so.
     Raises ValueError."""
     result = {**action, "arguments": dict(action["arguments"])}
     for change in changes:
