@@ -101,6 +101,40 @@ def _claim_passed(d: Data) -> str:
     return _join(d.get("check"), _fell(d), "passed " + ", ".join(d.get("by") or ()), percent(d.get("confidence")))
 
 
+def _action(d: Data) -> str:
+    """An action in words: what it is about, or else its tool."""
+    action = json.loads(str(d.get("action") or "{}"))
+    return _join(d.get("action_id"), action.get("about") or action.get("tool"), f"#{str(d.get('sha256'))[:8]}")
+
+
+def _assessed(d: Data) -> str:
+    waits = d.get("queue") and f"for {d['queue']}"
+    return _join(d.get("action_id"), d.get("status"), waits, f"risk {d.get('risk')}", f"rule {d.get('rule')}", _reasons(d))
+
+
+def _approved(d: Data) -> str:
+    edited = d.get("proposed") and f"edited, was #{str(d['proposed'])[:8]}"
+    by = ", ".join(d.get("by") or ()) or "the policy"
+    return _join(d.get("action_id"), d.get("status"), f"by {by}", f"#{str(d.get('sha256'))[:8]}", edited, d.get("notes"))
+
+
+def _review(d: Data) -> str:
+    return _join(d.get("action_id"), d.get("decision"), f"by {d.get('reviewer')}", d.get("question"), d.get("to"), d.get("notes"))
+
+
+def _review_accepted(d: Data) -> str:
+    return _join(_review(d.get("review") or {}), f"proven by {d.get('proof')}")
+
+
+def _review_refused(d: Data) -> str:
+    claimed = f"{d.get('decision')} by {d.get('reviewer')}, as claimed"
+    return _join(d.get("action_id"), f"refused: {d.get('reason')}", d.get("detail"), claimed)
+
+
+def _person(d: Data) -> str:
+    return _join(d.get("name"), ", ".join(d.get("roles") or ()), *(f"key {key.get('id')}" for key in d.get("keys") or ()))
+
+
 _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.requests.submit": _request,
     "hansard.router.request-routed": _routed,
@@ -127,6 +161,15 @@ _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.verifier.check": lambda d: _join(d.get("check"), d.get("claim")),
     "hansard.verifier.claim-passed": _claim_passed,
     "hansard.verifier.claim-rejected": lambda d: _join(d.get("check"), _reasons(d)),
+    "hansard.approval.propose": _action,
+    "hansard.approval.proposed": _action,
+    "hansard.approval.assessed": _assessed,
+    "hansard.approval.approved": _approved,
+    "hansard.approval.rejected": lambda d: _join(_approved(d), d.get("because")),
+    "hansard.approval.review": _review,
+    "hansard.approval.review-accepted": _review_accepted,
+    "hansard.approval.review-refused": _review_refused,
+    "hansard.approval.person-registered": _person,
     "hansard.results.completed": _completed,
     "hansard.dead-letters.dead-lettered": _dead_letter,
     "hansard.control.redrive": lambda d: _join(d.get("service"), f"{d.get('topic')}/{d.get('partition')}/{d.get('offset')}"),
