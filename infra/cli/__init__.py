@@ -14,7 +14,7 @@ from infra.cli import (
     audit,
     contents,
     dead_letters,
-    demo,
+    demos,
     doctor,
     operate,
     requests,
@@ -45,7 +45,7 @@ app = typer.Typer(
 RUN, ASK, RECORD, CARE = "Run", "Ask", "The record", "Maintenance"
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
+    RUN: {"demo": demos.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
         "submit": submitting.submit,
