@@ -68,6 +68,7 @@ class Proposal(Value):
 
 class ProposeAction(Command, Proposal):
     kind = "hansard.approval.propose.v1"
+    stored_whole = ("action",)
 
 
 class WithdrawAction(Command):
@@ -136,6 +137,7 @@ class ActionProposed(Event, Proposal):
     """The proposal as it is on record. What the policy makes of it follows."""
 
     kind = "hansard.approval.proposed.v1"
+    stored_whole = ("action",)
 
 
 class LookupStarted(Intent):
@@ -187,6 +189,7 @@ class ActionApproved(Event, Decision):
     """`sha256` and `action` are what may run: where it was edited, not what was proposed."""
 
     kind = "hansard.approval.approved.v1"
+    stored_whole = ("action",)
     once = "stream"
     status: Literal["auto_approved", "human_approved"]
     action: str
