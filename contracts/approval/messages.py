@@ -68,6 +68,7 @@ class Proposal(Value):
 
 class ProposeAction(Command, Proposal):
     kind = "hansard.approval.propose.v1"
+    stored_whole = ("action",)
 
 
 class WithdrawAction(Command):
@@ -136,6 +137,7 @@ class ActionProposed(Event, Proposal):
     """The proposal as it is on record. What the policy makes of it follows."""
 
     kind = "hansard.approval.proposed.v1"
+    stored_whole = ("action",)
     expires_at: AwareDatetime = Field(description="when it is refused, if nobody decided")
 
 
@@ -188,6 +190,7 @@ class ActionApproved(Event, Decision):
     """`sha256` and `action` are what may run: where it was edited, not what was proposed."""
 
     kind = "hansard.approval.approved.v1"
+    stored_whole = ("action",)
     once = "stream"
     status: Literal["auto_approved", "human_approved"]
     action: str
@@ -218,6 +221,7 @@ class ActionEdited(Event):
     """A reviewer changed it: these bytes wait now, and whoever approved others approved nothing."""
 
     kind = "hansard.approval.edited.v1"
+    stored_whole = ("action",)
     action_id: Path
     sha256: str = Sha256
     action: str
