@@ -81,6 +81,17 @@ def step_and_attempt(task: str) -> tuple[str, int]:
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
+def question_task(task: str, number: int) -> str:
+    """The name of the task that answers a reviewer's question, from 1 on, about the action of this task: `pay.1.q2`."""
+    return f"{task}.q{number}"
+
+
+def question_of(task: str) -> tuple[str, int] | None:
+    """Splits the name of such a task. None if it is not of that form."""
+    name, _, number = task.rpartition(".q")
+    return (name, int(number)) if name and number.isascii() and number.isdecimal() and len(number) < 5 else None
+
+
 def source_of(service: str) -> str:
     """The `ce_source` of every message that a service publishes."""
     return f"/hansard/{service}"
