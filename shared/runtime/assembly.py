@@ -174,7 +174,10 @@ class ServiceRunner:
         if performer is None:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
-        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store, self.contents)
+        store = self.store
+        context = RuntimePerformerContext(
+            self.loop, store, self.settings.topics, ephemeral, store, self.contents, recent=store
+        )
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process, self.contents)
 
