@@ -5,6 +5,7 @@ readable (`specialists/draft.1`); the others are version 5 UUIDs.
 """
 
 import hashlib
+import unicodedata
 from typing import NamedTuple
 from uuid import UUID
 
@@ -43,6 +44,19 @@ class Stream(NamedTuple):
 def stream_name(service: str, part: str) -> str:
     """`part` tells the streams of one service in one workflow apart; it is empty if there is only one."""
     return f"{service}/{part}" if part else service
+
+
+PEOPLE = "people"  # the workflow of a tenant that holds the registrations of its people
+
+
+def person_key(name: str) -> str:
+    """One text for all spellings of a name: capitals, forms of Unicode and blanks around it make no other person."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def person_stream(tenant: str, name: str) -> Stream:
+    """The stream of a person's registrations. No action has such a name: `Path` has no colon."""
+    return Stream(tenant, PEOPLE, f"approval/person:{person_key(name)}")
 
 
 def call_id(service: str, part: str, number: int) -> str:

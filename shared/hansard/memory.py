@@ -21,7 +21,9 @@ from hansard.identity import (
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
-from hansard.service import Service
+from hansard.references import declared_wholes, whole
+from hansard.service import AnyValue, Service
+from hansard.values import ContentReference
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MOST = 10_000  # messages that may follow from one: a limit for services that answer each other for ever
@@ -65,6 +67,7 @@ class InMemory:
         self.now = at
         self.dead: list[DeadMessage] = []
         self.ephemeral: list[Message] = []
+        self.contents: dict[tuple[str, str], bytes] = {}  # by tenant and SHA-256
         self._streams: dict[Stream, _Stream] = {}
         self._intents: deque[tuple[Stream, Intent]] = deque()
 
@@ -170,6 +173,8 @@ class InMemory:
         except CannotProcess as refused:
             self.dead.append(DeadMessage(stream, inbound.message, refused.reason, refused.detail))
             return ()
+        for message in decided:
+            self.contents |= {(stream.tenant, one.sha256): data for one, data in declared_wholes(message).items()}
         known.state = state
         known.messages.extend(decode(type(message), encode(message)) for message in decided)
         self._intents.extend((stream, message) for message in decided if isinstance(message, Intent))
@@ -198,6 +203,12 @@ class _PerformerContext:
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         return [await self._one(stream) for stream in streams]
+
+    async def content(self, stream: Stream, reference: ContentReference) -> bytes:
+        return self.there.contents[stream.tenant, reference.sha256]
+
+    async def whole(self, stream: Stream, value: AnyValue) -> AnyValue:
+        return await whole(value, lambda reference: self.content(stream, reference))
 
     async def _one(self, stream: Stream) -> Any:
         return self.there.state(stream.name, stream.workflow, stream.tenant)

@@ -19,6 +19,7 @@ from hansard.codec import check_read_again, encode
 from hansard.decider import CannotProcess, Context, Decider, State, WakeUp
 from hansard.memory import NOON, DeadMessage, InMemory
 from hansard.message import DeadReason, Intent, Message
+from hansard.references import declared_wholes
 from hansard.service import Service
 
 CONTEXT = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
@@ -69,6 +70,7 @@ class Given(Generic[State]):
         for one in decided:
             data = encode(one)
             try:
+                declared_wholes(one)
                 check_read_again(one, data)
             except ValueError as changed:
                 raise AssertionError(f"{one!r}: {changed}") from None
