@@ -2,9 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from contracts.approval import ActionAssessed, ActionProposed, Assessment, ProposeAction, Proposal, SimilarCase
-from hansard.actions import action_reference, proposed_action, read_action
-from hansard.actions import BadAction
+from contracts.approval import ActionAssessed, ActionProposed, Assessment, Proposal, ProposeAction, SimilarCase
+from hansard.actions import BadAction, action_reference, proposed_action, read_action
 from hansard.values import carried
 from services.approval.facts import LookedUp
 from services.approval.personal_data import find_personal_data
@@ -20,9 +19,7 @@ def check_bytes(proposal: ProposeAction) -> bytes:
     return data
 
 
-def assessed(
-    policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int
-) -> Assessment:
+def assessed(policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int) -> Assessment:
     """`data`: the bytes of the action, which are no longer those of the proposal where it was edited."""
     return assess(policy, read_action(data), proposal, find_personal_data(data.decode()), similar, cases)
 
