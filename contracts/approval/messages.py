@@ -255,8 +255,9 @@ class ReviewAccepted(Event):
     action_id: Path
     number: int = Field(ge=1)
     review: ReviewAction
+    reviewer: str = Field(description="the name as registered, whose spelling may be another one than the review's")
     proof: Proof
-    registration: int = Field(ge=1, description="the version of the reviewer's stream that was read")
+    registration: int = Field(ge=1, description="which of the reviewer's registrations was read, from 1 on")
     roles: tuple[str, ...] = Field(default=(), description="the reviewer's, as registered then")
     approvals: tuple[str, ...] = Field(default=(), description="who has approved these bytes so far")
 

@@ -154,6 +154,7 @@ COMPLETE: Samples = {
         "action_id": "pay.1",
         "number": 1,
         "review": _REVIEW,
+        "reviewer": "alice@example.org",
         "proof": "signature",
         "registration": 2,
         "roles": ["reviewer"],

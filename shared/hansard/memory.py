@@ -53,6 +53,7 @@ class _Inbound:
     id: UUID
     message: Message
     source: str
+    topic: str = ""
 
 
 class InMemory:
@@ -71,14 +72,21 @@ class InMemory:
         self._intents: deque[tuple[Stream, Intent]] = deque()
 
     def send(
-        self, message: Message, *, workflow: str = "wf-1", tenant: str = "default", id: str | UUID | None = None
+        self,
+        message: Message,
+        *,
+        workflow: str = "wf-1",
+        tenant: str = "default",
+        id: str | UUID | None = None,
+        topic: str = "",
     ) -> tuple[Message, ...]:
         """Publishes a message to these services. Returns the messages that they stored because of it, in order.
 
-        A message with the same `id` is the same message and changes nothing. Without an `id` it is a new message.
+        A message with the same `id` is the same message and changes nothing. Without an `id` it is a new message. `topic`: the
+        door at which it is received.
         """
-        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, "", "/test", id)
-        return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, topic, "/test", id)
+        return self._run(self._receivers(message, name, workflow, tenant, "/test", sender="", topic=topic))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
         """Moves the clock. Streams whose time has come receive their wake-ups, in the order of their times."""
@@ -126,11 +134,13 @@ class InMemory:
         fact = decode(type(fact), encode(fact))
         return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
-    def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:
+    def _receivers(
+        self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str, topic: str = ""
+    ) -> Iterable[_Inbound]:
         for service in self.services.values():
             name = None if service.name == sender else service.stream(message)
             if name is not None:
-                yield _Inbound(Stream(tenant, workflow, name), id, message, source)
+                yield _Inbound(Stream(tenant, workflow, name), id, message, source, topic)
 
     def _run(self, first: Iterable[_Inbound]) -> tuple[Message, ...]:
         waiting, stored = deque(first), list[Message]()
@@ -153,7 +163,8 @@ class InMemory:
             return ()
         known.inbox.add(inbound.id)
         known.entries += 1
-        context = Context(inbound.id, self.now, stream.workflow, stream.tenant, inbound.source, str(inbound.id))
+        name, topic = str(inbound.id), inbound.topic
+        context = Context(inbound.id, self.now, stream.workflow, stream.tenant, inbound.source, name, topic=topic)
         try:
             decided = tuple(decider.decide(known.state, inbound.message, context))
             self._check(stream.service, decided)
