@@ -60,6 +60,6 @@ TOPICS = (
             PersonRemoved,
         ),
         ("approval",),
-        ("planner", "console"),
+        ("planner", "notifier", "console"),
     ),
 )
