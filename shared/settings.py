@@ -129,6 +129,9 @@ class Settings(BaseSettings):
         default=None, description="SQLite file with the ledger's entries; not given: `ledger/book.sqlite3` in `home`"
     )
 
+    # Who is told
+    webhooks: Path | None = Field(default=None, description="YAML file with the endpoints to which webhooks are sent")
+
     # A process
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(

@@ -179,6 +179,17 @@ def idempotency_key(tenant: str, workflow: str, call: str, repairs: int) -> str:
     return str(uuid5(_IDEMPOTENCY, f"{tenant}/{workflow}/{call}/{repairs}"))
 
 
+def webhook_id(tenant: str, workflow: str, delivery: str) -> str:
+    """The `webhook-id` of a delivery: the same for all its attempts."""
+    return f"msg_{uuid5(_IDEMPOTENCY, f'webhook/{tenant}/{workflow}/{delivery}').hex}"
+
+
+def delivery_name(about: str, number: int, endpoint: str) -> str:
+    """The name of the delivery of one notification to one endpoint: `pay.1/1/chat`. A long one begins with a digest."""
+    name = f"{about}/{number}/{endpoint}"
+    return name if len(name) <= 255 else f"{hashlib.sha256(about.encode()).hexdigest()[:32]}/{number}/{endpoint}"
+
+
 # Ids of answers from workers that have no event store
 
 

@@ -51,7 +51,7 @@ def test_the_answer_is_the_entry_as_it_was_found() -> None:
     decided = given(ledger, STARTED).when(RETURNED)
     decided.then(EntryPosted(task="pay.1", entry=ENTRY), TaskAnswered)
     answer = decided.messages[1]
-    assert isinstance(answer, TaskAnswered)
+    assert isinstance(answer, TaskAnswered) and isinstance(answer.data, dict)
     assert answer.text == "Entry 12: 2500.00 USD to acct-9."
     assert answer.data["number"] == 12 and answer.data["sha256"] == ACTION.sha256
     assert decided.wake_at is None
