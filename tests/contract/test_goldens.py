@@ -78,12 +78,17 @@ def newer(value: Any) -> Any:
     return [newer(inner) for inner in value] if isinstance(value, list) else value
 
 
-JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema"}  # any JSON: what is added there is content
+JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema", "answer"}  # any JSON: what is added there is content
+
+
+def is_json(name: str, value: Any) -> bool:
+    fields_of_an_action = name == "action" and isinstance(value, dict) and "sha256" not in value
+    return fields_of_an_action or (name in JSON_FIELDS and not isinstance(value, str))
 
 
 def without_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: without_json(inner) for name, inner in value.items() if name not in JSON_FIELDS}
+        return {n: without_json(inner) for n, inner in value.items() if not is_json(n, inner)}
     return [without_json(inner) for inner in value] if isinstance(value, list) else value
 
 
