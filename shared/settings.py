@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     # Extensions
     roles: Path | None = Field(default=None, description="folder with more roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with more plans (YAML)")
+    approvals: Path | None = Field(
+        default=None, description="YAML file with what your policy of approvals changes in ours; empty: ours alone"
+    )
     services: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="services of your own, started with ours: `worker.py:service`, `package.module:service`, …"
     )

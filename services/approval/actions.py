@@ -208,6 +208,4 @@ def _ended(policy: Policy, state: Open, because: Ended, notes: str) -> Message:
 
 
 def _rejected(policy: Policy, action_id: str, sha256: str, because: Ended, notes: str) -> ActionRejected:
-    return ActionRejected(
-        action_id=action_id, sha256=sha256, notes=notes, policy=policy.version, rule=because, because=because
-    )
+    return ActionRejected(action_id=action_id, sha256=sha256, notes=notes, policy=policy.version, rule=because, because=because)

@@ -2,12 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from contracts.approval import ActionAssessed, ActionProposed, Assessment, ProposeAction, Proposal, SimilarCase
-from hansard.actions import action_reference, proposed_action, read_action
-from hansard.actions import BadAction
+from contracts.approval import ActionAssessed, ActionProposed, Assessment, Proposal, ProposeAction, SimilarCase
+from hansard.actions import BadAction, action_reference, proposed_action, read_action
 from hansard.values import carried
 from services.approval.facts import LookedUp
-from services.approval.personal_data import find_personal_data
+from services.approval.personal_data import personal_data_in
 from services.approval.policy import Policy, assess, times
 
 
@@ -20,11 +19,10 @@ def check_bytes(proposal: ProposeAction) -> bytes:
     return data
 
 
-def assessed(
-    policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int
-) -> Assessment:
+def assessed(policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int) -> Assessment:
     """`data`: the bytes of the action, which are no longer those of the proposal where it was edited."""
-    return assess(policy, read_action(data), proposal, find_personal_data(data.decode()), similar, cases)
+    action = read_action(data)
+    return assess(policy, action, proposal, personal_data_in(action), similar, cases)
 
 
 def refused_at(policy: Policy, proposal: Proposal, at: datetime) -> datetime:

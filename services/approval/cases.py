@@ -1,4 +1,4 @@
-"""Past cases: what was decided about earlier actions, from approval's own messages on the record. Of one tenant never another's."""
+"""Past cases: what was decided about earlier actions of the same tenant, from approval's own messages on the record."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -17,9 +17,7 @@ from shared.eventstore.ports import RecentMessages
 READ = 20_000  # of the newest messages on the record, those of approval are searched
 SHOWN = 3
 KEPT = timedelta(seconds=5)  # what was read is used again for so long
-KINDS: Mapping[str, type[Message]] = {
-    kind.kind: kind for kind in (ActionProposed, ActionEdited, ActionApproved, ActionRejected)
-}
+KINDS: Mapping[str, type[Message]] = {kind.kind: kind for kind in (ActionProposed, ActionEdited, ActionApproved, ActionRejected)}
 
 
 @dataclass(frozen=True, slots=True)

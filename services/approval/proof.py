@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.approval import Person, Proof, RefusedBecause, Requester, ReviewReceived
+from contracts.catalog import REVIEWS
 from hansard.decider import Context
 from hansard.identity import person_key
 from hansard.reviews import statement, verified
@@ -43,16 +44,14 @@ def registered(people: Mapping[str, Registration], name: str) -> Person:
     raise Refused("unknown-person", f"{name} is not registered")
 
 
-def reviewer_of(
-    received: ReviewReceived, people: Mapping[str, Registration], context: Context, *, unproven: bool
-) -> Reviewer:
+def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], context: Context, *, unproven: bool) -> Reviewer:
     """Whoever sent it. `unproven`: in development, whoever it claims to be from. Raises Refused."""
     review = received.review
     person, registration = registered(people, review.reviewer), people[person_key(review.reviewer)]
     if review.signature:
         check_signature(received, person, registration.former_keys, context)
         return Reviewer(person, "signature", registration.number, review.key)
-    if received.topic and received.topic in person.topics:
+    if received.topic != REVIEWS and received.topic in person.topics:
         return Reviewer(person, "principal", registration.number, "")
     if unproven:
         return Reviewer(person, "unproven", registration.number, "")

@@ -14,7 +14,6 @@ from contracts.approval import (
     ActionProposed,
     ActionRejected,
     Assessment,
-    Decided as Decision,
     LookupStarted,
     MoreAsked,
     QuestionAnswered,
@@ -25,6 +24,9 @@ from contracts.approval import (
     ReviewDelegated,
     ReviewReceived,
     ReviewRefused,
+)
+from contracts.approval import (
+    Decided as Decision,
 )
 from hansard.actions import BadAction, action_bytes, action_reference, read_action
 from hansard.decider import Context
@@ -52,9 +54,7 @@ def receive(state: State, review: ReviewAction, context: Context) -> Iterator[Me
     except Refused as refused:
         yield refusal(review, refused.reason, refused.detail)
         return
-    received = ReviewReceived(
-        action_id=review.action_id, number=waits.reviews.received + 1, review=review, topic=context.topic
-    )
+    received = ReviewReceived(action_id=review.action_id, number=waits.reviews.received + 1, review=review, topic=context.topic)
     yield received
     if waits.reviews.lookup is None:
         yield lookup_of(waits.reviews.attempts, (*waits.reviews.waiting, received), context)
