@@ -17,6 +17,7 @@ from infra.cli import (
     demos,
     doctor,
     operate,
+    people,
     requests,
     reviewing,  # noqa: F401 - adds its commands to those of `approvals`
     running,
@@ -70,6 +71,7 @@ app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(approvals.app, name="approvals", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
+app.add_typer(people.app, name="people", rich_help_panel=CARE)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
