@@ -17,6 +17,7 @@ from hansard.topics import EVERY_SERVICE, Kind, Topic, extended
 SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "approval", "ledger", "notifier")
 DOORS = ("requests", "control", "results", "dead_letters")
 FOLDERS = (*DOORS, *SERVICES)
+REVIEWS = "approvals.reviews"
 
 
 def _rows(folder: str) -> tuple[Topic, ...]:
@@ -38,11 +39,13 @@ def _shipped() -> tuple[Topic, ...]:
 @dataclass(frozen=True)
 class Topics:
     """The catalogue of a deployment. `workers` names services of the user's own that take tasks, `outside` those of them that
-    do not store what they publish; `services` are the user's own as far as this process has loaded them."""
+    do not store what they publish; `services` are the user's own as far as this process has loaded them. `reviewers` names
+    doors for reviews to each of which one person's principal alone may write: `approvals.reviews.alice`."""
 
     workers: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     services: tuple[Service[Any], ...] = ()
+    reviewers: tuple[str, ...] = ()
 
     @cached_property
     def added(self) -> tuple[str, ...]:
@@ -52,7 +55,10 @@ class Topics:
     @cached_property
     def all(self) -> tuple[Topic, ...]:
         own = (topic for name in self.added for topic in self._own(name))
-        return extended(map(self._with_every_service, _shipped()), own)
+        shipped = tuple(map(self._with_every_service, _shipped()))
+        reviews = next(topic for topic in shipped if topic.name == REVIEWS)
+        doors = (replace(reviews, name=name, about=f"Reviews of one person: {name}.") for name in self.reviewers)
+        return extended(shipped, (*own, *doors))
 
     def _own(self, name: str) -> tuple[Topic, ...]:
         """The topics of a service of the user's own: those that it names itself, or else the two of a worker."""
@@ -83,6 +89,11 @@ class Topics:
                 for kind in topic.kinds:
                     produced[producer, kind] = (*produced.get((producer, kind), ()), topic.name)
         return produced
+
+    def is_door(self, name: str) -> bool:
+        """Whether a topic is open to the outside, or was: one person's reviews stay on the record when the topic is gone."""
+        topic = self.by_name.get(name)
+        return topic.door if topic else name.startswith(f"{REVIEWS}.")
 
     def consumed_by(self, service: str) -> tuple[Topic, ...]:
         return tuple(topic for topic in self.all if service in topic.consumers)

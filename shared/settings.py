@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -9,16 +10,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contracts.catalog import Topics
+from contracts.catalog import REVIEWS, Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
 from shared.content.store import place_at
 from shared.masking import mask, masked
 
 SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
+
+REVIEWER_TOPIC = re.compile(rf"{re.escape(REVIEWS)}\.[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}\Z")
+UNPROVEN = "identities are not proven (HANSARD_UNPROVEN_IDENTITIES): whoever sends a review or a request may claim any name."
 
 SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
 
@@ -35,6 +39,13 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    # Who is who
+    environment: Literal["development", "production"] = "production"
+    unproven_identities: bool = Field(
+        default=False,
+        description="believe that whoever sends a review or a request is who they claim to be; refused in production",
+    )
+
     # Kafka
     kafka: str = Field(default="", description="bootstrap servers; empty: a broker that is started on this machine")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -45,6 +56,11 @@ class Settings(BaseSettings):
     kafka_cert: Path | None = Field(default=None, description="PEM file of the client's certificate")
     kafka_key: Path | None = Field(default=None, description="PEM file of the client's key")
     topic_prefix: str = Field(default="", description="prefix of every topic and consumer group")
+    reviewer_topics: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="doors for reviews of one person each, to which that person's Kafka principal alone may write:"
+        " `approvals.reviews.alice`",
+    )
     partitions: int = Field(
         default_factory=lambda: min(6, max(2, os.cpu_count() or 1)),
         ge=1,
@@ -92,6 +108,9 @@ class Settings(BaseSettings):
     # Extensions
     roles: Path | None = Field(default=None, description="folder with more roles (YAML)")
     plans: Path | None = Field(default=None, description="folder with more plans (YAML)")
+    approvals: Path | None = Field(
+        default=None, description="YAML file with what your policy of approvals changes in ours; empty: ours alone"
+    )
     services: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="services of your own, started with ours: `worker.py:service`, `package.module:service`, …"
     )
@@ -144,7 +163,25 @@ class Settings(BaseSettings):
         default=3, ge=1, description="a message is a dead letter after the process ended so often while processing it"
     )
 
-    @field_validator("services", "workers", "outside_workers", mode="before")
+    @field_validator("unproven_identities")
+    @classmethod
+    def _never_in_production(cls, given: bool, info: ValidationInfo) -> bool:
+        if given and info.data.get("environment") != "development":
+            raise ValueError(
+                "in production nobody is believed to be who they claim to be; unset it, and register people with"
+                " `hansard people add`, or set HANSARD_ENVIRONMENT=development where nothing is at stake"
+            )
+        return given
+
+    @field_validator("reviewer_topics")
+    @classmethod
+    def _of_reviews(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not REVIEWER_TOPIC.match(name):
+                raise ValueError(f"{name[:80]!r} is no name of such a topic: {REVIEWS}.NAME, of letters, digits, - and _")
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("services", "workers", "outside_workers", "reviewer_topics", mode="before")
     @classmethod
     def _listed(cls, given: object) -> object:
         """A JSON list, or names with commas between them."""
@@ -224,4 +261,4 @@ class Settings(BaseSettings):
 
     @cached_property
     def topics(self) -> Topics:
-        return Topics(self.workers, self.outside_workers, self._loaded)
+        return Topics(self.workers, self.outside_workers, self._loaded, self.reviewer_topics)

@@ -3,6 +3,7 @@
 from contracts.approval.messages import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -31,6 +32,7 @@ from contracts.approval.messages import (
     ReviewAccepted,
     ReviewAction,
     ReviewDelegated,
+    ReviewReceived,
     ReviewRefused,
     Risk,
     SimilarCase,
@@ -40,6 +42,7 @@ from contracts.approval.messages import (
 __all__ = [
     "ActionApproved",
     "ActionAssessed",
+    "ActionEdited",
     "ActionEscalated",
     "ActionProposed",
     "ActionRejected",
@@ -68,6 +71,7 @@ __all__ = [
     "ReviewAccepted",
     "ReviewAction",
     "ReviewDelegated",
+    "ReviewReceived",
     "ReviewRefused",
     "Risk",
     "SimilarCase",

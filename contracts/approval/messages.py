@@ -21,6 +21,14 @@ class Requester(Value):
     name: str = Field(default="", max_length=512)
     proof: Proof = "unproven"
     key: str = Field(default="", description="the key that signed, the token's issuer and subject, or the principal's topic")
+    sha256: str = Field(
+        default="",
+        exclude_if=lambda text: text == "",
+        description="of the signed request: see hansard.reviews.request_sha256",
+    )
+    signature: str = Field(
+        default="", exclude_if=lambda text: text == "", description="base64, over hansard.reviews.requester_statement"
+    )
 
 
 class Option(Value):
@@ -68,6 +76,7 @@ class Proposal(Value):
 
 class ProposeAction(Command, Proposal):
     kind = "hansard.approval.propose.v1"
+    stored_whole = ("action",)
 
 
 class WithdrawAction(Command):
@@ -119,11 +128,11 @@ class ReviewAction(Command):
         default="", pattern=r"^([0-9a-f]{64})?$", description="of the bytes that were shown; of a question: empty"
     )
     decision: Decided
-    reviewer: str = Field(min_length=1, max_length=512)
+    reviewer: str = Field(min_length=1, max_length=256)
     notes: str = Field(default="", max_length=10_000)
     edited: str | None = Field(default=None, max_length=64 * 1024, description="edit: the action as it is approved, as JSON")
     question: str = Field(default="", max_length=10_000, description="ask: what the workflow is to say")
-    to: str = Field(default="", max_length=512, description="delegate: the person who decides in the reviewer's place")
+    to: str = Field(default="", max_length=256, description="delegate: the person who decides in the reviewer's place")
     answer: Json = Field(default=None, description="answer: the answer to a question")
     key: str = Field(default="", max_length=128, description="the id of the key that signed")
     signature: str = Field(default="", max_length=512, description="base64")
@@ -136,6 +145,8 @@ class ActionProposed(Event, Proposal):
     """The proposal as it is on record. What the policy makes of it follows."""
 
     kind = "hansard.approval.proposed.v1"
+    stored_whole = ("action",)
+    expires_at: AwareDatetime = Field(description="when it is refused, if nobody decided")
 
 
 class LookupStarted(Intent):
@@ -187,6 +198,7 @@ class ActionApproved(Event, Decision):
     """`sha256` and `action` are what may run: where it was edited, not what was proposed."""
 
     kind = "hansard.approval.approved.v1"
+    stored_whole = ("action",)
     once = "stream"
     status: Literal["auto_approved", "human_approved"]
     action: str
@@ -197,7 +209,9 @@ class ActionApproved(Event, Decision):
 class ActionRejected(Event, Decision):
     kind = "hansard.approval.rejected.v1"
     once = "stream"
-    because: Literal["reviewed", "expired", "withdrawn"]
+    because: Literal["reviewed", "expired", "withdrawn", "invalid"] = Field(
+        description="invalid: the proposal's bytes are no action, or not those of its hash"
+    )
     status: Literal["human_rejected"] = "human_rejected"
 
 
@@ -211,13 +225,39 @@ class ActionEscalated(Event):
     expires_at: AwareDatetime
 
 
+class ActionEdited(Event):
+    """A reviewer changed it: these bytes wait now, and whoever approved others approved nothing."""
+
+    kind = "hansard.approval.edited.v1"
+    stored_whole = ("action",)
+    action_id: Path
+    sha256: str = Sha256
+    action: str
+    action_ref: Whole = None
+    proposed: str = Field(pattern=r"^[0-9a-f]{64}$", description="the hash that was proposed")
+    by: str
+
+
+class ReviewReceived(Event):
+    """A review that waits until its sender's registration is read. Nothing is proven yet."""
+
+    kind = "hansard.approval.review-received.v1"
+    action_id: Path
+    number: int = Field(ge=1, description="of the reviews of this action that waited, from 1 on")
+    review: ReviewAction
+    topic: str = Field(default="", description="on which it was received")
+
+
 class ReviewAccepted(Event):
     """A review that counts, as it came, with how its sender was proven."""
 
     kind = "hansard.approval.review-accepted.v1"
     action_id: Path
+    number: int = Field(ge=1)
     review: ReviewAction
+    reviewer: str = Field(description="the name as registered, whose spelling may be another one than the review's")
     proof: Proof
+    registration: int = Field(ge=1, description="which of the reviewer's registrations was read, from 1 on")
     roles: tuple[str, ...] = Field(default=(), description="the reviewer's, as registered then")
     approvals: tuple[str, ...] = Field(default=(), description="who has approved these bytes so far")
 
@@ -229,10 +269,12 @@ RefusedBecause = Literal[
     "used",  # this review was sent before
     "unproven",  # nothing proves who sent it
     "unknown-person",
-    "revoked",
+    "revoked",  # the person was removed, or the key is no longer registered
     "bad-signature",
     "own-request",
+    "delegated",  # this person gave the decision to another
     "wrong-role",
+    "too-many",  # more reviews wait than are looked at together: it may be sent again
     "decided-already",  # this person has approved these bytes already
     "invalid",  # an edit that is no action, a question without words, …
 ]
@@ -241,6 +283,7 @@ RefusedBecause = Literal[
 class ReviewRefused(Event):
     kind = "hansard.approval.review-refused.v1"
     action_id: Path
+    number: int = Field(default=0, ge=0, description="of a review that waited; 0: it was refused at once")
     review: str
     reviewer: str = Field(description="as claimed")
     decision: str
@@ -254,6 +297,8 @@ class MoreAsked(Event):
     question: int = Field(ge=1)
     text: str
     by: str
+    at: AwareDatetime
+    expires_at: AwareDatetime = Field(description="when it is refused, if no answer comes")
 
 
 class MoreGiven(Event):
@@ -262,6 +307,8 @@ class MoreGiven(Event):
     question: int = Field(ge=1)
     answer: str
     answer_ref: Whole = None
+    escalates_at: AwareDatetime | None = Field(default=None, description="later by what the answer took")
+    expires_at: AwareDatetime = Field(description="later by what the answer took")
 
 
 class ReviewDelegated(Event):
@@ -314,7 +361,12 @@ class PersonKey(Value):
 class Person(Value):
     """Somebody who may send or decide, as the operator registered them."""
 
-    name: str = Field(min_length=1, max_length=512, description="as reviews name them: alice@example.org")
+    name: str = Field(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
+        description="as reviews name them: alice@example.org; capitals and forms of Unicode make no other person",
+    )
     roles: tuple[Name, ...] = ()
     keys: tuple[PersonKey, ...] = ()
     identities: tuple[str, ...] = Field(default=(), description="OIDC: issuer and subject, with a blank between them")

@@ -1,6 +1,7 @@
 from contracts.approval.messages import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -18,6 +19,7 @@ from contracts.approval.messages import (
     ReviewAccepted,
     ReviewAction,
     ReviewDelegated,
+    ReviewReceived,
     ReviewRefused,
     WithdrawAction,
 )
@@ -45,9 +47,11 @@ TOPICS = (
             ActionProposed,
             LookupStarted,
             ActionAssessed,
+            ActionEdited,
             ActionApproved,
             ActionRejected,
             ActionEscalated,
+            ReviewReceived,
             ReviewAccepted,
             ReviewRefused,
             ReviewDelegated,

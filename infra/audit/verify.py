@@ -172,7 +172,7 @@ async def _report(
     report.differences.extend(
         Difference(Stream(whole.tenant, whole.workflow, ""), 0, f"{door.topic}/{door.partition}/{door.offset} is not at a door")
         for door in whole.door_messages.values()
-        if (topic := topics.by_name.get(door.topic)) is None or not topic.door
+        if not topics.is_door(door.topic)
     )
     report.forged.extend(_forged(messages.values(), read))
     return report
@@ -236,7 +236,7 @@ class _Processed:
             except (Unreadable, Invalid):
                 continue
             inbound = Inbound(stream, entry.causation_id, entry.kind, entry.hash, sent.source, sent.id, message=message)
-            inbound.outcome = sent.data if entry.outcome is not None else None
+            inbound.outcome, inbound.door = sent.data if entry.outcome is not None else None, sent.door
             yield entry.causation_id, inbound
 
     def _sent(self, stream: Stream, entry: InboxEntry, answers: Sequence[StoredMessage]) -> "_Sent | None":
@@ -250,7 +250,7 @@ class _Processed:
         if door is None:
             return None
         envelope = read_envelope(door.body, door.headers)
-        return _Sent(envelope.data, envelope.type, envelope.source, envelope.id)
+        return _Sent(envelope.data, envelope.type, envelope.source, envelope.id, door)
 
     def _is_the_same(self, stream: Stream, entry: InboxEntry, sent: "_Sent") -> bool:
         actual = hashlib.sha256(sent.data)
@@ -267,3 +267,4 @@ class _Sent(NamedTuple):
     kind: str
     source: str
     id: str
+    door: DoorMessage | None = None

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from infra.cli import screen
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
 from shared.eventstore.ports import EventStore
 from shared.masking import mask
 from shared.postgres_address import SETTING, BadAddress, address
-from shared.settings import Settings
+from shared.settings import UNPROVEN, Settings
 
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ def local() -> Settings:
         settings = Settings()
         if dsn := settings.postgres.get_secret_value():
             address(dsn)
+        if settings.unproven_identities:
+            screen.warn(UNPROVEN)
         return settings
     except ValidationError as invalid:
         raise Problem(f"{'; '.join(map(_wrong, invalid.errors(include_url=False)))}.", code=2) from None
@@ -39,7 +42,9 @@ def local() -> Settings:
 
 def _wrong(error: ErrorDetails) -> str:
     """What is wrong with one setting. Never its value, which may be a secret."""
-    name, *places = error["loc"] or ("",)
+    if not error["loc"]:  # about several settings together, which it names
+        return error["msg"].removeprefix("Value error, ")
+    name, *places = error["loc"]
     where = f", item {places[0] + 1}" if places and isinstance(places[0], int) else ""
     return f"HANSARD_{str(name).upper()}{where} is not valid: {error['msg'].removeprefix('Value error, ')}"
 

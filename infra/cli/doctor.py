@@ -7,8 +7,7 @@ import time
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -19,9 +18,9 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
+from infra.cli.finding import Check, Finding, one_line
 from infra.cli.problem import Problem
-from shared.masking import masked
-from shared.settings import Settings
+from shared.settings import UNPROVEN, Settings
 
 if TYPE_CHECKING:
     from shared.eventstore.postgres.admin import SchemaInspection
@@ -32,26 +31,6 @@ SKEW = 2.0  # seconds between two clocks
 ROOM = 1 << 30  # bytes free on the disk
 PATIENCE = 20.0
 MAX_READER_LAG = 60.0  # seconds
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check. `fix` says what to do; it is empty where the check passed."""
-
-    check: str
-    found: str
-    fix: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("found", "fix"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
-
-    @property
-    def ok(self) -> bool:
-        return not self.fix
-
-
-Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
@@ -270,6 +249,14 @@ async def content(settings: Settings) -> list[Finding]:
     return [Finding("content store", f"in Postgres; larger ones in {place.name}, which answers")]
 
 
+async def identities(settings: Settings) -> list[Finding]:
+    """Whether people's identities are proven."""
+    if settings.unproven_identities:
+        return [Finding("identities", UNPROVEN, "unset HANSARD_UNPROVEN_IDENTITIES, and register people: hansard people add")]
+    proof = f"by a signature, a token or a topic of their own ({len(settings.reviewer_topics)} of these)"
+    return [Finding("identities", f"proven {proof}; environment: {settings.environment}")]
+
+
 async def disk(settings: Settings) -> list[Finding]:
     """There is room for data and logs."""
     folder = settings.home
@@ -299,12 +286,7 @@ async def set_aside(settings: Settings) -> list[Finding]:
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, disk)
-
-
-def one_line(text: object) -> str:
-    """The first line of an error."""
-    return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
+CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, identities, disk)
 
 
 NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}

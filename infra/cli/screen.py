@@ -132,6 +132,11 @@ def note(text: str) -> None:
     err.print(Text(text, style="dim"))
 
 
+def warn(text: str) -> None:
+    """Prints what nobody may overlook, on standard error."""
+    err.print(Text(f" WARNING  {text}", style="bold white on red"))
+
+
 def line(message: ShownMessage, numbering: Numbering, began: datetime | None = None, *, workflow: bool = False) -> Text:
     """`12  +0.431s gateway     model-replied    ← 9   “…”  $0.0001`."""
     text = _columns(str(numbering.number(message)), message, message.name, numbering.causation(message), began, workflow=workflow)

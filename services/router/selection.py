@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from contracts.plans import Plan, Step
 from contracts.requests import Architecture
-from services.router.rules.words import fold, mentioned
+from shared.words import fold, mentioned
 from shared.roles import SHIPPED, Routings, routings
 
 DEFAULT_AGENT = "research"

@@ -125,7 +125,15 @@ class InstanceStore(Protocol):
         ...
 
 
-class MessageReader(Protocol):
+class RecentMessages(Protocol):
+    """What was stored last."""
+
+    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
+        """The messages of these kinds among the last `messages` that any service stored, in order."""
+        ...
+
+
+class MessageReader(RecentMessages, Protocol):
     """All stored messages. A message is settled when no transaction that began before it can still commit."""
 
     async def cursor(self) -> Cursor:
@@ -141,10 +149,6 @@ class MessageReader(Protocol):
 
     def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         """The settled messages, in the order of (tenant, workflow, stream, version); then ends."""
-        ...
-
-    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
-        """The messages of these kinds among the last `messages` that any service stored, in order."""
         ...
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:

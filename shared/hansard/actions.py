@@ -8,7 +8,7 @@ import json
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue, ValidationError, WithJsonSchema
 
 from hansard.message import Json, Name, Value, refuse_float
 from hansard.references import JSON, reference_to
@@ -54,20 +54,35 @@ class BadAction(ValueError):
 
 def action_bytes(action: Action) -> bytes:
     """JSON with sorted names, without blanks, in UTF-8. Raises BadAction where it is larger than `LARGEST`."""
-    written = json.dumps(
-        action.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    try:
-        data = written.encode()
-    except UnicodeEncodeError as bad:
-        raise BadAction(f"the action has a character that UTF-8 has not, at {bad.start}") from None
+    data = canonical(action.model_dump(mode="json"))
     if len(data) > LARGEST:
         raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
     return data
 
 
+def canonical(value: JsonValue) -> bytes:
+    """Raises BadAction for what UTF-8 or JSON cannot write."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as bad:
+        raise BadAction(f"the action has a character that UTF-8 has not, at {bad.start}") from None
+    except ValueError as bad:
+        raise BadAction(f"the action cannot be written as JSON: {bad}") from None
+
+
 def action_reference(data: bytes) -> ContentReference:
     return reference_to(data, JSON)
+
+
+def proposed_action(data: bytes) -> Action:
+    """The action whose bytes these are. Raises BadAction also where they are not as `action_bytes` writes them, so that what a
+    person reads and what an executor reads cannot differ: no name twice, no blanks, nothing else beside it."""
+    if len(data) > LARGEST:
+        raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
+    action = read_action(data)
+    if canonical(json.loads(data)) != data:
+        raise BadAction("the action is not written as `hansard.actions.action_bytes` writes it")
+    return action
 
 
 def read_action(data: bytes) -> Action:

@@ -22,6 +22,7 @@ class Context:
     source: str = ""  # the sender: proven for a message of the deployment's services, a claim at a door
     message_id: str = ""  # CloudEvents id as the sender wrote it
     may_perform: bool = True  # whether a slot for an attempt is free; an audit infers this from a stored intent
+    topic: str = ""  # the door at which it was received, which is proven; "" for a message of the deployment's services
 
 
 class CannotProcess(Exception):

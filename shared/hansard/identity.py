@@ -5,6 +5,7 @@ readable (`specialists/draft.1`); the others are version 5 UUIDs.
 """
 
 import hashlib
+import unicodedata
 from typing import NamedTuple
 from uuid import UUID
 
@@ -45,6 +46,19 @@ def stream_name(service: str, part: str) -> str:
     return f"{service}/{part}" if part else service
 
 
+PEOPLE = "people"  # the workflow of a tenant that holds the registrations of its people
+
+
+def person_key(name: str) -> str:
+    """One text for all spellings of a name: capitals, forms of Unicode and blanks around it make no other person."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def person_stream(tenant: str, name: str) -> Stream:
+    """The stream of a person's registrations. No action has such a name: `Path` has no colon."""
+    return Stream(tenant, PEOPLE, f"approval/person:{person_key(name)}")
+
+
 def call_id(service: str, part: str, number: int) -> str:
     """The id of a model call: the stream that asks for it, and the number of the call: `specialists/draft.1/1`."""
     return f"{stream_name(service, part)}/{number}"
@@ -65,6 +79,17 @@ def step_and_attempt(task: str) -> tuple[str, int]:
     """Splits a task's name. Gives attempt 0, which no step has, if the name is not of the form `draft.1`."""
     step, _, attempt = task.rpartition(".")
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
+
+
+def question_task(task: str, number: int) -> str:
+    """The name of the task that answers a reviewer's question, from 1 on, about the action of this task: `pay.1.q2`."""
+    return f"{task}.q{number}"
+
+
+def question_of(task: str) -> tuple[str, int] | None:
+    """Splits the name of such a task. None if it is not of that form."""
+    name, _, number = task.rpartition(".q")
+    return (name, int(number)) if name and number.isascii() and number.isdecimal() and len(number) < 5 else None
 
 
 def source_of(service: str) -> str:

@@ -21,7 +21,9 @@ from hansard.identity import (
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
-from hansard.service import Service
+from hansard.references import declared_wholes, whole
+from hansard.service import AnyValue, Service
+from hansard.values import ContentReference
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MOST = 10_000  # messages that may follow from one: a limit for services that answer each other for ever
@@ -51,6 +53,7 @@ class _Inbound:
     id: UUID
     message: Message
     source: str
+    topic: str = ""
 
 
 class InMemory:
@@ -64,18 +67,26 @@ class InMemory:
         self.now = at
         self.dead: list[DeadMessage] = []
         self.ephemeral: list[Message] = []
+        self.contents: dict[tuple[str, str], bytes] = {}  # by tenant and SHA-256
         self._streams: dict[Stream, _Stream] = {}
         self._intents: deque[tuple[Stream, Intent]] = deque()
 
     def send(
-        self, message: Message, *, workflow: str = "wf-1", tenant: str = "default", id: str | UUID | None = None
+        self,
+        message: Message,
+        *,
+        workflow: str = "wf-1",
+        tenant: str = "default",
+        id: str | UUID | None = None,
+        topic: str = "",
     ) -> tuple[Message, ...]:
         """Publishes a message to these services. Returns the messages that they stored because of it, in order.
 
-        A message with the same `id` is the same message and changes nothing. Without an `id` it is a new message.
+        A message with the same `id` is the same message and changes nothing. Without an `id` it is a new message. `topic`: the
+        door at which it is received.
         """
-        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, "", "/test", id)
-        return self._run(self._receivers(message, name, workflow, tenant, "/test", sender=""))
+        name = uuid.uuid4() if id is None else id if isinstance(id, UUID) else door_causation_id(tenant, topic, "/test", id)
+        return self._run(self._receivers(message, name, workflow, tenant, "/test", sender="", topic=topic))
 
     def advance(self, by: timedelta | None = None, *, to: datetime | None = None) -> tuple[Message, ...]:
         """Moves the clock. Streams whose time has come receive their wake-ups, in the order of their times."""
@@ -123,11 +134,13 @@ class InMemory:
         fact = decode(type(fact), encode(fact))
         return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
-    def _receivers(self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str) -> Iterable[_Inbound]:
+    def _receivers(
+        self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str, topic: str = ""
+    ) -> Iterable[_Inbound]:
         for service in self.services.values():
             name = None if service.name == sender else service.stream(message)
             if name is not None:
-                yield _Inbound(Stream(tenant, workflow, name), id, message, source)
+                yield _Inbound(Stream(tenant, workflow, name), id, message, source, topic)
 
     def _run(self, first: Iterable[_Inbound]) -> tuple[Message, ...]:
         waiting, stored = deque(first), list[Message]()
@@ -150,7 +163,8 @@ class InMemory:
             return ()
         known.inbox.add(inbound.id)
         known.entries += 1
-        context = Context(inbound.id, self.now, stream.workflow, stream.tenant, inbound.source, str(inbound.id))
+        name, topic = str(inbound.id), inbound.topic
+        context = Context(inbound.id, self.now, stream.workflow, stream.tenant, inbound.source, name, topic=topic)
         try:
             decided = tuple(decider.decide(known.state, inbound.message, context))
             self._check(stream.service, decided)
@@ -159,6 +173,8 @@ class InMemory:
         except CannotProcess as refused:
             self.dead.append(DeadMessage(stream, inbound.message, refused.reason, refused.detail))
             return ()
+        for message in decided:
+            self.contents |= {(stream.tenant, one.sha256): data for one, data in declared_wholes(message).items()}
         known.state = state
         known.messages.extend(decode(type(message), encode(message)) for message in decided)
         self._intents.extend((stream, message) for message in decided if isinstance(message, Intent))
@@ -187,6 +203,12 @@ class _PerformerContext:
 
     async def load(self, streams: Sequence[Stream]) -> list[Any]:
         return [await self._one(stream) for stream in streams]
+
+    async def content(self, stream: Stream, reference: ContentReference) -> bytes:
+        return self.there.contents[stream.tenant, reference.sha256]
+
+    async def whole(self, stream: Stream, value: AnyValue) -> AnyValue:
+        return await whole(value, lambda reference: self.content(stream, reference))
 
     async def _one(self, stream: Stream) -> Any:
         return self.there.state(stream.name, stream.workflow, stream.tenant)

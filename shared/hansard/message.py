@@ -31,6 +31,9 @@ class Message(Value):
     by_runtime: ClassVar[bool] = False  # the runtime stores it in a stream, unasked: `evolve` need not know it
     once: ClassVar[Once] = ""  # stored at most once a "stream" or a "workflow": see identity.stored_message_id
     inline: ClassVar[int] = 256 * 1024  # bytes; of a larger one long texts and lists travel by reference: see hansard.references
+    # Texts whose bytes are in the content store however short they are: the decider names them in `X_ref`, beside `X`, which
+    # stays whole. The bytes are stored before the message.
+    stored_whole: ClassVar[tuple[str, ...]] = ()
 
 
 class Command(Message):

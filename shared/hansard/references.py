@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
-from hansard.message import Value
+from hansard.message import Message, Value
 from hansard.values import ContentReference, Insert
 
 V = TypeVar("V", bound=Value)
@@ -82,7 +82,7 @@ def by_reference(message: V, limit: int) -> tuple[V, dict[ContentReference, byte
     """The message with excerpts and references, so that its JSON has at most `limit` bytes if that is possible; and the wholes.
 
     Large data goes first, then texts are shortened, all to one length, and lists last. The same message and limit give the same
-    bytes. Raises ValueError for a string that UTF-8 cannot encode.
+    bytes. A field of `stored_whole` stays whole. Raises ValueError for a string that UTF-8 cannot encode.
     """
     wholes: dict[ContentReference, bytes] = {}
     size = _size(message)
@@ -103,6 +103,20 @@ def by_reference(message: V, limit: int) -> tuple[V, dict[ContentReference, byte
                 message = _replaced(message, slot, excerpt, reference)
         size = _size(message)
     return message, wholes
+
+
+def declared_wholes(message: Message) -> dict[ContentReference, bytes]:
+    """The contents of the fields that its kind names in `stored_whole`. Raises ValueError where a reference is missing, or is not
+    of the field's bytes."""
+    wholes: dict[ContentReference, bytes] = {}
+    for field in type(message).stored_whole:
+        data, reference = getattr(message, field).encode(), getattr(message, f"{field}_ref")
+        if reference is None or not is_whole(reference, data):
+            named = "names nothing" if reference is None else f"names {reference.sha256}"
+            actual = hashlib.sha256(data).hexdigest()
+            raise ValueError(f"{message.kind}: `{field}_ref` {named}, and the {len(data)} bytes of `{field}` are {actual}")
+        wholes[reference] = data
+    return wholes
 
 
 def references(value: object) -> Iterator[ContentReference]:
@@ -190,7 +204,10 @@ def _names(kind: type[Value]) -> tuple[tuple[str, bool], ...]:
 
 def _slots(value: Value, of_lists: bool, path: tuple[str | int, ...] = ()) -> Iterator[_Slot]:
     """The outermost lists, or everything else at any depth."""
+    kept = value.stored_whole if isinstance(value, Message) else ()
     for name, by_member in _names(type(value)):
+        if name in kept:
+            continue
         given = getattr(value, name)
         if by_member and isinstance(given, dict) and not of_lists:
             for member, text in given.items():

@@ -19,6 +19,7 @@ from hansard.codec import check_read_again, encode
 from hansard.decider import CannotProcess, Context, Decider, State, WakeUp
 from hansard.memory import NOON, DeadMessage, InMemory
 from hansard.message import DeadReason, Intent, Message
+from hansard.references import declared_wholes
 from hansard.service import Service
 
 CONTEXT = Context(causation_id=UUID(int=1), at=NOON, workflow="wf-1", tenant="default", source="/test", message_id="req-1")
@@ -41,14 +42,23 @@ class Given(Generic[State]):
     def state(self) -> State:
         return self.decider.fold(self.stored)
 
-    def when(self, message: Message, *, at: datetime | timedelta | None = None, may_perform: bool = True) -> "Decided[State]":
+    def when(
+        self,
+        message: Message,
+        *,
+        at: datetime | timedelta | None = None,
+        may_perform: bool = True,
+        topic: str | None = None,
+    ) -> "Decided[State]":
         """Decides what the stream stores when it receives this message.
 
         `at` is the recorded time, or a time after the last one; a WakeUp without `at` comes when the stream asked for it.
+        `topic` is the door at which it is received; None: that of the context, "" unless the test gave another.
         Decides twice, from two folds, to find a decider that reads a clock, a counter or its own memory. The second time like
         an audit: `may_perform` is true only if the first decision stored an intent.
         """
-        context = replace(self.context, at=self._time(message, at), may_perform=may_perform)
+        topic = self.context.topic if topic is None else topic
+        context = replace(self.context, at=self._time(message, at), may_perform=may_perform, topic=topic)
         try:
             decided = tuple(self.decider.decide(self.decider.fold(self.stored), message, context))
         except CannotProcess as refused:
@@ -60,6 +70,7 @@ class Given(Generic[State]):
         for one in decided:
             data = encode(one)
             try:
+                declared_wholes(one)
                 check_read_again(one, data)
             except ValueError as changed:
                 raise AssertionError(f"{one!r}: {changed}") from None

@@ -27,7 +27,7 @@ from shared.runtime.processor import Processor
 from shared.runtime.republishing import publish_again
 from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
-from shared.settings import Settings
+from shared.settings import UNPROVEN, Settings
 from shared.task_tokens import NO_TOKENS, TaskTokens
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
@@ -100,6 +100,7 @@ class ServiceRunner:
         if self.attempt_runner is not None:
             self._start_task(keep_heartbeat(store, name, settings.process, settings.lease_seconds))
         self._start_task(self._measure())
+        tell_unproven(settings, name)
         log.info("service started", service=name, instance=self._instance, topics=topics, after_unclean_end=unclean)
 
     async def stop(self, seconds: float) -> None:
@@ -150,7 +151,11 @@ class ServiceRunner:
         """Problems that keep no part from working."""
         if not self._tasks:
             return {}
-        found, ahead, lag = {}, self.store.ahead, self._reader_lag
+        found, ahead, lag = (
+            {"identities": UNPROVEN} if self.settings.unproven_identities else {},
+            self.store.ahead,
+            self._reader_lag,
+        )
         if abs(ahead) > MAX_CLOCK_OFFSET:
             off = f"this machine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} the event store's"
             found["clock"] = f"{off}; only the event store's counts"
@@ -174,7 +179,8 @@ class ServiceRunner:
         if performer is None:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
-        context = RuntimePerformerContext(self.loop, self.store, self.settings.topics, ephemeral, self.store, self.contents)
+        store = self.store
+        context = RuntimePerformerContext(self.loop, store, self.settings.topics, ephemeral, store, self.contents, recent=store)
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process, self.contents)
 
@@ -205,6 +211,12 @@ class ServiceRunner:
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the service failed", service=self.service.name, exc_info=task.exception())
+
+
+def tell_unproven(settings: Settings, service: str) -> None:
+    """Warns where nobody proves who they are."""
+    if settings.unproven_identities:
+        log.warning(UNPROVEN, service=service, environment=settings.environment)
 
 
 async def store_policy(store: PolicyStore, service: Service[Any]) -> None:

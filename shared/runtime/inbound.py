@@ -80,8 +80,8 @@ class Inbound:
 
     def context(self, at: datetime, may_perform: bool = True) -> Context:
         """The facts that a decision at this recorded time may use."""
-        stream = self.stream
-        return Context(self.causation_id, at, stream.workflow, stream.tenant, self.source, self.message_id, may_perform)
+        stream, topic = self.stream, self.door.topic if self.door else ""
+        return Context(self.causation_id, at, stream.workflow, stream.tenant, self.source, self.message_id, may_perform, topic)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hansard.references import V, whole
 from hansard.values import ContentReference
 from shared.content.ports import ContentStore
 from shared.eventstore.model import StoredMessage, Stream
-from shared.eventstore.ports import AnswerIndex, StreamStore
+from shared.eventstore.ports import AnswerIndex, RecentMessages, StreamStore
 from shared.runtime.inbound import internal_message
 from shared.runtime.loop import Loop
 
@@ -32,6 +32,7 @@ class RuntimePerformerContext:
     publisher: EphemeralPublisher
     answers: AnswerIndex
     contents: ContentStore
+    recent: RecentMessages
 
     def now(self) -> datetime:
         return self.store.now()

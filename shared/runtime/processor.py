@@ -19,7 +19,7 @@ from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
 from hansard.identity import stored_message_id, wake_up_causation_id
 from hansard.message import DeadReason, Intent, Message
-from hansard.references import by_reference
+from hansard.references import by_reference, declared_wholes
 from hansard.service import Service
 from hansard.values import ContentReference
 from shared.eventstore.model import LONG_AGO, History, InboxEntry, StoredMessage, Stream, StreamAppend
@@ -342,6 +342,7 @@ class Processor(Generic[State]):
                     what = f"{type(message).__name__} may be stored once in a {message.once}"
                     raise ValueError(f"{what}, and it or a message in place of it is stored already")
                 once.add(id)
+            pending.contents |= declared_wholes(message)
             data = encode(message)
             if len(data) > message.inline:
                 message, contents = by_reference(message, message.inline)

@@ -78,12 +78,12 @@ def newer(value: Any) -> Any:
     return [newer(inner) for inner in value] if isinstance(value, list) else value
 
 
-JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema"}  # any JSON: what is added there is content
+JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema", "answer"}  # any JSON: what is added there is content
 
 
 def without_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: without_json(inner) for name, inner in value.items() if name not in JSON_FIELDS}
+        return {n: without_json(inner) for n, inner in value.items() if n not in JSON_FIELDS or isinstance(inner, str)}
     return [without_json(inner) for inner in value] if isinstance(value, list) else value
 
 

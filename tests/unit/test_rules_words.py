@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.router.rules import RULES, Unfit
-from services.router.rules.words import fold, mentioned
+from shared.words import fold, mentioned
 
 
 def found(text: str, keyword: str) -> bool:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from services.router.rules.exact import whole
 from services.router.rules.rule import Data, Input, Rule, Unfit
-from services.router.rules.words import blank, fold, mentioned, plain
+from shared.words import blank, fold, mentioned, plain
 
 TEAMS = {"billing": "billing_team", "technical": "engineering", "cancel": "retention"}
 DEFAULT_TEAM = "general"

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue
 
 from services.router.rules.rule import Data, Input, Rule, Unfit
-from services.router.rules.words import blank
+from shared.words import blank
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
 MAX_CELLS = 100_000

@@ -32,18 +32,27 @@ def _kind(char: str) -> Kind:
     return Kind.WORD if char.isalnum() or char == "_" else Kind.OTHER
 
 
+def is_unspaced(char: str) -> bool:
+    """Whether it is of a script without spaces between words, or a picture."""
+    return _kind(char) is Kind.UNSPACED
+
+
+def visible(text: str) -> str:
+    """What of it can be seen."""
+    return _INVISIBLE.sub("", text)
+
+
 def blank(text: str) -> bool:
-    """Whether nothing of it can be seen."""
-    return not _INVISIBLE.sub("", text).strip()
+    return not visible(text).strip()
 
 
 def plain(text: str) -> str:
     """In one case, composed (NFKC), with single spaces and without what is not visible."""
-    visible = _INVISIBLE.sub("", text)
-    if not visible.isascii():
-        folded = unicodedata.normalize("NFKD", visible).casefold().replace("i\u0307", "i")  # the capital of Turkish i
-        visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", folded))
-    return " ".join(visible.casefold().split())
+    seen = visible(text)
+    if not seen.isascii():
+        folded = unicodedata.normalize("NFKD", seen).casefold().replace("i\u0307", "i")  # the capital of Turkish i
+        seen = visible(unicodedata.normalize("NFKC", folded))
+    return " ".join(seen.casefold().split())
 
 
 def fold(text: str) -> str:

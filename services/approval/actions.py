@@ -1,0 +1,211 @@
+"""One action, or question, from its proposal to its decision. One stream each. Pure.
+
+Times count by `Context.at` alone. Whatever is received at or after the end of an action cannot approve it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Literal
+
+from contracts.approval import (
+    ActionApproved,
+    ActionEscalated,
+    ActionProposed,
+    ActionRejected,
+    AskPerson,
+    GiveMore,
+    LookupStarted,
+    MoreGiven,
+    Proposal,
+    ProposeAction,
+    QuestionAsked,
+    QuestionExpired,
+    ReviewAction,
+    WithdrawAction,
+)
+from hansard.actions import BadAction, action_reference, read_action
+from hansard.decider import Context, WakeUp
+from hansard.message import Message
+from hansard.values import carried
+from services.approval import reviews
+from services.approval.assessing import assessment_of, check_bytes, refused_at
+from services.approval.facts import LookedUp, Registration
+from services.approval.policy import Policy
+from services.approval.similarity import words_of
+from services.approval.state import LOST_AFTER, Nothing, Open, Proposed, State, evolve
+
+
+def decide(policy: Policy, state: State, message: Message, context: Context) -> Iterable[Message]:
+    match state, message:
+        case _, ReviewAction():
+            return reviews.receive(state, message, context)
+        case Nothing(), ProposeAction():
+            return _propose(policy, message, context)
+        case Nothing(), AskPerson():
+            return _ask(policy, message, context)
+        case Proposed(), _:
+            return _when_proposed(policy, state, message, context)
+        case Open(), _:
+            return _when_open(policy, state, message, context)
+        case _:
+            return ()
+
+
+def _propose(policy: Policy, proposed: ProposeAction, context: Context) -> Iterator[Message]:
+    try:
+        data = check_bytes(proposed)
+    except (BadAction, UnicodeEncodeError) as bad:
+        yield ActionRejected(
+            action_id=proposed.action_id,
+            sha256=proposed.sha256,
+            notes=str(bad),
+            policy=policy.version,
+            rule="exact-bytes",
+            because="invalid",
+        )
+        return
+    carries = carried(proposed, Proposal) | {"action_ref": action_reference(data)}
+    yield ActionProposed(**carries, expires_at=refused_at(policy, proposed, context.at))
+    yield _search(words_of(read_action(data)), 1, context)
+
+
+def _search(words: str, attempt: int, context: Context) -> LookupStarted:
+    deadline = context.at + reviews.LOOKUP_WITHIN
+    return LookupStarted(attempt=attempt, safety="safe", key="", deadline=deadline, similar_to=words)
+
+
+def _ask(policy: Policy, asked: AskPerson, context: Context) -> Iterator[Message]:
+    within = timedelta(seconds=asked.seconds or policy.questions.expire_after)
+    yield QuestionAsked(
+        action_id=asked.action_id,
+        question=asked.question,
+        question_ref=asked.question_ref,
+        role=asked.role,
+        choices=asked.choices,
+        requester=asked.requester,
+        proposer=asked.proposer,
+        expires_at=context.at + within,
+        policy=policy.version,
+    )
+
+
+# Until similar cases are found
+
+
+def _when_proposed(policy: Policy, state: Proposed, message: Message, context: Context) -> Iterator[Message]:
+    action, lookup = state.action, state.lookup
+    match message:
+        case WithdrawAction():
+            yield _rejected(policy, action.action_id, action.sha256, "withdrawn", message.reason)
+        case _ if not isinstance(message, LookedUp | WakeUp) or (isinstance(message, LookedUp) and _is_late(message, lookup)):
+            pass
+        case _ if context.at >= action.expires_at:
+            yield _rejected(policy, action.action_id, action.sha256, "expired", "it could not be assessed in time")
+        case LookedUp(trouble=""):
+            assessed = assessment_of(policy, action, message, context.at)
+            yield assessed
+            if assessed.status == "auto_approved":
+                yield ActionApproved(
+                    action_id=action.action_id,
+                    sha256=action.sha256,
+                    policy=policy.version,
+                    rule=assessed.rule,
+                    status="auto_approved",
+                    action=action.action,
+                    action_ref=action.action_ref,
+                )
+        case LookedUp() | WakeUp():
+            yield _search(_words(action), lookup.attempt + 1 if lookup else 1, context)
+
+
+def _words(action: ActionProposed) -> str:
+    return words_of(read_action(action.action.encode()))
+
+
+def _is_late(found: LookedUp, lookup: LookupStarted | None) -> bool:
+    """Whether it is the outcome of a lookup that another one has replaced."""
+    return lookup is None or found.attempt != lookup.attempt
+
+
+# While people decide
+
+
+def _when_open(policy: Policy, state: Open, message: Message, context: Context) -> Iterator[Message]:
+    match message:
+        case LookedUp() if not _is_late(message, state.reviews.lookup):
+            yield from _read(policy, state, message, context)
+        case WakeUp():
+            yield from _woken(policy, state, context)
+        case WithdrawAction():
+            yield _ended(policy, state, "withdrawn", message.reason)
+            yield from reviews.not_open(state.reviews.waiting, "it was withdrawn")
+        case GiveMore(question=question) if state.asked and question == state.asked.question and context.at < state.ends_at:
+            waited = min(context.at - state.asked.at, reviews.ANSWER_WITHIN)
+            yield MoreGiven(
+                action_id=state.action_id,
+                question=question,
+                answer=message.answer,
+                answer_ref=message.answer_ref,
+                escalates_at=state.escalates_at + waited if state.escalates_at else None,
+                expires_at=state.expires_at + waited,
+            )
+        case _:
+            pass
+
+
+def _read(policy: Policy, state: Open, found: LookedUp, context: Context) -> Iterator[Message]:
+    """Decides the reviews for which registrations were read, in the order in which they came."""
+    reviewed, people = state.reviews, {one.name: one for one in found.people}
+    asked = reviewed.lookup.people if reviewed.lookup else ()
+    if context.at >= state.ends_at:
+        yield from reviews.not_open(reviewed.waiting, "its time is over")
+    elif found.trouble or not people.keys() >= set(asked):
+        yield reviews.lookup_of(reviewed.attempts, reviewed.waiting, context)
+    else:
+        yield from _decide_each(policy, state, people, context)
+
+
+def _decide_each(policy: Policy, state: Open, people: Mapping[str, Registration], context: Context) -> Iterator[Message]:
+    for review in [one for one in state.reviews.waiting if one.number <= state.reviews.served]:
+        after: State = state
+        for message in reviews.decided(policy, state, review, people, context):
+            yield message
+            after = evolve(after, message)
+        if not isinstance(after, Open):
+            left = (one for one in state.reviews.waiting if one.number != review.number)
+            yield from reviews.not_open(left, "it is decided")
+            return
+        state = after
+    if state.reviews.waiting:
+        yield reviews.lookup_of(state.reviews.attempts, state.reviews.waiting, context)
+
+
+def _woken(policy: Policy, state: Open, context: Context) -> Iterator[Message]:
+    if context.at >= state.ends_at:
+        yield _ended(policy, state, "expired", "nobody decided in time")
+        yield from reviews.not_open(state.reviews.waiting, "its time is over")
+        return
+    seniors_at, lookup = state.goes_to_seniors_at, state.reviews.lookup
+    escalates = seniors_at is not None and context.at >= seniors_at
+    if escalates:
+        yield ActionEscalated(
+            action_id=state.action_id,
+            because="nobody decided in time",
+            role=policy.queues["seniors"].role,
+            expires_at=state.expires_at,
+        )
+    if lookup and (not escalates or context.at >= lookup.deadline + LOST_AFTER):  # whoever looked has fallen silent
+        yield reviews.lookup_of(state.reviews.attempts, state.reviews.waiting, context)
+
+
+Ended = Literal["expired", "withdrawn"]
+
+
+def _ended(policy: Policy, state: Open, because: Ended, notes: str) -> Message:
+    if isinstance(state.subject, QuestionAsked):
+        return QuestionExpired(action_id=state.action_id, because=because)
+    return _rejected(policy, state.action_id, state.sha256, because, notes)
+
+
+def _rejected(policy: Policy, action_id: str, sha256: str, because: Ended, notes: str) -> ActionRejected:
+    return ActionRejected(action_id=action_id, sha256=sha256, notes=notes, policy=policy.version, rule=because, because=because)

@@ -1,0 +1,49 @@
+"""What the policy makes of a proposal, with the times that follow. Pure."""
+
+from datetime import datetime, timedelta
+
+from contracts.approval import ActionAssessed, ActionProposed, Assessment, Proposal, ProposeAction, SimilarCase
+from hansard.actions import BadAction, action_reference, proposed_action, read_action
+from hansard.values import carried
+from services.approval.facts import LookedUp
+from services.approval.personal_data import find_personal_data
+from services.approval.policy import Policy, assess, times
+
+
+def check_bytes(proposal: ProposeAction) -> bytes:
+    """The bytes that are to be approved. Raises BadAction where they are no action, or not those of the hash."""
+    data = proposal.action.encode()
+    proposed_action(data)
+    if (actual := action_reference(data).sha256) != proposal.sha256:
+        raise BadAction(f"the hash of the action is {actual}, and the proposal names {proposal.sha256}")
+    return data
+
+
+def assessed(policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int) -> Assessment:
+    """`data`: the bytes of the action, which are no longer those of the proposal where it was edited."""
+    return assess(policy, read_action(data), proposal, find_personal_data(data.decode()), similar, cases)
+
+
+def refused_at(policy: Policy, proposal: Proposal, at: datetime) -> datetime:
+    """When a proposal that is not assessed by then is refused."""
+    return at + times(policy, "reviewers", proposal.seconds).expire_after
+
+
+def assessment_of(policy: Policy, action: ActionProposed, found: LookedUp, at: datetime) -> ActionAssessed:
+    """The assessment as an event. Times are from now on: reading the record took no time that counts."""
+    made = assessed(policy, action, action.action.encode(), found.similar, found.cases)
+    escalate: timedelta | None = None
+    expires_at: datetime | None = None
+    if made.queue:
+        escalate, expire = times(policy, made.queue, action.seconds)
+        expires_at = at + expire
+    return ActionAssessed(
+        action_id=action.action_id,
+        sha256=action.sha256,
+        **carried(made, Assessment),
+        similar=found.similar,
+        cases=found.cases,
+        escalates_at=None if escalate is None else at + escalate,
+        expires_at=expires_at,
+        policy=policy.version,
+    )
