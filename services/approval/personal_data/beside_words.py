@@ -31,9 +31,9 @@ _DATE = re.compile(
     rf"|\d{{1,2}}(?:st|nd|rd|th|\.|er|º)? (?:of |de )?{_MONTH},?(?: de)? \d{{4}}|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}",
     re.IGNORECASE,
 )
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d")
-_DIALLED = re.compile(r"[+(]?\d(?:[ ()./-]{0,3}\d){6,14}(?![\d,%])")
-_NUMBER = re.compile(r"[A-Z]{0,5}\d(?:[ ./-]?[A-Z0-9]){4,20}", re.IGNORECASE)
+_TIMESTAMP = re.compile(r"(?<!\d)(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d\d:\d\d)(?!\d)")
+_DIALLED = re.compile(r"\D*\d(?:[ ()./-]{0,3}\d){6,14}(?![\d,%])")  # the first digits
+_NUMBER = re.compile(r"\D*?([A-Z]{0,5}\d(?:[ ./-]?[A-Z0-9]){4,20})", re.IGNORECASE)
 _DOCUMENT = re.compile(r"(?<![A-Z0-9])[A-Z0-9]{1,3} ?[A-Z0-9]{5,9}(?![A-Z0-9])", re.IGNORECASE)
 
 
@@ -48,11 +48,12 @@ def _beside(words: list[str]) -> str:
 
 
 def _is_dialled(text: str) -> bool:
-    return _DIALLED.search(_TIMESTAMP.sub("\n", text)) is not None
+    return _DIALLED.match(_TIMESTAMP.sub("\n", text)) is not None
 
 
 def _is_number(text: str) -> bool:
-    return any(_count(found[0]) >= 5 for found in _NUMBER.finditer(_TIMESTAMP.sub("\n", text)))
+    found = _NUMBER.match(_TIMESTAMP.sub("\n", text))
+    return found is not None and _count(found[1]) >= 5
 
 
 def _is_document(text: str) -> bool:
