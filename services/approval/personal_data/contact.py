@@ -9,14 +9,9 @@ from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from services.approval.personal_data.finder import Finder, whole
+from services.approval.personal_data.words import WORDS
 
-# Mailboxes of a function, not of a person: RFC 2142, and what firms call them.
-_FUNCTIONS = frozenset(
-    "abuse accounting accounts admin billing careers compliance contact customerservice donotreply feedback finance git hello help"
-    " helpdesk hostmaster hr info invoices jobs legal mail marketing news newsletter noc no-reply noreply notifications office"
-    " orders payments postmaster press privacy procurement purchasing sales security service subscriptions support team"
-    " webmaster".split()
-)
+_FUNCTIONS = frozenset(WORDS["mailboxes"])  # mailboxes of a function, not of a person
 _AT = re.compile(r"@|\s?[\[({]\s?at\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?dot\s?[\])}]\s?", re.IGNORECASE)
 _LOCAL = re.compile(r"[^\s@<>()\[\]{},;:\"'|/=\\]{1,64}\Z")
