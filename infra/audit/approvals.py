@@ -1,6 +1,6 @@
 """What the record holds of actions and questions that need a person: each with its assessment, reviews and end. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from contracts.approval import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -28,6 +29,7 @@ from shared.eventstore.model import Stream
 KINDS: tuple[type[Message], ...] = (
     ActionProposed,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionApproved,
     ActionRejected,
@@ -63,6 +65,7 @@ class Case:
     assessed: ActionAssessed | None = None
     role: str = ""
     expires_at: datetime | None = None
+    edited: ActionEdited | None = None
     end: ActionApproved | ActionRejected | QuestionAnswered | QuestionExpired | None = None
 
     @property
@@ -81,15 +84,22 @@ class Case:
     @property
     def sha256(self) -> str:
         """Of the bytes that wait, or that were decided. "" for a question."""
-        return self.asked.sha256 if isinstance(self.asked, ActionProposed) else ""
+        return self._bytes.sha256 if self._bytes else ""
+
+    @property
+    def written(self) -> str:
+        """The bytes that wait, or that were decided, as text. "" for a question."""
+        return self._bytes.action if self._bytes else ""
+
+    @property
+    def _bytes(self) -> ActionProposed | ActionEdited | None:
+        return self.edited or (self.asked if isinstance(self.asked, ActionProposed) else None)
 
     @property
     def action(self) -> Action | None:
-        """The action as it was proposed; None for a question, or for bytes that are no action."""
-        if not isinstance(self.asked, ActionProposed):
-            return None
+        """The action as it stands now; None for a question, or for bytes that are no action."""
         try:
-            return read_action(self.asked.action.encode())
+            return read_action(self.written.encode()) if self.written else None
         except BadAction:
             return None
 
@@ -98,7 +108,7 @@ class Case:
         if isinstance(self.asked, QuestionAsked):
             return self.asked.question
         action = self.action
-        return (action.about or action.tool) if action else self.asked.action
+        return (action.about or action.tool) if action else self.written
 
     @property
     def cost(self) -> tuple[Decimal, str] | None:
@@ -116,6 +126,8 @@ class Case:
                 self.role, self.expires_at = message.role, message.expires_at
             case ActionEscalated(role=role, expires_at=expires_at):
                 self.status, self.role, self.expires_at = "escalated", role, expires_at
+            case ActionEdited():
+                self.edited = message
             case ActionApproved(status=status):
                 self.status, self.end = status, message
             case ActionRejected():
@@ -152,10 +164,3 @@ def named(every: Iterable[Case], name: str) -> list[Case]:
         if found:
             return [case for case in found if case.open] or found
     return []
-
-
-def decided(case: Case) -> Iterator[str]:
-    """Who decided, and how, in order."""
-    for _, message in case.events:
-        if isinstance(message, ReviewAccepted):
-            yield f"{message.review.reviewer} ({message.review.decision})"

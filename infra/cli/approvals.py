@@ -10,6 +10,7 @@ from rich.text import Text
 
 from contracts.approval import (
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -160,8 +161,8 @@ def details(case: Case) -> Iterator[tuple[str, object]]:
             yield "recipient", action.recipient
         for name, value in (action.arguments if action else {}).items():
             yield f"argument {name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield "the exact bytes", asked.action
-        yield "their SHA-256", asked.sha256
+        yield "the exact bytes", case.written
+        yield "their SHA-256", case.sha256
         yield "cost", cost(case)
         yield "confidence", percent(asked.confidence) or "unknown"
         for option in asked.options:
@@ -201,6 +202,8 @@ def event(message: Message) -> str | None:
             return f"{by} asks: {text}"
         case MoreGiven(answer=answer):
             return f"the workflow answers: {answer}"
+        case ActionEdited(by=by, proposed=proposed):
+            return f"{by} changed it: other bytes were proposed, {proposed[:16]}…"
         case ActionEscalated(because=because, role=role):
             return f"escalated to {role}: {because}"
         case ActionRejected(because=because):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.approval import ActionProposed, QuestionAsked, ReviewAccepted, ReviewAction, ReviewRefused
+from contracts.approval import QuestionAsked, ReviewAccepted, ReviewAction, ReviewRefused
 from contracts.catalog import Topics
 from hansard.actions import Action, action_bytes, read_action
 from hansard.codec import Invalid, decode, encode
@@ -79,7 +79,7 @@ def edit(
     if action is None:
         raise Problem(f"{case.id} is no action: `hansard approvals answer`.", code=2)
     edited = _edited(action, changes or [], file)
-    if edited == _proposed(case):
+    if edited == case.written:
         raise Problem("Nothing was changed: `hansard approvals approve` approves it as it is.", code=2)
     if not json_:
         screen.out.print(f"It becomes: {edited}")
@@ -156,10 +156,6 @@ def _sure(question: str, known: bool) -> None:
         raise Problem("Nobody is asked here: name what you approve by --sha256 HASH, or say --yes.", code=2)
     if not typer.confirm(question, err=True):
         raise Problem("Nothing was decided.")
-
-
-def _proposed(case: Case) -> str:
-    return case.asked.action if isinstance(case.asked, ActionProposed) else ""
 
 
 def _edited(action: Action, changes: list[str], file: str) -> str:

@@ -1,15 +1,13 @@
 """Who decides, and with which key: the private key is read from a file, and nothing of it is shown or sent."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.approval import ReviewAction
+from hansard.private_keys import key_file, read_key
 from hansard.reviews import BadKey, key_of, sign, statement
 from infra.cli.problem import Problem
 from shared.settings import Settings
-
-KEYS = Path("~/.config/hansard")
 
 
 @dataclass(frozen=True)
@@ -37,24 +35,10 @@ def signer(settings: Settings, name: str, file: str) -> Signer:
     if not name:
         raise Problem("Who decides? Say --as NAME, or set HANSARD_REVIEWER.", code=2)
     path = Path(file).expanduser() if file else key_file(name)
+    if not file and not path.exists() and settings.unproven_identities:
+        return Signer(name)
     try:
-        private = path.read_bytes()
-    except FileNotFoundError:
-        if not file and settings.unproven_identities:
-            return Signer(name)
-        raise Problem(
-            f"There is no key {path}: `hansard people add {name} --role reviewer` makes one, or name yours by --key.", code=2
-        ) from None
-    except OSError as unread:
-        raise Problem(f"The key {path} cannot be read: {unread.strerror}.", code=2) from None
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise Problem(f"Others may read the key {path}: chmod 600 it, or make a new one.", code=2)
-    try:
+        private = read_key(path)
         return Signer(name, key_of(private)["id"], private)
     except BadKey as bad:
-        raise Problem(f"{path}: {bad}.", code=2) from None
-
-
-def key_file(name: str) -> Path:
-    """Where a person's key lies, if no file is named."""
-    return KEYS.expanduser() / f"{name.replace('/', '_')}.pem"
+        raise Problem(f"{bad}.", code=2) from None
