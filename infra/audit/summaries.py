@@ -131,6 +131,17 @@ def _review_refused(d: Data) -> str:
     return _join(d.get("action_id"), f"refused: {d.get('reason')}", d.get("detail"), claimed)
 
 
+def _lookup(d: Data) -> str:
+    """What is read of the record: the registrations of people, or cases that are alike."""
+    people = ", ".join(d.get("people") or ())
+    return _join(people and f"who is {people}?", d.get("similar_to") and f"cases like “{d['similar_to']}”?")
+
+
+def _notification(d: Data) -> str:
+    who = _join(d.get("role"), d.get("person"), by=" ")
+    return _join(d.get("event"), d.get("action_id"), who and f"for {who}", d.get("about"))
+
+
 def _person(d: Data) -> str:
     return _join(d.get("name"), ", ".join(d.get("roles") or ()), *(f"key {key.get('id')}" for key in d.get("keys") or ()))
 
@@ -169,6 +180,15 @@ _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.approval.review": _review,
     "hansard.approval.review-accepted": _review_accepted,
     "hansard.approval.review-refused": _review_refused,
+    "hansard.approval.review-received": lambda d: _review(d.get("review") or {}),
+    "hansard.approval.lookup-started": _lookup,
+    "hansard.approval.edited": lambda d: _join(_action(d), f"edited by {d.get('by')}", f"was #{str(d.get('proposed'))[:8]}"),
+    "hansard.approval.more-asked": lambda d: _join(d.get("action_id"), f"{d.get('by')} asks: {d.get('text')}"),
+    "hansard.approval.more-given": lambda d: _join(d.get("action_id"), d.get("answer")),
+    "hansard.notifier.notification": _notification,
+    "hansard.notifier.action-noted": lambda d: _join(d.get("action_id"), (d.get("action") or {}).get("about")),
+    "hansard.planner.deadline-moved": lambda d: f"the deadline is {d['deadline']}",
+    "hansard.router.move-deadline": lambda d: f"the deadline is {d['deadline']}",
     "hansard.approval.person-registered": _person,
     "hansard.results.completed": _completed,
     "hansard.dead-letters.dead-lettered": _dead_letter,

@@ -49,12 +49,12 @@ class Scenario(NamedTuple):
 
 SCENARIOS = (
     Scenario("email", "Send order confirmation email", 0.95, "0.01"),
-    Scenario("refund-50", "Process $50 refund for delayed shipment", 0.88, "50"),
+    Scenario("delay", "Process $50 refund for delayed shipment", 0.88, "50"),
     Scenario("address", "Update customer address in database", 0.82, "0", personal_data=True),
-    Scenario("refund-2500", "Process $2,500 refund for service outage", 0.75, "2500"),
+    Scenario("outage", "Process $2,500 refund for service outage", 0.75, "2500"),
     Scenario("delete", "Delete user account and all associated data", 0.90, "0", personal_data=True),
     Scenario("faq", "Respond to general FAQ question", 0.92, "0"),
-    Scenario("treatment", "Recommend treatment plan to patient", 0.45, "0", personal_data=True),
+    Scenario("medical", "Recommend treatment plan to patient", 0.45, "0", personal_data=True),
     Scenario("ticket", "Create support ticket for follow-up", 0.89, "0"),
 )
 
@@ -62,7 +62,7 @@ SCENARIOS = (
 def body(scenario: Scenario) -> bytes:
     """The request: a plan of one step, which the ledger carries out once its action is approved."""
     gate = {
-        "action": {"tool": "ledger", "about": scenario.about, "amount": scenario.cost},
+        "action": {"tool": "ledger", "about": scenario.about, "amount": scenario.cost, "recipient": "customer 4711"},
         "confidence": scenario.confidence,
         "personal_data": scenario.personal_data,
     }
