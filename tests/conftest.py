@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from infra.migrations import migrate
 from infra.servers import Servers
+from shared import masking
 from shared.eventstore.postgres import PostgresEventStore
 from tests import containers
 
@@ -21,6 +22,17 @@ pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite",
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a busy machine is no failure
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets() -> Iterator[None]:
+    """The secrets that a test has made known are hidden in no other's texts."""
+    before = set(masking._known)
+    yield
+    if masking._known != before:
+        masking._known.clear()
+        masking._known.update(before)
+        masking._pattern.cache_clear()
 
 
 @pytest.fixture(scope="session")
