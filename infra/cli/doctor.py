@@ -62,7 +62,8 @@ async def kafka(settings: Settings) -> list[Finding]:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
     try:
         began = time.monotonic()
-        count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
+        async with asyncio.timeout(10):
+            count, versions = await describe_brokers(settings)
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
         fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
@@ -102,7 +103,8 @@ async def topics(settings: Settings) -> list[Finding]:
     except Exception as failed:  # KafkaError, OSError: a finding, whatever it is
         found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
-        await asyncio.wait_for(check_doors(settings), 10)
+        async with asyncio.timeout(10):
+            await check_doors(settings)
         found.append(Finding("doors", "every topic open to the outside uses the broker's time (LogAppendTime)"))
     except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
@@ -201,7 +203,8 @@ async def broker_clock(settings: Settings) -> list[Finding]:
     if not settings.kafka:
         return []
     try:
-        stamp = await asyncio.wait_for(_latest_at_a_door(settings), 15)
+        async with asyncio.timeout(15):
+            stamp = await _latest_at_a_door(settings)
     except Exception as failed:  # Problem, KafkaError, TimeoutError: a finding, whatever it is
         return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
     if stamp is None:
@@ -366,7 +369,8 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
         if any(finding.check == needed and not finding.ok for finding in found):
             continue
         try:
-            found.extend(await asyncio.wait_for(check(settings), PATIENCE))
+            async with asyncio.timeout(PATIENCE):
+                found.extend(await check(settings))
         except TimeoutError:
             found.append(Finding(check.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
     return found

@@ -74,7 +74,8 @@ async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, 
             return planned
         done = [change if change.error else await _do(admin, change) for change in planned]
         with suppress(TimeoutError):
-            await asyncio.wait_for(_visible(admin, settings, {change.topic for change in done if not change.error}), 30)
+            async with asyncio.timeout(30):
+                await _visible(admin, settings, {change.topic for change in done if not change.error})
         return done
 
 

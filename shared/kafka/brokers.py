@@ -46,6 +46,7 @@ async def exercise(address: str) -> bool:
     async with AIOKafkaProducer(bootstrap_servers=address) as producer:
         await producer.send_and_wait("warm", b"warm")
     async with AIOKafkaConsumer("warm", bootstrap_servers=address, group_id="w", auto_offset_reset="earliest") as consumer:
-        await asyncio.wait_for(consumer.getone(), 30)
+        async with asyncio.timeout(30):
+            await consumer.getone()
         await consumer.commit()
     return True

@@ -106,7 +106,8 @@ class UnreadPartitions:
     async def _rejoin_where_unread(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> bool:
         """Whether no further look is needed for these sizes."""
         try:
-            state, read = await asyncio.wait_for(describe_group(self._connection, self._group), 5)
+            async with asyncio.timeout(5):
+                state, read = await describe_group(self._connection, self._group)
         except (KafkaError, TimeoutError):
             return False
         if state != "Stable":

@@ -58,10 +58,12 @@ class HealthCheck:
         assigned = self._offsets.assigned
         for partition in assigned:
             if self._offsets.is_idle(partition):
-                self._offsets.advance(partition, await asyncio.wait_for(client.position(partition), ANSWER))
+                async with asyncio.timeout(ANSWER):
+                    self._offsets.advance(partition, await client.position(partition))
         fetched = max((client.last_poll_timestamp(partition) or 0 for partition in assigned), default=0)
         if time.time() * 1000 - fetched > SILENT * 1000:
-            await asyncio.wait_for(client.end_offsets([*assigned][:1]) if assigned else client.topics(), ANSWER)
+            async with asyncio.timeout(ANSWER):
+                await (client.end_offsets([*assigned][:1]) if assigned else client.topics())
         await self._unread.check(client, {name: len(client.partitions_for_topic(name) or ()) for name in self._topics})
 
     def failed(self, error: BaseException) -> None:

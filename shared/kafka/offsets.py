@@ -112,7 +112,8 @@ class Committer:
 
     async def commit_within(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self.commit(), seconds)
+            async with asyncio.timeout(seconds):
+                await self.commit()
         except TimeoutError:
             log.warning("%s could not commit offsets in time, which is harmless", self._service)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -110,7 +111,9 @@ class Outbox:
                     await self._catch_up()
                 await self._publish_older_than(age)
                 backoff.reset()
-                await _wait_for(self._is_behind, every)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(every):
+                        await self._is_behind.wait()
             except StoreUnavailable:
                 await backoff.wait()
 
@@ -134,10 +137,3 @@ class Outbox:
         while self.producer.in_flight and not self._is_behind.is_set():
             await asyncio.sleep(POLL / 10)
         await self.mark_acknowledged()
-
-
-async def _wait_for(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -1,6 +1,7 @@
 """Claims the wake-ups of a service when they are due: a deadline, the time of a retry, an attempt whose process fell silent."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,7 +49,6 @@ class WakeUps:
 
     async def _wait(self, seconds: float) -> None:
         self.loop.next_claim_at = self.store.now() + timedelta(seconds=seconds)
-        try:
-            await asyncio.wait_for(self.loop.claim_now.wait(), max(seconds, 0.001))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.001)):
+                await self.loop.claim_now.wait()

@@ -143,7 +143,8 @@ class Session:
             except FAILURES:
                 appender.terminate()
         try:
-            await asyncio.wait_for(self.pool.close(), timeout=10)
+            async with asyncio.timeout(10):
+                await self.pool.close()
         except FAILURES:
             self.pool.terminate()
 
