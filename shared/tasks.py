@@ -1,9 +1,11 @@
-"""Tasks that run until they are ended."""
+"""Tasks that run until they are ended, and work that may take so long only."""
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +24,10 @@ async def end(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         for task in left:
             log.warning("a task goes on although it was cancelled, and is cancelled again: %r", task)
             task.cancel()
+
+
+async def within(seconds: float, work: Awaitable[Result]) -> Result:
+    """The result of this work. Raises TimeoutError after so many seconds. `asyncio.wait_for` of Python 3.11 may forget that its
+    caller is cancelled, so that it goes on for ever."""
+    async with asyncio.timeout(seconds):
+        return await work

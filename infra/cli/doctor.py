@@ -22,6 +22,7 @@ from infra.cli import base, loading, screen
 from infra.cli.problem import Problem
 from shared.masking import masked
 from shared.settings import Settings
+from shared.tasks import within
 
 if TYPE_CHECKING:
     from shared.eventstore.postgres.admin import SchemaInspection
@@ -62,8 +63,7 @@ async def kafka(settings: Settings) -> list[Finding]:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
     try:
         began = time.monotonic()
-        async with asyncio.timeout(10):
-            count, versions = await describe_brokers(settings)
+        count, versions = await within(10, describe_brokers(settings))
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
         fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
@@ -103,8 +103,7 @@ async def topics(settings: Settings) -> list[Finding]:
     except Exception as failed:  # KafkaError, OSError: a finding, whatever it is
         found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
-        async with asyncio.timeout(10):
-            await check_doors(settings)
+        await within(10, check_doors(settings))
         found.append(Finding("doors", "every topic open to the outside uses the broker's time (LogAppendTime)"))
     except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
@@ -203,8 +202,7 @@ async def broker_clock(settings: Settings) -> list[Finding]:
     if not settings.kafka:
         return []
     try:
-        async with asyncio.timeout(15):
-            stamp = await _latest_at_a_door(settings)
+        stamp = await within(15, _latest_at_a_door(settings))
     except Exception as failed:  # Problem, KafkaError, TimeoutError: a finding, whatever it is
         return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
     if stamp is None:
@@ -369,8 +367,7 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
         if any(finding.check == needed and not finding.ok for finding in found):
             continue
         try:
-            async with asyncio.timeout(PATIENCE):
-                found.extend(await check(settings))
+            found.extend(await within(PATIENCE, check(settings)))
         except TimeoutError:
             found.append(Finding(check.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
     return found

@@ -28,7 +28,7 @@ from shared.kafka.internals import leave_group_on_stop, stop_consumer, survive_a
 from shared.kafka.offsets import Committer, Offsets
 from shared.kafka.record import Record, record_from
 from shared.settings import Settings
-from shared.tasks import end
+from shared.tasks import end, within
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ class Consumer:
         """Waits for the running `process` and commits. `leave`: leaves for good, so that other members take over at once."""
         self._leaving, self._stopping = leave, True
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._idle.wait()
+            await within(PATIENCE, self._idle.wait())
         await end(self._tasks)
         await self._committer.commit_within(5)
         await self._close()
@@ -137,8 +136,7 @@ class Consumer:
         """The end offset of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
         if not self.client or not self._offsets.assigned:
             return {}
-        async with asyncio.timeout(5):
-            ends = await self.client.end_offsets(list(self._offsets.assigned))
+        ends = await within(5, self.client.end_offsets(list(self._offsets.assigned)))
         return {(self._topics[name], number): offset for (name, number), offset in ends.items()}
 
     def _without_prefix(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> set[Partition]:
@@ -225,8 +223,7 @@ class Consumer:
 
     async def on_partitions_revoked(self, partitions: set[TopicPartition]) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._idle.wait()
+            await within(PATIENCE, self._idle.wait())
         except TimeoutError:
             log.warning("%s still processes a batch while its partitions are revoked", self.service)
         await self._committer.commit_within(5)

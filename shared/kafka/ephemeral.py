@@ -13,7 +13,7 @@ from shared.eventstore.model import StoredMessage
 from shared.kafka.connection import client_name, connection, topic_name
 from shared.kafka.producer import headers
 from shared.settings import Settings
-from shared.tasks import end
+from shared.tasks import end, within
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class EphemeralProducer:
                 log.info("ephemeral messages are not published: %r", failed)
             finally:
                 with suppress(Exception):  # aiokafka waits for ever for undeliverable messages; nobody waits here
-                    async with asyncio.timeout(2):
-                        await producer.stop()
+                    await within(2, producer.stop())
                 await producer.client.close()
             await backoff.wait()
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from shared.backoff import Backoff
 from shared.eventstore.model import StoredMessage, StoreUnavailable, Stream
 from shared.eventstore.ports import OutboxStore
+from shared.tasks import within
 
 PAGE = 1000
 POLL = 0.1  # seconds between looks at whether the producer is healthy
@@ -112,8 +113,7 @@ class Outbox:
                 await self._publish_older_than(age)
                 backoff.reset()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(every):
-                        await self._is_behind.wait()
+                    await within(every, self._is_behind.wait())
             except StoreUnavailable:
                 await backoff.wait()
 
