@@ -3,6 +3,7 @@
 With HANSARD_TEST_CONTAINERS=1 Kafka and Postgres are those of docker-compose.yml, in containers, by testcontainers.
 """
 
+import logging
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -25,13 +26,14 @@ settings.load_profile("unhurried")  # a busy machine is no failure
 
 
 @pytest.fixture(autouse=True)
-def forgotten_secrets() -> Iterator[None]:
-    """The secrets that a test has made known are hidden in no other's texts."""
-    before = set(masking._known)
+def as_before() -> Iterator[None]:
+    """What a test has made a known secret is hidden in no other's texts, and a command that it ran silences no other's log."""
+    known, silenced = set(masking._known), logging.root.manager.disable
     yield
-    if masking._known != before:
+    logging.disable(silenced)
+    if masking._known != known:
         masking._known.clear()
-        masking._known.update(before)
+        masking._known.update(known)
         masking._pattern.cache_clear()
 
 

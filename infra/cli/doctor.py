@@ -388,8 +388,7 @@ def doctor(
     found = [*our_services(settings), *own, *base.run(findings(settings))]
     if json_:
         for finding in found:
-            fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
-            screen.put_json(fields)
+            screen.put_json({"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix})
     else:
         rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
         screen.out.print(screen.table(("", "check", "found", "what to do"), rows))
