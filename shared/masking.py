@@ -6,7 +6,7 @@ Whoever learns a secret says so by `mask`. Whatever shows a text to a person, a 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -16,6 +16,10 @@ SHORTEST = 6  # characters: a shorter value would hide half of every text; it is
 _NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE|CREDENTIALS?|_HEADERS)$")  # of variables of the environment
 _PARAMETER = re.compile(r"pass(word|wd|phrase)?|secret|token|(api_?)?key", re.I)  # of an address
 
+_FIELD = r"(?:password|passwd|passphrase|secret|api[-_]?key|access[-_]?token|auth[-_]?token)\b[\"']?\s*[:=]"
+# A password that is such a word stays in the name of a field: with the name masked, the field's value would not be found.
+_NAME_OF_FIELD = re.compile(_FIELD, re.I)
+
 # What a secret looks like where nobody has said what it is. The last group of each is hidden.
 _FORMS = tuple(
     re.compile(form, re.I)
@@ -23,8 +27,7 @@ _FORMS = tuple(
         r"(\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>]*:)([^\s/\"'<>]+)(?=@)",
         r"(\b(?:proxy-)?authorization(?:[\"']\s*,|[\"']?\s*[:=])\s*b?[\"']?(?:[a-z]+ )?)([^\s\"',;)}\]\\]+)",
         r"(\b(?:bearer|basic) )([a-z0-9._~+/=-]{8,})",
-        r"(\b[a-z0-9_-]*(?:password|passwd|passphrase|secret|api[-_]?key|access[-_]?token|auth[-_]?token)\b[\"']?\s*[:=]\s*b?[\"']?)"
-        r"([^\s\"',;&)}\]\\]+)",
+        rf"(\b[a-z0-9_-]*{_FIELD}\s*b?[\"']?)([^\s\"',;&)}}\]\\]+)",
         r"()(\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|github_pat|xox[abp])[-_][a-z0-9_-]{12,})",
         r"()(\bAIza[a-z0-9_-]{30,})",
         r"()(\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]{8,}\.[a-z0-9_-]+)",
@@ -58,11 +61,16 @@ def mask_environment(environment: Mapping[str, str] = os.environ) -> None:
 
 def masked(text: str) -> str:
     """The text without secrets. Masking it again changes nothing."""
-    if (known := _pattern()) is not None:
-        text = known.sub(HIDDEN, text)
+    if (known := _pattern()) is not None and known.search(text):
+        fields = [field.span() for field in _NAME_OF_FIELD.finditer(text)]
+        text = known.sub(lambda found: found[0] if _is_within(found, fields) else HIDDEN, text)
     for form in _FORMS:
         text = form.sub(rf"\g<1>{HIDDEN}", text)
     return text
+
+
+def _is_within(found: re.Match[str], spans: Iterable[tuple[int, int]]) -> bool:
+    return any(begin <= found.start() and found.end() <= end for begin, end in spans)
 
 
 def _secrets_of(value: str) -> Iterator[str]:

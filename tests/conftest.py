@@ -3,6 +3,7 @@
 With HANSARD_TEST_CONTAINERS=1 Kafka and Postgres are those of docker-compose.yml, in containers, by testcontainers.
 """
 
+import logging
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from infra.migrations import migrate
 from infra.servers import Servers
+from shared import masking
 from shared.eventstore.postgres import PostgresEventStore
 from tests import containers
 
@@ -21,6 +23,18 @@ pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite",
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a busy machine is no failure
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What a test has made a known secret is hidden in no other's texts, and a command that it ran silences no other's log."""
+    known, silenced = set(masking._known), logging.root.manager.disable
+    yield
+    logging.disable(silenced)
+    if masking._known != known:
+        masking._known.clear()
+        masking._known.update(known)
+        masking._pattern.cache_clear()
 
 
 @pytest.fixture(scope="session")

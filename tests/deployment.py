@@ -6,6 +6,7 @@ The model behind it is the scripted server of `tests.scripted`, in a process of 
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -160,13 +161,11 @@ class Deployment:
 
     async def kill(self, key: str) -> None:
         """Kills a process, and waits until it is gone."""
-        self.processes[key].signal(signal.SIGKILL)
-        await until(lambda: not self.processes[key].alive, "the killed process is gone")
+        await self.processes[key].end(signal.SIGKILL)
 
-    async def terminate(self, key: str) -> None:
-        """Tells a process to finish (SIGTERM), and waits until it has."""
-        self.processes[key].signal(signal.SIGTERM)
-        await until(lambda: not self.processes[key].alive, "the process has ended by itself")
+    async def terminate(self, key: str, kill_after: float = math.inf) -> None:
+        """Tells a process to finish (SIGTERM), and waits until it has. Kills one that has not after so many seconds."""
+        await self.processes[key].end(signal.SIGTERM, kill_after)
 
     async def ready(self, *keys: str) -> None:
         """Waits until these processes, or all, are ready."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import signal
@@ -59,6 +60,18 @@ class Process:
     def signal(self, number: int) -> None:
         assert self.alive, f"{self.names} is not running\n{process.last_words(self.log)}"
         os.kill(self.running.pid, number)
+
+    async def end(self, number: int, kill_after: float = math.inf) -> None:
+        """Sends a signal and waits until it is gone. Kills it if it is not after so many seconds."""
+        end = time.monotonic() + kill_after
+        self.signal(number)
+
+        def is_gone() -> bool:
+            if self.alive and time.monotonic() > end:
+                self.signal(signal.SIGKILL)
+            return not self.alive
+
+        await until(is_gone, f"{self.names} ended after signal {number}")
 
     def health(self, path: str = "ready") -> tuple[int, str]:
         """HTTP status, 0 where nothing answers, and the body."""

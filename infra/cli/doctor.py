@@ -21,6 +21,7 @@ from infra.cli import base, loading, screen
 from infra.cli.finding import Check, Finding, one_line
 from infra.cli.problem import Problem
 from shared.settings import UNPROVEN, Settings
+from shared.tasks import within
 
 if TYPE_CHECKING:
     from shared.eventstore.postgres.admin import SchemaInspection
@@ -41,7 +42,7 @@ async def kafka(settings: Settings) -> list[Finding]:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
     try:
         began = time.monotonic()
-        count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
+        count, versions = await within(10, describe_brokers(settings))
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
         fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
@@ -81,7 +82,7 @@ async def topics(settings: Settings) -> list[Finding]:
     except Exception as failed:  # KafkaError, OSError: a finding, whatever it is
         found.append(Finding("topics", f"cannot be described: {failed}", "give this user DESCRIBE on the topics"))
     try:
-        await asyncio.wait_for(check_doors(settings), 10)
+        await within(10, check_doors(settings))
         found.append(Finding("doors", "every topic open to the outside uses the broker's time (LogAppendTime)"))
     except Exception as failed:  # DoorError, TimeoutError: a finding, whatever it is
         fix = "hansard topics, or set message.timestamp.type=LogAppendTime on them"
@@ -180,7 +181,7 @@ async def broker_clock(settings: Settings) -> list[Finding]:
     if not settings.kafka:
         return []
     try:
-        stamp = await asyncio.wait_for(_latest_at_a_door(settings), 15)
+        stamp = await within(15, _latest_at_a_door(settings))
     except Exception as failed:  # Problem, KafkaError, TimeoutError: a finding, whatever it is
         return [Finding("clock of Kafka", f"could not be asked: {one_line(failed)}", "hansard topics")]
     if stamp is None:
@@ -348,7 +349,7 @@ async def findings(settings: Settings, checks: Sequence[Check] = CHECKS) -> list
         if any(finding.check == needed and not finding.ok for finding in found):
             continue
         try:
-            found.extend(await asyncio.wait_for(check(settings), PATIENCE))
+            found.extend(await within(PATIENCE, check(settings)))
         except TimeoutError:
             found.append(Finding(check.__name__, f"no answer within {PATIENCE:.0f} s", "look at its log"))
     return found
@@ -369,8 +370,7 @@ def doctor(
     found = [*our_services(settings), *own, *base.run(findings(settings))]
     if json_:
         for finding in found:
-            fields = {"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix}
-            screen.put_json(fields)
+            screen.put_json({"check": finding.check, "ok": finding.ok, "found": finding.found, "fix": finding.fix})
     else:
         rows = [(_mark(finding), finding.check, finding.found, finding.fix and f"→ {finding.fix}") for finding in found]
         screen.out.print(screen.table(("", "check", "found", "what to do"), rows))

@@ -198,7 +198,8 @@ class Client:
         async with contextlib.aclosing(self._messages(id, topics)) as messages:
             while True:
                 try:
-                    message = await asyncio.wait_for(anext(messages), max(end - time.monotonic(), 0.001))
+                    async with asyncio.timeout(max(end - time.monotonic(), 0.001)):
+                        message = await anext(messages)
                 except TimeoutError:
                     raise NoResult(_no_result(id, timeout)) from None
                 if message.envelope.id in seen:

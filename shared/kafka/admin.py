@@ -18,6 +18,7 @@ from contracts.catalog import Topic
 from shared.backoff import Backoff
 from shared.kafka.connection import connection, topic_name
 from shared.settings import Settings
+from shared.tasks import within
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ async def apply(settings: Settings, changes: Sequence[Change] | None = None, *, 
             return planned
         done = [change if change.error else await _do(admin, change) for change in planned]
         with suppress(TimeoutError):
-            await asyncio.wait_for(_visible(admin, settings, {change.topic for change in done if not change.error}), 30)
+            await within(30, _visible(admin, settings, {change.topic for change in done if not change.error}))
         return done
 
 

@@ -1,7 +1,5 @@
 """Brokers: whether one answers, how many there are, and which versions of Kafka's protocol they speak."""
 
-import asyncio
-
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
@@ -9,6 +7,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 
 from shared.kafka.connection import connection
 from shared.settings import Settings
+from shared.tasks import within
 
 
 async def describe_brokers(settings: Settings) -> tuple[int, dict[int, tuple[int, int]]]:
@@ -46,6 +45,6 @@ async def exercise(address: str) -> bool:
     async with AIOKafkaProducer(bootstrap_servers=address) as producer:
         await producer.send_and_wait("warm", b"warm")
     async with AIOKafkaConsumer("warm", bootstrap_servers=address, group_id="w", auto_offset_reset="earliest") as consumer:
-        await asyncio.wait_for(consumer.getone(), 30)
+        await within(30, consumer.getone())
         await consumer.commit()
     return True

@@ -28,6 +28,7 @@ from shared.kafka.internals import leave_group_on_stop, stop_consumer, survive_a
 from shared.kafka.offsets import Committer, Offsets
 from shared.kafka.record import Record, record_from
 from shared.settings import Settings
+from shared.tasks import end, within
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +91,8 @@ class Consumer:
         """Waits for the running `process` and commits. `leave`: leaves for good, so that other members take over at once."""
         self._leaving, self._stopping = leave, True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), PATIENCE)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await within(PATIENCE, self._idle.wait())
+        await end(self._tasks)
         await self._committer.commit_within(5)
         await self._close()
 
@@ -137,7 +136,7 @@ class Consumer:
         """The end offset of every partition of this process, asked of the brokers. Raises KafkaError or TimeoutError."""
         if not self.client or not self._offsets.assigned:
             return {}
-        ends = await asyncio.wait_for(self.client.end_offsets(list(self._offsets.assigned)), 5)
+        ends = await within(5, self.client.end_offsets(list(self._offsets.assigned)))
         return {(self._topics[name], number): offset for (name, number), offset in ends.items()}
 
     def _without_prefix(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> set[Partition]:
@@ -224,7 +223,7 @@ class Consumer:
 
     async def on_partitions_revoked(self, partitions: set[TopicPartition]) -> None:
         try:
-            await asyncio.wait_for(self._idle.wait(), PATIENCE)
+            await within(PATIENCE, self._idle.wait())
         except TimeoutError:
             log.warning("%s still processes a batch while its partitions are revoked", self.service)
         await self._committer.commit_within(5)

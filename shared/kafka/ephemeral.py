@@ -13,6 +13,7 @@ from shared.eventstore.model import StoredMessage
 from shared.kafka.connection import client_name, connection, topic_name
 from shared.kafka.producer import headers
 from shared.settings import Settings
+from shared.tasks import end, within
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ class EphemeralProducer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
 
     def publish_ephemeral(self, topic: str, stored: StoredMessage) -> None:
         """Queues the message, or drops it if too many wait."""
@@ -60,7 +60,7 @@ class EphemeralProducer:
                 log.info("ephemeral messages are not published: %r", failed)
             finally:
                 with suppress(Exception):  # aiokafka waits for ever for undeliverable messages; nobody waits here
-                    await asyncio.wait_for(producer.stop(), 2)
+                    await within(2, producer.stop())
                 await producer.client.close()
             await backoff.wait()
 

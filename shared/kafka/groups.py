@@ -15,6 +15,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError, for_c
 from shared.kafka.connection import connection, group_name
 from shared.kafka.internals import request_rejoin
 from shared.settings import Settings
+from shared.tasks import within
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class UnreadPartitions:
     async def _rejoin_where_unread(self, consumer: AIOKafkaConsumer, sizes: Mapping[str, int]) -> bool:
         """Whether no further look is needed for these sizes."""
         try:
-            state, read = await asyncio.wait_for(describe_group(self._connection, self._group), 5)
+            state, read = await within(5, describe_group(self._connection, self._group))
         except (KafkaError, TimeoutError):
             return False
         if state != "Stable":

@@ -10,6 +10,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.kafka.groups import UnreadPartitions
 from shared.kafka.offsets import Offsets
+from shared.tasks import within
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,10 @@ class HealthCheck:
         assigned = self._offsets.assigned
         for partition in assigned:
             if self._offsets.is_idle(partition):
-                self._offsets.advance(partition, await asyncio.wait_for(client.position(partition), ANSWER))
+                self._offsets.advance(partition, await within(ANSWER, client.position(partition)))
         fetched = max((client.last_poll_timestamp(partition) or 0 for partition in assigned), default=0)
         if time.time() * 1000 - fetched > SILENT * 1000:
-            await asyncio.wait_for(client.end_offsets([*assigned][:1]) if assigned else client.topics(), ANSWER)
+            await within(ANSWER, client.end_offsets([*assigned][:1]) if assigned else client.topics())
         await self._unread.check(client, {name: len(client.partitions_for_topic(name) or ()) for name in self._topics})
 
     def failed(self, error: BaseException) -> None:

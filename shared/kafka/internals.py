@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.kafka.record_batches import Records
+from shared.tasks import within
 
 
 def survive_any_record() -> None:
@@ -48,7 +49,7 @@ async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> BaseExcep
     Test: test_kafka_consumer.test_a_consumer_stops_although_the_broker_does_not_answer.
     """
     try:  # gathered, since aiokafka may raise the CancelledError of a fetch of its own
-        [failed] = await asyncio.wait_for(asyncio.gather(consumer.stop(), return_exceptions=True), seconds)
+        [failed] = await within(seconds, asyncio.gather(consumer.stop(), return_exceptions=True))
     except TimeoutError as late:
         failed = late
     if failed is not None:
@@ -64,7 +65,7 @@ async def abandon_producer(producer: AIOKafkaProducer) -> None:
     """
     producer._message_accumulator.fail_all(KafkaError("the producer was replaced"))
     with suppress(Exception):  # any error of its last requests: nobody waits for them any more
-        await asyncio.wait_for(producer._sender.close(), 5)
+        await within(5, producer._sender.close())
     with suppress(Exception):  # any error of `stop` after the sender was closed, or TimeoutError: it is replaced anyway
-        await asyncio.wait_for(producer.stop(), 5)
+        await within(5, producer.stop())
     await producer.client.close()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from shared.tasks import within
+
 log = logging.getLogger(__name__)
 
 COMMIT_EVERY = 0.5  # seconds between two commits
@@ -112,7 +114,7 @@ class Committer:
 
     async def commit_within(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self.commit(), seconds)
+            await within(seconds, self.commit())
         except TimeoutError:
             log.warning("%s could not commit offsets in time, which is harmless", self._service)
 

@@ -25,6 +25,7 @@ from shared.kafka.internals import abandon_producer
 from shared.kafka.queues import Key, PartitionQueue, Queues
 from shared.settings import Settings
 from shared.task_tokens import NO_TOKENS, TaskTokens
+from shared.tasks import end, within
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,8 @@ class Producer:
     async def stop(self, timeout: float = 10.0) -> None:
         """Waits `timeout` seconds for the messages in flight, then closes."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._drained(), timeout)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await within(timeout, self._drained())
+        await end(self._tasks)
         self._forget_all()
         client, self._client = self._client, None
         if client is not None:
@@ -201,7 +200,7 @@ class Producer:
             began = time.monotonic()
             client = AIOKafkaProducer(**self._options, max_batch_size=self._batch_bytes)
             try:
-                await asyncio.wait_for(client.start(), 30)
+                await within(30, client.start())
             except (KafkaError, OSError, TimeoutError) as failed:
                 log.warning("cannot produce to Kafka: %r", failed)
                 await abandon_producer(client)
@@ -220,7 +219,7 @@ class Producer:
             self._failed()  # `publish` accepted nothing before there was a client
         await self._watch()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._drained(), DRAIN)
+            await within(DRAIN, self._drained())
         self._client = None
         self._forget_all()
         self._failed()
@@ -232,7 +231,7 @@ class Producer:
         checked = time.monotonic()
         while not self._broken.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._broken.wait(), CHECK_EVERY)
+                await within(CHECK_EVERY, self._broken.wait())
             if time.monotonic() - checked > CHECK_PARTITIONS_EVERY:
                 checked = time.monotonic()
                 await self._check_partitions()

@@ -29,6 +29,7 @@ from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
 from shared.settings import UNPROVEN, Settings
 from shared.task_tokens import NO_TOKENS, TaskTokens
+from shared.tasks import end
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
 from shared.telemetry.traces import record_span
@@ -119,9 +120,7 @@ class ServiceRunner:
         await self.consumer.stop()
         if self.attempt_runner is not None:
             await self.attempt_runner.drain(seconds)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self.producer.stop(seconds)
         await self.outbox.mark_acknowledged()
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.backoff import Backoff
 from shared.eventstore.model import StoredMessage, StoreUnavailable, Stream
 from shared.eventstore.ports import OutboxStore
+from shared.tasks import within
 
 PAGE = 1000
 POLL = 0.1  # seconds between looks at whether the producer is healthy
@@ -110,7 +112,8 @@ class Outbox:
                     await self._catch_up()
                 await self._publish_older_than(age)
                 backoff.reset()
-                await _wait_for(self._is_behind, every)
+                with suppress(TimeoutError):
+                    await within(every, self._is_behind.wait())
             except StoreUnavailable:
                 await backoff.wait()
 
@@ -134,10 +137,3 @@ class Outbox:
         while self.producer.in_flight and not self._is_behind.is_set():
             await asyncio.sleep(POLL / 10)
         await self.mark_acknowledged()
-
-
-async def _wait_for(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -12,6 +12,7 @@ from shared.eventstore.postgres import PostgresEventStore
 from shared.kafka.admin import check_doors
 from shared.runtime.assembly import ServiceRunner
 from shared.settings import Settings
+from shared.tasks import end
 from shared.telemetry import logs, traces
 from shared.telemetry.http import serve_http
 from shared.telemetry.logs import log
@@ -68,6 +69,5 @@ async def _unless_stopped(stopping: asyncio.Event, work: Awaitable[Result]) -> R
     stop.cancel()
     if task.done():
         return task.result()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end([task])
     return None

@@ -1,6 +1,6 @@
 """Claims the wake-ups of a service when they are due: a deadline, the time of a retry, an attempt whose process fell silent."""
 
-import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.ports import WakeUpStore
 from shared.runtime.loop import Loop
 from shared.runtime.performer import AttemptRunner
+from shared.tasks import within
 
 MAX_CLAIMED = 200
 CLAIM_EVERY = 1.0  # seconds; needed for wake-ups that other processes stored: those of this process are known at once
@@ -48,7 +49,5 @@ class WakeUps:
 
     async def _wait(self, seconds: float) -> None:
         self.loop.next_claim_at = self.store.now() + timedelta(seconds=seconds)
-        try:
-            await asyncio.wait_for(self.loop.claim_now.wait(), max(seconds, 0.001))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            await within(max(seconds, 0.001), self.loop.claim_now.wait())

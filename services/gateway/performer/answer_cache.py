@@ -18,6 +18,7 @@ from services.gateway.local_tiers import miss
 from services.gateway.performer.outcomes import not_sent
 from shared.eventstore.model import StoreUnavailable, Stream
 from shared.eventstore.ports import AnswerIndex
+from shared.tasks import end
 from shared.telemetry.logs import log
 
 FLUSH_EVERY = 0.5  # seconds
@@ -67,8 +68,7 @@ class AnswerCache:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end([task])
             await self._flush()
 
     async def _keep_flushing(self) -> None:

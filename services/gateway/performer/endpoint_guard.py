@@ -31,6 +31,7 @@ from services.gateway.openai_wire.answer import NoUsableAnswer
 from services.gateway.performer.outcomes import NO_SLOT
 from services.gateway.retry_budget import RetryBudget, retry_budget_stream
 from shared.eventstore.model import StoreUnavailable, Stream
+from shared.tasks import end
 from shared.telemetry.logs import log
 
 RELOAD_AFTER = 1.0  # seconds; other processes change a circuit too
@@ -128,9 +129,7 @@ class EndpointGuard:
                 self._in_background(self._change(fact))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     def _count(self, failed: bool) -> None:
         rule = self.chain.circuits

@@ -17,6 +17,7 @@ from shared.eventstore.model import StoreRefused, StoreUnavailable
 from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
 from shared.postgres_address import BadAddress, address, refusal
+from shared.tasks import within
 
 T = TypeVar("T")
 
@@ -143,7 +144,7 @@ class Session:
             except FAILURES:
                 appender.terminate()
         try:
-            await asyncio.wait_for(self.pool.close(), timeout=10)
+            await within(10, self.pool.close())
         except FAILURES:
             self.pool.terminate()
 
