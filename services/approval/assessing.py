@@ -6,7 +6,7 @@ from contracts.approval import ActionAssessed, ActionProposed, Assessment, Propo
 from hansard.actions import BadAction, action_reference, proposed_action, read_action
 from hansard.values import carried
 from services.approval.facts import LookedUp
-from services.approval.personal_data import find_personal_data
+from services.approval.personal_data import personal_data_in
 from services.approval.policy import Policy, assess, times
 
 
@@ -21,7 +21,8 @@ def check_bytes(proposal: ProposeAction) -> bytes:
 
 def assessed(policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int) -> Assessment:
     """`data`: the bytes of the action, which are no longer those of the proposal where it was edited."""
-    return assess(policy, read_action(data), proposal, find_personal_data(data.decode()), similar, cases)
+    action = read_action(data)
+    return assess(policy, action, proposal, personal_data_in(action), similar, cases)
 
 
 def refused_at(policy: Policy, proposal: Proposal, at: datetime) -> datetime:

@@ -17,6 +17,7 @@ from services.approval.rules import RULES, case_of
 from shared.yaml_files import read_yaml
 
 VERSION = "1"  # of what the code decides: raise it with any change of a rule, of a reason's words or of what is found
+BESIDE = ("libraries", "unproven")  # what is recorded of a policy besides what a file of it holds
 SHIPPED = Path(__file__).with_name("policy.yaml")
 ROUTINE = "routine"  # the rule by which an action runs unseen: no other stands against it
 
@@ -30,31 +31,40 @@ class Policy(PolicyData):
 
     _version: str = PrivateAttr("")
     _libraries: Mapping[str, str] = PrivateAttr(LIBRARIES)
+    _unproven: bool = PrivateAttr(False)
 
     @classmethod
     def of(cls, version: str, data: Mapping[str, Any]) -> Self:
         """The policy of a recorded version, from its `data`. Raises ValueError or LookupError for data that today's code cannot
         decide by. What finds personal data is today's, whatever libraries it was then."""
-        policy = cls.model_validate({name: part for name, part in data.items() if name != "libraries"})
-        policy._version, policy._libraries = version, data["libraries"]
+        policy = cls.model_validate({name: part for name, part in data.items() if name not in BESIDE})
+        policy._version, policy._libraries, policy._unproven = version, data["libraries"], data["unproven"]
         return policy
 
     @cached_property
     def data(self) -> dict[str, JsonValue]:
-        return self.model_dump(mode="json") | {"libraries": dict(self._libraries)}
+        return self.model_dump(mode="json") | {"libraries": dict(self._libraries), "unproven": self._unproven}
+
+    @property
+    def unproven(self) -> bool:
+        """Whether a review counts as its claimed sender's without proof. A setting of development, which no file can turn on."""
+        return self._unproven
 
     @cached_property
     def version(self) -> str:
         return self._version or version_of(VERSION, self.data)
 
 
-def load(own: Path | None = None) -> Policy:
-    """The shipped policy, changed by a file of the user's own. Raises BadPolicy; OSError where there is no such file."""
+def load(own: Path | None = None, *, unproven: bool = False) -> Policy:
+    """The shipped policy, changed by a file of the user's own. `unproven`: see `Policy.unproven`. Raises BadPolicy;
+    OSError where there is no such file."""
     data = _mapping(SHIPPED) if own is None else _merged(_mapping(SHIPPED), _mapping(own))
     try:
-        return Policy.model_validate(data)
+        policy = Policy.model_validate(data)
     except ValidationError as bad:
         raise BadPolicy(f"{own or SHIPPED}: {_problems(bad)}") from None
+    policy._unproven = unproven
+    return policy
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Approvals:
 
     @asynccontextmanager
     async def _open(self, context: PerformerContext) -> AsyncIterator[Any]:
-        async with open_performer(_Context(context, _Recent(self.there))) as perform:  # type: ignore[arg-type]
+        async with open_performer(_Context(context, _Recent(self.there))) as perform:
             yield perform
 
     def register(self, person: Person) -> tuple[Message, ...]:

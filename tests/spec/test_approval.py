@@ -1,6 +1,7 @@
 """An action from its proposal to its decision, by the policy, by time, and by whoever proposed it."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,11 @@ NOTHING_FOUND = LookedUp(attempt=1, action_id="pay.1")
 DAY = timedelta(days=1)
 
 
-def proposed(action: Action = REFUND, **more: object) -> Given[State]:
+def proposed(action: Action = REFUND, **more: Any) -> Given[State]:
     return given(DECIDER).when(proposal(action, **more)).then(ActionProposed, LookupStarted)
 
 
-def waiting(action: Action = REFUND, **more: object) -> Given[State]:
+def waiting(action: Action = REFUND, **more: Any) -> Given[State]:
     return proposed(action, **more).when(NOTHING_FOUND).then(ActionAssessed)
 
 
