@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from infra.cli import (
+    api_keys,
     audit,
     contents,
     dead_letters,
@@ -69,6 +70,7 @@ app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(people.app, name="people", rich_help_panel=CARE)
+app.add_typer(api_keys.app, name="keys", rich_help_panel=CARE)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)
