@@ -14,7 +14,7 @@ from hansard.service import Service
 from hansard.tasks import task_topics
 from hansard.topics import EVERY_SERVICE, Kind, Topic, extended
 
-SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "approval")
+SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "approval", "ledger", "notifier")
 DOORS = ("requests", "control", "results", "dead_letters")
 FOLDERS = (*DOORS, *SERVICES)
 REVIEWS = "approvals.reviews"

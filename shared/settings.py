@@ -124,6 +124,14 @@ class Settings(BaseSettings):
     )
     _loaded: tuple[Service[Any], ...] = PrivateAttr(default=())
 
+    # Executors
+    ledger: Path | None = Field(
+        default=None, description="SQLite file with the ledger's entries; not given: `ledger/book.sqlite3` in `home`"
+    )
+
+    # Who is told
+    webhooks: Path | None = Field(default=None, description="YAML file with the endpoints to which webhooks are sent")
+
     # A process
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
@@ -222,6 +230,10 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @property
+    def ledger_file(self) -> Path:
+        return (self.ledger or self.home / "ledger" / "book.sqlite3").expanduser().absolute()
 
     @property
     def instance_id(self) -> str:

@@ -21,6 +21,14 @@ class Requester(Value):
     name: str = Field(default="", max_length=512)
     proof: Proof = "unproven"
     key: str = Field(default="", description="the key that signed, the token's issuer and subject, or the principal's topic")
+    sha256: str = Field(
+        default="",
+        exclude_if=lambda text: text == "",
+        description="of the signed request: see hansard.reviews.request_sha256",
+    )
+    signature: str = Field(
+        default="", exclude_if=lambda text: text == "", description="base64, over hansard.reviews.requester_statement"
+    )
 
 
 class Option(Value):

@@ -64,6 +64,6 @@ TOPICS = (
             PersonRemoved,
         ),
         ("approval",),
-        ("planner", "console"),
+        ("planner", "notifier", "console"),
     ),
 )
