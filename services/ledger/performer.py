@@ -34,7 +34,7 @@ async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator
             return returned(failed=f"the content store is unavailable: {away}")
         except (sqlite3.Error, OSError) as away:
             return returned(failed=f"the book did not answer: {away}")
-        except Exception as error:
+        except Exception as error:  # an attempt without an outcome would be taken for lost
             log.exception("an attempt failed in the ledger itself", stream=str(stream), attempt=intent.attempt)
             return returned(failed=f"in the ledger itself: {type(error).__name__}")
 
