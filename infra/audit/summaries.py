@@ -101,6 +101,51 @@ def _claim_passed(d: Data) -> str:
     return _join(d.get("check"), _fell(d), "passed " + ", ".join(d.get("by") or ()), percent(d.get("confidence")))
 
 
+def _action(d: Data) -> str:
+    """An action in words: what it is about, or else its tool."""
+    action = json.loads(str(d.get("action") or "{}"))
+    return _join(d.get("action_id"), action.get("about") or action.get("tool"), f"#{str(d.get('sha256'))[:8]}")
+
+
+def _assessed(d: Data) -> str:
+    waits = d.get("queue") and f"for {d['queue']}"
+    return _join(d.get("action_id"), d.get("status"), waits, f"risk {d.get('risk')}", f"rule {d.get('rule')}", _reasons(d))
+
+
+def _approved(d: Data) -> str:
+    edited = d.get("proposed") and f"edited, was #{str(d['proposed'])[:8]}"
+    by = ", ".join(d.get("by") or ()) or "the policy"
+    return _join(d.get("action_id"), d.get("status"), f"by {by}", f"#{str(d.get('sha256'))[:8]}", edited, d.get("notes"))
+
+
+def _review(d: Data) -> str:
+    return _join(d.get("action_id"), d.get("decision"), f"by {d.get('reviewer')}", d.get("question"), d.get("to"), d.get("notes"))
+
+
+def _review_accepted(d: Data) -> str:
+    return _join(_review(d.get("review") or {}), f"proven by {d.get('proof')}")
+
+
+def _review_refused(d: Data) -> str:
+    claimed = f"{d.get('decision')} by {d.get('reviewer')}, as claimed"
+    return _join(d.get("action_id"), f"refused: {d.get('reason')}", d.get("detail"), claimed)
+
+
+def _lookup(d: Data) -> str:
+    """What is read of the record: the registrations of people, or cases that are alike."""
+    people = ", ".join(d.get("people") or ())
+    return _join(people and f"who is {people}?", d.get("similar_to") and f"cases like “{d['similar_to']}”?")
+
+
+def _notification(d: Data) -> str:
+    who = _join(d.get("role"), d.get("person"), by=" ")
+    return _join(d.get("event"), d.get("action_id"), who and f"for {who}", d.get("about"))
+
+
+def _person(d: Data) -> str:
+    return _join(d.get("name"), ", ".join(d.get("roles") or ()), *(f"key {key.get('id')}" for key in d.get("keys") or ()))
+
+
 _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.requests.submit": _request,
     "hansard.router.request-routed": _routed,
@@ -127,6 +172,24 @@ _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.verifier.check": lambda d: _join(d.get("check"), d.get("claim")),
     "hansard.verifier.claim-passed": _claim_passed,
     "hansard.verifier.claim-rejected": lambda d: _join(d.get("check"), _reasons(d)),
+    "hansard.approval.propose": _action,
+    "hansard.approval.proposed": _action,
+    "hansard.approval.assessed": _assessed,
+    "hansard.approval.approved": _approved,
+    "hansard.approval.rejected": lambda d: _join(_approved(d), d.get("because")),
+    "hansard.approval.review": _review,
+    "hansard.approval.review-accepted": _review_accepted,
+    "hansard.approval.review-refused": _review_refused,
+    "hansard.approval.review-received": lambda d: _review(d.get("review") or {}),
+    "hansard.approval.lookup-started": _lookup,
+    "hansard.approval.edited": lambda d: _join(_action(d), f"edited by {d.get('by')}", f"was #{str(d.get('proposed'))[:8]}"),
+    "hansard.approval.more-asked": lambda d: _join(d.get("action_id"), f"{d.get('by')} asks: {d.get('text')}"),
+    "hansard.approval.more-given": lambda d: _join(d.get("action_id"), d.get("answer")),
+    "hansard.notifier.notification": _notification,
+    "hansard.notifier.action-noted": lambda d: _join(d.get("action_id"), (d.get("action") or {}).get("about")),
+    "hansard.planner.deadline-moved": lambda d: f"the deadline is {d['deadline']}",
+    "hansard.router.move-deadline": lambda d: f"the deadline is {d['deadline']}",
+    "hansard.approval.person-registered": _person,
     "hansard.results.completed": _completed,
     "hansard.dead-letters.dead-lettered": _dead_letter,
     "hansard.control.redrive": lambda d: _join(d.get("service"), f"{d.get('topic')}/{d.get('partition')}/{d.get('offset')}"),

@@ -10,13 +10,16 @@ from typing import Any
 import typer
 
 from infra.cli import (
+    approvals,
     audit,
     contents,
     dead_letters,
-    demo,
+    demos,
     doctor,
     operate,
+    people,
     requests,
+    reviewing,  # noqa: F401 - adds its commands to those of `approvals`
     running,
     screen,
     starters,
@@ -43,7 +46,7 @@ app = typer.Typer(
 RUN, ASK, RECORD, CARE = "Run", "Ask", "The record", "Maintenance"
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
+    RUN: {"demo": demos.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
         "submit": submitting.submit,
@@ -65,8 +68,10 @@ for panel, commands in COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel, epilog=EPILOGS.get(name))(command)
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
+app.add_typer(approvals.app, name="approvals", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
+app.add_typer(people.app, name="people", rich_help_panel=CARE)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)

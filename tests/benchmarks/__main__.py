@@ -20,7 +20,7 @@ from tests.benchmarks.peers import sides
 from tests.benchmarks.tables import Section, merged
 
 WORKFLOWS = ("w1", "w2", "w3")
-PARTS = ("hop", "gateway", *WORKFLOWS, "time")
+PARTS = ("hop", "gateway", *WORKFLOWS, "approvals", "time")
 ASKED = ("store", "replay", "readers", "wakeups", "recovery")  # only where they are named
 MODULES = dict.fromkeys(WORKFLOWS, "workflows") | {"time": "phases"}
 BESIDE = {"base": ("hop", *WORKFLOWS), "peers": ("w1", "w2")}
@@ -32,7 +32,7 @@ Compare only what stands in one table: it is of one run, with its rounds interle
 ratios are taken within each round, and given as their median, least and most. `others' cores` were busy with something else,
 an idle system of the same run included."""
 ORDER = (
-    "Hop", "Gateway", "Workflows", "Where the time goes", "Workflows beside peers",
+    "Hop", "Gateway", "Workflows", "Approvals", "Where the time goes", "Workflows beside peers",
     "Hop beside an earlier commit", "Workflows beside an earlier commit",
 )  # fmt: skip
 

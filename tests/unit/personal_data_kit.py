@@ -197,7 +197,7 @@ WITH_DATA = (
     ("national-id", "rodné číslo 710319/2745"),
     ("national-id", "hetu 131052-308T"),
     ("national-id", "personnummer 880320-0016"),
-    ("national-id", "Fnr 151086 95077"),
+    ("national-id", "Fnr 151086 95088"),
     ("national-id", "CPR 211062-5629"),
     ("national-id", "AHV 756.9217.0769.85"),
     ("national-id", "SVNR 1237 010180"),
@@ -228,6 +228,6 @@ WITH_DATA = (
     ("birth-date", "дата рождения 03.05.1987"),
     ("birth-date", "birthDate May 3, 1987"),
     ("ip-address", "The customer signed in from 93.184.216.34"),
-    ("ip-address", "Ban 8.8.4.4:443 at once"),
+    ("ip-address", "Ban 81.2.69.142:443 at once"),
     ("ip-address", "The session came from 2a00:1450:4001:81b::200e"),
 )

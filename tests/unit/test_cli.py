@@ -27,7 +27,7 @@ from infra.audit.text import dollars, money, one_line
 from infra.cli import app, doctor, report
 from infra.cli.asked import concerns, is_end, new_request
 from infra.cli.dead_letters import choose
-from infra.cli.demo import Outcome, Run, demo_requests
+from infra.cli.demos.requests import Outcome, Run, demo_requests
 from infra.cli.problem import Problem
 from infra.cli.running import ended_by_signal, hints, load
 from infra.cli.submitting import lines

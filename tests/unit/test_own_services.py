@@ -17,7 +17,7 @@ from contracts.catalog import Topics
 from hansard import Decider, PerformTask, Service, Topic, task_topics
 from hansard.testing import InMemory, given
 from infra import processes
-from infra.cli import demo, doctor, operate, running, starters, worker
+from infra.cli import demos, doctor, operate, running, starters, worker
 from infra.cli.base import for_children
 from infra.cli.loading import load, with_own
 from infra.cli.problem import Problem
@@ -300,7 +300,7 @@ def test_status_shows_the_lag_of_a_users_service(
     assert "planner" in (shown := capsys.readouterr()).out and "There is no file absent.py" in shown.err
 
 
-@pytest.mark.parametrize("command", [running.up, demo.demo])
+@pytest.mark.parametrize("command", [running.up, demos.demo])
 def test_a_service_that_cannot_be_loaded_is_found_before_anything_is_started(
     command: Callable[[], None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

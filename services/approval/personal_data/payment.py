@@ -25,7 +25,7 @@ def _is_card(candidate: str) -> bool:
 
 def _is_iban(candidate: str) -> bool:
     number = re.sub(r"[ .-]", "", candidate)
-    return any(iban.is_valid(number[:length]) for length in _LENGTHS if length <= len(number))
+    return any(iban.is_valid(number[:length], check_country=False) for length in _LENGTHS if length <= len(number))
 
 
 FINDERS = (

@@ -1,12 +1,9 @@
-"""`demo`: starts everything, submits real requests, prints every message and, at the end, a table of the results."""
+"""Requests of different kinds: every message as it is published and, at the end, a table of the results."""
 
-import asyncio
 import json
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,14 +12,11 @@ from rich.text import Text
 
 from contracts.requests import SubmitRequest
 from hansard.envelope import Envelope
-from infra import processes
 from infra.audit.message import ShownMessage
 from infra.audit.text import dollars, money, one_line, percent
 from infra.cli import base, screen
 from infra.cli.bus import Bus, request
-from infra.cli.loading import with_own
 from infra.cli.problem import Problem
-from infra.cli.running import down_ours, ended_by_signal, hints, prepare, start_services
 from infra.cli.watching import RESULTS, Printer, shown_message
 from shared.settings import Settings
 
@@ -110,49 +104,13 @@ class Run:
         return [outcome for outcome in self.outcomes.values() if outcome.result is None]
 
 
-def demo() -> None:
-    """Start everything, submit real requests, print every message and a summary. On a terminal it stays up until Ctrl-C.
-
-    Example: hansard demo
-    """
-    settings = base.local()
-    if processes.read(settings.home) is not None:
-        conclude(base.run(play(base.running(kafka=True))))
-    else:
-        _alone(settings)
+async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) -> Callable[[], None]:
+    """The demonstration. Returns what prints the table."""
+    run = await published(settings, ended)
+    return lambda: conclude(run)
 
 
-def _alone(settings: Settings) -> None:
-    with_own(settings)  # a service that cannot be loaded is found before anything is started
-    try:
-        ready = prepare(settings, screen.note)
-        supervisor = start_services(ready, screen.note)
-        with ended_by_signal() as ended, supervised(supervisor):
-            conclude(asyncio.run(play(ready, ended)))
-            if base.terminal_in() and not ended():
-                screen.out.print(hints(ready))
-                screen.note("Everything stays up. Ctrl-C stops it.")
-                while not ended():
-                    time.sleep(0.2)
-    finally:
-        screen.note("stopping")
-        down_ours(settings)
-
-
-@contextmanager
-def supervised(supervisor: processes.Supervisor) -> Iterator[None]:
-    """Lets the supervisor watch its services meanwhile; stops them at the end."""
-    leave = threading.Event()
-    watcher = threading.Thread(target=supervisor.watch, args=(leave.is_set,), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        leave.set()
-        watcher.join(processes.DRAIN + 10)
-
-
-async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) -> Run:
+async def published(settings: Settings, ended: Callable[[], bool]) -> Run:
     """Publishes the requests and prints messages until each has its result, or until `PATIENCE` is over."""
     name = uuid.uuid4().hex[:4]
     run = Run()

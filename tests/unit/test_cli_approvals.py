@@ -1,0 +1,179 @@
+"""What `hansard approvals` shows and sends, without servers."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.approval import (
+    ActionApproved,
+    ActionAssessed,
+    ActionEscalated,
+    ActionProposed,
+    ActionRejected,
+    QuestionAnswered,
+    QuestionAsked,
+    ReviewAccepted,
+    ReviewAction,
+    ReviewRefused,
+)
+from contracts.approval.samples import COMPLETE
+from hansard.actions import Action, action_bytes, read_action
+from hansard.message import Message
+from hansard.reviews import new_key, statement, verified
+from infra.audit.approvals import Case, cases, named
+from infra.cli.approvals import as_json, cost, details, row, until
+from infra.cli.problem import Problem
+from infra.cli.reviewing import changed
+from infra.cli.signing import signer
+from shared.eventstore.model import Stream
+from shared.settings import Settings
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+ACTION = Action(tool="ledger", about="Process $2,500 refund", amount="2500", arguments={"invoice": "R-17"})
+
+
+def sample(kind: type[Message], **changes: Any) -> Message:
+    return kind(**(COMPLETE[kind] | changes))
+
+
+PROPOSED = sample(ActionProposed, action=action_bytes(ACTION).decode())
+
+
+def case_of(*messages: Message, workflow: str = "order-77") -> Case:
+    stream = Stream("default", workflow, "approval/pay.1")
+    [case] = cases((stream, NOON + timedelta(seconds=n), message) for n, message in enumerate(messages)).values()
+    return case
+
+
+def test_a_case_is_open_from_its_assessment_to_its_decision() -> None:
+    assert not case_of(PROPOSED).open
+    assert case_of(PROPOSED, sample(ActionAssessed)).open
+    assert case_of(PROPOSED, sample(ActionAssessed), sample(ActionEscalated)).status == "escalated"
+    assert case_of(PROPOSED, sample(ActionAssessed), sample(ActionApproved)).status == "human_approved"
+    assert not case_of(PROPOSED, sample(ActionAssessed), sample(ActionRejected)).open
+
+
+def test_an_escalated_case_is_decided_by_its_new_role() -> None:
+    case = case_of(PROPOSED, sample(ActionAssessed, role="reviewer"), sample(ActionEscalated, role="senior"))
+    assert case.role == "senior"
+    assert "senior" in row(case)
+
+
+def test_a_question_waits_at_once_and_ends_with_its_answer() -> None:
+    asked = sample(QuestionAsked, action_id="pay.1")
+    assert case_of(asked).open
+    answered = case_of(asked, sample(QuestionAnswered, action_id="pay.1"))
+    assert (answered.status, "alice@example.org" in row(answered)) == ("answered", True)
+
+
+def test_what_a_person_must_see_is_shown_to_the_byte() -> None:
+    shown = dict(details(case_of(PROPOSED, sample(ActionAssessed))))
+    assert shown["the exact bytes"] == action_bytes(ACTION).decode()
+    assert shown["argument invoice"] == "R-17"
+    assert shown["waits because"] == "high risk: refund"
+    assert "order-76" in str(shown["similar, 90%"])
+
+
+def test_bytes_that_are_no_action_are_shown_as_they_are() -> None:
+    shown = dict(details(case_of(sample(ActionProposed, action='{"tool": 5}'), sample(ActionAssessed))))
+    assert shown["the exact bytes"] == '{"tool": 5}'
+
+
+def test_accepted_and_refused_reviews_are_part_of_what_happened() -> None:
+    case = case_of(PROPOSED, sample(ActionAssessed), sample(ReviewRefused), sample(ReviewAccepted))
+    lines = [str(value) for _, value in details(case)]
+    assert any("bad-signature" in line for line in lines)
+    assert any(line.startswith("alice@example.org: edit (proven by signature)") for line in lines)
+    assert [one["type"] for one in as_json(case)["events"]][-2:] == [ReviewRefused.kind, ReviewAccepted.kind]
+
+
+def test_the_cost_is_the_estimate_or_else_the_amount() -> None:
+    assert cost(case_of(PROPOSED)) == "2500 USD"
+    assert cost(case_of(sample(ActionProposed, action=action_bytes(ACTION).decode(), cost=None))) == "2500 USD"
+    nothing = Action(tool="ledger")
+    assert cost(case_of(sample(ActionProposed, action=action_bytes(nothing).decode(), cost=None))) == ""
+
+
+def test_an_id_names_one_case_by_its_workflow_and_action_or_by_its_hash() -> None:
+    one = case_of(PROPOSED, sample(ActionAssessed))
+    other = case_of(sample(ActionProposed, sha256="b" * 64), sample(ActionAssessed), workflow="order-78")
+    every = [one, other]
+    assert named(every, "order-77/pay.1") == [one]
+    assert named(every, "order-78") == [other]
+    assert named(every, "b" * 12) == [other]
+    assert named(every, "bbb") == []
+    assert named(every, "order-7") == []
+
+
+def test_a_workflow_names_what_waits_in_it_before_what_is_decided() -> None:
+    decided = case_of(PROPOSED, sample(ActionAssessed), sample(ActionApproved))
+    waits = case_of(sample(ActionProposed, action_id="pay.2"), sample(ActionAssessed, action_id="pay.2"))
+    assert named([decided, waits], "order-77") == [waits]
+    assert named([decided], "order-77") == [decided]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(-5, "now"), (0, "now"), (90, "in 90 s"), (600, "in 10 min"), (7200, "in 2 h"), (200_000, "in 2 days")]
+)
+def test_the_time_that_is_left_is_said_in_a_unit_that_fits(seconds: int, shown: str) -> None:
+    case = case_of(PROPOSED, sample(ActionAssessed, expires_at=NOON + timedelta(seconds=seconds)))
+    assert until(case, NOON) == shown
+
+
+def test_an_edit_changes_what_it_names_and_nothing_else() -> None:
+    before = ACTION.model_dump(mode="json")
+    after = changed(before, ["amount=1250", "arguments.invoice=R-18", "arguments.lines=[1, 2]", "recipient=acct-9"])
+    assert read_action(action_bytes(Action(**after))) == Action(
+        tool="ledger",
+        about="Process $2,500 refund",
+        amount="1250",
+        arguments={"invoice": "R-18", "lines": [1, 2]},
+        recipient="acct-9",
+    )
+    assert before == ACTION.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("change", ["amount", "amounts=5", "arguments=5", "argument.invoice=5", "", "=5"])
+def test_an_edit_that_names_nothing_is_refused_with_what_there_is(change: str) -> None:
+    with pytest.raises(ValueError, match="write NAME=VALUE with one of"):
+        changed(ACTION.model_dump(mode="json"), [change])
+
+
+# keys
+
+
+def key_in(folder: Path, mode: int = 0o600) -> tuple[Path, str]:
+    private, public = new_key()
+    path = folder / "alice.pem"
+    path.write_bytes(private)
+    path.chmod(mode)
+    return path, public["public"]
+
+
+def test_a_review_is_signed_by_the_persons_key_over_all_that_it_holds(tmp_path: Path) -> None:
+    path, public = key_in(tmp_path)
+    signed = signer(Settings(), "alice", str(path)).signed(
+        ReviewAction(review="a" * 32, action_id="pay.1", sha256="b" * 64, decision="approve", reviewer="somebody"),
+        "default",
+        "order-77",
+    )
+    assert signed.reviewer == "alice"
+    said = statement(signed.model_dump(mode="json"), "default", "order-77")
+    assert verified(public, signed.signature, said)
+    assert not verified(public, signed.signature, statement(signed.model_dump(mode="json"), "default", "order-78"))
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path, _ = key_in(tmp_path, 0o644)
+    with pytest.raises(Problem, match="chmod 600"):
+        signer(Settings(), "alice", str(path))
+
+
+def test_without_a_key_the_error_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(Problem, match="hansard people add"):
+        signer(Settings(), "alice", "")
+    with pytest.raises(Problem, match="Who decides"):
+        signer(Settings(), "", "")
