@@ -12,6 +12,7 @@ NotifiedOf = Literal[
     "decision-needed",
     "escalated",
     "delegated",
+    "edited",
     "more-given",
     "question-asked",
     "approved",
