@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from infra.cli import (
+    api_keys,
     approvals,
     audit,
     contents,
@@ -22,6 +23,7 @@ from infra.cli import (
     reviewing,  # noqa: F401 - adds its commands to those of `approvals`
     running,
     screen,
+    signals,
     starters,
     statistics,
     submitting,
@@ -53,6 +55,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "watch": watching.watch,
         "results": watching.results,
         "cancel": requests.cancel,
+        "signal": signals.signal,
         "init": starters.init,
     },
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
@@ -72,6 +75,7 @@ app.add_typer(approvals.app, name="approvals", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
 app.add_typer(people.app, name="people", rich_help_panel=CARE)
+app.add_typer(api_keys.app, name="keys", rich_help_panel=CARE)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)

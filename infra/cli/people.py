@@ -82,7 +82,7 @@ def add(
         raise
     _show([person], tenant, json_=json_)
     if makes:
-        screen.note(f"{file} has the private key of {keys[0].id}: it is for {person.name} alone, and is kept nowhere else.")
+        screen.note(f"{file} has the private key: it is for {person.name} alone, and is kept nowhere else.")
     for topic in set(person.topics) - set(settings.reviewer_topics):
         screen.note(f"{topic} is no topic yet: name it in HANSARD_REVIEWER_TOPICS of every process, then `hansard topics`.")
 

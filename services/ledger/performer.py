@@ -21,6 +21,7 @@ from shared.telemetry.logs import log
 async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator[Perform[PostingState, PostingStarted]]:
     """`path`: of the book, which is made where there is none. Raises OSError or sqlite3.Error where that cannot be."""
     await asyncio.to_thread(book.create, path)
+    writing = asyncio.Lock()  # a file has one writer: in here they wait for each other, and not for each other's patience
 
     async def perform(_: PostingState, intent: PostingStarted, stream: Stream) -> PostingReturned:
         returned = partial(PostingReturned, attempt=intent.attempt, task=intent.task)
@@ -41,10 +42,11 @@ async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator
     async def attempt(intent: PostingStarted, stream: Stream, returned: "partial[PostingReturned]") -> PostingReturned:
         approval = intent.approval
         posting = posting_of(await context.content(stream, approval.action))
-        if (now := context.now()) >= intent.deadline:
-            return returned(failed="the attempt began too late: nothing was written")
         sha256 = approval.action.sha256
-        entry = await asyncio.to_thread(book.post, path, stream.tenant, approval.decision, sha256, posting, now)
+        async with writing:
+            if (now := context.now()) >= intent.deadline:
+                return returned(failed="the attempt began too late: nothing was written")
+            entry = await asyncio.to_thread(book.post, path, stream.tenant, approval.decision, sha256, posting, now)
         if entry.sha256 != sha256:
             return returned(refused=f"decision {entry.decision} has entry {entry.number} for other bytes, {entry.sha256}")
         return returned(entry=entry)

@@ -16,7 +16,8 @@ from contracts.planner import RunPlan, StepAnswered, StepCancelled, StepFailed, 
 from contracts.plans import Gate, Plan, Step, Wait
 from contracts.results import Result, WorkflowFailed
 from contracts.router import MoveDeadline
-from contracts.specialists import CancelTask, PerformTask
+from contracts.specialists import CancelTask, PerformTask, TaskAnswered
+from contracts.verifier import CheckClaim, ClaimPassed
 from hansard.decider import Decider
 from hansard.identity import question_of, step_and_attempt
 from hansard.message import Message
@@ -156,7 +157,7 @@ def test_any_plan_ends_once_and_waiting_never_lets_the_deadline_pass(
     if isinstance(result, WorkflowFailed) and result.reason == "deadline" and expire not in run.delivered:
         assert counted >= DEADLINE - NOON
     else:
-        assert counted < DEADLINE - NOON + timedelta(seconds=late + 3600), "the deadline ends it, in time"
+        assert counted <= DEADLINE - NOON + timedelta(seconds=late), "the deadline ends it, in time"
 
 
 def time_that_counts(run: Run) -> timedelta:
@@ -218,15 +219,15 @@ def gates(n: int) -> Plan:
 
 
 def all_goes_well(plan: Plan) -> Run:
-    run, on_its_way = Run(), [asked_for(plan), SignalWorkflow(name="paid")]
+    run, on_its_way = Run(), list[Message]([asked_for(plan), SignalWorkflow(name="paid")])
     for message in on_its_way:
         for decided in run.process(message):
             if isinstance(decided, ProposeAction):
                 on_its_way.append(approved(action_id=decided.action_id))
             elif isinstance(decided, PerformTask):
-                on_its_way.append(plain.TaskAnswered(task=decided.task, role="r", text="", tier="t", model="m", cost=Decimal(0)))
-            elif isinstance(decided, plain.CheckClaim):
-                on_its_way.append(plain.ClaimPassed(check=decided.check, by=(), policy="1"))
+                on_its_way.append(TaskAnswered(task=decided.task, role="r", text="", tier="t", model="m", cost=Decimal(0)))
+            elif isinstance(decided, CheckClaim):
+                on_its_way.append(ClaimPassed(check=decided.check, by=(), policy="1"))
     assert not any(isinstance(message, CancelTask) for message in run.messages)
     assert len(plain.results(run)) == 1
     return run
