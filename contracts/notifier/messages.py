@@ -12,6 +12,7 @@ NotifiedOf = Literal[
     "decision-needed",
     "escalated",
     "delegated",
+    "edited",
     "more-given",
     "question-asked",
     "approved",
@@ -65,7 +66,7 @@ class DeliverWebhook(Command):
     endpoint: Name
     type: str = Field(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$", max_length=128, description="of the payload: approval.escalated")
     at: AwareDatetime = Field(description="of the payload: when that happened")
-    data: Json
+    data: Json = Field(default=None, description="of the payload")
     data_ref: Whole = None
 
 

@@ -21,6 +21,7 @@ from shared.telemetry.logs import log
 async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator[Perform[PostingState, PostingStarted]]:
     """`path`: of the book, which is made where there is none. Raises OSError or sqlite3.Error where that cannot be."""
     await asyncio.to_thread(book.create, path)
+    writing = asyncio.Lock()  # a file has one writer: in here they wait for each other, and not for each other's patience
 
     async def perform(_: PostingState, intent: PostingStarted, stream: Stream) -> PostingReturned:
         returned = partial(PostingReturned, attempt=intent.attempt, task=intent.task)
@@ -34,17 +35,18 @@ async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator
             return returned(failed=f"the content store is unavailable: {away}")
         except (sqlite3.Error, OSError) as away:
             return returned(failed=f"the book did not answer: {away}")
-        except Exception as error:
+        except Exception as error:  # an attempt without an outcome would be taken for lost
             log.exception("an attempt failed in the ledger itself", stream=str(stream), attempt=intent.attempt)
             return returned(failed=f"in the ledger itself: {type(error).__name__}")
 
     async def attempt(intent: PostingStarted, stream: Stream, returned: "partial[PostingReturned]") -> PostingReturned:
         approval = intent.approval
         posting = posting_of(await context.content(stream, approval.action))
-        if (now := context.now()) >= intent.deadline:
-            return returned(failed="the attempt began too late: nothing was written")
         sha256 = approval.action.sha256
-        entry = await asyncio.to_thread(book.post, path, stream.tenant, approval.decision, sha256, posting, now)
+        async with writing:
+            if (now := context.now()) >= intent.deadline:
+                return returned(failed="the attempt began too late: nothing was written")
+            entry = await asyncio.to_thread(book.post, path, stream.tenant, approval.decision, sha256, posting, now)
         if entry.sha256 != sha256:
             return returned(refused=f"decision {entry.decision} has entry {entry.number} for other bytes, {entry.sha256}")
         return returned(entry=entry)

@@ -1,12 +1,13 @@
 """An approved action as an entry of the book. Pure: the approved bytes in, what is written out, nothing added."""
 
+import json
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hansard.actions import LARGEST, Action, Approval, BadAction, action_bytes, read_action
+from hansard.actions import LARGEST, Action, Approval, BadAction, proposed_action
 
 TOOL = "ledger"
 
@@ -49,11 +50,11 @@ def check_approval(approval: Approval) -> None:
 def posting_of(data: bytes) -> Posting:
     """The approved bytes, which were checked against their hash. Raises Unfit."""
     try:
-        action = read_action(data)
-        if action_bytes(action) != data:
-            raise Unfit("the approved bytes hold more than an action, or write it in another way: what was read may differ")
+        action = proposed_action(data)
     except BadAction as bad:
         raise Unfit(f"the approved bytes are no action: {bad}") from None
+    if more := json.loads(data).keys() - Action.model_fields.keys():
+        raise Unfit(f"the approved bytes hold more than an action, which would not be done: {', '.join(sorted(more))[:200]}")
     return _fit(action)
 
 

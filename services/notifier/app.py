@@ -7,6 +7,7 @@ from typing import Any
 from contracts.approval import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -29,6 +30,7 @@ from shared.webhooks.endpoints import Endpoints, read_endpoints
 ABOUT_ACTIONS: tuple[type[Message], ...] = (
     ActionProposed,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionApproved,
     ActionRejected,

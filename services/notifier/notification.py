@@ -7,6 +7,7 @@ from typing import Any
 from contracts.approval import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -42,9 +43,12 @@ def notifications(endpoints: Endpoints) -> Decider[Noted]:
     with_arguments = any(one.arguments for one in endpoints.endpoints)
 
     def decide(noted: Noted, message: Message, context: Context) -> Iterable[Message]:
-        if isinstance(message, ActionProposed):
-            yield from _note(noted, message, with_arguments)
-        elif (what := _what(message)) is not None:
+        if isinstance(message, ActionProposed | ActionEdited) and (action := _read(message.action)) is not None:
+            kept = action if with_arguments else action.model_copy(update={"arguments": {}})
+            note = ActionNoted(action_id=message.action_id, sha256=message.sha256, action=kept)
+            yield note
+            noted = evolve(noted, note)
+        if (what := _what(message)) is not None:
             number = noted.last.number + 1 if noted.last else 1
             notification = Notification.model_validate(_known(noted) | what | {"number": number})
             yield notification
@@ -63,13 +67,6 @@ def evolve(noted: Noted, message: Message) -> Noted:
             return noted
 
 
-def _note(noted: Noted, proposed: ActionProposed, with_arguments: bool) -> Iterator[Message]:
-    action = _read(proposed.action)
-    if noted.action is None and action is not None:
-        kept = action if with_arguments else action.model_copy(update={"arguments": {}})
-        yield ActionNoted(action_id=proposed.action_id, sha256=proposed.sha256, action=kept)
-
-
 def _what(message: Message) -> dict[str, Any] | None:
     """What this message changes of what is known; None where nobody is told."""
     match message:
@@ -85,11 +82,13 @@ def _what(message: Message) -> dict[str, Any] | None:
         case ReviewDelegated(action_id=action_id, by=by, to=to):
             return {"event": "delegated", "action_id": action_id, "by": (by,), "person": to}
         case MoreGiven(action_id=action_id):
-            return {"event": "more-given", "action_id": action_id}
+            times = {"escalates_at": message.escalates_at, "deadline": message.expires_at}
+            return {"event": "more-given", "action_id": action_id} | times
+        case ActionEdited(action_id=action_id, sha256=sha256, action=action, by=by):
+            return _shown(_read(action)) | {"event": "edited", "action_id": action_id, "sha256": sha256, "by": (by,)}
         case ActionApproved(action_id=action_id, sha256=sha256, status=status, by=by):
-            found = _read(message.action)
-            shown = {} if found is None else _shown(found)
-            return shown | {"event": "approved", "action_id": action_id, "sha256": sha256, "status": status, "by": by} | _OVER
+            decided = {"sha256": sha256, "status": status, "by": by}
+            return _shown(_read(message.action)) | {"event": "approved", "action_id": action_id} | decided | _OVER
         case ActionRejected(action_id=action_id, sha256=sha256, status=status, because=because, by=by):
             ended = {"sha256": sha256, "status": status, "reasons": (because,), "by": by}
             return {"event": "rejected", "action_id": action_id} | ended | _OVER
@@ -109,12 +108,12 @@ _OVER = {"escalates_at": None, "deadline": None, "person": ""}  # nobody has to 
 
 def _known(noted: Noted) -> dict[str, Any]:
     """What the last notification stated still holds, unless the next changes it."""
-    known = _shown(noted.action) | {"sha256": noted.sha256} if noted.action else {}
+    known = _shown(noted.action) | {"sha256": noted.sha256}
     return known | (carried(noted.last, Notification) | {"by": ()} if noted.last else {})
 
 
-def _shown(action: Action) -> dict[str, Any]:
-    return {name: getattr(action, name) for name in SHOWN}
+def _shown(action: Action | None) -> dict[str, Any]:
+    return {name: getattr(action, name) for name in SHOWN} if action else {}
 
 
 def _read(action: str) -> Action | None:

@@ -28,7 +28,7 @@ async def open_performer(endpoints: Endpoints, context: PerformerContext) -> Asy
                 return returned(missed=_internal(intent, f"the content store is unavailable: {away}"))
             except LookupError as missing:
                 return returned(unreadable=f"what is to be sent is not there: {missing}")
-            except Exception as error:
+            except Exception as error:  # an attempt without an outcome would be taken for lost
                 log.exception("an attempt failed in the notifier itself", stream=str(stream), attempt=intent.attempt)
                 return returned(missed=_internal(intent, f"in the notifier itself: {type(error).__name__}"))
             if reason := _missed_because(reply):

@@ -19,11 +19,10 @@ NO_ADDRESS = "https://then.invalid"
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 # The types of payloads. An endpoint that names none gets those that ask a person for something.
-NEEDED = tuple(f"approval.{event}" for event in ("decision-needed", "escalated", "delegated", "more-given", "question-asked"))
-TYPES = (
-    *NEEDED,
-    *(f"approval.{event}" for event in ("approved", "rejected", "question-answered", "question-expired")),
-)
+_ASKING = ("decision-needed", "escalated", "delegated", "edited", "more-given", "question-asked")
+_ENDED = ("approved", "rejected", "question-answered", "question-expired")
+NEEDED = tuple(f"approval.{event}" for event in _ASKING)
+TYPES = (*NEEDED, *(f"approval.{event}" for event in _ENDED))
 
 
 class Config(BaseModel):

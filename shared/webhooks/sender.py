@@ -20,6 +20,7 @@ from shared.webhooks.signing import headers, secrets_in
 
 LARGEST = 2048  # bytes of an answer that are read
 DETAIL = 300  # characters of it that are kept
+SHORTEST = 12  # characters of a path or query that may be secret, as some chats have it; a shorter one is in many texts
 
 
 class Reply(NamedTuple):
@@ -90,7 +91,7 @@ async def open_sender(endpoints: Endpoints) -> AsyncIterator[Sender]:
     """Raises ValueError or OSError where the secret of an endpoint is missing or is none."""
     secrets = {one.name: secrets_of(one) for one in endpoints.endpoints}
     for one in endpoints.endpoints:
-        mask(*secrets[one.name], one.url, *(part for part in urlsplit(one.url)[2:4] if part.strip("/")))
+        mask(*secrets[one.name], one.url, *(part for part in urlsplit(one.url)[2:4] if len(part) >= SHORTEST))
     agent = {"user-agent": "hansard", "accept": "*/*", "accept-encoding": "identity"}
     async with httpx2.AsyncClient(follow_redirects=False, timeout=None, headers=agent) as client:
         yield Sender(endpoints.by_name, secrets, client)

@@ -15,6 +15,7 @@ from hansard.decider import Context
 from hansard.message import Message
 from hansard.service import Perform, Service
 from services.gateway.app import build as build_gateway
+from services.ledger.app import build as build_ledger
 from services.planner.app import build as build_planner
 from services.router.app import build as build_router
 from shared.settings import Settings
@@ -110,3 +111,26 @@ def ignorant_router(settings: Settings) -> Service[Any]:
     kinds_of = Topics.kinds.func  # type: ignore[attr-defined]
     Topics.kinds = property(lambda topics: {n: k for n, k in kinds_of(topics).items() if k is not SubmitRequest})  # type: ignore[assignment, method-assign]
     return build_router(settings)
+
+
+def dying_ledger(settings: Settings) -> Service[Any]:
+    """At first attempts, the process is killed after the entry was made and before the outcome is stored. With the file `early`
+    in its home: before the entry is made."""
+    service = build_ledger(settings)
+    performer = service.performer
+    assert performer is not None
+
+    @asynccontextmanager
+    async def opened(context: Any) -> AsyncIterator[Perform[Any, Any]]:
+        async with performer.open(context) as perform:
+
+            async def dying(state: Any, intent: Any, stream: Any) -> Any:
+                early = (Path(settings.home) / "early").exists()
+                outcome = None if early and intent.attempt == 1 else await perform(state, intent, stream)
+                if intent.attempt == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return outcome
+
+            yield dying
+
+    return replace(service, performer=replace(performer, open=opened))

@@ -78,7 +78,15 @@ def newer(value: Any) -> Any:
     return [newer(inner) for inner in value] if isinstance(value, list) else value
 
 
-JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema", "answer"}  # any JSON: what is added there is content
+JSON_FIELDS = {
+    "data",
+    "input",
+    "facts",
+    "tools",
+    "response_schema",
+    "answer",
+    "arguments",
+}  # any JSON: what is added there is content
 
 
 def without_json(value: Any) -> Any:

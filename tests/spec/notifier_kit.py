@@ -18,7 +18,9 @@ REFUND = Action(
 )
 BYTES = action_bytes(REFUND)
 SHA256 = action_reference(BYTES).sha256
-PROPOSED = ActionProposed(action_id="pay.1", action=BYTES.decode(), sha256=SHA256, proposer="planner")
+PROPOSED = ActionProposed(
+    action_id="pay.1", action=BYTES.decode(), sha256=SHA256, proposer="planner", expires_at=NOON + timedelta(hours=24)
+)
 ASSESSED = ActionAssessed(
     action_id="pay.1",
     sha256=SHA256,

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from contracts.approval import (
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -57,7 +58,7 @@ def told(*stored: Message, when: Message) -> Notification:
 
 
 def test_an_action_is_noted_without_its_arguments_and_nobody_is_told_yet() -> None:
-    given(NOBODY).when(PROPOSED).then(NOTED).when(PROPOSED).then()
+    given(NOBODY).when(PROPOSED).then(NOTED)
 
 
 def test_who_must_decide_sees_what_until_when_and_why() -> None:
@@ -90,8 +91,11 @@ def test_a_delegation_names_who_decides_now() -> None:
 
 
 def test_the_answer_to_a_reviewer_is_announced_and_not_shown() -> None:
-    notification = told(NOTED, NEEDED, when=MoreGiven(action_id="pay.1", question=1, answer="Nine hours, per Ada Lovelace."))
+    later = NOON + timedelta(hours=30)
+    given_more = MoreGiven(action_id="pay.1", question=1, answer="Nine hours, per Ada Lovelace.", expires_at=later)
+    notification = told(NOTED, NEEDED, when=given_more)
     assert notification.event == "more-given" and "Lovelace" not in notification.model_dump_json()
+    assert notification.deadline == later
 
 
 def test_what_was_approved_is_named_by_the_approved_bytes_also_where_they_were_edited() -> None:
@@ -102,6 +106,22 @@ def test_what_was_approved_is_named_by_the_approved_bytes_also_where_they_were_e
     notification = told(NOTED, NEEDED, when=approved)
     assert (notification.event, notification.sha256, str(notification.amount)) == ("approved", sha256, "1250")
     assert (notification.by, notification.deadline, notification.queue) == (("alice",), None, "reviewers")
+
+
+def test_an_edit_is_told_and_from_then_on_its_bytes_are_what_is_shown() -> None:
+    table = endpoints({"name": "chat", "arguments": True})
+    halved = REFUND.model_copy(update={"amount": Decimal(1250), "arguments": {"invoice": "R-18"}})
+    data = action_bytes(halved)
+    edited = ActionEdited(
+        action_id="pay.1", sha256=action_reference(data).sha256, action=data.decode(), proposed=SHA256, by="alice"
+    )
+    decided = given(notifications(table), NOTED, NEEDED).when(edited).then(ActionNoted, Notification, DeliverWebhook)
+    [_, notification, webhook] = decided.stored[-3:]
+    assert isinstance(notification, Notification) and isinstance(webhook, DeliverWebhook) and isinstance(webhook.data, dict)
+    assert (notification.event, str(notification.amount), notification.sha256) == ("edited", "1250", edited.sha256)
+    assert webhook.data["arguments"] == {"invoice": "R-18"} and notification.deadline == NEEDED.deadline
+    [escalated, _] = decided.when(ESCALATED).messages
+    assert isinstance(escalated, Notification) and (str(escalated.amount), escalated.sha256) == ("1250", edited.sha256)
 
 
 def test_a_refusal_is_told_with_its_cause() -> None:
