@@ -31,5 +31,3 @@ def assessed(
 ) -> Assessment:
     """As the service does it: with what it finds itself."""
     return assess(policy, of, proposal(of, **fields), personal_data_in(of), past, cases)
-
-
