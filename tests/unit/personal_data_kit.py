@@ -232,7 +232,7 @@ WITH_DATA = (
     ("ip-address", "The session came from 2a00:1450:4001:81b::200e"),
 )
 
-# Written after the patterns were made, and the patterns were not changed for them.
+# Written after the patterns: what they found out is in decision 0026.
 HARMLESS_TOO = (
     "Increase the credit line of dealer 20417 to 75,000 USD",
     "Reschedule job nightly-etl-0042 to 03:15 UTC",

@@ -1,4 +1,4 @@
-"""A user's own file changes the shipped policy; what is wrong in it is said in words."""
+"""A user's own file changes the shipped policy; what is wrong in it is told in words."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -102,7 +102,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "words"), BAD)
-def test_what_is_wrong_is_said_with_the_file(tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_wrong_is_told_with_the_file(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(BadPolicy) as bad:
         own(tmp_path, text)
     assert str(bad.value).startswith(f"{tmp_path / 'approvals.yaml'}: ")

@@ -133,7 +133,7 @@ def test_one_candidate_that_is_repeated_does_not_use_up_the_limit() -> None:
     assert find_personal_data("+49 30, " * 5_000 + "+44 20 7946 0958") == ("phone",)
 
 
-def test_characters_that_each_stand_for_many_are_cut_and_that_is_said() -> None:
+def test_characters_that_each_stand_for_many_are_cut_and_that_is_told() -> None:
     assert find_personal_data("\ufdfa" * FILL) == ("unsearched",)
 
 
