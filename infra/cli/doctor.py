@@ -8,7 +8,6 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +18,10 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
+from infra.cli.access import check_access
+from infra.cli.finding import Finding as Finding
+from infra.cli.finding import one_line as one_line
 from infra.cli.problem import Problem
-from shared.masking import masked
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,29 +35,14 @@ PATIENCE = 20.0
 MAX_READER_LAG = 60.0  # seconds
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check. `fix` says what to do; it is empty where the check passed."""
-
-    check: str
-    found: str
-    fix: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("found", "fix"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
-
-    @property
-    def ok(self) -> bool:
-        return not self.fix
-
-
 Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 
 async def kafka(settings: Settings) -> list[Finding]:
     """Whether it answers and is new enough."""
+    from hansard.refusals import why_away
     from shared.kafka.brokers import describe_brokers
+    from shared.kafka.connection import connection
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
@@ -65,8 +51,8 @@ async def kafka(settings: Settings) -> list[Finding]:
         count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
-        fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
-        return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
+        usual = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
+        return [Finding("Kafka", f"{settings.kafka} does not answer", await why_away(connection(settings)) or usual)]
     version, new_enough = kafka_version(versions)
     found = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
     return [Finding("Kafka", found, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
@@ -299,15 +285,10 @@ async def set_aside(settings: Settings) -> list[Finding]:
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, disk)
+CHECKS: Sequence[Check] = (kafka, topics, check_access, broker_clock, postgres, set_aside, content, model, disk)
 
 
-def one_line(text: object) -> str:
-    """The first line of an error."""
-    return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
-
-
-NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
+NEEDED: dict[Check, str] = {topics: "Kafka", check_access: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
 
 
 def our_services(settings: Settings) -> list[Finding]:
