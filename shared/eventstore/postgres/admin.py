@@ -20,6 +20,8 @@ from shared.postgres_address import BadAddress, address
 Connection = asyncpg.Connection
 NotAllowed = asyncpg.InsufficientPrivilegeError
 UnknownRole = asyncpg.UndefinedObjectError
+AlreadyThere = (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError)
+InTheWay = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 
 APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
 RIGHTS = {  # the rights that a service needs
