@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 TIMEOUT = 30.0  # seconds for a connection
@@ -76,6 +77,27 @@ def address(dsn: str, *, pooler: bool = False) -> Address:
         query["host"] = there
     kept = {name: value for name, value in query.items() if value and name.lower() not in LEFT_OUT}
     return Address(_written(parts, kept), pooler or any(poolers), timeout)
+
+
+def is_here(dsn: str) -> bool:
+    """Whether every server that this address names is on this machine: a loopback address, or a socket in its file system."""
+    parts = urlsplit(address(dsn).dsn)
+    hosts = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
+    return all(_is_here(host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host) for host in hosts.split(","))
+
+
+def _is_here(host: str) -> bool:
+    if host.startswith(("/", "@")) or host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_verified(dsn: str) -> bool:
+    """Whether the server must show a certificate that is valid for its name."""
+    return dict(parse_qsl(urlsplit(address(dsn).dsn).query)).get("sslmode") == "verify-full"
 
 
 def _written(parts: SplitResult, query: Mapping[str, str]) -> str:

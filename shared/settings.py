@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     postgres_logins: dict[str, SecretStr] = Field(
         default_factory=dict,
-        description="DSN of each service's own login, as JSON: `{\"router\": \"postgresql://…\", …}`; that of a process which runs"
+        description='DSN of each service\'s own login, as JSON: `{"router": "postgresql://…", …}`; that of a process which runs'
         " several by `router+planner`. A service that is not named uses HANSARD_POSTGRES",
     )
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")

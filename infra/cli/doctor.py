@@ -8,7 +8,6 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +18,9 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
+from infra.cli.finding import Finding
+from infra.cli.logins import encryption, logins
 from infra.cli.problem import Problem
-from shared.masking import masked
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,23 +32,6 @@ SKEW = 2.0  # seconds between two clocks
 ROOM = 1 << 30  # bytes free on the disk
 PATIENCE = 20.0
 MAX_READER_LAG = 60.0  # seconds
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check. `fix` says what to do; it is empty where the check passed."""
-
-    check: str
-    found: str
-    fix: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("found", "fix"):
-            object.__setattr__(self, name, masked(getattr(self, name)))
-
-    @property
-    def ok(self) -> bool:
-        return not self.fix
 
 
 Check = Callable[[Settings], Awaitable[list[Finding]]]
@@ -118,7 +101,7 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler, topics=settings.topics)
     except Unreachable as error:
         if error.remedy:
             return [Finding("Postgres", "refuses the connection", error.remedy)]
@@ -133,7 +116,8 @@ async def postgres(settings: Settings) -> list[Finding]:
     ]
     if seen.schema is None:
         return [*found, Finding("schema", f"{schema} does not exist", "hansard migrate")]
-    return [*found, *await _schema(dsn, schema, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
+    found += [*encryption("HANSARD_POSTGRES", dsn), *await _schema(dsn, schema, seen.schema)]
+    return [*found, *await logins(settings, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
 
 
 async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Finding]:

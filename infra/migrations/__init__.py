@@ -9,13 +9,12 @@ from pathlib import Path
 
 from contracts.catalog import Topics
 from infra.migrations import roles
-from shared.eventstore.postgres.admin import Connection, InTheWay, NotAllowed, UnknownRole, connected
+from shared.eventstore.postgres.admin import OURS, Connection, InTheWay, NotAllowed, UnknownRole, connected
 from shared.eventstore.postgres.logins import Login
 from shared.eventstore.postgres.rights import quoted, role_of, writer_of
 from shared.eventstore.postgres.session import SCHEMA
 from shared.settings import FUSED
 
-OURS = Topics()  # the catalogue without services of a user's own
 NOBODY: Mapping[str, str] = {}
 LOCK_PATIENCE = "'3s'"
 PAUSES = (0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 5.0, 5.0, 5.0)  # seconds
@@ -102,7 +101,9 @@ async def _patiently(step: Callable[[], Awaitable[str | None]]) -> str | None:
         except InTheWay as held:
             reason = held
         await asyncio.sleep(pause)
-    raise MigrationError(f"others hold the tables ({reason}): end long transactions (`hansard doctor` shows them), and run it again")
+    raise MigrationError(
+        f"others hold the tables ({reason}): end long transactions (`hansard doctor` shows them), and run it again"
+    )
 
 
 async def _let_in(connection: Connection, schema: str, logins: Mapping[str, str], *, renew: bool = False) -> None:
@@ -116,8 +117,9 @@ async def _let_in(connection: Connection, schema: str, logins: Mapping[str, str]
         try:
             await roles.let_in(connection, login, names, renew=renew)
         except (NotAllowed, UnknownRole) as refused:
-            made = " ".join(f"create role {quoted(name)};" for name in names)
-            member = f"create role {login.quoted} login password '…' in role {', '.join(map(quoted, names))};"
+            written = [name if SCHEMA.fullmatch(name) else quoted(name) for name in names]
+            made = " ".join(f"create role {name};" for name in written)
+            member = f"create role {login.quoted} login password '…' in role {', '.join(written)};"
             raise MigrationError(
                 f"the owner may not let services in ({refused}): have an administrator run `{made} {member}`,"
                 + (" grant on the schema what the end of infra/migrations/0001_record.sql lists," if not services else "")

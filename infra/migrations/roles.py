@@ -1,5 +1,8 @@
-"""The role of each service: made, and given the rights of `shared.eventstore.postgres.rights`. What is there already is left alone,
-so a second run locks no table; nothing is taken away, since a second installation may have services that this one does not know."""
+"""The role of each service: made, and given the rights of `shared.eventstore.postgres.rights`.
+
+What is there already is left alone, so a second run locks no table. Nothing is taken away: another installation may have services
+that this one does not know.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 

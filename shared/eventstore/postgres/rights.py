@@ -1,8 +1,8 @@
-"""What a service may do in Postgres: with which tables, columns and rows. Data alone: `hansard migrate` grants it, `doctor` compares
-a login with it, and a test tries every cell.
+"""What a service may do in Postgres: with which tables, columns and rows (decision 0025).
 
-A row that a service may write is one of its own: of its streams, or under its name. Rights to insert and update name their columns,
-so nobody can give a message a transaction of its choice, move a row to another stream, or lock a table against others.
+Data alone: `hansard migrate` grants it, `doctor` compares a login with it, and a test tries every cell. A row that a service may
+write is one of its own: of its streams, or under its name. Rights to insert and to update name their columns, so nobody can give
+a message a transaction of its choice, move a row to another stream, or lock such a table against others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from contracts.catalog import SERVICES, Topics
-from hansard.tasks import task_topics
 from shared.eventstore.postgres.columns import DOOR, ENTRY, MESSAGE, STREAM
+from shared.task_tokens import gives_tasks_outside
 
 LONGEST = 63  # bytes of a name in Postgres, which cuts off the rest
 ALL = "*"  # a right to the whole row
@@ -73,7 +73,7 @@ TOKENS: Mapping[str, Table] = {"task_key": Table()}
 ANSWERS: Mapping[str, Table] = {
     "answers": Table(insert=("at", "tenant", "key", "workflow", "stream"), update=("at", "workflow", "stream"), delete=True)
 }
-GUARDED = tuple(name for name, table in (EVERY_SERVICE | DOORS).items() if table.rows)  # tables whose rows have a service each
+GUARDED = tuple(name for name, table in {**EVERY_SERVICE, **DOORS}.items() if table.rows)  # tables whose rows have a service each
 
 
 def with_roles(topics: Topics) -> tuple[str, ...]:
@@ -84,11 +84,6 @@ def with_roles(topics: Topics) -> tuple[str, ...]:
 def doors_of(service: str, topics: Topics) -> tuple[str, ...]:
     """The doors whose messages this service records."""
     return tuple(topic.name for topic in topics.consumed_by(service) if topic.door)
-
-
-def gives_tasks_outside(service: str) -> bool:
-    """Whether it publishes the tasks of workers outside, or receives their answers: then it needs the key of their tokens."""
-    return any(service in (*topic.producers, *topic.consumers) for topic in task_topics("any worker", outside=True))
 
 
 def rights(service: str, topics: Topics) -> dict[str, Table]:
