@@ -114,6 +114,8 @@ async def _let_in(connection: Connection, schema: str, logins: Mapping[str, str]
         if login is None or login.name == owner:
             continue
         names = [role_of(schema, service) for service in services.split(FUSED)] if services else [writer_of(schema)]
+        if login.name in names:
+            raise MigrationError(f"{login.name} is the name of a role that logins are members of: choose another for the login")
         try:
             await roles.let_in(connection, login, names, renew=renew)
         except (NotAllowed, UnknownRole) as refused:
