@@ -48,7 +48,7 @@ def of_services(settings: Settings, names: Sequence[str]) -> list[Rule]:
 
 
 def differences(settings: Settings, found: Iterable[Rule]) -> Differences:
-    """What the catalogue lacks at the cluster, and what the cluster has beyond it. Rules of other principals are nobody's here."""
+    """What the catalogue lacks at the cluster, and what the cluster has beyond it. Rules of other principals are left out."""
     there = set(found)
     own = principal_name(settings, "")
     together = {rule.principal: names for rule in there if (names := _fused(settings, rule.principal))}

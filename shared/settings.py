@@ -112,6 +112,11 @@ class Settings(BaseSettings):
     _loaded: tuple[Service[Any], ...] = PrivateAttr(default=())
 
     # A process
+    secure: bool | None = Field(
+        default=None,
+        description="whether a Kafka that is started on this machine has TLS, passwords and access rules; not given: as before"
+        " in that folder, at first not",
+    )
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
         default="",

@@ -21,6 +21,7 @@ from infra.cli import (
     screen,
     starters,
     statistics,
+    status,
     submitting,
     tails,
     watching,
@@ -43,7 +44,7 @@ app = typer.Typer(
 RUN, ASK, RECORD, CARE = "Run", "Ask", "The record", "Maintenance"
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
+    RUN: {"demo": demo.demo, "up": running.up, "down": running.down, "status": status.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
         "submit": submitting.submit,

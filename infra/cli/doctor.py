@@ -364,10 +364,7 @@ def doctor(
 
     Example: hansard doctor
     """
-    from infra.servers import Addresses, Servers
-
-    settings = base.local()
-    settings, own = own_services(base.with_addresses(settings, Servers(settings.home).found() or Addresses()))
+    settings, own = own_services(base.addressed(base.local()))
     found = [*our_services(settings), *own, *base.run(findings(settings))]
     if json_:
         for finding in found:

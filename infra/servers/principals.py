@@ -34,6 +34,11 @@ def login(home: Path, principal: str) -> dict[str, str]:
     }
 
 
+def is_of(home: Path, authority: Path | None) -> bool:
+    """Whether the Kafka whose authority this is was started in this home."""
+    return authority is not None and authority.resolve() == (home / "tls" / "ca.pem").resolve()
+
+
 def broker_settings(listeners: tuple[str, ...], broker: str, administrator: str) -> dict[str, str]:
     """What turns a broker's listeners into ones with TLS, passwords and access rules; its controllers' is called CONTROLLER.
 

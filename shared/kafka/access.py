@@ -21,7 +21,16 @@ from shared.settings import Settings
 
 # The numbers of Kafka's protocol
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
+OPERATIONS = {
+    "Read": 3,
+    "Write": 4,
+    "Create": 5,
+    "Delete": 6,
+    "Alter": 7,
+    "Describe": 8,
+    "DescribeConfigs": 10,
+    "AlterConfigs": 11,
+}
 ANY, LITERAL, PREFIXED, ALLOW = 1, 3, 4, 3
 SECURITY_DISABLED = 54
 SCRAM_SHA_512 = 2
@@ -126,7 +135,7 @@ async def _sent(settings: Settings, request: "Request[Any]") -> Any:
         return await client.send(client.get_random_node(), request)
 
 
-class _CreateAcls(Request[CreateAclsRequest_v1]):
+class _CreateAcls(Request[CreateAclsRequest_v1]):  # type: ignore[misc]
     API_KEY = CreateAclsRequest_v1.API_KEY
 
     def __init__(self, rules: list[tuple[Any, ...]]) -> None:
@@ -136,7 +145,7 @@ class _CreateAcls(Request[CreateAclsRequest_v1]):
         return form(self._rules)
 
 
-class _DeleteAcls(Request[DeleteAclsRequest_v1]):
+class _DeleteAcls(Request[DeleteAclsRequest_v1]):  # type: ignore[misc]
     API_KEY = DeleteAclsRequest_v1.API_KEY
 
     def __init__(self, rules: list[tuple[Any, ...]]) -> None:
@@ -146,7 +155,7 @@ class _DeleteAcls(Request[DeleteAclsRequest_v1]):
         return form(self._rules)
 
 
-class _AlterScramResponse_v0(Response):
+class _AlterScramResponse_v0(Response):  # type: ignore[misc]
     API_KEY, API_VERSION = 51, 0
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
@@ -163,7 +172,7 @@ class _AlterScramResponse_v0(Response):
     )
 
 
-class _AlterScram_v0(RequestStruct):
+class _AlterScram_v0(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     API_KEY, API_VERSION = 51, 0
     RESPONSE_TYPE = _AlterScramResponse_v0
@@ -184,7 +193,7 @@ class _AlterScram_v0(RequestStruct):
     )
 
 
-class _AlterScram(Request[_AlterScram_v0]):
+class _AlterScram(Request[_AlterScram_v0]):  # type: ignore[misc]
     """AlterUserScramCredentials (KIP-554)."""
 
     API_KEY = 51

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
+
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
@@ -28,8 +30,8 @@ async def describe_brokers(settings: Settings) -> tuple[int, dict[int, tuple[int
 
 async def is_member(address: str, login: Mapping[str, str]) -> bool:
     """Whether the broker at this address tells a client that it is part of its cluster. `login`: the settings of security."""
-    password = {"kafka_password": SecretStr(login["kafka_password"])} if login else {}
-    settings = Settings.model_construct(**{**login, "kafka": address, **password})
+    given: dict[str, Any] = {**login, "kafka": address, "kafka_password": SecretStr(login.get("kafka_password", ""))}
+    settings = Settings.model_construct(**given)
     client = AIOKafkaClient(**connection(settings) | {"request_timeout_ms": 3000})
     try:
         await client.bootstrap()

@@ -39,7 +39,7 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
         runners += [ServiceRunner(service, settings, store) for service in services]
         started: list[ServiceRunner] = []
         try:
-            await _unless_stopped(stopping, check_doors(settings))
+            await _unless_stopped(stopping, check_doors(settings, [service.name for service in services]))
             for runner in runners:
                 if stopping.is_set():
                     break

@@ -21,7 +21,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {  # a library, and where alone contra
     "asyncpg": "shared/eventstore/postgres/*",
     "obstore": "shared/content/bucket.py",
     "openai": "services/gateway/performer/openai_client.py",
-    "aiokafka": ("shared/kafka/*", "shared/hansard/client.py"),
+    "aiokafka": ("shared/kafka/*", "shared/hansard/client.py", "shared/hansard/refusals.py"),
     "faststream": (),  # it serves typed workers of a user's own
 }
 INFRA_TOO = {"aiokafka", "asyncpg", "faststream", "openai"}  # libraries for which this holds in infra too
