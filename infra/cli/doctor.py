@@ -18,8 +18,8 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
-from infra.cli.finding import Finding
-from infra.cli.logins import encryption, logins
+from infra.cli.finding import Finding, one_line
+from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
 from shared.settings import Settings
 
@@ -284,11 +284,6 @@ async def set_aside(settings: Settings) -> list[Finding]:
 
 
 CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, disk)
-
-
-def one_line(text: object) -> str:
-    """The first line of an error."""
-    return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]
 
 
 NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}

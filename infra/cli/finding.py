@@ -1,4 +1,4 @@
-"""What `doctor` finds."""
+"""What a check of `doctor` found."""
 
 from dataclasses import dataclass
 
@@ -20,3 +20,8 @@ class Finding:
     @property
     def ok(self) -> bool:
         return not self.fix
+
+
+def one_line(text: object) -> str:
+    """The first line of an error."""
+    return (str(text).strip().splitlines() or [type(text).__name__])[0][:200]

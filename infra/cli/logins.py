@@ -1,52 +1,54 @@
-"""What `doctor` says about the logins of services: who may write what, and whether the server is the right one."""
+"""The logins by which services reach Postgres: who has one of its own, and how it is made."""
 
-from typing import TYPE_CHECKING
+from pydantic import SecretStr
 
-from infra.cli.finding import Finding
-from shared.postgres_address import is_here, is_verified
+from contracts.catalog import SERVICES
+from infra.servers.passwords import service_login
+from infra.servers.postgres import is_of
 from shared.settings import FUSED, Settings
 
-if TYPE_CHECKING:
-    from shared.eventstore.postgres.admin import SchemaInspection
+
+def of(settings: Settings, *services: str) -> str:
+    """The DSN by which a process of these services connects: as HANSARD_POSTGRES_LOGINS has it; where the server was started in
+    this home, that of a login of its own; else the one for all."""
+    if not settings.logins and _is_ours(settings):
+        return service_login(settings.postgres.get_secret_value(), *services)
+    return settings.postgres_of(*services)
 
 
-async def logins(settings: Settings, seen: "SchemaInspection") -> list[Finding]:
-    """Which login may write as which service: one a service, or one for all; and what runs together in one process."""
-    from shared.eventstore.postgres.admin import Unreachable, inspect
+def every(settings: Settings) -> dict[str, str]:
+    """The DSN of each login that is not for all services, by the services that it is for."""
     from shared.eventstore.postgres.rights import with_roles
 
-    found: list[Finding] = []
-    for services, dsn in settings.logins.items():
-        names = services.split(FUSED)
-        try:
-            one = (await inspect(dsn, settings.postgres_schema, pooler=settings.postgres_pooler, topics=settings.topics)).schema
-        except Unreachable as away:
-            fix = f"`hansard migrate` makes it, or correct it in HANSARD_POSTGRES_LOGINS ({away})"
-            found.append(Finding(f"login of {services}", "cannot connect", fix))
-            continue
-        found += encryption(f"the login of {services}", dsn)
-        others = sorted({*(one.writes_as if one else ())} - {*names})
-        lacking = sorted({*names} - {*(one.writes_as if one else ())})
-        if lacking:
-            found.append(Finding(f"login of {services}", f"may not write as {', '.join(lacking)}", "hansard migrate"))
-        elif others:
-            fix = "revoke the roles of the others from it, or give it none but its own"
-            found.append(Finding(f"login of {services}", f"may write as {', '.join(others)} too", fix))
-    apart = [name for name in with_roles(settings.topics) if name in settings.logins]
-    shared = [name for name in with_roles(settings.topics) if name not in settings.logins]
-    if apart and all(finding.ok for finding in found):
-        found.append(Finding("logins", f"a login of its own, which writes rows of its own alone: {', '.join(apart)}"))
-    if shared:
-        what = f"one login for {', '.join(shared)}, so each may write the rows of {', '.join(seen.writes_as) or 'none'}"
-        found.append(Finding("shared login", f"{what}: `hansard migrate --help` tells how to give each its own"))
-    return found + [
-        Finding("fused", f"{', '.join(some)} run in one process, which has the rights of all of them") for some in seen.together
-    ]
+    if not settings.logins and _is_ours(settings):
+        return {name: of(settings, name) for name in with_roles(settings.topics)}
+    return settings.logins
 
 
-def encryption(what: str, dsn: str) -> list[Finding]:
-    """Whether a server elsewhere is asked for its certificate: without it, who sits between reads and changes the record."""
-    if is_here(dsn) or is_verified(dsn):
-        return []
-    fix = "put sslmode=verify-full&sslrootcert=FILE into the address; `sslrootcert=system` trusts what this machine trusts"
-    return [Finding("encryption", f"{what} names a server elsewhere, whose certificate is not verified", fix)]
+async def migrated(settings: Settings, *fused: str) -> list[str]:
+    """Migrates the schema, and makes the roles of services and their logins; also one for a process of these services. Returns
+    what was applied. Raises as `infra.migrations.migrate` does."""
+    from infra.migrations import migrate
+
+    more = {FUSED.join(fused): of(settings, *fused)} if fused else {}
+    return await migrate(
+        settings.owner,
+        settings.postgres_schema,
+        service=settings.postgres.get_secret_value(),
+        topics=settings.topics,
+        logins=every(settings) | more,
+        renew=_is_ours(settings),
+    )
+
+
+async def admit(settings: Settings, *services: str) -> Settings:
+    """The settings of a process of these services, with its login. On this machine it gets one where it has none yet: several
+    services in one process, or one that was not there when everything was started."""
+    own = of(settings, *services)
+    if _is_ours(settings) and settings.postgres_owner.get_secret_value() and (len(services) > 1 or services[0] not in SERVICES):
+        await migrated(settings, *services)
+    return settings.model_copy(update={"postgres": SecretStr(own), "postgres_owner": SecretStr(""), "postgres_logins": {}})
+
+
+def _is_ours(settings: Settings) -> bool:
+    return is_of(settings.home, settings.postgres.get_secret_value())

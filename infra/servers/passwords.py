@@ -6,13 +6,17 @@ that services have their own login and never the owner's.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 import sys
 import tempfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
+LONGEST = 63  # bytes of a name in Postgres
 OWNER, SERVICE, DATABASE = "hansard", "hansard_service", "hansard"
 USERS = {"postgres": 999, "setup": 10001, "service": 10001}  # who reads what: the image of Postgres, and ours
 
@@ -23,6 +27,20 @@ def kept(file: Path, first: str = "") -> str:
         written(file, first or secrets.token_urlsafe(24))
     file.chmod(0o600)
     return file.read_text("utf-8").strip()
+
+
+def derived(secret: str, name: str) -> str:
+    """A password that follows from another and a name: whoever has that one has this one too, and not the other way round."""
+    return urlsafe_b64encode(hmac.digest(secret.encode(), name.encode(), "sha256")).decode().rstrip("=")
+
+
+def service_login(address: str, *services: str) -> str:
+    """The address of a login for these services alone, made of that of the login for all, from whose password its own follows."""
+    parts, name = urlsplit(address), f"service-{'+'.join(sorted(services))}"
+    if len(name.encode()) > LONGEST:
+        name = f"service-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    login = f"{quote(name, safe='')}:{derived(unquote(parts.password or ''), name)}"
+    return parts._replace(netloc=f"{login}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def written(file: Path, content: str) -> None:

@@ -76,6 +76,12 @@ def for_services(address: str, home: Path) -> str:
     return urlsplit(address)._replace(netloc=f"{SERVICE}:{password}@{address.rpartition('@')[2].partition('/')[0]}").geturl()
 
 
+def is_of(home: Path, address: str) -> bool:
+    """Whether this is the address for services of the server that is started in this home, by the login for all of them."""
+    secret, parts = home / "postgres-service.password", urlsplit(address)
+    return parts.username == SERVICE and secret.is_file() and parts.password == kept(secret)
+
+
 def ready(address: str, service: str) -> bool:
     """Whether the server answers a query; makes the database and the services' login, as their address names it."""
     return in_own_loop(_ready(address, service))
