@@ -35,6 +35,19 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
+def secure_servers() -> Iterator[Servers]:
+    """Servers of their own, whatever addresses were given: a Kafka with TLS, passwords and access rules is started there."""
+    home = Path(tempfile.mkdtemp(prefix="hansard-secure-"))
+    home.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER"):
+            patch.delenv(name, raising=False)
+        with Servers(home) as servers:
+            yield servers
+    servers.erase()
+
+
+@pytest.fixture(scope="session")
 def postgres_dsn(servers: Servers) -> str:
     """DSN of a Postgres in which schemas and roles may be made."""
     return servers.up(kafka=False, model=False).owner

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from infra.cli import screen
+from infra.cli.finding import Finding, one_line
 from infra.cli.problem import Problem
 from infra.servers import principals
-from shared.kafka.connection import CONSOLE, principal_name
+from shared.kafka.connection import CONSOLE, OUTSIDE, principal_name
+from shared.kafka.errors import KafkaError
 from shared.masking import mask
 from shared.settings import Settings
 
@@ -49,6 +51,20 @@ def variables(settings: Settings, *services: str) -> dict[str, str]:
         return {}
     login = principals.login(settings.home, principal_name(settings, *(services or (CONSOLE,))))
     return {f"HANSARD_{name.upper()}": value for name, value in login.items()}
+
+
+def hints(settings: Settings) -> list[tuple[str, str]]:
+    """How a Kafka client of anyone reaches the Kafka of this home."""
+    if not principals.is_of(settings.home, settings.kafka_ca):
+        return []
+    name, folder = principal_name(settings, OUTSIDE), settings.home
+    return [
+        (
+            f"USER={name} PASSWORD=$(cat {folder}/principals/{name})",
+            "it may publish at the doors and read results (SCRAM-SHA-512)",
+        ),
+        (f"CA={settings.kafka_ca}", "of the authority that TLS is to trust"),
+    ]
 
 
 async def provide(settings: Settings, report: Callable[[str], None]) -> None:
@@ -159,3 +175,32 @@ async def admit(settings: Settings, *services: str) -> Settings:
     await add_rules(administrator, of_services(settings, services))
     await set_passwords(administrator, {name: principals.password(settings.home, name)})
     return acting_as(settings, *services)
+
+
+async def check_access(settings: Settings) -> list[Finding]:
+    """Whether the brokers have the access rules of the catalogue, and which processes have those of several services."""
+    from infra.access_rules import differences
+    from shared.kafka.access import AccessRefused, found_rules
+
+    if not settings.kafka:
+        return []
+    try:
+        found = await found_rules(settings) if settings.kafka_security != "PLAINTEXT" else None
+    except AccessRefused as refused:
+        return [Finding("access rules", f"not known: {refused}")]
+    except (KafkaError, OSError) as failed:
+        return [Finding("access rules", f"could not be looked at: {one_line(failed)}", "hansard topics")]
+    if found is None:
+        return [Finding("access rules", "none: whoever reaches Kafka may read and publish anything (`hansard up --secure`)")]
+    there = differences(settings, found)
+    fix = " and ".join(
+        text for text, lacks in (("hansard topics", there.missing), ("hansard topics --remove-rules", there.surplus)) if lacks
+    )
+    some = "; ".join(map(str, (*there.missing, *there.surplus)[:3]))
+    state = f"{len(there.missing)} are missing, {len(there.surplus)} are in the catalogue no longer: {some}"
+    who = f"as the catalogue wants them; this is {settings.kafka_username}"
+    together = [
+        Finding("fused process", f"{name} has the union of its services' rights: no rule keeps them apart from each other")
+        for name in there.fused
+    ]
+    return [Finding("access rules", state if fix else who, fix), *together]

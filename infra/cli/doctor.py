@@ -18,7 +18,9 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
-from infra.cli.finding import Finding, one_line
+from infra.cli.access import check_access
+from infra.cli.finding import Finding as Finding
+from infra.cli.finding import one_line as one_line
 from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
 from shared.settings import Settings
@@ -39,7 +41,9 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 async def kafka(settings: Settings) -> list[Finding]:
     """Whether it answers and is new enough."""
+    from hansard.refusals import why_away
     from shared.kafka.brokers import describe_brokers
+    from shared.kafka.connection import connection
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
@@ -48,8 +52,8 @@ async def kafka(settings: Settings) -> list[Finding]:
         count, versions = await asyncio.wait_for(describe_brokers(settings), 10)
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
-        fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
-        return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
+        usual = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
+        return [Finding("Kafka", f"{settings.kafka} does not answer", await why_away(connection(settings)) or usual)]
     version, new_enough = kafka_version(versions)
     found = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
     return [Finding("Kafka", found, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
@@ -283,10 +287,10 @@ async def set_aside(settings: Settings) -> list[Finding]:
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, disk)
+CHECKS: Sequence[Check] = (kafka, topics, check_access, broker_clock, postgres, set_aside, content, model, disk)
 
 
-NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
+NEEDED: dict[Check, str] = {topics: "Kafka", check_access: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
 
 
 def our_services(settings: Settings) -> list[Finding]:

@@ -220,7 +220,7 @@ class ended_by_signal:
 
 
 def hints(settings: Settings) -> Table:
-    """What to type next, as it can be typed here. The last line is for Kafka clients that are not ours."""
+    """What to type next, as it can be typed here. The last lines are for Kafka clients that are not ours."""
     me = "hansard" if shutil.which("hansard") else sys.argv[0]
     return screen.table(
         ("", ""),
@@ -233,6 +233,7 @@ def hints(settings: Settings) -> Table:
             (f"{me} status", "processes, health, lag"),
             (f"{me} down", "stop everything"),
             (f"BROKERS={settings.kafka}", "for kcat and every other Kafka client"),
+            *access.hints(settings),
         ],
         title="In another terminal:",
     )
