@@ -39,6 +39,7 @@ DEMANDS: Mapping[str, tuple[str, ...]] = {
 # Parameters that say that there is a pooler which keeps no session.
 POOLER: Mapping[str, tuple[str, ...]] = {"pgbouncer": YES, "prepared_statements": NO, "statement_cache_size": ("0",)}
 
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _REFUSED = re.compile(r"(?:unrecognized configuration parameter|unsupported startup parameter(?: in options)?):? \"?([\w.]+)")
 
 
@@ -102,6 +103,23 @@ def is_verified(dsn: str) -> bool:
 
 def _written(parts: SplitResult, query: Mapping[str, str]) -> str:
     return parts._replace(query=urlencode(query, quote_via=quote), fragment="").geturl()
+
+
+def tls_refusal(error: BaseException) -> str:
+    """What to do about a connection whose encryption one side refused; "" for any other error."""
+    text = str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OTHER_NAME:
+            return f"the server's certificate is for another name than {SETTING} gives: write the name that it is for"
+        return (
+            f"the server's certificate is not to be trusted ({error.verify_message}): name the file of the authority which signed"
+            f" it as `sslrootcert` in {SETTING}"
+        )
+    if "rejected SSL upgrade" in text:
+        return f"the server has no TLS, and {SETTING} asks for it: turn it on there (`ssl = on`)"
+    if "no encryption" in text or "encrypted connections only" in text:
+        return f"the server takes encrypted connections only: put sslmode=verify-full&sslrootcert=FILE into {SETTING}"
+    return ""
 
 
 def _seconds(given: str) -> float:

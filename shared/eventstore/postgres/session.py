@@ -16,7 +16,7 @@ from shared.eventstore.clock import Clock
 from shared.eventstore.model import StoreRefused, StoreUnavailable
 from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
-from shared.postgres_address import BadAddress, address, refusal
+from shared.postgres_address import BadAddress, address, refusal, tls_refusal
 
 T = TypeVar("T")
 
@@ -82,8 +82,8 @@ def connection_options(dsn: str, pooler: bool) -> dict[str, Any]:
 
 
 def refused_parameter(error: Exception) -> str:
-    """What to set where a parameter of the connection was refused; "" for any other error."""
-    return refusal(error, SETTINGS.__contains__)
+    """What to set where a parameter of the connection, or its encryption, was refused; "" for any other error."""
+    return refusal(error, SETTINGS.__contains__) or tls_refusal(error)
 
 
 class Session:
