@@ -20,6 +20,7 @@ from shared.masking import mask, masked
 
 SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
 
+FUSED = "+"  # between the names of services of one process: router+planner
 SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
 
 
@@ -65,6 +66,11 @@ class Settings(BaseSettings):
     )
     postgres_owner: SecretStr = Field(
         default=SecretStr(""), description="DSN of the tables' owner, for migrations and rebuilds alone; empty: that of services"
+    )
+    postgres_logins: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='DSN of each service\'s own login, as JSON: `{"router": "postgresql://…", …}`; that of a process which runs'
+        " several by `router+planner`. A service that is not named uses HANSARD_POSTGRES",
     )
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1, description="connections of a process")
@@ -164,8 +170,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _owner_of_what_is_given(self) -> Self:
-        if self.postgres_owner.get_secret_value() and not self.postgres.get_secret_value():
-            raise ValueError("HANSARD_POSTGRES_OWNER is given and HANSARD_POSTGRES, the address for services, is not")
+        if self.postgres.get_secret_value():
+            return self
+        for name, given in (("OWNER", self.postgres_owner.get_secret_value()), ("LOGINS", self.postgres_logins)):
+            if given:
+                raise ValueError(f"HANSARD_POSTGRES_{name} is given and HANSARD_POSTGRES, the address for services, is not")
         return self
 
     def model_post_init(self, context: Any, /) -> None:
@@ -174,6 +183,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every value that must not be shown; of an address its password alone matters, and `mask` finds it."""
         given = [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
+        given += self.postgres_logins.values()
         return [*(value.get_secret_value() for value in given), self.model_url, self.otlp]
 
     def __repr__(self) -> str:
@@ -185,6 +195,16 @@ class Settings(BaseSettings):
     def owner(self) -> str:
         """The DSN of the tables' owner: that of services where no other is given."""
         return self.postgres_owner.get_secret_value() or self.postgres.get_secret_value()
+
+    @property
+    def logins(self) -> dict[str, str]:
+        """The DSN of each login that is not for all services, by the services that it is for."""
+        return {services: dsn.get_secret_value() for services, dsn in self.postgres_logins.items()}
+
+    def postgres_of(self, *services: str) -> str:
+        """The DSN by which a process that runs these services connects: that of its own login, or of the one for all."""
+        own = (dsn for names, dsn in self.logins.items() if {*names.split(FUSED)} == {*services})
+        return next(own, self.postgres.get_secret_value())
 
     @field_validator("home")
     @classmethod

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from infra.migrations import migrate
 from infra.servers import Servers
 from shared.eventstore.postgres import PostgresEventStore
+from shared.eventstore.postgres.logins import Login
 from tests import containers
 
 pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite", "tests.unit.loop_kit", "tests.unit.envelope_kit")
@@ -86,7 +87,8 @@ async def _drop(dsn: str, schema: str) -> None:
     try:
         await connection.execute("set client_min_messages to warning")
         await connection.execute(f'drop schema "{schema}" cascade')
-        if await connection.fetchval("select 1 from pg_roles where rolname = $1", f"{schema}_writer"):
-            await connection.execute(f'drop owned by "{schema}_writer"; drop role "{schema}_writer"')
+        for [role] in await connection.fetch("select rolname from pg_roles where rolname ~ $1", f"^{schema}(_writer$|-)"):
+            quoted = Login(role).quoted
+            await connection.execute(f"drop owned by {quoted}; drop role {quoted}")
     finally:
         await connection.close()

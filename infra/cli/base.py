@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from infra.cli import access
+from infra.cli import access, logins
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
@@ -84,8 +84,8 @@ def for_children(settings: Settings) -> dict[str, str]:
 
 
 def for_service(settings: Settings, name: str) -> dict[str, str]:
-    """What the process of this service alone gets beside `for_children`: its own login."""
-    return access.variables(settings, name)
+    """What the process of this service alone gets beside `for_children`: its own logins."""
+    return access.variables(settings, name) | {"HANSARD_POSTGRES": logins.of(settings, name)}
 
 
 def addressed(settings: Settings, *, administrator: bool = False) -> Settings:

@@ -21,6 +21,7 @@ from infra.cli import base, loading, screen
 from infra.cli.access import check_access
 from infra.cli.finding import Finding as Finding
 from infra.cli.finding import one_line as one_line
+from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
 from shared.settings import Settings
 
@@ -104,7 +105,7 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler, topics=settings.topics)
     except Unreachable as error:
         if error.remedy:
             return [Finding("Postgres", "refuses the connection", error.remedy)]
@@ -119,7 +120,8 @@ async def postgres(settings: Settings) -> list[Finding]:
     ]
     if seen.schema is None:
         return [*found, Finding("schema", f"{schema} does not exist", "hansard migrate")]
-    return [*found, *await _schema(dsn, schema, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
+    found += [*encryption("HANSARD_POSTGRES", dsn), *await _schema(dsn, schema, seen.schema)]
+    return [*found, *await logins(settings, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
 
 
 async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Finding]:

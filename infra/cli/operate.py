@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from infra.cli import access, base, screen
+from infra.cli import access, base, logins, screen
 from infra.cli.bus import reached as bus_reached
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
@@ -18,17 +18,24 @@ T = TypeVar("T")
 def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be applied.")] = False,
 ) -> None:
-    """Apply the migrations that the event store's schema lacks.
+    """Apply the migrations that the event store's schema lacks, and make the roles of services.
+
+    Each service has a role in Postgres, SCHEMA-NAME (hansard-router), which reads the record and writes rows of its own alone.
+    The login of HANSARD_POSTGRES gets the rights of all. To give each service a login of its own, name their addresses, as JSON,
+    for this command and for `hansard up`; a login that is not there is made:
+
+    HANSARD_POSTGRES_LOGINS='{"router": "postgresql://router:…@host/db", "planner": "…", "specialists+verifier": "…"}'
+
+    (The last is that of a process of two services: it has the rights of both.) What `hansard serve` starts needs its own address
+    alone, as HANSARD_POSTGRES. Run this again when you have added a service of your own.
 
     Example: hansard migrate --dry-run
     """
-    from infra.migrations import migrate as apply
     from infra.migrations import pending
 
     settings = base.running(postgres=True)
-    schema, service = settings.postgres_schema, settings.postgres.get_secret_value()
     with base.as_owner():
-        names = base.run(pending(settings.owner, schema) if dry_run else apply(settings.owner, schema, service=service))
+        names = base.run(pending(settings.owner, settings.postgres_schema) if dry_run else logins.migrated(settings))
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:

@@ -19,7 +19,7 @@ from rich.table import Table
 from contracts.catalog import SERVICES
 from hansard.service import Service
 from infra import processes
-from infra.cli import access, base, screen
+from infra.cli import access, base, logins, screen
 from infra.cli.loading import file_of, listed, taken, with_own
 from infra.cli.loading import load as load_own
 from infra.cli.problem import Problem
@@ -53,10 +53,9 @@ def prepare(settings: Settings, report: Report, *, brokers: int = 1, keep: bool 
 async def provide(settings: Settings, report: Report) -> None:
     """Migrates, makes topics and their access rules; each does nothing where nothing is to be done."""
     from infra.cli.operate import make_topics
-    from infra.migrations import migrate
 
     with base.as_owner():
-        applied = await migrate(settings.owner, settings.postgres_schema, service=settings.postgres.get_secret_value())
+        applied = await logins.migrated(settings)
     if applied:
         report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
@@ -68,7 +67,8 @@ async def provide(settings: Settings, report: Report) -> None:
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     """Supervises every service, ours and those of your own. Their processes get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
-    os.environ.pop("HANSARD_POSTGRES_OWNER", None)  # no service has the owner's rights
+    for secret in ("HANSARD_POSTGRES_OWNER", "HANSARD_POSTGRES_LOGINS"):  # a service has its own rights, and no other's
+        os.environ.pop(secret, None)
     os.environ.update(base.for_children(settings))
 
     def command(name: str, http: str) -> list[str]:
@@ -320,8 +320,11 @@ async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
     from infra.cli.bus import reached
     from shared.runtime.process import serve as run
 
+    names = [service.name for service in chosen]
     with reached(settings):
-        settings = await access.admit(settings, *(service.name for service in chosen))
+        settings = await access.admit(settings, *names)
+    with base.as_owner():
+        settings = await logins.admit(settings, *names)
     await run(chosen, settings)
 
 

@@ -117,7 +117,7 @@ class Servers:
     ) -> Addresses:
         """Returns when these servers answer: given by the environment, found running, or started now, in parallel.
 
-        `secure`: whether Kafka has TLS, passwords and access rules; None: as it had before in this home, at first not.
+        `secure`: whether Kafka has TLS, passwords and access rules, and Postgres TLS; None: as before in this home, at first not.
         A model that cannot be started is no error: `progress` gets the reason, and its address stays empty.
         Raises ServerError; servers that this call had started by then are stopped again.
         """
@@ -138,9 +138,12 @@ class Servers:
                     for n in range(1, brokers + 1)
                 ]
                 wanted["Kafka"] = lambda: _kafka.plan(pairs, self.home, progress, secure=rules)
-            if postgres and not given.postgres and "postgres" not in running:
+            if postgres and not given.postgres and not self._whole_postgres(running, secure):
+                encrypted = _postgres.was_secure(self.home) if secure is None else secure
+                process.stop_all(server for name, server in self._home.alive().items() if name.startswith("postgres"))
+                self._home.forget("postgres", _postgres.BEFORE)
                 postgres_port = self._home.port("postgres", taken=taken)
-                wanted["Postgres"] = lambda: _postgres.plan(postgres_port, self.home, progress)
+                wanted["Postgres"] = lambda: _postgres.plan(postgres_port, self.home, progress, secure=encrypted)
             if model and not given.model and "model" not in running:
                 model_port = self._home.port("model", taken=taken)
                 wanted[MODEL_NAME] = lambda: _model.plan(model_port, self.home)
@@ -155,7 +158,7 @@ class Servers:
         others = {name: alive[name].address for name in ("model",) if name in alive}
         if any(map(_kafka.is_secure, listed)):
             others |= principals.login(self.home, principals.ADMINISTRATOR)
-        if "postgres" in alive:
+        if self._whole_postgres(set(alive)):
             owner = alive["postgres"].address
             others |= {"postgres": _postgres.for_services(owner, self.home), "postgres_owner": owner}
         found = Addresses.from_environment() | Addresses(kafka=",".join(brokers), **others)
@@ -193,7 +196,8 @@ class Servers:
             if process.alive(server):
                 return
             port = urlsplit(f"//{server.address.rpartition('//')[2]}").port or 0
-            if not process.wait_for(lambda: process.is_free(port), seconds=3):
+            on_socket = name == "postgres" and _postgres.is_secure(server.address)
+            if not on_socket and not process.wait_for(lambda: process.is_free(port), seconds=3):
                 raise ServerError(f"{name} cannot start again: another program took its port {port}.")
             self._until_ready(self._launch(Planned(name, server.address, server.spec), keep=False))
 
@@ -233,6 +237,16 @@ class Servers:
             raise ServerError(f"Kafka runs here {kind} access rules: stop it first (`hansard down`).")
         return alive == brokers
 
+    def _whole_postgres(self, running: set[str], secure: bool | None = None) -> bool:
+        """Whether Postgres runs, with what takes TLS for it where it does. Raises ServerError for one of another kind."""
+        if "postgres" not in running:
+            return False
+        encrypted = _postgres.is_secure(self._home.known()["postgres"].address)
+        if secure is not None and secure is not encrypted:
+            kind = "without" if secure else "with"
+            raise ServerError(f"Postgres runs here {kind} TLS: stop it first (`hansard down`).")
+        return not encrypted or _postgres.BEFORE in running
+
     def _in_parallel(
         self,
         wanted: dict[str, Callable[[], list[Planned]]],
@@ -258,7 +272,7 @@ class Servers:
         started = [self._launch(planned, keep=keep) for planned in plan()]
         for server in started:
             self._until_ready(server)
-        many = f", {len(started)} brokers" if len(started) > 1 else ""
+        many = f", {len(started)} brokers" if name == "Kafka" and len(started) > 1 else ""
         progress(f"{name} answers ({time.monotonic() - began:.1f} s{many})")
 
     def _try_start(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
@@ -290,6 +304,8 @@ class Servers:
             time.sleep(0.05)
 
     def _ready(self, server: Running) -> bool:
+        if server.name == _postgres.BEFORE:
+            return not process.is_free(urlsplit(server.address).port or 0)
         if server.name == "postgres":
             return _postgres.ready(server.address, _postgres.for_services(server.address, self.home))
         return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address, self.home)

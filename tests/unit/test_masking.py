@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from contracts.catalog import Topics
 from hansard.decider import CannotProcess
-from infra.cli.doctor import Finding
+from infra.cli.finding import Finding
 from services.gateway.facts import AttemptReturned
 from services.gateway.performer.outcomes import DETAIL, Progress, failed
 from shared import masking
