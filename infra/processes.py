@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,10 @@ class Supervisor:
         names: Sequence[str],
         report: Callable[[str], None] = lambda _: None,
         command: Callable[[str, str], list[str]] = served,
+        environment: Callable[[str], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self.home, self.names, self.report, self.command = home, tuple(names), report, command
+        self.environment = environment  # variables of one service's process alone, beside those of this one
         self._running: dict[str, Running] = {}
         self._http: dict[str, str] = {}
         self._ends: dict[str, int] = dict.fromkeys(names, 0)
@@ -183,7 +185,8 @@ class Supervisor:
         command = self.command(name, self._http[name])
         here = Path.cwd()  # where relative paths in the settings begin
         spec = Spec(command, str(here), str(self._log(name)), signal.SIGTERM, patience=DRAIN)
-        self._running[name] = process.start(Planned(name, self._http[name], spec), keep=False)
+        variables = os.environ | self.environment(name)
+        self._running[name] = process.start(Planned(name, self._http[name], spec), keep=False, environment=variables)
         self._since[name] = time.monotonic()
 
     def _ended(self, name: str) -> None:

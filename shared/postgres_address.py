@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 TIMEOUT = 30.0  # seconds for a connection
@@ -38,6 +39,7 @@ DEMANDS: Mapping[str, tuple[str, ...]] = {
 # Parameters that say that there is a pooler which keeps no session.
 POOLER: Mapping[str, tuple[str, ...]] = {"pgbouncer": YES, "prepared_statements": NO, "statement_cache_size": ("0",)}
 
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _REFUSED = re.compile(r"(?:unrecognized configuration parameter|unsupported startup parameter(?: in options)?):? \"?([\w.]+)")
 
 
@@ -78,8 +80,46 @@ def address(dsn: str, *, pooler: bool = False) -> Address:
     return Address(_written(parts, kept), pooler or any(poolers), timeout)
 
 
+def is_here(dsn: str) -> bool:
+    """Whether every server that this address names is on this machine: a loopback address, or a socket in its file system."""
+    parts = urlsplit(address(dsn).dsn)
+    hosts = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
+    return all(_is_here(host.rpartition(":")[0] if host.count(":") == 1 or "]:" in host else host) for host in hosts.split(","))
+
+
+def _is_here(host: str) -> bool:
+    if host.startswith(("/", "@")) or host in ("", "localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_verified(dsn: str) -> bool:
+    """Whether the server must show a certificate that is valid for its name."""
+    return dict(parse_qsl(urlsplit(address(dsn).dsn).query)).get("sslmode") == "verify-full"
+
+
 def _written(parts: SplitResult, query: Mapping[str, str]) -> str:
     return parts._replace(query=urlencode(query, quote_via=quote), fragment="").geturl()
+
+
+def tls_refusal(error: BaseException) -> str:
+    """What to do about a connection whose encryption one side refused; "" for any other error."""
+    text = str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OTHER_NAME:
+            return f"the server's certificate is for another name than {SETTING} gives: write the name that it is for"
+        return (
+            f"the server's certificate is not to be trusted ({error.verify_message}): name the file of the authority which signed"
+            f" it as `sslrootcert` in {SETTING}"
+        )
+    if "rejected SSL upgrade" in text:
+        return f"the server has no TLS, and {SETTING} asks for it: turn it on there (`ssl = on`)"
+    if "no encryption" in text or "encrypted connections only" in text:
+        return f"the server takes encrypted connections only: put sslmode=verify-full&sslrootcert=FILE into {SETTING}"
+    return ""
 
 
 def _seconds(given: str) -> float:

@@ -23,7 +23,7 @@ SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with se
 
 REVIEWER_TOPIC = re.compile(rf"{re.escape(REVIEWS)}\.[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}\Z")
 UNPROVEN = "identities are not proven (HANSARD_UNPROVEN_IDENTITIES): whoever sends a review or a request may claim any name."
-
+FUSED = "+"  # between the names of services of one process: router+planner
 SMALLEST_MESSAGE = 32 * 1024  # bytes: a dead letter without the content of its message always has room
 
 
@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     postgres_owner: SecretStr = Field(
         default=SecretStr(""), description="DSN of the tables' owner, for migrations and rebuilds alone; empty: that of services"
     )
+    postgres_logins: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='DSN of each service\'s own login, as JSON: `{"router": "postgresql://…", …}`; that of a process which runs'
+        " several by `router+planner`. A service that is not named uses HANSARD_POSTGRES",
+    )
     postgres_schema: str = Field(default="hansard", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     postgres_pool: int = Field(default=4, ge=1, description="connections of a process")
     content: str = Field(
@@ -133,6 +138,11 @@ class Settings(BaseSettings):
     webhooks: Path | None = Field(default=None, description="YAML file with the endpoints to which webhooks are sent")
 
     # A process
+    secure: bool | None = Field(
+        default=None,
+        description="whether a Kafka that is started on this machine has TLS, passwords and access rules; not given: as before"
+        " in that folder, at first not",
+    )
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
         default="",
@@ -204,8 +214,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _owner_of_what_is_given(self) -> Self:
-        if self.postgres_owner.get_secret_value() and not self.postgres.get_secret_value():
-            raise ValueError("HANSARD_POSTGRES_OWNER is given and HANSARD_POSTGRES, the address for services, is not")
+        if self.postgres.get_secret_value():
+            return self
+        for name, given in (("OWNER", self.postgres_owner.get_secret_value()), ("LOGINS", self.postgres_logins)):
+            if given:
+                raise ValueError(f"HANSARD_POSTGRES_{name} is given and HANSARD_POSTGRES, the address for services, is not")
         return self
 
     def model_post_init(self, context: Any, /) -> None:
@@ -214,6 +227,7 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every value that must not be shown; of an address its password alone matters, and `mask` finds it."""
         given = [value for value in self.__dict__.values() if isinstance(value, SecretStr)]
+        given += self.postgres_logins.values()
         return [*(value.get_secret_value() for value in given), self.model_url, self.otlp]
 
     def __repr__(self) -> str:
@@ -225,6 +239,16 @@ class Settings(BaseSettings):
     def owner(self) -> str:
         """The DSN of the tables' owner: that of services where no other is given."""
         return self.postgres_owner.get_secret_value() or self.postgres.get_secret_value()
+
+    @property
+    def logins(self) -> dict[str, str]:
+        """The DSN of each login that is not for all services, by the services that it is for."""
+        return {services: dsn.get_secret_value() for services, dsn in self.postgres_logins.items()}
+
+    def postgres_of(self, *services: str) -> str:
+        """The DSN by which a process that runs these services connects: that of its own login, or of the one for all."""
+        own = (dsn for names, dsn in self.logins.items() if {*names.split(FUSED)} == {*services})
+        return next(own, self.postgres.get_secret_value())
 
     @field_validator("home")
     @classmethod

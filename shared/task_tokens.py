@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hansard.envelope import Envelope
 from hansard.message import Message
 from hansard.outside import COMMANDS, EVENTS
+from hansard.tasks import task_topics
 from shared.eventstore.model import StoredMessage
 
 
@@ -54,3 +55,8 @@ class TaskTokens:
 
 
 NO_TOKENS = TaskTokens(b"", frozenset())
+
+
+def gives_tasks_outside(service: str) -> bool:
+    """Whether it publishes the tasks of workers outside, or receives their answers: then it needs the key."""
+    return any(service in (*topic.producers, *topic.consumers) for topic in task_topics("any worker", outside=True))

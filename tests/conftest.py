@@ -17,6 +17,7 @@ from infra.migrations import migrate
 from infra.servers import Servers
 from shared import masking
 from shared.eventstore.postgres import PostgresEventStore
+from shared.eventstore.postgres.logins import Login
 from tests import containers
 
 pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite", "tests.unit.loop_kit", "tests.unit.envelope_kit")
@@ -44,6 +45,19 @@ def servers() -> Iterator[Servers]:
     home.chmod(0o711)
     with containers.given(), Servers(home) as servers:
         yield servers
+    servers.erase()
+
+
+@pytest.fixture(scope="session")
+def secure_servers() -> Iterator[Servers]:
+    """Servers of their own, whatever addresses were given: a Kafka with TLS, passwords and access rules is started there."""
+    home = Path(tempfile.mkdtemp(prefix="hansard-secure-"))
+    home.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HANSARD_KAFKA", "HANSARD_POSTGRES", "HANSARD_POSTGRES_OWNER"):
+            patch.delenv(name, raising=False)
+        with Servers(home) as servers:
+            yield servers
     servers.erase()
 
 
@@ -87,7 +101,8 @@ async def _drop(dsn: str, schema: str) -> None:
     try:
         await connection.execute("set client_min_messages to warning")
         await connection.execute(f'drop schema "{schema}" cascade')
-        if await connection.fetchval("select 1 from pg_roles where rolname = $1", f"{schema}_writer"):
-            await connection.execute(f'drop owned by "{schema}_writer"; drop role "{schema}_writer"')
+        for [role] in await connection.fetch("select rolname from pg_roles where rolname ~ $1", f"^{schema}(_writer$|-)"):
+            quoted = Login(role).quoted
+            await connection.execute(f"drop owned by {quoted}; drop role {quoted}")
     finally:
         await connection.close()

@@ -52,7 +52,7 @@ def _started(stack: contextlib.ExitStack, known: Addresses) -> Addresses:
         postgres_owner="" if known.postgres else f"postgresql://hansard:{password}@127.0.0.1:{postgres}/hansard",
     )
     candidates: list[tuple[str, str, Callable[[str], bool]]] = [
-        ("kafka", started.kafka, kafka_ready),
+        ("kafka", started.kafka, partial(kafka_ready, home=Path())),
         ("postgres", started.postgres_owner, partial(postgres_ready, service=started.postgres)),
     ]
     running = [(stack.enter_context(_container(name, given, password)), at, ready) for name, at, ready in candidates if at]

@@ -28,7 +28,6 @@ from contracts.requests import SubmitRequest
 from hansard.message import Message
 from infra.audit.verify import Report, verify, workflows
 from infra.cli.running import services
-from infra.migrations import migrate
 from infra.servers import Servers, process
 from infra.servers.process import Planned, Spec
 from shared.eventstore.model import StoredMessage
@@ -39,6 +38,8 @@ from shared.kafka.producer import headers
 from shared.settings import Settings
 from tests import published
 from tests.as_service import put_on_record, stored_as_now
+from tests.conftest import _drop
+from tests.logins import login, migrated
 from tests.processes import LONG, ROOT, Process, given_environment, until
 from tests.published import Json, PublishedMessage, envelope, out_of_order
 
@@ -114,8 +115,7 @@ class Deployment:
 
     async def provision(self) -> None:
         """Brings its schema and its topics to the form of today's code."""
-        service = self.settings.postgres.get_secret_value()
-        await migrate(self.owner, self.settings.postgres_schema, service=service)
+        await migrated(self.settings, self.owner)
         assert not [change for change in await apply(self.settings) if change.error]
 
     @classmethod
@@ -143,7 +143,8 @@ class Deployment:
         log = self.folder / "logs" / f"{re.sub('[^a-z0-9]', '-', key)}.log"
         command = [sys.executable, "-m", "infra.cli", "serve", *names, "--instance", instance, "--http", http]
         spec = Spec(command, str(code), str(log), signal.SIGTERM, patience=20)
-        with given_environment(self.environment | environment):
+        own = login(self.settings, *names) if code == ROOT else {}
+        with given_environment(self.environment | own | environment):
             running = process.start(Planned(key, http, spec), keep=False)
         self._started[key] = (names, instance, code, environment)
         self.processes[key] = Process(names, instance, running, log)
@@ -198,9 +199,7 @@ class Deployment:
     async def drop_schema(self) -> None:
         """Drops its schema where the database was given, and so outlives the tests."""
         if self.settings.postgres.get_secret_value() == os.environ.get("HANSARD_POSTGRES"):
-            schema = self.settings.postgres_schema
-            for sql in (f"drop schema {schema} cascade", f"drop owned by {schema}_writer", f"drop role {schema}_writer"):
-                await self.rows(sql)
+            await _drop(self.owner, self.settings.postgres_schema)
 
     # its topics
 

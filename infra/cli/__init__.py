@@ -26,6 +26,7 @@ from infra.cli import (
     signals,
     starters,
     statistics,
+    status,
     submitting,
     tails,
     watching,
@@ -48,7 +49,7 @@ app = typer.Typer(
 RUN, ASK, RECORD, CARE = "Run", "Ask", "The record", "Maintenance"
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    RUN: {"demo": demos.demo, "up": running.up, "down": running.down, "status": running.status, "serve": running.serve},
+    RUN: {"demo": demos.demo, "up": running.up, "down": running.down, "status": status.status, "serve": running.serve},
     ASK: {
         "ask": requests.ask,
         "submit": submitting.submit,

@@ -127,7 +127,7 @@ def replay(
 
     Example: hansard replay --to my-analysis --kind 'hansard.results.*' --from 2026-01-31
     """
-    settings = base.running(kafka=True, postgres=True)
+    settings = base.running(kafka=True, postgres=True, administrator=True)
     try:
         replaying.allowed(to, settings.topics, settings.topic_prefix)
     except replaying.Forbidden as forbidden:

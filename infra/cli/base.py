@@ -5,12 +5,13 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from infra.cli import screen
+from infra.cli import access, logins, screen
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
 from infra.servers import MODEL_NAME, Addresses, Servers
@@ -53,6 +54,9 @@ def with_addresses(settings: Settings, found: Addresses) -> Settings:
     """The same settings, with the servers found where an address is empty."""
     own_model = found.model and not settings.model_url and not settings.gateway
     mask(found.postgres, found.postgres_owner, found.model)
+    if not settings.kafka and found.kafka_security:
+        login = {name: value for name, value in asdict(found).items() if name.startswith("kafka_")}
+        settings = access.with_login(settings, login)
     own = {} if settings.postgres.get_secret_value() else {"postgres": found.postgres, "postgres_owner": found.postgres_owner}
     changes = {
         **{name: SecretStr(address) for name, address in own.items()},
@@ -74,7 +78,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HANSARD_SMALL_MODEL": "true" if settings.small_model else "",
         "HANSARD_HOME": str(settings.home),
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in given.items() if value} | access.variables(settings)
 
 
 def for_children(settings: Settings) -> dict[str, str]:
@@ -83,11 +87,22 @@ def for_children(settings: Settings) -> dict[str, str]:
     return environment(settings) | {"HANSARD_SERVICES": "[]", "HANSARD_WORKERS": json.dumps(settings.workers)}
 
 
-def running(*, kafka: bool = False, postgres: bool = False) -> Settings:
-    """Settings with the addresses of what runs, and your own services loaded. Raises Problem where one that is needed is
-    missing."""
-    settings = local()
-    settings = with_addresses(settings, Servers(settings.home).found() or Addresses())
+def for_service(settings: Settings, name: str) -> dict[str, str]:
+    """What the process of this service alone gets beside `for_children`: its own logins."""
+    return access.variables(settings, name) | {"HANSARD_POSTGRES": logins.of(settings, name)}
+
+
+def addressed(settings: Settings, *, administrator: bool = False) -> Settings:
+    """The settings with the addresses of what runs in their home, and the login of the people who operate it, or of the
+    administrator."""
+    found = with_addresses(settings, Servers(settings.home).found() or Addresses())
+    return access.as_administrator(found) if administrator else access.acting_as(found)
+
+
+def running(*, kafka: bool = False, postgres: bool = False, administrator: bool = False) -> Settings:
+    """Settings with the addresses of what runs, and your own services loaded. `administrator`: for what changes Kafka itself, or
+    publishes where only services do. Raises Problem where one that is needed is missing."""
+    settings = addressed(local(), administrator=administrator)
     missing = [
         name
         for name, needed, there in (

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from hansard.identity import door_causation_id, source_of
+from hansard.refusals import not_allowed, why_away
 from infra.audit.forged import forged
 from infra.audit.rebuild import place
 from infra.cli import screen
@@ -18,6 +20,7 @@ from infra.cli.problem import Problem
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.ports import MessageReader
 from shared.kafka.admin import create_topic
+from shared.kafka.connection import connection
 from shared.kafka.direct import DirectProducer
 from shared.kafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from shared.kafka.reader import Reader, Start, read_record, reading
@@ -181,9 +184,18 @@ def reached(settings: Settings) -> Iterator[None]:
     except UnknownTopicOrPartitionError as missing:
         raise Problem("The topics are not there: `hansard topics` makes them.") from missing
     except KafkaConnectionError as failed:
-        raise Problem(f"Kafka at {settings.kafka} does not answer. `hansard doctor` looks closer.") from failed
+        why = f" ({why})" if (why := _why(settings)) else ""
+        raise Problem(f"Kafka at {settings.kafka} does not answer{why}. `hansard doctor` looks closer.") from failed
     except (KafkaError, OSError) as failed:
+        if lacking := not_allowed(failed, settings.kafka_username):
+            raise Problem(f"Kafka refuses: {lacking}.") from failed
         raise Problem(f"Kafka at {settings.kafka} refuses ({failed!r}). `hansard doctor` looks closer.") from failed
+
+
+def _why(settings: Settings) -> str:
+    """Why the brokers do not take us; asked in a loop of its own, since the caller's may run."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(why_away(connection(settings)))).result()
 
 
 def request(id_: str, kind: str, data: bytes, *, workflow: str = "", tenant: str = "", at: datetime | None = None) -> Envelope:

@@ -18,7 +18,9 @@ from rich.text import Text
 
 from contracts.catalog import SERVICES
 from infra.cli import base, loading, screen
+from infra.cli.access import check_access
 from infra.cli.finding import Check, Finding, one_line
+from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
 from shared.settings import UNPROVEN, Settings
 from shared.tasks import within
@@ -36,7 +38,9 @@ MAX_READER_LAG = 60.0  # seconds
 
 async def kafka(settings: Settings) -> list[Finding]:
     """Whether it answers and is new enough."""
+    from hansard.refusals import why_away
     from shared.kafka.brokers import describe_brokers
+    from shared.kafka.connection import connection
 
     if not settings.kafka:
         return [Finding("Kafka", "no address, and none of ours runs", "hansard up, or set HANSARD_KAFKA")]
@@ -45,8 +49,8 @@ async def kafka(settings: Settings) -> list[Finding]:
         count, versions = await within(10, describe_brokers(settings))
         took = (time.monotonic() - began) * 1000
     except Exception as failed:  # KafkaError, OSError, ssl.SSLError, TimeoutError: a finding, whatever it is
-        fix = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
-        return [Finding("Kafka", f"{settings.kafka} does not answer", fix)]
+        usual = f"start it, or correct HANSARD_KAFKA, HANSARD_KAFKA_SECURITY and its secrets ({one_line(repr(failed))})"
+        return [Finding("Kafka", f"{settings.kafka} does not answer", await why_away(connection(settings)) or usual)]
     version, new_enough = kafka_version(versions)
     found = f"{settings.kafka} answers in {took:.0f} ms: Kafka {version}, {count} broker(s)"
     return [Finding("Kafka", found, "" if new_enough else f"Kafka {OLDEST_KAFKA} or later is needed")]
@@ -98,7 +102,7 @@ async def postgres(settings: Settings) -> list[Finding]:
     if not dsn:
         return [Finding("Postgres", "no address, and none of ours runs", "hansard up, or set HANSARD_POSTGRES")]
     try:
-        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler)
+        seen = await inspect(dsn, schema, pooler=settings.postgres_pooler, topics=settings.topics)
     except Unreachable as error:
         if error.remedy:
             return [Finding("Postgres", "refuses the connection", error.remedy)]
@@ -113,7 +117,8 @@ async def postgres(settings: Settings) -> list[Finding]:
     ]
     if seen.schema is None:
         return [*found, Finding("schema", f"{schema} does not exist", "hansard migrate")]
-    return [*found, *await _schema(dsn, schema, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
+    found += [*encryption("HANSARD_POSTGRES", dsn), *await _schema(dsn, schema, seen.schema)]
+    return [*found, *await logins(settings, seen.schema), skew("clock of Postgres", seen.asked, seen.clock, seen.answered)]
 
 
 async def _schema(dsn: str, schema: str, seen: "SchemaInspection") -> list[Finding]:
@@ -287,10 +292,21 @@ async def set_aside(settings: Settings) -> list[Finding]:
     return [Finding("streams", what, "run the version that can, then hansard dead-letters redrive ID for each")]
 
 
-CHECKS: Sequence[Check] = (kafka, topics, broker_clock, postgres, set_aside, content, model, identities, disk)
+CHECKS: Sequence[Check] = (
+    kafka,
+    topics,
+    check_access,
+    broker_clock,
+    postgres,
+    set_aside,
+    content,
+    model,
+    identities,
+    disk,
+)
 
 
-NEEDED: dict[Check, str] = {topics: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
+NEEDED: dict[Check, str] = {topics: "Kafka", check_access: "Kafka", broker_clock: "Kafka", set_aside: "Postgres"}
 
 
 def our_services(settings: Settings) -> list[Finding]:
@@ -363,10 +379,7 @@ def doctor(
 
     Example: hansard doctor
     """
-    from infra.servers import Addresses, Servers
-
-    settings = base.local()
-    settings, own = own_services(base.with_addresses(settings, Servers(settings.home).found() or Addresses()))
+    settings, own = own_services(base.addressed(base.local()))
     found = [*our_services(settings), *own, *base.run(findings(settings))]
     if json_:
         for finding in found:

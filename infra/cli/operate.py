@@ -1,11 +1,12 @@
 """`migrate` and `topics`: the event store's schema and Kafka's topics, as this version needs them."""
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from infra.cli import base, screen
+from infra.cli import access, base, logins, screen
 from infra.cli.bus import reached as bus_reached
 from infra.cli.loading import with_own
 from infra.cli.problem import Problem
@@ -17,17 +18,24 @@ T = TypeVar("T")
 def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be applied.")] = False,
 ) -> None:
-    """Apply the migrations that the event store's schema lacks.
+    """Apply the migrations that the event store's schema lacks, and make the roles of services.
+
+    Each service has a role in Postgres, SCHEMA-NAME (hansard-router), which reads the record and writes rows of its own alone.
+    The login of HANSARD_POSTGRES gets the rights of all. To give each service a login of its own, name their addresses, as JSON,
+    for this command and for `hansard up`; a login that is not there is made:
+
+    HANSARD_POSTGRES_LOGINS='{"router": "postgresql://router:…@host/db", "planner": "…", "specialists+verifier": "…"}'
+
+    (The last is that of a process of two services: it has the rights of both.) What `hansard serve` starts needs its own address
+    alone, as HANSARD_POSTGRES. Run this again when you have added a service of your own.
 
     Example: hansard migrate --dry-run
     """
-    from infra.migrations import migrate as apply
     from infra.migrations import pending
 
     settings = base.running(postgres=True)
-    schema, service = settings.postgres_schema, settings.postgres.get_secret_value()
     with base.as_owner():
-        names = base.run(pending(settings.owner, schema) if dry_run else apply(settings.owner, schema, service=service))
+        names = base.run(pending(settings.owner, settings.postgres_schema) if dry_run else logins.migrated(settings))
     if not names:
         screen.out.print(f"Schema {settings.postgres_schema} has every migration of this version.")
     for name in names:
@@ -48,26 +56,37 @@ async def make_topics(settings: Settings) -> int:
 def topics(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be changed.")] = False,
     acls: Annotated[bool, typer.Option("--acls", help="Print the access rules of the catalogue, for kafka-acls.sh.")] = False,
+    remove_rules: Annotated[
+        bool, typer.Option("--remove-rules", help="Remove access rules of our principals that are in the catalogue no longer.")
+    ] = False,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a file for each principal that holds its password: set them (SCRAM-SHA-512)."),
+    ] = None,
 ) -> None:
     """Create every topic of the catalogue that is missing, and correct settings that differ from it.
 
+    Where the brokers have access rules, it also adds those of the catalogue: one principal a service, hansard-NAME; the people
+    who operate it are hansard-console, and anyone else hansard-outside.
+
     Example: hansard topics --dry-run    ·    hansard topics --acls | sh
     """
-    from infra.access_rules import acls as rules
+    from infra.access_rules import acls as lines
     from shared.kafka.admin import apply
 
     if acls:
-        for rule in rules(with_own(base.local())):
-            screen.write(rule)
+        for line in lines(with_own(base.local())):
+            screen.write(line)
         return
-    settings = base.running(kafka=True)
+    settings = base.running(kafka=True, administrator=True)
     done = base.run(reached(settings, apply(settings, dry_run=dry_run)))
     for change in done:
         verb = "cannot" if change.error else "would" if dry_run else "did"
         screen.out.print(f"{verb}: {change}")
     if not done:
         screen.out.print(f"All {len(settings.topics.all)} topics are as the catalogue describes them.")
-    if any(change.error for change in done):
+    agreed = base.run(reached(settings, access.settle(settings, passwords, dry_run=dry_run, remove=remove_rules)))
+    if any(change.error for change in done) or not agreed:
         raise typer.Exit(1)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from infra.audit import rebuild as rebuilding
-from infra.cli import base, screen
+from infra.cli import base, logins, screen
 from infra.cli.bus import Bus, batches
 from infra.cli.problem import Problem
 from infra.cli.progress import progress
@@ -66,7 +66,9 @@ def place(here: str, text: str) -> tuple[str, str]:
 async def _rebuild(settings: Settings, dsn: str, schema: str, without: frozenset[str]) -> rebuilding.Rebuilt:
     from infra.migrations import migrate
 
-    await migrate(dsn, schema, service=settings.postgres.get_secret_value() if dsn == settings.owner else "")
+    is_here = dsn == settings.owner
+    service, own = settings.postgres.get_secret_value() if is_here else "", logins.every(settings) if is_here else {}
+    await migrate(dsn, schema, service=service, topics=settings.topics, logins=own)
     try:
         async with (
             rebuilding.rebuilding(dsn, schema, settings.topics, without, pooler=settings.postgres_pooler) as into,

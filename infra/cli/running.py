@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `serve`: servers and services on this machine."""
+"""`up`, `down`, `serve`: servers and services on this machine."""
 
 import asyncio
 import importlib
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,11 +19,11 @@ from rich.table import Table
 from contracts.catalog import SERVICES
 from hansard.service import Service
 from infra import processes
-from infra.cli import base, screen
+from infra.cli import access, base, logins, screen
 from infra.cli.loading import file_of, listed, taken, with_own
 from infra.cli.loading import load as load_own
 from infra.cli.problem import Problem
-from infra.servers import Addresses, Servers, ServerStatus
+from infra.servers import Servers
 from infra.servers import process as server_process
 from infra.servers.home import Home
 from shared.settings import Settings
@@ -33,8 +32,9 @@ Report = Callable[[str], None]  # shows a line to whoever typed the command
 READY = 60.0  # seconds the services may take to be ready
 
 
-def prepare(settings: Settings, report: Report, *, brokers: int = 1, keep: bool = False) -> Settings:
-    """Starts the servers that have no address, migrates the schema and makes the topics. Raises ServerError, Problem."""
+def prepare(settings: Settings, report: Report, *, brokers: int = 1, keep: bool = False, secure: bool | None = None) -> Settings:
+    """Starts the servers that have no address, migrates the schema, makes the topics and their access rules. Raises ServerError,
+    Problem."""
     servers = Servers(settings.home)
     found = servers.up(
         brokers=brokers,
@@ -42,37 +42,42 @@ def prepare(settings: Settings, report: Report, *, brokers: int = 1, keep: bool 
         postgres=not settings.postgres.get_secret_value(),
         model=not (settings.model_url or settings.gateway),
         keep=keep,
+        secure=settings.secure if secure is None else secure,
         progress=report,
     )
     ready = with_own(base.with_addresses(settings, found))
     asyncio.run(provide(ready, report))
-    return ready
+    return access.acting_as(ready)
 
 
 async def provide(settings: Settings, report: Report) -> None:
-    """Migrates and makes topics; both do nothing where nothing is to be done."""
+    """Migrates, makes topics and their access rules; each does nothing where nothing is to be done."""
     from infra.cli.operate import make_topics
-    from infra.migrations import migrate
 
     with base.as_owner():
-        applied = await migrate(settings.owner, settings.postgres_schema, service=settings.postgres.get_secret_value())
+        applied = await logins.migrated(settings)
     if applied:
         report(f"Postgres: applied {', '.join(applied)} in schema {settings.postgres_schema}")
     made = await make_topics(settings)
     if made:
         report(f"Kafka: made {made} topics")
+    await access.provide(settings, report)
 
 
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     """Supervises every service, ours and those of your own. Their processes get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
-    os.environ.pop("HANSARD_POSTGRES_OWNER", None)  # no service has the owner's rights
+    for secret in ("HANSARD_POSTGRES_OWNER", "HANSARD_POSTGRES_LOGINS"):  # a service has its own rights, and no other's
+        os.environ.pop(secret, None)
     os.environ.update(base.for_children(settings))
 
     def command(name: str, http: str) -> list[str]:
         return processes.served(specs.get(name, name), http)
 
-    return processes.Supervisor(settings.home, (*SERVICES, *specs), report, command)
+    def own(name: str) -> dict[str, str]:
+        return base.for_service(settings, name)
+
+    return processes.Supervisor(settings.home, (*SERVICES, *specs), report, command, own)
 
 
 def start_services(settings: Settings, report: Report) -> processes.Supervisor:
@@ -108,10 +113,18 @@ def wait_ready(statuses: Callable[[], Sequence[processes.ServiceStatus]], look: 
 def up(
     brokers: Annotated[int, typer.Option(help="Kafka brokers of our own: 1 or 3.")] = 1,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready; `hansard down` stops it.")] = False,
+    secure: Annotated[
+        bool | None,
+        typer.Option(help="Kafka with TLS, passwords and access rules (HANSARD_SECURE). Not given: as before in this folder."),
+    ] = None,
 ) -> None:
     """Start Kafka, Postgres, a model and every service.
 
     A server whose address is given (HANSARD_KAFKA, HANSARD_POSTGRES, HANSARD_MODEL_URL) is used, not started.
+
+    With --secure each service reaches Kafka as a user of its own, which may do what the catalogue says of it (`hansard topics
+    --acls`). Whoever is outside may publish at the doors and read `results`, as the user hansard-outside, whose password is in
+    the folder `principals` of the home; commands of this folder find theirs.
 
     Example: hansard up --detach && hansard ask "What is a quorum?"
     """
@@ -122,14 +135,14 @@ def up(
         raise Problem(f"It is running already (supervisor {there.pid}): `hansard status`, or `hansard down` first.")
     with_own(settings)  # a service that cannot be loaded is found before anything is started
     if detach:
-        _detached(settings, brokers)
+        _detached(settings, brokers, secure)
     else:
-        _attached(settings, brokers)
+        _attached(settings, brokers, secure)
 
 
-def _attached(settings: Settings, brokers: int) -> None:
+def _attached(settings: Settings, brokers: int, secure: bool | None) -> None:
     try:
-        ready = prepare(settings, screen.note, brokers=brokers)
+        ready = prepare(settings, screen.note, brokers=brokers, secure=secure)
         supervisor = start_services(ready, screen.note)
         with ended_by_signal() as ended:
             screen.out.print(hints(ready))
@@ -147,8 +160,8 @@ def down_ours(settings: Settings) -> None:
         servers.down()
 
 
-def _detached(settings: Settings, brokers: int) -> None:
-    ready = prepare(settings, screen.note, brokers=brokers, keep=True)
+def _detached(settings: Settings, brokers: int, secure: bool | None) -> None:
+    ready = prepare(settings, screen.note, brokers=brokers, keep=True, secure=secure)
     log = settings.home / "logs" / "supervisor.log"
     with Home(settings.home).open_log("supervisor") as target:
         supervisor = subprocess.Popen(
@@ -207,7 +220,7 @@ class ended_by_signal:
 
 
 def hints(settings: Settings) -> Table:
-    """What to type next, as it can be typed here. The last line is for Kafka clients that are not ours."""
+    """What to type next, as it can be typed here. The last lines are for Kafka clients that are not ours."""
     me = "hansard" if shutil.which("hansard") else sys.argv[0]
     return screen.table(
         ("", ""),
@@ -220,6 +233,7 @@ def hints(settings: Settings) -> Table:
             (f"{me} status", "processes, health, lag"),
             (f"{me} down", "stop everything"),
             (f"BROKERS={settings.kafka}", "for kcat and every other Kafka client"),
+            *access.hints(settings),
         ],
         title="In another terminal:",
     )
@@ -240,87 +254,6 @@ def down() -> None:
         screen.note(
             f"Stopped: {'services, ' if services else ''}{', '.join(one.name for one in servers) or 'no servers of ours'}."
         )
-
-
-def status(
-    json_: Annotated[bool, typer.Option("--json", help="One object a line, for programs.")] = False,
-) -> None:
-    """What runs: servers, services (pid, health, lag, memory).
-
-    Example: hansard status
-    """
-    settings = base.local()
-    servers = Servers(settings.home).status()
-    state = processes.read(settings.home)
-    try:
-        settings = with_own(settings)
-    except Problem as problem:  # what runs is shown all the same
-        screen.note(str(problem))
-    addressed = base.with_addresses(settings, Servers(settings.home).found() or Addresses())
-    lags = asyncio.run(_lags(addressed, [one.name for one in state.services] if state else ()))
-    rows = [
-        {
-            "service": one.name,
-            "pid": one.pid,
-            "alive": one.alive,
-            **dict(zip(("ready", "says"), one.health(), strict=True)),
-            "lag": lags.get(one.name),
-            "memory": one.memory,
-            "restarts": one.restarts,
-            "http": one.http,
-            "log": one.log,
-        }
-        for one in (state.services if state else ())
-    ]
-    if json_:
-        for server in servers:
-            row = {"server": server.name, "pid": server.pid, "alive": server.alive, "address": server.address}
-            screen.put_json(row)
-        for row in rows:
-            screen.put_json(row)
-    else:
-        _show(servers, rows, lags)
-    if not rows or not all(row["ready"] for row in rows) or not all(one.alive for one in servers):
-        raise typer.Exit(1)
-
-
-def _show(servers: Sequence[ServerStatus], rows: Sequence[dict[str, Any]], lags: dict[str, int]) -> None:
-    if servers:
-        told = [(s.name, "up" if s.alive else "dead", s.pid, s.address, "kept" if s.kept else "", s.log) for s in servers]
-        screen.out.print(screen.table(("server", "", "pid", "address", "", "log"), told))
-    if rows:
-        table = [
-            (
-                row["service"],
-                "ready" if row["ready"] else "up" if row["alive"] else "dead",
-                row["pid"],
-                "" if row["lag"] is None else row["lag"],
-                f"{row['memory'] / 1e6:.0f} MB" if row["memory"] else "",
-                row["restarts"] or "",
-                row["http"],
-                row["log"],
-            )
-            for row in rows
-        ]
-        screen.out.print(screen.table(("service", "", "pid", "lag", "memory", "restarts", "http", "log"), table))
-        for row in rows:
-            if not row["ready"]:
-                screen.out.print(f"{row['service']}: {row['says']}")
-    elif lags:
-        screen.out.print(screen.table(("service (runs elsewhere)", "lag"), list(lags.items())))
-    if not rows and not servers:
-        screen.out.print(base.NOTHING_RUNS)
-
-
-async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, int]:
-    """Messages not yet processed, by service: ours, yours, and what else is running. Nothing where Kafka does not answer."""
-    if not settings.kafka:
-        return {}
-    from shared.kafka.groups import lag
-
-    with suppress(Exception):  # KafkaError, OSError, what a task of aiokafka's raised: what runs is shown without lags
-        return {name: await lag(settings, name) for name in dict.fromkeys((*SERVICES, *settings.topics.added, *running))}
-    return {}
 
 
 def load(name: str, settings: Settings) -> Service[Any]:
@@ -384,8 +317,14 @@ def serve(
 
 
 async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
+    from infra.cli.bus import reached
     from shared.runtime.process import serve as run
 
+    names = [service.name for service in chosen]
+    with reached(settings):
+        settings = await access.admit(settings, *names)
+    with base.as_owner():
+        settings = await logins.admit(settings, *names)
     await run(chosen, settings)
 
 

@@ -12,6 +12,7 @@ from infra.cli.unsettled import moment
 from shared.eventstore.model import Epoch, StoredMessage
 from shared.runtime import tail
 from shared.runtime.republishing import publish_again
+from shared.runtime.tail_watch import restored
 from shared.settings import Settings
 from shared.task_tokens import TaskTokens
 
@@ -25,7 +26,7 @@ def republish(
 
     Example: hansard republish --since 12:00 --dry-run
     """
-    settings = base.running(kafka=True, postgres=True)
+    settings = base.running(kafka=True, postgres=True, administrator=True)
     lost = base.run(_lost(settings, since))
     for topic in sorted({message.topic for message in lost}):
         screen.out.print(f"{topic}: {sum(message.topic == topic for message in lost)} are missing")
@@ -68,6 +69,29 @@ def show() -> None:
         screen.out.print(f"Later than the newest message on the record, Kafka has {unknown}.")
     else:
         screen.out.print("Kafka has nothing later than the newest message on the record.")
+
+
+@app.command("compare")
+def compare() -> None:
+    """After a restore: compare all that Kafka has with the record, and let services start if nothing differs. Services do so by
+    themselves where access rules let them read everything. Exits 1 where something differs.
+
+    Example: hansard epoch compare
+    """
+    settings = base.running(kafka=True, postgres=True)
+    unknown = base.run(compared(settings))
+    if unknown.count:
+        raise Problem(f"Services wait: {restored(unknown)}.")
+    screen.out.print("All that Kafka has is on the record: services start.")
+
+
+async def compared(settings: Settings) -> tail.Unknown:
+    """What Kafka has that is not on the record; nothing in an epoch that was compared already."""
+    async with base.record(settings) as store:
+        if (await store.epoch()).compared:
+            return tail.Unknown()
+        with reached(settings):
+            return await tail.compare(settings, store)
 
 
 @app.command("accept")

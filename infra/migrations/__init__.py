@@ -1,14 +1,23 @@
 """Numbered SQL migrations. Each is applied once, in a transaction of its own, and recorded with its hash."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.eventstore.postgres.admin import Connection, NotAllowed, UnknownRole, connected
-from shared.eventstore.postgres.logins import Login, make_login
+from contracts.catalog import Topics
+from infra.migrations import roles
+from shared.eventstore.postgres.admin import OURS, Connection, InTheWay, NotAllowed, UnknownRole, connected
+from shared.eventstore.postgres.logins import Login
+from shared.eventstore.postgres.rights import quoted, role_of, writer_of
 from shared.eventstore.postgres.session import SCHEMA
+from shared.settings import FUSED
+
+NOBODY: Mapping[str, str] = {}
+LOCK_PATIENCE = "'3s'"
+PAUSES = (0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 5.0, 5.0, 5.0)  # seconds
 
 
 class MigrationError(Exception):
@@ -42,47 +51,82 @@ async def pending(dsn: str, schema: str = "hansard", *, to: str | None = None) -
         return [migration.name for migration in await _pending(connection, schema, to)]
 
 
-async def migrate(dsn: str, schema: str = "hansard", *, to: str | None = None, service: str = "") -> list[str]:
+async def migrate(
+    dsn: str,
+    schema: str = "hansard",
+    *,
+    to: str | None = None,
+    service: str = "",
+    topics: Topics = OURS,
+    logins: Mapping[str, str] = NOBODY,
+    renew: bool = False,
+) -> list[str]:
     """Applies what is pending, up to and including `to`; returns the names of what it applied. Many may run at once.
 
-    `dsn` is the owner's; it needs the right to create the schema, unless it exists. `service` is the DSN by which services
-    connect: its login becomes a member of their role, and is made where there is none. Raises as `pending` does.
+    `dsn` is the owner's; it needs the right to create the schema, unless it exists. Each service of the catalogue gets a role, as
+    far as the owner may make roles. `service` is the DSN by which services connect that share one: its login becomes a member of
+    the role with the rights of all. `logins` are the DSNs of services that have one of their own, by name; of a process that runs
+    several, by `router+planner`. A login is made where there is none; `renew`: one that exists gets the password of its DSN.
+
+    Raises as `pending` does; and MigrationError where the owner may not let a login in, or others hold the tables.
     """
     applied: list[str] = []
     async with _connected(dsn, schema) as connection:
-        while True:
+
+        async def step() -> str | None:
             # The lock ends with the transaction, so that this works through a transaction pooler too.
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"hansard {schema}")
+                await connection.execute(f"set local lock_timeout = {LOCK_PATIENCE}")
                 if not (waiting := await _pending(connection, schema, to)):
-                    await _let_in(connection, schema, service)
-                    return applied
+                    await roles.provide(connection, schema, topics)
+                    await _let_in(connection, schema, {"": service} if service else {})
+                    await _let_in(connection, schema, logins, renew=renew)
+                    return None
                 await _prepare(connection, schema)
                 await connection.execute(waiting[0].sql)
                 await connection.execute("insert into migrations (name, hash) values ($1, $2)", waiting[0].name, waiting[0].hash)
-            applied.append(waiting[0].name)
+                return waiting[0].name
+
+        while name := await _patiently(step):
+            applied.append(name)
+        return applied
 
 
-async def _let_in(connection: Connection, schema: str, service: str) -> None:
-    login, writer = Login.of(service), writer_of(schema)
-    if login is None or login.name == await connection.fetchval("select current_user"):
-        return
-    try:
-        async with connection.transaction():
-            await make_login(connection, login)
-            if not await connection.fetchval("select pg_has_role($1, $2, 'usage')", login.name, writer):
-                await connection.execute(f'grant "{writer}" to {login.quoted}')
-    except (NotAllowed, UnknownRole) as refused:
-        raise MigrationError(
-            f"the owner may not let services in ({refused}): have an administrator run `create role {writer};"
-            f" create role {login.quoted} login password '…' in role {writer};`, grant on the schema what the end of"
-            " infra/migrations/0001_record.sql lists, and run this again"
-        ) from refused
+async def _patiently(step: Callable[[], Awaitable[str | None]]) -> str | None:
+    """Changes a table between the appends that use it: those wait while this does, so it gives way and tries again."""
+    for pause in PAUSES:
+        try:
+            return await step()
+        except InTheWay as held:
+            reason = held
+        await asyncio.sleep(pause)
+    raise MigrationError(
+        f"others hold the tables ({reason}): end long transactions (`hansard doctor` shows them), and run it again"
+    )
 
 
-def writer_of(schema: str) -> str:
-    """The role of services in this schema, as the first migration makes it."""
-    return f"{schema[:56]}_writer"
+async def _let_in(connection: Connection, schema: str, logins: Mapping[str, str], *, renew: bool = False) -> None:
+    """Makes each login a member of the roles of its services; of the role with the rights of all, under ""."""
+    owner = await connection.fetchval("select current_user")
+    for services, dsn in logins.items():
+        login = Login.of(dsn)
+        if login is None or login.name == owner:
+            continue
+        names = [role_of(schema, service) for service in services.split(FUSED)] if services else [writer_of(schema)]
+        if login.name in names:
+            raise MigrationError(f"{login.name} is the name of a role that logins are members of: choose another for the login")
+        try:
+            await roles.let_in(connection, login, names, renew=renew)
+        except (NotAllowed, UnknownRole) as refused:
+            written = [name if SCHEMA.fullmatch(name) else quoted(name) for name in names]
+            made = " ".join(f"create role {name};" for name in written)
+            member = f"create role {login.quoted} login password '…' in role {', '.join(written)};"
+            raise MigrationError(
+                f"the owner may not let services in ({refused}): have an administrator run `{made} {member}`,"
+                + (" grant on the schema what the end of infra/migrations/0001_record.sql lists," if not services else "")
+                + " and run this again"
+            ) from refused
 
 
 async def begin_epoch(dsn: str, schema: str = "hansard") -> str:

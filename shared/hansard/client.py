@@ -17,19 +17,20 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import BaseModel, ValidationError
 
 from hansard.brokers import malformed, security
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from hansard.message import WITHOUT_RESULT
 from hansard.new_request import body, valid_id
+from hansard.refusals import described
 from hansard.result import ClientError, NoResult, NotAccepted, Received, Result, Sent, Status
 from hansard.signer import Signer
 
@@ -70,6 +71,7 @@ class Client:
         self._waiting: dict[str, asyncio.Future[Result]] = {}
         self._sent: dict[str, Sent] = {}
         self._closed = False
+        self._ends = ["results", "dead-letters"]  # where an end of a request may be; not everyone may read the second
         self._producer: AIOKafkaProducer | None = None
         self._results: AIOKafkaConsumer | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -80,12 +82,12 @@ class Client:
         if (wrong := malformed(self.brokers)) is not None:
             raise ClientError(f"{wrong!r} is no address of Kafka: write host:9092, or several with commas between them.")
         self._closed = False
-        with self._reached():
+        async with self._reached():
             try:
                 self._producer = AIOKafkaProducer(**self._options, acks="all", enable_idempotence=True, max_request_size=8 << 20)
                 await self._producer.start()
-                self._check(await self._listed())
-                self._results = await self._consumer(["results", "dead-letters"])
+                self._ends = self._readable(await self._listed())
+                self._results = await self._consumer(self._ends)
             except BaseException:  # KafkaError, OSError, a cancelled caller: `__aexit__` is not called after this
                 await self.close()
                 raise
@@ -146,7 +148,7 @@ class Client:
         self._waiting.pop(name, None)
         if id is None:  # nobody can have answered it yet
             self._waiting[name] = asyncio.get_running_loop().create_future()
-        with self._reached():
+        async with self._reached():
             topic = f"{self.prefix}requests"
             sent = await producer.send_and_wait(topic, request, name.encode(), headers=headers(envelope))
         digest = hashlib.sha256(request).hexdigest()
@@ -164,7 +166,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 if (waiting := self._waiting.get(id)) is not None:
                     return await asyncio.shield(waiting)
-                async with contextlib.aclosing(self._messages(id, ["results", "dead-letters"])) as messages:
+                async with contextlib.aclosing(self._messages(id, self._ends)) as messages:
                     return await self._found(messages, id, min(AGAIN, timeout / 2))
         except TimeoutError:
             raise NoResult(_no_result(id, timeout)) from None
@@ -275,7 +277,7 @@ class Client:
 
     async def _messages(self, id: str, topics: Sequence[str]) -> AsyncGenerator[Received, None]:
         """Yields this workflow's messages on these topics: those that exist in order of time, then new ones as they come."""
-        with self._reached():
+        async with self._reached():
             consumer = await self._consumer(topics, since=self._sent[id].since if id in self._sent else 0)
             try:
                 while True:
@@ -313,10 +315,10 @@ class Client:
 
     async def _followed(self) -> list[str]:
         """The topics on which services publish, as the brokers list them, without the prefix."""
-        with self._reached():
+        async with self._reached():
             names = await self._listed()
         ours = (name for name in names if name.endswith(FOLLOWED) and name.count(".") == 1)
-        return ["results", "dead-letters", *sorted(ours)]
+        return [*self._ends, *sorted(ours)]
 
     async def _listed(self) -> set[str]:
         """The topics with this prefix, named without it. Never waits for one that is not there."""
@@ -327,10 +329,11 @@ class Client:
         finally:
             await consumer.stop()
 
-    def _check(self, listed: set[str]) -> None:
-        """Raises UnknownTopicOrPartitionError where a topic that every request needs is not there: aiokafka waits for it."""
-        if not {"requests", "results", "dead-letters"} <= listed:
+    def _readable(self, listed: set[str]) -> list[str]:
+        """Where an end of a request may be, and be read. Raises UnknownTopicOrPartitionError where none can be."""
+        if not {"requests", "results"} <= listed:
             raise UnknownTopicOrPartitionError
+        return ["results", *({"dead-letters"} & listed)]
 
     def _understood(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[Any, Any]]]) -> list[Received]:
         return [message for records in polled.values() for record in records if (message := self._read(record)) is not None]
@@ -344,18 +347,16 @@ class Client:
         at = envelope.time or datetime.fromtimestamp(record.timestamp / 1000, UTC)
         return Received(record.topic.removeprefix(self.prefix), envelope, data, at)
 
-    @contextlib.contextmanager
-    def _reached(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
         """Turns an error of Kafka into a ClientError."""
         try:
             yield
         except UnknownTopicOrPartitionError as missing:
             where = f" with the prefix {self.prefix!r}" if self.prefix else ""
             raise ClientError(f"The topics do not exist{where}: `hansard topics` makes them.") from missing
-        except KafkaConnectionError as away:
-            raise ClientError(f"Kafka at {self.brokers} does not answer: is that its address? ({away})") from away
-        except KafkaError as refused:
-            raise ClientError(f"Kafka at {self.brokers} refuses: {refused!r}. `hansard doctor` looks closer.") from refused
+        except KafkaError as failed:
+            raise ClientError(f"Kafka at {self.brokers} {await described(failed, self._options)}") from failed
 
 
 def ask(text: str | None = None, *, brokers: str = "", timeout: float = 600, **request: Any) -> Result:

@@ -15,6 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from contracts.catalog import Topic
+from hansard.refusals import why_away
 from shared.backoff import Backoff
 from shared.kafka.connection import connection, topic_name
 from shared.settings import Settings
@@ -95,21 +96,25 @@ async def partition_counts(settings: Settings, topics: Iterable[str]) -> dict[st
     return {topic: listed[name] for topic in topics if (name := topic_name(settings, topic)) in listed}
 
 
-async def check_doors(settings: Settings) -> None:
-    """Returns when every door exists and stamps the broker's time. Waits for brokers and for topics that do not exist yet.
+async def check_doors(settings: Settings, services: Iterable[str] = ()) -> None:
+    """Returns when every door (of these services, if they are named) exists and stamps the broker's time. Waits for brokers and
+    for topics that do not exist yet.
 
     Raises DoorError, which says what to do, if a door does not stamp it, or if this user may not ask.
     """
-    doors = [topic_name(settings, topic.name) for topic in settings.topics.all if topic.door]
+    mine = set(services)
+    ours = (topic for topic in settings.topics.all if not mine or mine & set(topic.consumers))
+    doors = [topic_name(settings, topic.name) for topic in ours if topic.door]
     backoff, logged = Backoff(), ""
     while True:
         try:
             async with _admin(settings) as admin:
                 found = await _find(admin, doors)
             missing = [door for door in doors if door not in found]
-            trouble = f"there is no topic {', '.join(missing)}: create it with `hansard topics`" if missing else ""
+            here = f"there is no topic {', '.join(missing)}, or {settings.kafka_username or 'this client'} may not use it"
+            trouble = f"{here}: `hansard topics` creates it" if missing else ""
         except (KafkaError, OSError, TimeoutError) as failed:
-            trouble = f"Kafka does not answer: {failed!r}"
+            trouble = f"Kafka does not answer: {await why_away(connection(settings)) or repr(failed)}"
         if not trouble:
             _refuse_other_clocks(found)
             return

@@ -1,9 +1,13 @@
 """Brokers: whether one answers, how many there are, and which versions of Kafka's protocol they speak."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
+from pydantic import SecretStr
 
 from shared.kafka.connection import connection
 from shared.settings import Settings
@@ -24,9 +28,11 @@ async def describe_brokers(settings: Settings) -> tuple[int, dict[int, tuple[int
         await client.close()
 
 
-async def is_member(address: str) -> bool:
-    """Whether the broker at this address, without encryption, tells a client that it is part of its cluster."""
-    client = AIOKafkaClient(bootstrap_servers=address, request_timeout_ms=3000)
+async def is_member(address: str, login: Mapping[str, str]) -> bool:
+    """Whether the broker at this address tells a client that it is part of its cluster. `login`: the settings of security."""
+    given: dict[str, Any] = {**login, "kafka": address, "kafka_password": SecretStr(login.get("kafka_password", ""))}
+    settings = Settings.model_construct(**given)
+    client = AIOKafkaClient(**connection(settings) | {"request_timeout_ms": 3000})
     try:
         await client.bootstrap()
         return any(f"{broker.host}:{broker.port}" == address for broker in client.cluster.brokers())

@@ -8,6 +8,8 @@ from aiokafka.partitioner import murmur2
 
 from shared.settings import Settings
 
+CONSOLE, OUTSIDE = "console", "outside"  # principals that are no service
+
 
 def connection(settings: Settings) -> dict[str, Any]:
     """The arguments by which every client of aiokafka reaches and trusts the brokers.
@@ -45,6 +47,17 @@ def topic_name(settings: Settings, topic: str) -> str:
 def group_name(settings: Settings, service: str) -> str:
     """The consumer group that all processes of one service share."""
     return f"{settings.topic_prefix}hansard.{service}"
+
+
+def principal_name(settings: Settings, *services: str) -> str:
+    """The user as whom a process of these services reaches Kafka. The console and whoever is outside have a name
+    like a service's."""
+    return f"{settings.topic_prefix}hansard-{'+'.join(sorted(services))}"
+
+
+def outside_groups(settings: Settings) -> str:
+    """What the names of all consumer groups of whoever is outside begin with."""
+    return f"{settings.topic_prefix}{OUTSIDE}."
 
 
 def client_name(settings: Settings, client: str, instance: str = "") -> str:

@@ -74,7 +74,15 @@ class Consumer:
         self._idle, self._resumed, self._assigned = (asyncio.Event() for _ in range(3))
         self._idle.set()
         self._resumed.set()
-        self._health = HealthCheck(service, list(self._topics), self._offsets, self._unread, self._assigned, lambda: self.client)
+        self._health = HealthCheck(
+            service,
+            list(self._topics),
+            self._offsets,
+            self._unread,
+            self._assigned,
+            lambda: self.client,
+            settings.kafka_username,
+        )
         self._backoff = Backoff()
         self._rebalances: deque[float] = deque(maxlen=EVICTIONS)  # monotonic seconds
         self._tasks: list[asyncio.Task[None]] = []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from hansard.refusals import not_allowed
 from shared.kafka.groups import UnreadPartitions
 from shared.kafka.offsets import Offsets
 from shared.tasks import within
@@ -31,8 +32,10 @@ class HealthCheck:
         unread: UnreadPartitions,
         assigned: asyncio.Event,
         client: Callable[[], AIOKafkaConsumer | None],
+        user: str = "",
     ) -> None:
         self.healthy = False
+        self._user = user
         self._service, self._topics = service, topics
         self._offsets, self._unread, self._assigned, self._client = offsets, unread, assigned, client
         self._logged = ""  # the last failure
@@ -67,7 +70,7 @@ class HealthCheck:
 
     def failed(self, error: BaseException) -> None:
         self.healthy = False
-        if (trouble := f"{type(error).__name__}: {error}") != self._logged:
+        if (trouble := not_allowed(error, self._user) or f"{type(error).__name__}: {error}") != self._logged:
             log.warning("%s cannot consume from Kafka: %s", self._service, trouble)
             self._logged = trouble
 

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from hansard.envelope import attribute_headers
 from hansard.identity import source_of
+from hansard.refusals import not_allowed
 from shared.backoff import Backoff
 from shared.eventstore.model import StoredMessage, Stream
 from shared.kafka.connection import client_name, connection, topic_name
@@ -175,7 +176,8 @@ class Producer:
 
     def _fail(self, error: BaseException, what: str, epoch: int) -> None:
         if epoch == self._epoch and not self._broken.is_set():
-            log.warning("a send failed, unacknowledged messages are published again: %s (%s)", repr(error), what)
+            why = not_allowed(error, self._settings.kafka_username) or repr(error)
+            log.warning("a send failed, unacknowledged messages are published again: %s (%s)", why, what)
             self.healthy = False
             self._broken.set()
             self._changed.set()

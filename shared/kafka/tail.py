@@ -24,6 +24,11 @@ class Tail:
     def __init__(self, client: AIOKafkaConsumer, settings: Settings, partitions: Mapping[str, int]) -> None:
         self._client, self._settings, self._partitions = client, settings, partitions
 
+    @property
+    def topics(self) -> set[str]:
+        """Those of its topics that are there and that this user may see."""
+        return set(self._partitions)
+
     def place(self, topic: str, workflow: str) -> Place | None:
         """The partition of this workflow's messages; None if the topic does not exist."""
         partitions = self._partitions.get(topic, 0)

@@ -28,7 +28,7 @@ from shared.runtime.republishing import publish_again
 from shared.runtime.tail_watch import TailWatch
 from shared.runtime.wake_ups import WakeUps
 from shared.settings import UNPROVEN, Settings
-from shared.task_tokens import NO_TOKENS, TaskTokens
+from shared.task_tokens import NO_TOKENS, TaskTokens, gives_tasks_outside
 from shared.tasks import end
 from shared.telemetry import metrics
 from shared.telemetry.logs import log
@@ -170,7 +170,7 @@ class ServiceRunner:
         return self.settings.instance_id or socket.gethostname()
 
     async def _task_tokens(self) -> TaskTokens:
-        workers = frozenset(self.settings.outside_workers)
+        workers = frozenset(self.settings.outside_workers if gives_tasks_outside(self.name) else ())
         return TaskTokens(await until_available(self.store.task_key), workers) if workers else NO_TOKENS
 
     async def _open_performer(self) -> AttemptRunner | None:

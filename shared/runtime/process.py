@@ -34,13 +34,13 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     runners: list[ServiceRunner] = []
     async with serve_http(settings.http, runners):
-        store = await _unless_stopped(stopping, until_available(lambda: _open_store(settings)))
+        store = await _unless_stopped(stopping, until_available(lambda: _open_store(services, settings)))
         if store is None:
             return
         runners += [ServiceRunner(service, settings, store) for service in services]
         started: list[ServiceRunner] = []
         try:
-            await _unless_stopped(stopping, check_doors(settings))
+            await _unless_stopped(stopping, check_doors(settings, [service.name for service in services]))
             for runner in runners:
                 if stopping.is_set():
                     break
@@ -53,9 +53,9 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
             await store.close()
 
 
-async def _open_store(settings: Settings) -> PostgresEventStore:
+async def _open_store(services: Sequence[Service[Any]], settings: Settings) -> PostgresEventStore:
     return await PostgresEventStore.open(
-        settings.postgres.get_secret_value(),
+        settings.postgres_of(*(service.name for service in services)),
         schema=settings.postgres_schema,
         pool=settings.postgres_pool,
         pooler=settings.postgres_pooler,

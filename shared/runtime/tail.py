@@ -13,6 +13,7 @@ from uuid import UUID
 from contracts.catalog import Topics
 from shared.eventstore.model import LONG_AGO, StoredMessage
 from shared.eventstore.ports import TailStore
+from shared.kafka.errors import KafkaError
 from shared.kafka.tail import MARGIN, Copy, Place, Tail, copy_of, open_tail
 from shared.settings import Settings
 
@@ -34,12 +35,33 @@ class Unknown:
         return f"{self.count} that are not on it ({', '.join(self.places)}{more})"
 
 
+class NotAllReadable(KafkaError):  # type: ignore[misc]
+    """Topics that are not there, or that this user may not read."""
+
+    def __str__(self) -> str:
+        return (
+            f"there is no topic {self.args[0]}, or this user may not read it. `hansard topics` makes topics; `hansard epoch"
+            " compare`, run by people who operate it, compares them all"
+        )
+
+
+async def compare(settings: Settings, store: TailStore) -> Unknown:
+    """Notes that the present epoch was compared with Kafka, if all that Kafka has is on the record. Raises as `unknown` does."""
+    epoch = await store.epoch()
+    found = await unknown(settings, store)
+    if not found.count:
+        await store.epoch_compared(epoch.epoch)
+    return found
+
+
 async def lost(settings: Settings, store: TailStore, service: str) -> list[StoredMessage]:
     """What Kafka has lost of this service's messages, judged by the last one in each partition. Raises KafkaError, OSError.
 
-    It goes back until nothing is missing of the older half of what it looks at.
+    It goes back until nothing is missing of the older half of what it looks at. It reads the topics of this service's messages
+    alone: a service may read no others.
     """
-    async with open_tail(settings, list(_internal(settings.topics))) as tail:
+    own = {topic.name for topic in settings.topics.all if service in topic.producers}
+    async with open_tail(settings, [topic for topic in _internal(settings.topics) if topic in own]) as tail:
         newest = await _newest(store, service, tail)
         if not await tail.without({place: (_copy(one), _at(one)) for place, one in newest.items()}):
             return []
@@ -65,10 +87,17 @@ async def lost_since(settings: Settings, store: TailStore, since: datetime) -> l
 
 
 async def unknown(settings: Settings, store: TailStore) -> Unknown:
-    """What Kafka has, from the time of the newest message on the record on, that is not on it. Raises KafkaError, OSError."""
+    """What Kafka has, from the time of the newest message on the record on, that is not on it.
+
+    Raises NotAllReadable where a topic is not there or may not be read: what is on it would be passed over. Raises KafkaError,
+    OSError.
+    """
     newest = [one async for one in _published(store, page=1, at_most=1)]
     places: list[str] = []
-    async with open_tail(settings, list(_internal(settings.topics))) as tail:
+    topics = list(_internal(settings.topics))
+    async with open_tail(settings, topics) as tail:
+        if unseen := [topic for topic in topics if topic not in tail.topics]:
+            raise NotAllReadable(f"{', '.join(unseen[:SHOWN])}{', …' if len(unseen) > SHOWN else ''}")
         async for place in _unknown(store, tail, _at(newest[0]) if newest else LONG_AGO):
             places.append(place)
     return Unknown(len(places), tuple(places[:SHOWN]))

@@ -30,14 +30,13 @@ class TailWatch:
 
     async def wait_until_compared(self) -> None:
         """Returns at once, unless a new epoch has begun: then the whole tail of Kafka must be on the record first."""
-        while not (epoch := await until_available(self.store.epoch)).compared:
+        while not (await until_available(self.store.epoch)).compared:
             try:
-                unknown = await tail.unknown(self.settings, self.store)
+                unknown = await tail.compare(self.settings, self.store)
             except (KafkaError, OSError, StoreUnavailable) as failed:
                 self._wait_for(f"the event store was restored, and Kafka cannot be compared with it: {failed}")
             else:
                 if not unknown.count:
-                    await until_available(lambda: self.store.epoch_compared(epoch.epoch))
                     continue
                 self._wait_for(restored(unknown))
             await asyncio.sleep(COMPARE_AGAIN)

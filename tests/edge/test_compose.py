@@ -1,5 +1,6 @@
 """docker-compose.yml and the images agree with the catalogue, the settings and the locks. No Docker engine is needed."""
 
+import json
 import os
 import re
 import tomllib
@@ -14,9 +15,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from contracts.catalog import SERVICES
+from infra.cli import logins
 from infra.servers import MODEL_NAME, passwords
 from infra.servers.kafka import VERSION
 from shared.eventstore.postgres.logins import Login
+from shared.masking import masked
 from shared.settings import Settings
 from tests.processes import given_environment
 
@@ -26,7 +29,7 @@ CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONCE = ("secrets", "setup")  # they end
 LASTING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name not in ONCE]
 OURS = {"hansard", "hansard-model"}
-SECRETS = ("postgres-secrets", "setup-secrets", "service-secrets")
+SECRETS = ("authority", "postgres-secrets", "setup-secrets", "service-secrets")
 DOCKERFILE = (ROOT / "infra/Dockerfile").read_text()
 
 
@@ -92,18 +95,31 @@ def test_services_are_no_owner_and_no_password_is_written_down() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert not re.search(r"PASSWORD:-[^}]", text) and "HANSARD_POSTGRES:" not in text
     readers = {
-        name: one["volumes"][-1] for name, one in CONTAINERS.items() if any("/run/secrets" in v for v in one.get("volumes", ()))
+        name: one["volumes"][-1]
+        for name, one in CONTAINERS.items()
+        if any("/run/secrets" in str(volume) for volume in one.get("volumes", ()))
     }
     assert readers.pop("postgres") == "postgres-secrets:/run/secrets:ro"
     assert readers.pop("setup") == "setup-secrets:/run/secrets:ro", "the owner's address is there, and nowhere else"
-    assert readers == dict.fromkeys([*SERVICES, "hansard", "ask"], "service-secrets:/run/secrets:ro")
+    parts = {name: volume["volume"]["subpath"] for name, volume in readers.items()}
+    assert parts == {name: name for name in SERVICES} | dict.fromkeys(("hansard", "ask"), passwords.EVERY)
+    for volume in readers.values():
+        assert (volume["source"], volume["target"], volume["read_only"]) == ("service-secrets", "/run/secrets", True)
     assert CONTAINERS["postgres"]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
     assert "/run/secrets/password" in CONTAINERS["postgres"]["entrypoint"][2]
     assert CONTAINERS["setup"]["command"] == ["hansard migrate && hansard topics"]
+    assert [name for name, one in CONTAINERS.items() if "authority:" in str(one.get("volumes"))] == ["secrets"]
+
+
+def test_postgres_takes_nothing_without_tls() -> None:
+    command = CONTAINERS["postgres"]["command"]
+    pem, rules = "/run/secrets/server.pem", "/run/secrets/pg_hba.conf"
+    assert {"-cssl=on", f"-cssl_cert_file={pem}", f"-cssl_key_file={pem}", f"-chba_file={rules}"} <= {*command}
+    assert all(line.split()[0] in ("local", "hostssl") and line.endswith("scram-sha-256") for line in passwords.HBA.splitlines())
 
 
 def made(folder: Path) -> dict[str, str]:
-    for kind in passwords.USERS:
+    for kind in ("authority", *passwords.USERS):
         (folder / kind).mkdir(exist_ok=True)
     passwords.for_compose(folder)
     return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
@@ -112,20 +128,43 @@ def made(folder: Path) -> dict[str, str]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POSTGRES_PASSWORD", raising=False)
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "hansard_postgres").write_text("of release 0.2.0, for all services")
     first = made(tmp_path)
-    owner, service = (Login.of(first[f"setup/{name}"]) for name in ("hansard_postgres_owner", "hansard_postgres"))
-    assert owner and service and (owner.name, service.name) == ("hansard", "hansard_service")
-    assert len({owner.password, service.password}) == 2 and min(len(owner.password), len(service.password)) >= 24
-    assert first["postgres/password"] == owner.password and first["service/hansard_postgres"] == first["setup/hansard_postgres"]
+    owner, shared = (Login.of(first[f"setup/{name}"]) for name in ("hansard_postgres_owner", "hansard_postgres"))
+    assert owner and shared and (owner.name, shared.name) == ("hansard", "hansard_service")
+    assert len({owner.password, shared.password}) == 2 and min(len(owner.password), len(shared.password)) >= 24
+    assert (
+        first["postgres/password"] == owner.password and first["service/all/hansard_postgres"] == first["setup/hansard_postgres"]
+    )
+    own = {name: first[f"service/{name}/hansard_postgres"] for name in SERVICES}
+    assert json.loads(first["setup/hansard_postgres_logins"]) == own
+    assert {login.name for dsn in own.values() if (login := Login.of(dsn))} == {f"service-{name}" for name in SERVICES}
+    assert len({login.password for dsn in own.values() if (login := Login.of(dsn))} - {shared.password}) == len(SERVICES)
+    assert all(
+        "sslmode=verify-full&sslrootcert=/run/secrets/ca.pem" in dsn for dsn in (*own.values(), first["setup/hansard_postgres"])
+    )
     assert first.keys() == {
-        "postgres/password", "setup/hansard_postgres_owner", "setup/hansard_postgres", "setup/service.password",
-        "service/hansard_postgres",
+        "authority/ca.key", "authority/ca.pem", "authority/postgres.pem",
+        "postgres/password", "postgres/server.pem", "postgres/pg_hba.conf",
+        "setup/hansard_postgres_owner", "setup/hansard_postgres", "setup/hansard_postgres_logins", "setup/service.password",
+        "setup/ca.pem", *(f"service/{name}/{file}" for name in (*SERVICES, "all") for file in ("hansard_postgres", "ca.pem")),
     }  # fmt: skip
     for path in tmp_path.rglob("*"):
+        kind = path.relative_to(tmp_path).parts[0]
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
-        assert path.stat().st_uid == passwords.USERS[path.relative_to(tmp_path).parts[0]]
+        assert path.stat().st_uid == passwords.USERS.get(kind, 0)
     assert made(tmp_path) == first, "a second start changes nothing"
     assert passwords.USERS["service"] == int(re.findall(r"--uid (\d+)", DOCKERFILE)[0])
+
+
+def test_the_setup_makes_each_service_the_login_that_its_container_has(tmp_path: Path) -> None:
+    (tmp_path / "hansard_postgres").write_text("postgresql://s:shared-secret@h/d")
+    (tmp_path / "hansard_postgres_logins").write_text('{"router": "postgresql://r:secret-of-router@h/d"}')
+    settings = Settings(_secrets_dir=tmp_path)
+    assert settings.postgres_of("router") == logins.every(settings)["router"] == "postgresql://r:secret-of-router@h/d"
+    assert settings.postgres_of("planner") == settings.postgres_of("router", "planner") == "postgresql://s:shared-secret@h/d"
+    assert "secret-of-router" not in masked(f"{settings!r} secret-of-router")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

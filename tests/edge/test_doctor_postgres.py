@@ -9,9 +9,13 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from contracts.catalog import SERVICES
 from infra.cli import doctor
 from infra.cli.doctor import postgres
+from infra.cli.login_checks import encryption
 from infra.migrations import migrate
+from infra.servers.passwords import service_login
+from shared.eventstore.postgres import PostgresEventStore
 from shared.settings import Settings
 from tests.conftest import _drop
 
@@ -42,6 +46,7 @@ async def test_a_migrated_schema_passes_every_check(service_dsn: str, schema: st
         "readers",
         "grants",
         "ownership",
+        "shared login",
         "clock of Postgres",
     ]
     assert [name for name, (_, fix) in findings.items() if fix] == []
@@ -125,3 +130,57 @@ async def test_a_right_that_a_service_lacks_is_named(postgres_dsn: str, schema: 
 async def test_a_server_that_cannot_be_reached_does_not_answer(dsn: str) -> None:
     (finding,) = await postgres(settings(dsn, "hansard"))
     assert finding.found == "does not answer" and "HANSARD_POSTGRES" in finding.fix
+
+
+async def test_services_that_share_a_login_are_told_so(service_dsn: str, schema: str) -> None:
+    text, fix = (await found(service_dsn, schema))["shared login"]
+    assert "one login for router, planner" in text and "hansard migrate --help" in text and not fix
+
+
+async def test_services_with_a_login_each_are_told_apart_and_a_surplus_is_found(
+    postgres_dsn: str, service_dsn: str, schema: str, owner: asyncpg.Connection
+) -> None:
+    logins = {name: service_login(service_dsn, name) for name in SERVICES}
+    await migrate(postgres_dsn, schema, logins=logins, renew=True)
+    given = settings(service_dsn, schema).model_copy(
+        update={"postgres_logins": {name: SecretStr(dsn) for name, dsn in logins.items()}}
+    )
+    first = {name: (text, fix) for name, text, fix in map(astuple, await postgres(given))}
+    assert [name for name, (_, fix) in first.items() if fix] == [] and "shared login" not in first
+    assert first["logins"][0].endswith(", ".join(SERVICES))
+    await owner.execute(f'grant {schema}_writer to "service-router"')
+    await owner.execute(f'revoke "{schema}-planner" from "service-planner"')
+    second = {name: (text, fix) for name, text, fix in map(astuple, await postgres(given))}
+    assert "may write as" in second["login of router"][0] and "planner" in second["login of router"][0]
+    assert second["login of planner"] == ("may not write as planner", "hansard migrate")
+
+
+async def test_services_that_run_in_one_process_are_named_with_what_that_means(
+    service_dsn: str, schema: str, store: PostgresEventStore
+) -> None:
+    for name in ("router", "planner"):
+        await store.process_started(name, "1", "one", True)
+    await store.process_started("gateway", "1", "other", True)
+    text, fix = (await found(service_dsn, schema))["fused"]
+    assert text == "planner, router run in one process, which has the rights of all of them" and not fix
+
+
+@pytest.mark.parametrize(
+    ("dsn", "told"),
+    [
+        ("postgresql://u:p@127.0.0.1/d", False),
+        ("postgresql://u:p@[::1]:5432/d", False),
+        ("postgresql://u:p@localhost/d", False),
+        ("postgresql:///d?host=/run/postgresql", False),
+        ("postgresql://u:p@db.example.org/d?sslmode=verify-full&sslrootcert=ca.pem", False),
+        ("postgresql://u:p@db.example.org/d?sslrootcert=system", False),
+        ("postgresql://u:p@db.example.org/d", True),
+        ("postgresql://u:p@127.0.0.1,db.example.org/d", True),
+        ("postgresql://u:p@db.example.org/d?sslmode=require", True),
+        ("postgresql://u:p@db.example.org/d?sslmode=verify-ca&sslrootcert=ca.pem", True),
+        ("postgresql://u:p@10.0.0.1:5432/d?sslmode=disable", True),
+    ],
+)
+def test_a_server_elsewhere_whose_certificate_is_not_verified_is_found(dsn: str, told: bool) -> None:
+    findings = encryption("HANSARD_POSTGRES", dsn)
+    assert [("verify-full" in one.fix, "p@" in one.found) for one in findings] == ([(True, False)] if told else [])

@@ -10,6 +10,7 @@ import pytest
 
 import infra.migrations
 from infra.migrations import Migration, MigrationError, migrate, migrations, pending
+from tests.conftest import _drop
 
 
 @pytest.fixture
@@ -18,9 +19,9 @@ async def name(postgres_dsn: str) -> AsyncIterator[str]:
     yield name
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute(f"drop schema if exists {name} cascade")
-    if await connection.fetchval("select 1 from pg_roles where rolname = $1", f"{name}_writer"):
-        await connection.execute(f"drop owned by {name}_writer; drop role {name}_writer")
+    await connection.execute(f"create schema {name}")  # which `_drop` drops with the roles
     await connection.close()
+    await _drop(postgres_dsn, name)
 
 
 ALL = [migration.name for migration in migrations()]

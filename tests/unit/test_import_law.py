@@ -21,7 +21,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {  # a library, and where alone contra
     "asyncpg": "shared/eventstore/postgres/*",
     "obstore": "shared/content/bucket.py",
     "openai": "services/gateway/performer/openai_client.py",
-    "aiokafka": ("shared/kafka/*", "shared/hansard/client.py"),
+    "aiokafka": ("shared/kafka/*", "shared/hansard/client.py", "shared/hansard/refusals.py"),
     "httpx2": ("shared/webhooks/sender.py", "services/gateway/performer/openai_client.py"),
     "standardwebhooks": "shared/webhooks/signing.py",
     "joserfc": "shared/identity/tokens.py",

@@ -17,7 +17,7 @@ from contracts.catalog import Topics
 from hansard import Decider, PerformTask, Service, Topic, task_topics
 from hansard.testing import InMemory, given
 from infra import processes
-from infra.cli import demos, doctor, operate, running, starters, worker
+from infra.cli import demos, doctor, operate, running, starters, status, worker
 from infra.cli.base import for_children
 from infra.cli.loading import load, with_own
 from infra.cli.problem import Problem
@@ -292,11 +292,11 @@ def test_status_shows_the_lag_of_a_users_service(
     monkeypatch.setenv("HANSARD_KAFKA", "unused:9092")
     monkeypatch.setenv("HANSARD_SERVICES", "worker.py:service")
     with pytest.raises(typer.Exit):  # nothing runs here
-        running.status()
+        status.status()
     assert "tasting" in (shown := capsys.readouterr()).out and "1234" in shown.out
     monkeypatch.setenv("HANSARD_SERVICES", "absent.py")
     with pytest.raises(typer.Exit):
-        running.status()
+        status.status()
     assert "planner" in (shown := capsys.readouterr()).out and "There is no file absent.py" in shown.err
 
 

@@ -1,7 +1,7 @@
 """Postgres for operators: connections for migrations and repairs, and the facts that `doctor` shows. Never used by a service."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,8 +9,10 @@ from typing import Any
 
 import asyncpg
 
+from contracts.catalog import Topics
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.postgres.logins import Login, make_login
+from shared.eventstore.postgres.rights import rights, role_of, with_roles, writer_of
 from shared.eventstore.postgres.session import FAILURES, connection_options, one_line, refused_parameter
 from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
@@ -20,23 +22,25 @@ from shared.postgres_address import BadAddress, address
 Connection = asyncpg.Connection
 NotAllowed = asyncpg.InsufficientPrivilegeError
 UnknownRole = asyncpg.UndefinedObjectError
+AlreadyThere = (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError)
+InTheWay = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 
+OURS = Topics()  # the catalogue without services of a user's own
 APPEND_ONLY = ("messages", "inbox", "door_messages", "door_identities", "policies")  # tables that a trigger guards
-RIGHTS = {  # the rights that a service needs
-    "messages": ("select", "insert"),
-    "inbox": ("select", "insert"),
-    "door_messages": ("select", "insert"),
-    "door_identities": ("select", "insert"),
-    "policies": ("select", "insert"),
-    "streams": ("select", "insert", "update"),
-    "wake_ups": ("select", "insert", "update", "delete"),
-    "attempts": ("select", "insert", "update"),
-    "instances": ("select", "insert", "update", "delete"),
-    "content": ("select", "insert"),
-    "epochs": ("select", "insert", "update"),
-    "task_key": ("select",),
-}
 FORBIDDEN = ("update", "delete", "truncate", "trigger")  # on tables of APPEND_ONLY
+# Whether this user is a member of a service's role or of that of all, or policies do not bind it.
+_WRITES_AS = """
+select coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = $2), false)
+    or coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = $3), false)
+    or not row_security_active(($1 || '.streams')::regclass)"""
+_MAY_MEASURE = "select coalesce(has_function_privilege(to_regprocedure($1), 'execute'), false)"
+_HELD = """
+select to_regclass(needed.t) is not null and case when needed.c = '*' then has_table_privilege(needed.t, needed.r)
+            else has_table_privilege(needed.t, needed.r) or has_column_privilege(needed.t, needed.c, needed.r) end
+  from unnest($1::text[], $2::text[], $3::text[]) with ordinality as needed(t, r, c, n) order by n"""
+_TOGETHER = """
+select array_agg(service order by service) from {schema}.instances where ended is null
+ group by process having count(*) > 1"""
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 
@@ -95,14 +99,17 @@ async def database_ready(dsn: str, name: str, login: Login) -> bool:
 
 @dataclass(frozen=True)
 class SchemaInspection:
-    """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that a service needs and this
+    """`guarded` counts the tables of APPEND_ONLY whose trigger is enabled; `lacking` are rights that the services need and this
     user does not have: "insert on messages"; `surplus` are those that it has and no service may have. `reader_lag`: seconds; None
-    where this user may not read the messages."""
+    where this user may not read the messages. `writes_as`: the services whose rows it may write. `together`: the services of each
+    process that runs several."""
 
     guarded: int
     lacking: list[str]
     surplus: list[str]
     reader_lag: float | None
+    writes_as: tuple[str, ...] = ()
+    together: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,8 +125,11 @@ class Inspection:
     schema: SchemaInspection | None  # None: the schema does not exist
 
 
-async def inspect(dsn: str, schema: str, *, pooler: bool = False) -> Inspection:
-    """Looks at a server and a schema, and changes nothing. Connects as a service does. Raises Unreachable."""
+async def inspect(
+    dsn: str, schema: str, *, pooler: bool = False, topics: Topics = OURS, services: Sequence[str] = ()
+) -> Inspection:
+    """Looks at a server and a schema, and changes nothing. Connects as these services do, or as all of the catalogue. Raises
+    Unreachable."""
     began = time.monotonic()
     connection = await _connect(dsn, pooler=pooler, timeout=5)
     took = time.monotonic() - began
@@ -136,9 +146,7 @@ async def inspect(dsn: str, schema: str, *, pooler: bool = False) -> Inspection:
         if may_use is False:  # only a user who may use it is told whether a table is there
             found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [], None)
         elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            lacking = await _lacking(connection, schema)
-            lag = None if "select on messages" in lacking else await connection.fetchval(statements(schema)["reader_lag"])
-            found = SchemaInspection(await _guarded(connection, schema), lacking, await _surplus(connection, schema), lag)
+            found = await _inspect_schema(connection, schema, topics, services or with_roles(topics))
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()
@@ -156,13 +164,38 @@ async def _guarded(connection: asyncpg.Connection, schema: str) -> int:
     )
 
 
-async def _lacking(connection: asyncpg.Connection, schema: str) -> list[str]:
-    return [
-        f"{right} on {table}"
-        for table, rights in RIGHTS.items()
-        for right in rights
-        if not await connection.fetchval("select has_table_privilege($1, $2)", f'"{schema}"."{table}"', right)
+async def _inspect_schema(
+    connection: asyncpg.Connection, schema: str, topics: Topics, services: Sequence[str]
+) -> SchemaInspection:
+    place, all_of_them = f'"{schema}"', writer_of(schema)
+    allowed = {name: await connection.fetchval(_WRITES_AS, place, role_of(schema, name), all_of_them) for name in services}
+    lacking = await _lacking(connection, place, services, topics)
+    lacking += [f"write what is {name}'s" for name, may in allowed.items() if not may]
+    blind = "select on messages" in lacking or not await connection.fetchval(_MAY_MEASURE, f"{place}.oldest_transaction()")
+    lag = None if blind else await connection.fetchval(statements(schema)["reader_lag"])
+    together = [] if "select on instances" in lacking else await connection.fetch(_TOGETHER.format(schema=place))
+    return SchemaInspection(
+        await _guarded(connection, schema),
+        lacking,
+        await _surplus(connection, schema),
+        lag,
+        tuple(name for name, may in allowed.items() if may),
+        tuple(tuple(row[0]) for row in together),
+    )
+
+
+async def _lacking(connection: asyncpg.Connection, place: str, services: Sequence[str], topics: Topics) -> list[str]:
+    """The rights to tables that these services need and this user does not have."""
+    needed = [
+        (table, right, column)
+        for service in services
+        for table, given in rights(service, topics).items()
+        for right, column in given.granted()
     ]
+    tables, wanted, columns = (list(part) for part in zip(*needed, strict=True))
+    held = await connection.fetch(_HELD, [f"{place}.{table}" for table in tables], wanted, columns)
+    missing = (f"{right} on {table}" for (table, right, _), [there] in zip(needed, held, strict=True) if not there)
+    return list(dict.fromkeys(missing))
 
 
 async def _surplus(connection: asyncpg.Connection, schema: str) -> list[str]:

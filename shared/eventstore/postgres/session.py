@@ -16,7 +16,7 @@ from shared.eventstore.clock import Clock
 from shared.eventstore.model import StoreRefused, StoreUnavailable
 from shared.eventstore.postgres.statements import statements
 from shared.masking import masked
-from shared.postgres_address import BadAddress, address, refusal
+from shared.postgres_address import BadAddress, address, refusal, tls_refusal
 from shared.tasks import within
 
 T = TypeVar("T")
@@ -83,8 +83,8 @@ def connection_options(dsn: str, pooler: bool) -> dict[str, Any]:
 
 
 def refused_parameter(error: Exception) -> str:
-    """What to set where a parameter of the connection was refused; "" for any other error."""
-    return refusal(error, SETTINGS.__contains__)
+    """What to set where a parameter of the connection, or its encryption, was refused; "" for any other error."""
+    return refusal(error, SETTINGS.__contains__) or tls_refusal(error)
 
 
 class Session:
@@ -125,8 +125,8 @@ class Session:
     async def _check(self) -> None:
         [(version, encoding, migrated, now)] = await self.fetch(
             "select current_setting('server_version_num')::int, current_setting('server_encoding'),"
-            " to_regclass($1) is not null, clock_timestamp()",
-            f'"{self.schema}".policies',  # the table that the migrations make last
+            " to_regprocedure($1) is not null, clock_timestamp()",
+            f'"{self.schema}".oldest_transaction()',  # what the migrations make last
         )
         self.clock.answered(now, time.monotonic())
         if version < 150000:
@@ -180,7 +180,7 @@ class Session:
                 if cannot_hold(error):
                     raise StoreRefused(one_line(error)) from error
                 if not may_succeed_next_time(error):
-                    raise StoreUnavailable(one_line(error)) from error
+                    raise StoreUnavailable(one_line(error) + what_to_do(error)) from error
                 reason = error
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(n, 6)))
         raise StoreUnavailable(f"given up after {_TRIES} times: {one_line(reason)}")
@@ -200,6 +200,13 @@ def cannot_hold(error: Exception) -> bool:
         and (error.sqlstate or "")[:2] in _CANNOT_HOLD
         and not may_succeed_next_time(error)
     )
+
+
+def what_to_do(error: Exception) -> str:
+    """About a right that this login does not have; "" for any other error."""
+    if not isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return ""
+    return ": this login has not the rights of the service; `hansard migrate` gives them, and `hansard doctor` looks closer"
 
 
 def one_line(error: Exception) -> str:

@@ -1,0 +1,125 @@
+"""Access rules on a real Kafka with its own authorizer: every principal tries every operation on every topic."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.catalog import SERVICES, Topic
+from infra.access_rules import differences, of_services, rules
+from infra.access_rules import principals as all_principals
+from infra.cli.access import with_login
+from infra.servers import Servers, principals
+from shared.kafka.access import Rule, add_rules, found_rules, remove_rules, set_passwords
+from shared.kafka.admin import apply
+from shared.kafka.connection import principal_name
+from shared.settings import Settings
+from tests.edge.access_kit import OPERATIONS, as_principal, attempts
+
+OWN, OUTSIDE_WORKER = "counter", "shouter"  # a service of a user's own, and a program that is none
+FUSED = ("router", "verifier")
+STRANGER = "stranger"  # has a password, and no rule
+WHO = (*SERVICES, OWN, OUTSIDE_WORKER, "console", "outside", STRANGER, "+".join(FUSED))
+
+
+@pytest.fixture(scope="module")
+def home(secure_servers: Servers) -> Iterator[Path]:
+    yield secure_servers.home
+
+
+@pytest.fixture
+async def settings(secure_servers: Servers) -> Settings:
+    """As an administrator: topics under a prefix of this test's own, their rules, and a password for each principal."""
+    found, prefix = secure_servers.up(postgres=False, model=False, secure=True), f"t{secrets.token_hex(4)}."
+    login = principals.login(secure_servers.home, principals.ADMINISTRATOR)
+    made = with_login(
+        Settings(kafka=found.kafka, topic_prefix=prefix, partitions=1, workers=(OWN,), outside_workers=(OUTSIDE_WORKER,)), login
+    )
+    assert not [change for change in await apply(made) if change.error]
+    await add_rules(made, [*rules(made), *of_services(made, FUSED)])
+    names = {*all_principals(made), *(principal_name(made, *who.split("+")) for who in WHO)}
+    await set_passwords(made, {name: principals.password(secure_servers.home, name) for name in names})
+    return made
+
+
+def expected(who: str, operation: str, topic: Topic) -> bool:
+    """By the catalogue alone, in other words than `infra.access_rules` has for it."""
+    if "+" in who:
+        return any(expected(one, operation, topic) for one in who.split("+"))
+    open_to_all = topic.door and topic.producers == ()
+    published, received = who in topic.producers, who in topic.consumers
+    match operation:
+        case "Write":
+            return published or (open_to_all and who in ("console", "outside"))
+        case "Read":
+            repaired = published and not topic.door and topic.retention_ms < 0
+            return received or repaired or who == "console" or (who == "outside" and topic.name == "results")
+        case "Describe":
+            return expected(who, "Read", topic) or expected(who, "Write", topic)
+        case "DescribeConfigs":
+            return (topic.door and received) or who == "console"
+        case _:  # Create, Delete, Alter, AlterConfigs
+            return False
+
+
+@pytest.mark.parametrize("who", WHO)
+async def test_a_principal_may_do_what_the_catalogue_says_of_it_and_nothing_else(
+    who: str, settings: Settings, home: Path
+) -> None:
+    topics = {settings.topic_prefix + topic.name: topic for topic in settings.topics.all}
+    principal = as_principal(settings, home, principal_name(settings, *who.split("+")))
+    async with attempts(principal, list(topics)) as attempt:
+        tried = await attempt.every()
+    assert len(tried) == len(OPERATIONS) * len(topics)
+    wanted = {(operation, name): expected(who, operation, topic) for name, topic in topics.items() for operation in OPERATIONS}
+    assert {cell: may for cell, may in tried.items() if may != wanted[cell]} == {}
+
+
+@pytest.mark.parametrize("who", WHO)
+async def test_a_principal_may_join_the_groups_of_its_services_alone(who: str, settings: Settings, home: Path) -> None:
+    groups = [f"{settings.topic_prefix}hansard.{name}" for name in (*SERVICES, OWN, OUTSIDE_WORKER)]
+    outside = [f"{settings.topic_prefix}outside.{name}" for name in ("mine", "yours")]
+    async with attempts(as_principal(settings, home, principal_name(settings, *who.split("+"))), ()) as attempt:
+        joined = {group for group, may in (await attempt.join([*groups, *outside, "any"])).items() if may}
+    own = {f"{settings.topic_prefix}hansard.{name}" for name in who.split("+") if name not in ("console", "outside", STRANGER)}
+    assert joined == (set(outside) if who == "outside" else own)
+
+
+async def test_the_rules_of_the_cluster_are_compared_with_the_catalogue(settings: Settings) -> None:
+    found = await found_rules(settings)
+    assert found is not None
+    there = differences(settings, found)
+    assert (there.missing, there.surplus) == ((), ())
+    assert there.fused == (principal_name(settings, *FUSED),)
+
+    gone = Rule(principal_name(settings, "gone"), "Read", "topic", f"{settings.topic_prefix}results")
+    lacking = rules(settings)[0]
+    await add_rules(settings, [gone])
+    await remove_rules(settings, [lacking])
+    there = differences(settings, await found_rules(settings) or ())
+    assert (there.missing, there.surplus) == ((lacking,), (gone,))
+
+    await add_rules(settings, there.missing)
+    await remove_rules(settings, there.surplus)
+    there = differences(settings, await found_rules(settings) or ())
+    assert (there.missing, there.surplus) == ((), ())
+
+
+async def test_brokers_without_an_authorizer_have_no_rules(kafka: str) -> None:
+    assert await found_rules(Settings(kafka=kafka)) is None
+
+
+async def test_a_principal_without_rights_may_not_even_read_the_rules(settings: Settings, home: Path) -> None:
+    from shared.kafka.access import AccessRefused
+
+    console: Any = await found_rules(as_principal(settings, home, principal_name(settings, "console")))
+    assert set(rules(settings)) <= console, "the people who operate it may read them"
+    router = as_principal(settings, home, principal_name(settings, "router"))
+    with pytest.raises(AccessRefused, match="cannot be read"):
+        await found_rules(router)
+    with pytest.raises(AccessRefused):
+        await add_rules(router, [Rule(router.kafka_username, "Write", "topic", f"{settings.topic_prefix}results")])
+    with pytest.raises(AccessRefused):
+        await set_passwords(router, {router.kafka_username: "another"})
