@@ -78,7 +78,7 @@ class Client:
         self._waiting: dict[str, asyncio.Future[Result]] = {}
         self._sent: dict[str, _Sent] = {}
         self._closed = False
-        self._ends: list[str] = []  # the topics on which an end of a request may be
+        self._ends = ["results", "dead-letters"]  # where an end of a request may be; not everyone may read the second
         self._producer: AIOKafkaProducer | None = None
         self._results: AIOKafkaConsumer | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -334,8 +334,7 @@ class Client:
             await consumer.stop()
 
     def _readable(self, listed: set[str]) -> list[str]:
-        """The topics on which an end of a request may be: `dead-letters` is not for everyone. Raises UnknownTopicOrPartitionError
-        where one that every request needs is not there."""
+        """Where an end of a request may be, and be read. Raises UnknownTopicOrPartitionError where none can be."""
         if not {"requests", "results"} <= listed:
             raise UnknownTopicOrPartitionError
         return ["results", *({"dead-letters"} & listed)]
