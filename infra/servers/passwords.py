@@ -75,9 +75,8 @@ def for_compose(folder: Path) -> None:
         "setup/hansard_postgres_logins": json.dumps(own),
         **{f"service/{name}/hansard_postgres": address for name, address in {EVERY: shared, **own}.items()},
     }
-    files |= {
-        f"{reader}/ca.pem": made.authority.read_text("ascii") for reader in ("setup", *(f"service/{n}" for n in (EVERY, *own)))
-    }
+    readers = ("setup", *(f"service/{name}" for name in (EVERY, *own)))
+    files |= {f"{reader}/ca.pem": made.authority.read_text("ascii") for reader in readers}
     (folder / "service" / "hansard_postgres").unlink(missing_ok=True)  # of release 0.2.0, where all services shared one login
     for name, content in files.items():
         (folder / name).parent.mkdir(0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The event store: appends of 1, 100 and 1,000 streams, and what it costs to check that what they answer is on the record."""
+"""The event store: appends of 1, 100 and 1,000 streams, and what it costs to check what they answer, and who writes."""
 
 import random
 import time
@@ -11,6 +11,7 @@ from statistics import median
 import psutil
 
 from infra.migrations import migrate
+from infra.servers.passwords import service_login
 from shared.eventstore.model import Claim, InboxEntry, StoredMessage, Stream, StreamAppend
 from shared.eventstore.postgres import PostgresEventStore
 from tests.benchmarks.kit import Bench, Run
@@ -23,9 +24,12 @@ BATCHES = {1: 400, 100: 60, 1000: 12}  # streams in one append: appends
 async def measure(bench: Bench, run: Run) -> Section:
     rows = []
     schema = f"bench_{uuid.uuid4().hex[:8]}"
-    await migrate(bench.addresses.owner, schema, service=bench.addresses.postgres)
-    store = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
-    other = await PostgresEventStore.open(bench.addresses.postgres, schema=schema)
+    service = service_login(bench.addresses.postgres, "router")
+    await migrate(bench.addresses.owner, schema, service=bench.addresses.postgres, logins={"router": service}, renew=True)
+    store, other, owners, routers = [
+        await PostgresEventStore.open(dsn, schema=schema)
+        for dsn in (bench.addresses.postgres, bench.addresses.postgres, bench.addresses.owner, service)
+    ]
     try:
         for streams, rounds in BATCHES.items():
             taken, cpu = [], time.process_time()
@@ -34,16 +38,17 @@ async def measure(bench: Bench, run: Run) -> Section:
             messages = rounds * streams
             used = (time.process_time() - cpu) * 1000 / messages
             rows.append([str(streams), *map(figure, (messages / sum(taken), *percentiles(taken), used))])
-        claims = [await with_and_without_claims((store, other), streams, rounds) for streams, rounds in BATCHES.items()]
+        claims = [await by_turns((store, other), streams, rounds, claiming=(False, True)) for streams, rounds in BATCHES.items()]
+        rights = [await by_turns((owners, routers), streams, rounds) for streams, rounds in BATCHES.items()]
     finally:
-        await store.close()
-        await other.close()
+        for opened in (store, other, owners, routers):
+            await opened.close()
     columns = ["streams in one append", "messages per second", "p50 ms", "p99 ms", "our CPU ms a message"]
     ratios = ["streams in one append", "p50 ms without", "p50 ms with", "Postgres CPU without = 1", "our CPU without = 1"]
     about = "By turns, each answering a message of the one before: without and with the check that it is on the record."
-    return Section(
-        "Appends", ["1 inbox entry and 1 message a stream, fsync on.", Table(columns, rows), about, Table(ratios, claims)]
-    )
+    bound = "By turns: by the owner, whom no policy on rows binds, and by the login of one service (decision 0025)."
+    tables = [Table(columns, rows), about, Table(ratios, claims), bound, Table(ratios, rights)]
+    return Section("Appends", ["1 inbox entry and 1 message a stream, fsync on.", *tables])
 
 
 async def appended(store: PostgresEventStore, appends: Sequence[StreamAppend]) -> float:
@@ -80,8 +85,10 @@ class Side:
         return float(times.user + times.system)
 
 
-async def with_and_without_claims(stores: Sequence[PostgresEventStore], streams: int, rounds: int) -> list[str]:
-    """A row of the table: both sides by turns, in a random order."""
+async def by_turns(
+    stores: Sequence[PostgresEventStore], streams: int, rounds: int, *, claiming: Sequence[bool] = (False, False)
+) -> list[str]:
+    """A row of a table: both sides by turns, in a random order."""
     sides = [Side(store) for store in stores]
     for side in sides:
         await side.append(streams, claiming=False)
@@ -90,7 +97,7 @@ async def with_and_without_claims(stores: Sequence[PostgresEventStore], streams:
     before = [side.server() for side in sides]
     for _ in range(rounds):
         for n in random.sample((0, 1), 2):
-            await sides[n].append(streams, claiming=n == 1)
+            await sides[n].append(streams, claiming=claiming[n])
     used = [side.server() - then for side, then in zip(sides, before, strict=True)]
     latencies = (figure(median(side.taken) * 1000) for side in sides)
     return [str(streams), *latencies, f"{used[1] / used[0]:.2f}", f"{sides[1].ours / sides[0].ours:.2f}"]

@@ -141,9 +141,8 @@ def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path
     assert json.loads(first["setup/hansard_postgres_logins"]) == own
     assert {login.name for dsn in own.values() if (login := Login.of(dsn))} == {f"service-{name}" for name in SERVICES}
     assert len({login.password for dsn in own.values() if (login := Login.of(dsn))} - {shared.password}) == len(SERVICES)
-    assert all(
-        "sslmode=verify-full&sslrootcert=/run/secrets/ca.pem" in dsn for dsn in (*own.values(), first["setup/hansard_postgres"])
-    )
+    for dsn in (*own.values(), first["setup/hansard_postgres"], first["setup/hansard_postgres_owner"]):
+        assert dsn.endswith("?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem")
     assert first.keys() == {
         "authority/ca.key", "authority/ca.pem", "authority/postgres.pem",
         "postgres/password", "postgres/server.pem", "postgres/pg_hba.conf",

@@ -69,4 +69,8 @@ async def test_every_role_does_on_every_table_what_the_table_tells(roles_: Roles
         if done not in wanted(cell, of):
             wrong.append((service, table, operation, of, cell, done))
     assert wrong == []
+    tables = await roles_.owner.fetch(
+        "select relname from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'"
+    )
+    assert {table for (table,) in tables} == EXPECTED.keys(), "a new table: who may do what with it? (rights.py, and above)"
     assert cells == (len(SERVICES) + 1) * len(EXPECTED) * len(OPERATIONS) * len(ROWS)

@@ -15,7 +15,6 @@ from shared.task_tokens import gives_tasks_outside
 
 LONGEST = 63  # bytes of a name in Postgres, which cuts off the rest
 ALL = "*"  # a right to the whole row
-ANSWERS_OF = "gateway"  # the service whose index of answers it is
 OF_ITS_STREAMS = "split_part(stream, '/', 1) = :service"
 UNDER_ITS_NAME = "service = :service"
 FROM_ITS_DOORS = "topic = :door"
@@ -70,8 +69,10 @@ DOORS: Mapping[str, Table] = {
     "door_identities": Table(insert=("tenant", "causation_id", "hash", "workflow")),
 }
 TOKENS: Mapping[str, Table] = {"task_key": Table()}
-ANSWERS: Mapping[str, Table] = {
-    "answers": Table(insert=("at", "tenant", "key", "workflow", "stream"), update=("at", "workflow", "stream"), delete=True)
+OF_ONE: Mapping[str, Mapping[str, Table]] = {  # what one service alone needs
+    "gateway": {
+        "answers": Table(insert=("at", "tenant", "key", "workflow", "stream"), update=("at", "workflow", "stream"), delete=True)
+    }
 }
 GUARDED = tuple(name for name, table in {**EVERY_SERVICE, **DOORS}.items() if table.rows)  # tables whose rows have a service each
 
@@ -92,7 +93,7 @@ def rights(service: str, topics: Topics) -> dict[str, Table]:
         **EVERY_SERVICE,
         **(DOORS if doors_of(service, topics) else {}),
         **(TOKENS if gives_tasks_outside(service) else {}),
-        **(ANSWERS if service == ANSWERS_OF else {}),
+        **OF_ONE.get(service, {}),
     }
 
 
