@@ -43,6 +43,7 @@ COMPLETE: Samples = {
         "reason": "no-answer",
         "detail": "no model answered",
         "cost": "0.00042",
+        "final": True,
     },
     TaskCancelled: {"task": "draft.1"},
 }

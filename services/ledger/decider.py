@@ -16,7 +16,7 @@ from typing import assert_never
 from contracts.ledger import Entry, EntryPosted, PostingFailed, PostingStarted
 from hansard.decider import Context, Decider, WakeUp
 from hansard.message import Message
-from hansard.tasks import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
+from hansard.tasks import CancelTask, FailedBecause, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from services.ledger.facts import PostingReturned
 from services.ledger.posting import Unfit, check_approval
 
@@ -69,12 +69,14 @@ def decide(state: PostingState, message: Message, context: Context) -> Iterable[
 def _when_awaiting(message: Message, context: Context) -> Iterator[Message]:
     match message:
         case PerformTask(approval=None):
-            yield message.failure("internal", "the ledger carries out approved actions only, and this task has no approval")
+            yield message.failure(
+                "internal", "the ledger carries out approved actions only, and this task has no approval", final=True
+            )
         case PerformTask(approval=approval) if approval is not None:
             try:
                 check_approval(approval)
             except Unfit as unfit:
-                yield message.failure("internal", f"refused: {unfit}")
+                yield message.failure("internal", f"refused: {unfit}", final=True)
                 return
             if context.at >= message.deadline:
                 yield message.failure("deadline", "the task's time was over before it began: nothing was written")
@@ -101,7 +103,7 @@ def _when_attempting(intent: PostingStarted, message: Message, context: Context)
             yield EntryPosted(task=intent.task, entry=entry)
             yield _answer(intent, entry)
         case PostingReturned(attempt=intent.attempt, refused=refused) if refused:
-            yield _failure(intent, f"refused: {refused}")
+            yield _failure(intent, f"refused: {refused}", final=True)
         case PostingReturned(attempt=intent.attempt, failed=failed):
             yield from _after_failure(intent, failed, context.at + _wait(intent.attempt), context.at)
         case WakeUp():
@@ -161,8 +163,9 @@ def _answer(intent: PostingStarted, entry: Entry) -> TaskAnswered:
     )
 
 
-def _failure(intent: PostingStarted, detail: str, reason_is_time: bool = False) -> TaskFailed:
-    return TaskFailed(task=intent.task, role=intent.role, reason="deadline" if reason_is_time else "internal", detail=detail)
+def _failure(intent: PostingStarted, detail: str, reason_is_time: bool = False, final: bool = False) -> TaskFailed:
+    reason: FailedBecause = "deadline" if reason_is_time else "internal"
+    return TaskFailed(task=intent.task, role=intent.role, reason=reason, detail=detail, final=final)
 
 
 def evolve(state: PostingState, message: Message) -> PostingState:

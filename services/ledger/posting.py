@@ -61,8 +61,8 @@ def posting_of(data: bytes) -> Posting:
 def _fit(action: Action) -> Posting:
     if action.tool != TOOL:
         raise Unfit(f"the approved action is for the tool {action.tool!r}, and this is the ledger")
-    if action.amount is None or action.amount <= 0:
-        raise Unfit("amount: an entry moves more than nothing")
+    if action.amount is None:
+        raise Unfit("amount: an entry names one, also where it is 0")
     if not action.recipient.strip():
         raise Unfit("recipient: an entry names one")
     try:

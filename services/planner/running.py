@@ -220,7 +220,7 @@ class Decision:
         since."""
         step, reason = current.step, message.reason
         has_time = step.timeout or self.state.paused_at or self.state.deadline != self.state.started.deadline
-        retry = RETRY.get(reason, "never") if reason != "deadline" or has_time else "never"
+        retry = RETRY.get(reason, "never") if not message.final and (reason != "deadline" or has_time) else "never"
         why = (f"{reason}: {message.detail}" if message.detail else reason,)
         self.attempt_failed(step, StepFailed(step=step.id, attempt=current.state.attempt, reasons=why, cost=message.cost), retry)
 

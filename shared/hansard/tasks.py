@@ -72,9 +72,9 @@ class PerformTask(Command):
             cost=Decimal(0),
         )
 
-    def failure(self, reason: "FailedBecause", detail: str) -> "TaskFailed":
-        """Makes a failure with its reason. The planner tries again if the step allows it."""
-        return TaskFailed(task=self.task, role=self.role, reason=reason, detail=detail)
+    def failure(self, reason: "FailedBecause", detail: str, *, final: bool = False) -> "TaskFailed":
+        """Makes a failure with its reason. The planner tries again if the step allows it, unless the failure is `final`."""
+        return TaskFailed(task=self.task, role=self.role, reason=reason, detail=detail, final=final)
 
 
 class CancelTask(Command):
@@ -98,6 +98,7 @@ class TaskFailed(Event, Cost):
     role: str
     reason: FailedBecause
     detail: str
+    final: bool = Field(default=False, exclude_if=lambda final: not final, description="another attempt would fail as well")
 
 
 class TaskCancelled(Event):
