@@ -35,6 +35,12 @@ class Gate(Value):
     action_from: Name | None = Field(
         default=None, description="a needed step: its answer, as data, has further fields, which win over those of `action`"
     )
+    text_from: Name | None = Field(
+        default=None,
+        exclude_if=_absent,
+        description="a needed step: the whole text of its answer is the action's argument `text`. If the step's worker is `wait`,"
+        " nobody performs the action: the approved text is the step's answer",
+    )
     confidence: Confidence | None = Field(default=None, description="absent: the least of the needed steps', if all are known")
     cost: Amount | None = Field(default=None, description="what it is estimated to cost; absent: the action's amount")
     currency: Currency = Field(default="USD", description="of `cost`")

@@ -76,8 +76,8 @@ def _problems(plan: Plan, workers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _of_wait(step: Step) -> Iterator[str]:
-    if step.worker == WAIT and step.wait is None:
-        yield f"the worker {WAIT!r} needs `wait`, which says what for"
+    if step.worker == WAIT and step.wait is None and (step.gate is None or step.gate.text_from is None):
+        yield f"the worker {WAIT!r} needs `wait`, which says what for, or a `gate` with `text_from`, whose text is approved"
     if step.worker != WAIT and step.wait is not None:
         yield f"`wait` goes with the worker {WAIT!r}, and {step.worker!r} does not wait"
     if step.wait is not None and step.gate is not None:
@@ -90,7 +90,8 @@ def _of_gate(step: Step, workers: Mapping[str, str]) -> Iterator[str]:
         return
     if gate.ask is not None and gate.ask not in workers:
         yield f"`ask`: no worker is named {gate.ask!r}; there are {', '.join(sorted(workers))}"
-    for field, names in (("action_from", (gate.action_from,)), ("options_from", gate.options_from)):
+    named = (("action_from", (gate.action_from,)), ("text_from", (gate.text_from,)), ("options_from", gate.options_from))
+    for field, names in named:
         for name in names:
             if name is not None and name not in step.needs:
                 yield f"`{field}` names {name!r}, which is not among its `needs`"

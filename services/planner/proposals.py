@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import JsonValue
+
 from contracts.approval import ActionApproved, ActionRejected, Option, ProposeAction, Requester
 from contracts.planner import StepAnswered
 from contracts.plans import Gate, Step
-from hansard.actions import Approval, BadAction, action_bytes, action_reference
+from hansard.actions import Approval, BadAction, action_bytes, action_reference, read_action
 from hansard.decider import Context
 from hansard.identity import task_name
 from hansard.references import is_whole
@@ -63,6 +65,11 @@ def approval_by(approved: ActionApproved, proposed: ProposeAction, context: Cont
     )
 
 
+def approved_text(approved: ActionApproved) -> JsonValue:
+    """The argument `text` of the approved action: what a step answers that does nothing else."""
+    return read_action(approved.action.encode()).arguments.get("text", "")
+
+
 def why_rejected(message: ActionRejected) -> str:
     who = " and ".join(message.by) or "nobody"
     match message.because:
@@ -75,12 +82,20 @@ def why_rejected(message: ActionRejected) -> str:
 
 
 def _fields(state: Running, gate: Gate) -> Mapping[str, Any]:
-    if gate.action_from is None:
-        return gate.action
-    data = _answer(state, gate.action_from).data
-    if not isinstance(data, dict):
-        raise BadAction(f"the answer of step {gate.action_from!r} is no object with fields of an action")
-    return gate.action | data
+    fields: Mapping[str, Any] = gate.action
+    if gate.action_from is not None:
+        data = _answer(state, gate.action_from).data
+        if not isinstance(data, dict):
+            raise BadAction(f"the answer of step {gate.action_from!r} is no object with fields of an action")
+        fields = {**fields, **data}
+    if gate.text_from is None:
+        return fields
+    answer = _answer(state, gate.text_from)
+    if answer.text_ref is not None:
+        raise BadAction(
+            f"the answer of step {gate.text_from!r} has {answer.text_ref.size} bytes: too much for a person to approve"
+        )
+    return {**fields, "arguments": {**(fields.get("arguments") or {}), "text": answer.text}}
 
 
 def _answer(state: Running, step: str) -> StepAnswered:

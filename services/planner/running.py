@@ -28,7 +28,7 @@ from contracts.planner import (
     StepRetried,
     StepSkipped,
 )
-from contracts.plans import Step
+from contracts.plans import WAIT, Step
 from contracts.results import FailReason, Result
 from contracts.router import MoveDeadline
 from contracts.specialists import CancelTask, TaskAnswered, TaskCancelled, TaskFailed
@@ -40,7 +40,7 @@ from hansard.message import Message
 from hansard.values import Attribution, Cost, Degradable, Usage, WorkerAnswer, carried
 from services.planner import questions, synthesis, waiting
 from services.planner.dead import explanation, may_be_awaited, task_of
-from services.planner.proposals import approval_by, proposal, why_rejected
+from services.planner.proposals import approval_by, approved_text, proposal, why_rejected
 from services.planner.state import ACTIVE, Phase, Running, StepState, evolve
 from services.planner.tasks import claim, promises_data, task
 from services.planner.waiting import Came
@@ -382,6 +382,9 @@ class Decision:
         approval = approval_by(message, proposed, self.context)
         if approval is None:
             self.give_up(current, f"the approval is of other bytes ({message.sha256}) than those that were proposed")
+            return
+        if current.step.worker == WAIT:
+            self.answer_wait(current, Came("person", approved_text(message), ", ".join(message.by)))
             return
         self.end_wait(current)
         self.perform(current.step, current.state.attempt, approval=approval)

@@ -8,7 +8,7 @@ and the reasoning says so.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from contracts.plans import Plan, Step
+from contracts.plans import WAIT, Gate, Plan, Step
 from contracts.requests import Architecture
 from shared.roles import SHIPPED, Routings, routings
 from shared.words import fold, mentioned
@@ -76,7 +76,7 @@ GUIDE = (
     _row("pipeline", "several-agents", "one-agent", "low", "high"),
     _row("specialist", "one-agent", "", "low", "low"),
 )
-TODAY: frozenset[Architecture] = frozenset({"specialist", "pipeline", "fan-out", "hybrid"})
+TODAY: frozenset[Architecture] = frozenset({"specialist", "pipeline", "fan-out", "human", "hybrid"})
 
 AGENTS: Routings = routings(SHIPPED)
 
@@ -136,11 +136,12 @@ def _gatherers(chosen: tuple[str, ...], agents: Routings) -> tuple[str, ...]:
 
 
 def arrange(architecture: Architecture, chosen: tuple[str, ...], agents: Routings = AGENTS) -> Plan:
-    """The chosen agents as a plan. Pipeline: one after the other. Else all gatherers at once, then all others at once."""
+    """The chosen agents as a plan. Pipeline: one after the other. Human: one after the other, and a person approves the last
+    answer. Else all gatherers at once, then all others at once."""
     gatherers = _gatherers(chosen, agents)
 
     def needs(place: int, agent: str) -> tuple[str, ...]:
-        if architecture == "pipeline":
+        if architecture in ("pipeline", "human"):
             return chosen[max(place - 1, 0) : place]
         return () if agent in gatherers else gatherers
 
@@ -148,14 +149,13 @@ def arrange(architecture: Architecture, chosen: tuple[str, ...], agents: Routing
         """An agent that is alone gets the request as it is."""
         return agents[agent].part if len(chosen) > 1 and agent in agents else ""
 
-    return Plan(
-        name="-".join((architecture, *chosen)),
-        architecture=architecture,
-        steps=tuple(
-            Step(id=agent, worker=agent, instructions=part(agent), needs=needs(place, agent))
-            for place, agent in enumerate(chosen)
-        ),
-    )
+    steps = [
+        Step(id=agent, worker=agent, instructions=part(agent), needs=needs(place, agent)) for place, agent in enumerate(chosen)
+    ]
+    if architecture == "human":
+        gate = Gate(approval="always", action={"tool": "answer", "about": "Give this answer"}, text_from=chosen[-1])
+        steps.append(Step(id="approve", worker=WAIT, needs=chosen[-1:], gate=gate))
+    return Plan(name="-".join((architecture, *chosen)), architecture=architecture, steps=tuple(steps))
 
 
 def is_one(architecture: Architecture, plan: Plan) -> bool:

@@ -81,7 +81,8 @@ def test_an_approval_that_can_be_none_is_refused_before_any_attempt(changes: dic
 def test_what_the_performer_refuses_fails_for_good() -> None:
     refused = PostingReturned(attempt=1, task="pay.1", refused="the approved bytes are no action")
     decided = given(ledger, STARTED).when(refused)
-    decided.then(TaskFailed(task="pay.1", role="ledger", reason="internal", detail=f"refused: {refused.refused}"))
+    failed = TaskFailed(task="pay.1", role="ledger", reason="internal", detail=f"refused: {refused.refused}", final=True)
+    decided.then(failed)
     assert decided.wake_at is None
 
 

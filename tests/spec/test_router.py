@@ -208,11 +208,24 @@ def test_an_architecture_for_which_the_keywords_name_too_few_agents_runs_the_shi
     assert (routed.handler, routed.architecture) == (plan, architecture)
 
 
-@pytest.mark.parametrize("architecture", ["rag", "human", "agent", "event-driven", "hierarchical", "debate", "plan-and-execute"])
+def test_with_the_architecture_human_a_person_approves_the_answer() -> None:
+    routed, started = run(decided(decider, [], asked(text="Draft a letter", architecture="human")))
+    *_, answer, approve = started.plan.steps
+    assert (routed.architecture, answer.worker) == ("human", "writer")
+    assert approve.gate is not None
+    assert (approve.worker, approve.needs, approve.gate.approval, approve.gate.text_from) == (
+        "wait",
+        ("writer",),
+        "always",
+        "writer",
+    )
+
+
+@pytest.mark.parametrize("architecture", ["rag", "agent", "event-driven", "hierarchical", "debate", "plan-and-execute"])
 def test_an_architecture_that_no_service_runs_is_refused(architecture: str) -> None:
     reason, detail = refusal(decided(decider, [], asked(text="Rain", architecture=architecture)))
     assert reason == "unsupported"
-    assert "fan-out, hybrid, pipeline, specialist" in detail
+    assert "fan-out, human, hybrid, pipeline, specialist" in detail
 
 
 def test_with_the_architecture_hybrid_the_router_chooses() -> None:
