@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Each of two processes takes file after file, the slow folders first, and starts servers of its own.
+AT_ONCE := $(if $(ONE),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 help: ## list the habits
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +21,8 @@ setup: .venv/.project ## install everything, hash by hash, into .venv
 run: setup .venv/.warm ## Kafka, Postgres, a model and every service: watch real requests go by
 	@$(BIN)/hansard demo
 
-test: setup .venv/.warm ## every test, on a real Kafka, Postgres and model that it starts
-	@$(BIN)/pytest
+test: setup .venv/.warm ## every test, on real servers that each of two processes starts; ONE=1: in one process
+	@$(BIN)/pytest $(AT_ONCE)
 
 chaos: setup .venv/.warm ## the tests that kill, stop and mislead, with large counts and every case (an hour or so)
 	@HANSARD_CHAOS=large $(BIN)/pytest -rA tests/chaos
@@ -29,7 +31,7 @@ check: setup ## style, types, import law and the tests that need no server
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q tests/unit tests/contract tests/spec
+	@$(BIN)/pytest -q $(AT_ONCE) tests/unit tests/contract tests/spec
 
 fix: setup ## let ruff put right what it can
 	@$(BIN)/ruff check --fix
