@@ -64,7 +64,8 @@ async def provide(settings: Settings, report: Report) -> None:
 
 
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
-    """Supervises every service, ours and those of your own. Their processes get this one's environment."""
+    """Supervises every service, ours and those of your own, and the HTTP door where it has an address. Their processes get this
+    one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     os.environ.pop("HANSARD_POSTGRES_OWNER", None)  # no service has the owner's rights
     os.environ.update(base.for_children(settings))
@@ -72,7 +73,8 @@ def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     def command(name: str, http: str) -> list[str]:
         return processes.served(specs.get(name, name), http)
 
-    return processes.Supervisor(settings.home, (*SERVICES, *specs), report, command)
+    ours = OURS if settings.edge else SERVICES
+    return processes.Supervisor(settings.home, (*ours, *specs), report, command)
 
 
 def start_services(settings: Settings, report: Report) -> processes.Supervisor:

@@ -34,6 +34,8 @@ async def open_performer(settings: Settings, context: EdgeContext) -> AsyncItera
         if settings.edge:
             port = await stack.enter_async_context(serving(app_of(door(settings, context, producer)), settings.edge))
             log.info("the HTTP door is open", address=settings.edge, port=port, reviews=bool(settings.oidc_issuer))
+        else:
+            log.warning("the HTTP door is closed: HANSARD_EDGE names no address")
         yield _nothing
 
 
