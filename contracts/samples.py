@@ -38,10 +38,40 @@ _STEP = {
     "timeout": 30.0,
     "optional": True,
 }
+_ACTION = {"tool": "ledger", "about": "Refund invoice R-17", "arguments": {"invoice": "R-17"}, "currency": "USD"}
+_GATED = {
+    "id": "pay",
+    "worker": "ledger",
+    "needs": ["draft", "asked"],
+    "gate": {
+        "approval": "always",
+        "action": _ACTION,
+        "action_from": "draft",
+        "confidence": 0.75,
+        "cost": "2500",
+        "currency": "USD",
+        "personal_data": True,
+        "domain": "financial",
+        "options_from": ["draft"],
+        "quorum": 2,
+        "seconds": 86400.0,
+        "ask": "analyst",
+    },
+}
+_WAITS = [
+    {
+        "id": "asked",
+        "worker": "wait",
+        "wait": {"question": "Which account?", "role": "reviewer", "choices": ["A", "B"], "timeout": 3600.0, "otherwise": "A"},
+    },
+    {"id": "arrived", "worker": "wait", "wait": {"event": "payment-received"}},
+    {"id": "morning", "worker": "wait", "wait": {"until": "2026-01-06T09:00:00Z"}},
+    {"id": "later", "worker": "wait", "wait": {"seconds": 60.0}},
+]
 PLAN = {
     "name": "explain",
     "version": "2",
     "architecture": "pipeline",
-    "steps": [{"id": "research", "worker": "research"}, _STEP],
+    "steps": [{"id": "research", "worker": "research"}, _STEP, _GATED, *_WAITS],
     "answer": ["draft"],
 }

@@ -21,6 +21,14 @@ class Requester(Value):
     name: str = Field(default="", max_length=512)
     proof: Proof = "unproven"
     key: str = Field(default="", description="the key that signed, the token's issuer and subject, or the principal's topic")
+    sha256: str = Field(
+        default="",
+        exclude_if=lambda text: text == "",
+        description="of the signed request: see hansard.reviews.request_sha256",
+    )
+    signature: str = Field(
+        default="", exclude_if=lambda text: text == "", description="base64, over hansard.reviews.requester_statement"
+    )
 
 
 class Option(Value):
@@ -128,6 +136,17 @@ class ReviewAction(Command):
     answer: Json = Field(default=None, description="answer: the answer to a question")
     key: str = Field(default="", max_length=128, description="the id of the key that signed")
     signature: str = Field(default="", max_length=512, description="base64")
+
+
+# What the HTTP door gives
+
+
+class ReviewByIdentity(Command):
+    """A review whose sender showed a token of the deployment's OpenID provider, as the HTTP door verified it."""
+
+    kind = "hansard.approval.review-by-identity.v1"
+    review: ReviewAction
+    identity: str = Field(min_length=1, max_length=2048, description="the token's issuer and subject, with a blank between them")
 
 
 # Events
@@ -238,6 +257,7 @@ class ReviewReceived(Event):
     number: int = Field(ge=1, description="of the reviews of this action that waited, from 1 on")
     review: ReviewAction
     topic: str = Field(default="", description="on which it was received")
+    identity: str = Field(default="", description="that the HTTP door proved; empty: it came another way")
 
 
 class ReviewAccepted(Event):

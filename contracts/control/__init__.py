@@ -1,8 +1,9 @@
-"""What operators may ask for: cancel, redrive."""
+"""What operators, and programs outside, may tell a workflow: cancel, redrive, that an event has come."""
 
 from contracts.control.messages import (
     CancelWorkflow,
     RedriveDeadLetter,
+    SignalWorkflow,
 )
 
-__all__ = ["CancelWorkflow", "RedriveDeadLetter"]
+__all__ = ["CancelWorkflow", "RedriveDeadLetter", "SignalWorkflow"]

@@ -1,8 +1,8 @@
-"""What operators may ask for: cancel, redrive."""
+"""What operators, and programs outside, may tell a workflow: cancel, redrive, that an event has come."""
 
 from pydantic import Field
 
-from hansard.message import Command
+from hansard.message import Command, Json, Name
 from hansard.values import RecordContent
 
 
@@ -12,6 +12,16 @@ class CancelWorkflow(Command):
     kind = "hansard.control.cancel.v1"
     by: str = ""
     reason: str = ""
+
+
+class SignalWorkflow(Command):
+    """An event of the workflow that its `correlationid` names has come: a step that waits for it, now or later, has it as its
+    answer. The first of its name counts."""
+
+    kind = "hansard.control.signal.v1"
+    name: Name = Field(description="the event, as the step names it")
+    data: Json = None
+    by: str = ""
 
 
 class RedriveDeadLetter(Command, RecordContent):

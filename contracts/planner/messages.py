@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from contracts.approval.messages import Requester
 from contracts.plans import Plan
-from hansard.message import Command, Confidence, Event, Money, Name, Value
+from hansard.message import Command, Confidence, Event, Json, Money, Name, Path, Value
 from hansard.values import Attribution, Cost, Degradable, Usage, Whole, WorkerAnswer
 
 
@@ -18,6 +19,9 @@ class Assignment(Value):
     deadline: AwareDatetime
     budget: Money | None = None
     goal_ref: Whole = None
+    requester: Requester | None = Field(
+        default=None, exclude_if=lambda requester: requester is None, description="who sent the request, as stated there"
+    )
 
 
 class RunPlan(Command, Assignment):
@@ -89,6 +93,42 @@ class StepCancelled(Event):
     kind = "hansard.planner.step-cancelled.v1"
     step: Name
     because: Literal["cancelled", "deadline", "failed", "budget"]
+
+
+class StepWaiting(Event):
+    """The step waits: for a decision about its action, or for what its plan says. The workflow's clock stands still."""
+
+    kind = "hansard.planner.step-waiting.v1"
+    step: Name
+    attempt: int
+    awaited: Literal["approval", "answer", "event", "time"]
+    since: AwareDatetime
+    until: AwareDatetime = Field(description="the time that is awaited, or the time-out")
+
+
+class DeadlineMoved(Event):
+    """No step waits any more: the clock of the workflow goes on, and its deadline is later by the time that was waited."""
+
+    kind = "hansard.planner.deadline-moved.v1"
+    deadline: AwareDatetime
+
+
+class SignalNoted(Event):
+    """An event that a step of the plan waits for, now or later. The first of its name counts; one that no step waits for is not
+    noted, and before the plan came only some are."""
+
+    kind = "hansard.planner.signal-noted.v1"
+    name: Name
+    data: Json = None
+    by: str = Field(default="", description="as the sender stated it, unproven")
+
+
+class ReviewerAnswered(Event, Usage):
+    """A reviewer's question about the step's action has its answer, from a worker; what that cost."""
+
+    kind = "hansard.planner.reviewer-answered.v1"
+    task: Path = Field(description="the task of that worker: `pay.1.q2`")
+    failed: str = Field(default="", description="why there is no answer")
 
 
 class PlanCancelNoted(Event):

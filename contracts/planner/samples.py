@@ -1,19 +1,36 @@
 from contracts.planner.messages import (
+    DeadlineMoved,
     ExpireWorkflow,
     PlanCancelNoted,
     PlanRejected,
     PlanStarted,
+    ReviewerAnswered,
     RunPlan,
+    SignalNoted,
     StepAnswered,
     StepCancelled,
     StepFailed,
     StepPassed,
     StepRetried,
     StepSkipped,
+    StepWaiting,
 )
 from contracts.samples import ANSWER, ATTRIBUTION, CANCEL, DEADLINE, FELL, PASSAGE, PLAN, QUESTION, USAGE, Samples
 
-_RUN = {"request": "order-77", "goal": QUESTION, "plan": PLAN, "deadline": DEADLINE, "budget": "0.25"}
+_REQUESTER = {
+    "name": "bob@example.org",
+    "key": "0f1e2d3c4b5a6978",
+    "sha256": "eb6b52bddc931f63136d17de35a9318dc6e9f58ab50a79e4ec1f1760d75b7d21",
+    "signature": "c2lnbmF0dXJl",
+}
+_RUN = {
+    "request": "order-77",
+    "goal": QUESTION,
+    "plan": PLAN,
+    "deadline": DEADLINE,
+    "budget": "0.25",
+    "requester": _REQUESTER,
+}
 
 COMPLETE: Samples = {
     RunPlan: _RUN,
@@ -52,4 +69,14 @@ COMPLETE: Samples = {
     StepSkipped: {"step": "draft", "because": ["research"]},
     StepCancelled: {"step": "draft", "because": "deadline"},
     PlanCancelNoted: CANCEL,
+    StepWaiting: {
+        "step": "pay",
+        "attempt": 1,
+        "awaited": "approval",
+        "since": "2026-01-05T09:01:00Z",
+        "until": "2026-01-06T09:01:00Z",
+    },
+    DeadlineMoved: {"deadline": "2026-01-05T17:05:00Z"},
+    SignalNoted: {"name": "payment-received", "data": {"amount": "99.50"}, "by": "shop"},
+    ReviewerAnswered: {"task": "pay.1.q1", "failed": "no-answer: every tier failed", **USAGE},
 }

@@ -1,15 +1,19 @@
 from contracts.planner.messages import (
+    DeadlineMoved,
     ExpireWorkflow,
     PlanCancelNoted,
     PlanRejected,
     PlanStarted,
+    ReviewerAnswered,
     RunPlan,
+    SignalNoted,
     StepAnswered,
     StepCancelled,
     StepFailed,
     StepPassed,
     StepRetried,
     StepSkipped,
+    StepWaiting,
 )
 from hansard.topics import Topic
 
@@ -34,6 +38,10 @@ TOPICS = (
             StepSkipped,
             StepCancelled,
             PlanCancelNoted,
+            StepWaiting,
+            DeadlineMoved,
+            SignalNoted,
+            ReviewerAnswered,
         ),
         ("planner",),
         ("console",),

@@ -28,6 +28,10 @@ def _named_or_whole(plan: object) -> str:
     return "<name>" if isinstance(plan, str) else "<plan>"
 
 
+def _empty(text: str) -> bool:
+    return text == ""
+
+
 class SubmitRequest(Command):
     """A typed request (`type` and `data`) or a free one (`text`). Free text never reaches a typed handler by guesswork."""
 
@@ -43,6 +47,11 @@ class SubmitRequest(Command):
     budget: Money | None = Field(default=None, description="US dollars that may be spent on models")
     text_ref: Whole = None
     data_refs: Wholes = Field(default_factory=dict)
+    requester: str = Field(default="", max_length=256, exclude_if=_empty, description="who sends it: bob@example.org")
+    requester_key: str = Field(default="", max_length=128, exclude_if=_empty, description="the id of the key that signed")
+    requester_signature: str = Field(
+        default="", max_length=512, exclude_if=_empty, description="base64, over hansard.reviews.request_statement"
+    )
 
     @field_validator("deadline")
     @classmethod

@@ -9,6 +9,9 @@ COMPLETE: Samples = {
         "architecture": "pipeline",
         "deadline": DEADLINE,
         "budget": "0.25",
+        "requester": "bob@example.org",
+        "requester_key": "0f1e2d3c4b5a6978",
+        "requester_signature": "c2lnbmF0dXJl",
     },
 }
 MINIMAL: Samples = {SubmitRequest: {"text": QUESTION}}

@@ -2,7 +2,9 @@
 
 from contracts.router.messages import (
     CancelNoted,
+    ExpiryPostponed,
+    MoveDeadline,
     RequestRouted,
 )
 
-__all__ = ["CancelNoted", "RequestRouted"]
+__all__ = ["CancelNoted", "ExpiryPostponed", "MoveDeadline", "RequestRouted"]

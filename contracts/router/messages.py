@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from hansard.message import Confidence, Event, Money
+from hansard.message import Command, Confidence, Event, Money
 
 
 class RequestRouted(Event):
@@ -19,6 +19,20 @@ class RequestRouted(Event):
     reasoning: str
     cost_estimate: Money
     policy: str
+
+
+class MoveDeadline(Command):
+    """The workflow's deadline is later: some of its steps waited, or wait still. Until then the router need not ask again."""
+
+    kind = "hansard.router.move-deadline.v1"
+    deadline: AwareDatetime = Field(description="while steps wait: what it is if all of them wait as long as they may")
+
+
+class ExpiryPostponed(Event):
+    """The router tells the planner only then that the deadline has passed."""
+
+    kind = "hansard.router.expiry-postponed.v1"
+    deadline: AwareDatetime
 
 
 class CancelNoted(Event):

@@ -1,5 +1,5 @@
-from contracts.router.messages import CancelNoted, RequestRouted
-from contracts.samples import CANCEL, Samples
+from contracts.router.messages import CancelNoted, ExpiryPostponed, MoveDeadline, RequestRouted
+from contracts.samples import CANCEL, DEADLINE, Samples
 
 COMPLETE: Samples = {
     RequestRouted: {
@@ -12,5 +12,7 @@ COMPLETE: Samples = {
         "cost_estimate": "0.0006",
         "policy": "1",
     },
+    MoveDeadline: {"deadline": DEADLINE},
+    ExpiryPostponed: {"deadline": DEADLINE},
     CancelNoted: CANCEL,
 }

@@ -10,15 +10,18 @@ from typing import Any
 import typer
 
 from infra.cli import (
+    api_keys,
     audit,
     contents,
     dead_letters,
     demo,
     doctor,
     operate,
+    people,
     requests,
     running,
     screen,
+    signals,
     starters,
     statistics,
     submitting,
@@ -50,6 +53,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "watch": watching.watch,
         "results": watching.results,
         "cancel": requests.cancel,
+        "signal": signals.signal,
         "init": starters.init,
     },
     RECORD: {"replay": audit.replay, "stats": statistics.stats, "effects": statistics.effects},
@@ -67,6 +71,8 @@ for panel, commands in COMMANDS.items():
 app.add_typer(starters.app, name="plans", rich_help_panel=ASK)
 app.add_typer(audit.app, name="audit", rich_help_panel=RECORD)
 app.add_typer(contents.app, name="content", rich_help_panel=RECORD)
+app.add_typer(people.app, name="people", rich_help_panel=CARE)
+app.add_typer(api_keys.app, name="keys", rich_help_panel=CARE)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=CARE)
 app.add_typer(tails.app, name="epoch", rich_help_panel=CARE)
 app.command("supervise", hidden=True)(running.supervise)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from contracts.plans import Plan
+from contracts.plans import Plan, Step
 from infra.cli import base, screen, worker
 from infra.cli.asked import new_request
 from infra.cli.loading import with_own
@@ -117,6 +117,19 @@ def read(file: str) -> tuple[dict[str, Any], Plan]:
     return data, plan
 
 
+def waits_for(step: Step) -> str:
+    """What it waits for besides the steps that it needs, in a few words."""
+    if step.gate is not None:
+        return "an approval" if step.gate.approval == "always" else "an approval, if the policy demands it"
+    if step.wait is None:
+        return ""
+    if step.wait.until is not None:
+        return f"{step.wait.until:%Y-%m-%d %H:%M} UTC"
+    if step.wait.seconds is not None:
+        return f"{step.wait.seconds:g} seconds"
+    return f"the event {step.wait.event}" if step.wait.event else f"an answer of a {step.wait.role}"
+
+
 @app.command()
 def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json = False) -> None:
     """Check a plan's file, without running anything. Exits 2 when it cannot be run.
@@ -133,8 +146,9 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json =
     if json_:
         screen.put_json({"file": file, "valid": True, "plan": plan.model_dump(mode="json")})
         return
-    rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries) for step in plan.steps]
-    screen.out.print(screen.table(("step", "worker", "needs", "verify", "retries"), rows, title=f"{plan.name} {plan.version}"))
+    rows = [(step.id, step.worker, ", ".join(step.needs), step.verify, step.retries, waits_for(step)) for step in plan.steps]
+    columns = ("step", "worker", "needs", "verify", "retries", "waits for")
+    screen.out.print(screen.table(columns, rows, title=f"{plan.name} {plan.version}"))
     screen.note(f'It can be run: hansard plans run {file} "…"')
 
 

@@ -5,15 +5,19 @@ import json
 
 from pydantic import JsonValue
 
+from contracts.approval import GiveMore, MoreAsked, WithdrawAction
 from contracts.dead_letters import DeadLettered
 from contracts.gateway import RejectReply
 from contracts.planner import ExpireWorkflow, RunPlan
+from contracts.router import MoveDeadline
+
+NOT_AWAITED = (RejectReply.kind, ExpireWorkflow.kind, MoveDeadline.kind, WithdrawAction.kind, GiveMore.kind, MoreAsked.kind)
 
 
 def task_of(dead: DeadLettered) -> str | None:
     """The task that the dead letter belongs to: it is the task's own message, its check, or a model call for it."""
     data = _data(dead)
-    for field in ("task", "check"):
+    for field in ("task", "check", "action_id"):
         if isinstance(name := data.get(field), str):
             return name
     call = data.get("call")
@@ -29,7 +33,7 @@ def request_of(dead: DeadLettered, workflow: str) -> str:
 
 def may_be_awaited(dead: DeadLettered) -> bool:
     """Whether a running plan may be waiting for a reply to this message. Not for its deadline: the plan's own wake-up ends it."""
-    return not dead.door and dead.message_kind not in (RejectReply.kind, ExpireWorkflow.kind)
+    return not dead.door and dead.message_kind not in NOT_AWAITED
 
 
 def prevents_end(dead: DeadLettered) -> bool:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from contracts.control import CancelWorkflow
+from contracts.control import CancelWorkflow, SignalWorkflow
 from contracts.dead_letters import DeadLettered
-from contracts.planner import Assignment, ExpireWorkflow, PlanCancelNoted, PlanRejected, PlanStarted, RunPlan
+from contracts.planner import Assignment, ExpireWorkflow, PlanCancelNoted, PlanRejected, PlanStarted, RunPlan, SignalNoted
 from contracts.results import WorkflowCancelled, WorkflowFailed
 from hansard.decider import Context, Decider
 from hansard.message import Message
@@ -15,6 +15,7 @@ from services.planner.dead import explanation, prevents_end, request_of
 from services.planner.graph import problems
 from services.planner.running import Decision
 from services.planner.state import (
+    EARLY,
     AwaitingPlan,
     CancelledBeforePlan,
     Ended,
@@ -37,7 +38,10 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
                     case RunPlan(request=request, deadline=deadline) if deadline <= context.at:
                         yield WorkflowFailed(request=request, reason="deadline", detail=too_late(deadline))
                     case RunPlan():
-                        yield from run(message, workers, policy, context)
+                        yield from run(state, message, workers, policy, context)
+                    case SignalWorkflow(name=name, data=data, by=by):
+                        if name not in state.signals and len(state.signals) < EARLY:
+                            yield SignalNoted(name=name, data=data, by=by)
                     case CancelWorkflow(by=by, reason=reason):
                         yield PlanCancelNoted(by=by, reason=reason)
                     case ExpireWorkflow(request=request, deadline=deadline):
@@ -59,7 +63,7 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
                         pass
 
             case Running():
-                decision = Decision(workers, state, context.at)
+                decision = Decision(workers, state, context)
                 decision.process(message)
                 yield from decision.messages
 
@@ -72,18 +76,19 @@ def planner(workers: Mapping[str, str], policy: str) -> Decider[WorkflowState]:
     return Decider(AwaitingPlan(), decide, evolve, wake_at, policy)
 
 
-def run(message: RunPlan, workers: Mapping[str, str], policy: str, context: Context) -> Iterable[Message]:
+def run(awaiting: AwaitingPlan, message: RunPlan, workers: Mapping[str, str], policy: str, context: Context) -> Iterable[Message]:
     if found := problems(message.plan, workers):
         yield PlanRejected(problems=found)
         yield WorkflowFailed(request=message.request, reason="plan-rejected", detail="; ".join(found))
         return
     first = PlanStarted(**carried(message, Assignment), policy=policy)
-    state = evolve(AwaitingPlan(), first)
+    state = evolve(awaiting, first)
     assert isinstance(state, Running)
-    decision = Decision(workers, state, context.at, [first])
+    decision = Decision(workers, state, context, [first])
     for name, needs in state.graph.needs.items():
         if not needs:
             decision.start(state.graph.steps[name])
+    decision.settle()
     yield from decision.messages
 
 

@@ -10,6 +10,7 @@ from contracts.planner import StepAnswered
 from contracts.plans import Step
 from contracts.specialists import Given, PerformTask
 from contracts.verifier import CheckClaim, Passage
+from hansard.actions import Approval
 from hansard.identity import task_name
 from hansard.values import Content, carried
 from services.planner.state import Running
@@ -19,12 +20,16 @@ PASSAGES = 60_000  # characters, in a task and in a claim
 QUESTION = 20_000  # characters of a claim's question
 
 
-def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple[str, ...], at: datetime) -> PerformTask:
+def task(
+    state: Running,
+    service: str,
+    step: Step,
+    attempt: int,
+    feedback: tuple[str, ...],
+    at: datetime,
+    approval: Approval | None = None,
+) -> PerformTask:
     """The task of an attempt that starts at `at`."""
-    answers = _answers(state, step)
-    timeout = max(timedelta(seconds=step.timeout), timedelta.resolution) if step.timeout else None
-    deadline = state.started.deadline
-    budget = state.started.budget
     return PerformTask(
         task=task_name(step.id, attempt),
         service=service,
@@ -33,20 +38,40 @@ def task(state: Running, service: str, step: Step, attempt: int, feedback: tuple
         goal_ref=state.started.goal_ref,
         instructions=step.instructions,
         instructions_ref=step.instructions_ref,
-        context=tuple(
-            Given(step=answer.step, worker=state.graph.steps[answer.step].worker, **carried(answer, Content))
-            for answer in answers
-        ),
+        context=given_to(state, step),
         passages=passages_for(state, step),
         feedback=feedback,
         input=step.input,
         input_refs=step.input_refs,
-        deadline=min(deadline, at + timeout) if timeout else deadline,
-        budget=None if budget is None else max(budget - state.spent, Decimal(0)),
+        deadline=_deadline(state, step, at),
+        budget=budget_left(state),
+        approval=approval,
     )
 
 
-def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) -> CheckClaim:
+def _deadline(state: Running, step: Step, at: datetime) -> datetime:
+    """The workflow's, or the step's own where that is earlier; while the clock stands still nobody knows which one is."""
+    deadline = state.deadline_at(at)
+    if not step.timeout:
+        return deadline
+    own = at + max(timedelta(seconds=step.timeout), timedelta.resolution)
+    return own if state.paused_at else min(deadline, own)
+
+
+def given_to(state: Running, step: Step) -> tuple[Given, ...]:
+    """The answers that a step needs."""
+    return tuple(
+        Given(step=answer.step, worker=state.graph.steps[answer.step].worker, **carried(answer, Content))
+        for answer in _answers(state, step)
+    )
+
+
+def budget_left(state: Running) -> Decimal | None:
+    budget = state.started.budget
+    return None if budget is None else max(budget - state.spent, Decimal(0))
+
+
+def claim(state: Running, step: Step, answer: StepAnswered, call: str | None, at: datetime) -> CheckClaim:
     """`call`: the gateway's call that gave the answer, where one did."""
     goal = state.started.goal
     return CheckClaim(
@@ -61,7 +86,7 @@ def claim(state: Running, step: Step, answer: StepAnswered, call: str | None) ->
         judge=step.verify == "judge",
         tier=answer.tier,
         call=call,
-        deadline=state.started.deadline,
+        deadline=state.deadline_at(at),
     )
 
 

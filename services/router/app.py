@@ -11,7 +11,7 @@ from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.requests import SubmitRequest
 from contracts.results import WorkflowCompleted
-from contracts.router import RequestRouted
+from contracts.router import MoveDeadline, RequestRouted
 from hansard.codec import Invalid, decode
 from hansard.message import Message
 from hansard.policy import StoredPolicy
@@ -59,6 +59,7 @@ def serving(policy: Policy) -> Service[WorkflowState]:
         receives={
             SubmitRequest: lambda _: "",
             CancelWorkflow: lambda _: "",
+            MoveDeadline: lambda _: "",
             DeadLettered: lambda dead: "" if is_request(dead) else None,
         },
         stored_policy=StoredPolicy(policy.data, lambda version, data: router(recorded_policy(version, data, policy.rules))),

@@ -1,6 +1,7 @@
 """One stream per workflow. The router answers for the workflow until it stores `RunPlan`; from then on the planner does.
 
-The router still wakes at the deadline and tells the planner. So the workflow ends even where the plan was lost on its way.
+The router still wakes at the deadline and tells the planner. So the workflow ends even where the plan was lost on its way. A
+planner whose plan has steps that waited answers with a later deadline, and the router tells it again then.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
+from contracts.approval import Requester
 from contracts.control import CancelWorkflow
 from contracts.dead_letters import DeadLettered
 from contracts.planner import ExpireWorkflow, RunPlan
 from contracts.requests import SubmitRequest
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
-from contracts.router import CancelNoted
+from contracts.router import CancelNoted, ExpiryPostponed, MoveDeadline
 from hansard.decider import CannotProcess, Context, Decider, WakeUp
 from hansard.message import Message
+from hansard.reviews import request_sha256
 from services.router.policy import Policy
 from services.router.routing import ByPlan, ByRule, Refusal, route
 
@@ -39,11 +42,18 @@ class HandedOver:
 
 
 @dataclass(frozen=True)
+class PlannerTold:
+    """The planner knows that the deadline has passed. It ends the workflow, or has a later one."""
+
+    request: str
+
+
+@dataclass(frozen=True)
 class Ended:
-    """The router has nothing left to do: it gave the result, or it told the planner that the deadline has passed."""
+    """The router gave the result."""
 
 
-WorkflowState = AwaitingRequest | CancelledBeforeRequest | HandedOver | Ended
+WorkflowState = AwaitingRequest | CancelledBeforeRequest | HandedOver | PlannerTold | Ended
 
 
 def router(policy: Policy) -> Decider[WorkflowState]:
@@ -73,8 +83,17 @@ def router(policy: Policy) -> Decider[WorkflowState]:
                 raise CannotProcess("correlation-in-use", f"workflow {context.workflow} has its request already")
 
             case HandedOver(request, deadline):
-                if isinstance(message, WakeUp) and deadline <= context.at:
-                    yield ExpireWorkflow(request=request, deadline=deadline)
+                match message:
+                    case WakeUp() if deadline <= context.at:
+                        yield ExpireWorkflow(request=request, deadline=deadline)
+                    case MoveDeadline(deadline=moved) if deadline < moved:
+                        yield ExpiryPostponed(deadline=moved)
+                    case _:
+                        pass
+
+            case PlannerTold():
+                if isinstance(message, MoveDeadline):
+                    yield ExpiryPostponed(deadline=message.deadline)
 
             case Ended():
                 pass
@@ -91,7 +110,11 @@ def evolve(state: WorkflowState, message: Message) -> WorkflowState:
             return CancelledBeforeRequest(by, reason)
         case RunPlan(request=request, deadline=deadline):
             return HandedOver(request, deadline)
-        case Result() | ExpireWorkflow():
+        case ExpireWorkflow(request=request):
+            return PlannerTold(request)
+        case ExpiryPostponed(deadline=deadline) if isinstance(state, HandedOver | PlannerTold):
+            return HandedOver(state.request, deadline)
+        case Result():
             return Ended()
         case _:
             return state
@@ -112,9 +135,28 @@ def answer(policy: Policy, asked: SubmitRequest, context: Context) -> Iterable[M
         case ByPlan(routed, goal, plan, goal_ref):
             deadline = asked.deadline or context.at + policy.within
             yield routed
-            yield RunPlan(request=request, goal=goal, goal_ref=goal_ref, plan=plan, deadline=deadline, budget=asked.budget)
+            yield RunPlan(
+                request=request,
+                goal=goal,
+                goal_ref=goal_ref,
+                plan=plan,
+                deadline=deadline,
+                budget=asked.budget,
+                requester=requester_of(asked),
+            )
         case Refusal(reason, detail):
             yield WorkflowRefused(request=request, reason=reason, detail=detail)
+
+
+def requester_of(asked: SubmitRequest) -> Requester | None:
+    """Who sent the request, as it states: nobody has checked the signature."""
+    if not asked.requester:
+        return None
+    try:
+        sha256 = request_sha256(asked.model_dump(mode="json", exclude_unset=True))
+    except ValueError:  # it has no canonical form, so nobody can have signed it
+        sha256 = ""
+    return Requester(name=asked.requester, key=asked.requester_key, sha256=sha256, signature=asked.requester_signature)
 
 
 def is_request(dead: DeadLettered) -> bool:

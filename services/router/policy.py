@@ -16,7 +16,7 @@ from services.router.rules import RULES, Rule
 from services.router.selection import AGENTS, TODAY
 from shared.roles import Routing, Routings
 
-VERSION = "4"  # of what the code decides: raise it with any change of a rule, a table or a text that goes out
+VERSION = "5"  # of what the code decides: raise it with any change of a rule, a table or a text that goes out
 
 
 @dataclass(frozen=True)

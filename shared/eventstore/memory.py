@@ -8,6 +8,7 @@ from math import inf
 from uuid import UUID, uuid4
 
 from shared.content.memory import InMemoryPlace
+from shared.eventstore.api_keys import InMemoryApiKeys
 from shared.eventstore.appends import checked
 from shared.eventstore.model import (
     STALE,
@@ -51,6 +52,7 @@ class InMemoryEventStore:
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
         self.contents = InMemoryPlace(clock)
+        self.api_keys = InMemoryApiKeys(clock)
         self._epoch = str(uuid4())
         self._task_key = uuid4().bytes
         self._transactions = count(1)

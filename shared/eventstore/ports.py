@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from shared.content.ports import Place
+from shared.eventstore.api_keys import ApiKeyStore
 from shared.eventstore.model import (
     Appended,
     Claim,
@@ -287,6 +288,11 @@ class EventStore(
     @property
     def contents(self) -> Place:
         """Contents beside the record."""
+        ...
+
+    @property
+    def api_keys(self) -> ApiKeyStore:
+        """Keys of programs that come by HTTP, beside the record."""
         ...
 
     async def ping(self) -> None: ...

@@ -81,6 +81,17 @@ def step_and_attempt(task: str) -> tuple[str, int]:
     return step, int(attempt) if attempt.isascii() and attempt.isdecimal() and len(attempt) < 5 else 0
 
 
+def question_task(task: str, number: int) -> str:
+    """The name of the task that answers a reviewer's question, from 1 on, about the action of this task: `pay.1.q2`."""
+    return f"{task}.q{number}"
+
+
+def question_of(task: str) -> tuple[str, int] | None:
+    """Splits the name of such a task. None if it is not of that form."""
+    name, _, number = task.rpartition(".q")
+    return (name, int(number)) if name and number.isascii() and number.isdecimal() and len(number) < 5 else None
+
+
 def source_of(service: str) -> str:
     """The `ce_source` of every message that a service publishes."""
     return f"/hansard/{service}"
@@ -166,6 +177,17 @@ def stored_message_id(message: Message, stream: Stream, causation_id: UUID, numb
 def idempotency_key(tenant: str, workflow: str, call: str, repairs: int) -> str:
     """The key that the gateway sends along with a model call. A repeated call has the same key; a repair has another one."""
     return str(uuid5(_IDEMPOTENCY, f"{tenant}/{workflow}/{call}/{repairs}"))
+
+
+def webhook_id(tenant: str, workflow: str, delivery: str) -> str:
+    """The `webhook-id` of a delivery: the same for all its attempts."""
+    return f"msg_{uuid5(_IDEMPOTENCY, f'webhook/{tenant}/{workflow}/{delivery}').hex}"
+
+
+def delivery_name(about: str, number: int, endpoint: str) -> str:
+    """The name of the delivery of one notification to one endpoint: `pay.1/1/chat`. A long one begins with a digest."""
+    name = f"{about}/{number}/{endpoint}"
+    return name if len(name) <= 255 else f"{hashlib.sha256(about.encode()).hexdigest()[:32]}/{number}/{endpoint}"
 
 
 # Ids of answers from workers that have no event store

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from shared.eventstore.postgres import statements
+from shared.eventstore.postgres import PostgresEventStore, statements
 from shared.kafka.admin import apply
 from shared.settings import Settings
 
@@ -24,6 +24,14 @@ async def raw(postgres_dsn: str, schema: str) -> AsyncIterator[asyncpg.Connectio
     connection = await asyncpg.connect(postgres_dsn, server_settings={"search_path": schema})
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def owned(postgres_dsn: str, schema: str) -> AsyncIterator[PostgresEventStore]:
+    """The event store as the owner of its tables sees it."""
+    store = await PostgresEventStore.open(postgres_dsn, schema=schema)
+    yield store
+    await store.close()
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
 
 
 def test_data_is_kept_in_volumes_where_the_images_expect_it() -> None:
-    assert COMPOSE["volumes"].keys() == {"kafka", "postgres", *SECRETS}
+    assert COMPOSE["volumes"].keys() == {"kafka", "postgres", "ledger", *SECRETS}
     assert CONTAINERS["kafka"]["volumes"] == [f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"]
     assert CONTAINERS["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql", "from PostgreSQL 18 on; before it was …/data"
 

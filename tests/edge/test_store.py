@@ -18,6 +18,10 @@ class TestMemory(StoreSuite):
     def store(self) -> InMemoryEventStore:
         return InMemoryEventStore()
 
+    @pytest.fixture
+    def owned(self, store: InMemoryEventStore) -> InMemoryEventStore:
+        return store
+
 
 class TestPostgres(StoreSuite):
     """`store` is the one of conftest."""

@@ -11,9 +11,9 @@ from services.gateway.config import Endpoint
 from services.gateway.openai_wire.answer import Answer, NoUsableAnswer, confidence, read_answer
 from services.gateway.openai_wire.events import Event
 from services.gateway.openai_wire.request import Api, request_body
-from services.gateway.openai_wire.retry_after import retry_after
 from services.gateway.openai_wire.streamed_answer import StreamedAnswer
 from services.gateway.openai_wire.usage import Tokens
+from shared.retry_after import retry_after
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SCHEMA = {

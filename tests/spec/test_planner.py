@@ -326,19 +326,20 @@ def test_the_planner_receives_what_happens_to_its_plan_and_no_dead_letters_from_
     assert service.stream(dead(door=True)) is None
 
 
-def test_the_shipped_roles_are_workers() -> None:
+def test_the_shipped_roles_are_workers_and_so_is_the_ledger_by_its_topics() -> None:
     shipped = Path(__file__).parents[2] / "shared" / "roles"
-    assert sorted(workers_of(Settings())) == sorted(file.stem for file in shipped.glob("*.yaml"))
+    assert sorted(workers_of(Settings())) == sorted(["ledger", *(file.stem for file in shipped.glob("*.yaml"))])
 
 
 def test_users_add_workers_by_a_role_file_or_a_service(tmp_path: Path) -> None:
     (tmp_path / "lawyer.yaml").write_text("prompt: x\n")
     workers = workers_of(Settings(roles=tmp_path, workers=("retriever",)))
-    assert workers == {**dict.fromkeys((*roles.SHIPPED, "lawyer"), "specialists"), "retriever": "retriever"}
+    added = {"ledger": "ledger", "retriever": "retriever"}
+    assert workers == dict.fromkeys((*roles.SHIPPED, "lawyer"), "specialists") | added
     assert build(Settings(workers=("retriever",))).decider.policy != build(Settings()).decider.policy
 
 
-@pytest.mark.parametrize("name", ["writer", "gateway"])
+@pytest.mark.parametrize("name", ["writer", "gateway", "ledger", "wait"])
 def test_a_users_service_cannot_have_the_name_of_a_role_or_of_a_service(name: str) -> None:
     with pytest.raises(BadWorker, match=name):
         build(Settings(workers=(name,)))

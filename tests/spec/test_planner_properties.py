@@ -30,7 +30,7 @@ from contracts.plans import Plan, Step
 from contracts.results import Result, WorkflowCompleted, WorkflowFailed
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.verifier import CheckClaim, ClaimPassed, ClaimRejected
-from hansard.decider import WakeUp
+from hansard.decider import Decider, WakeUp
 from hansard.identity import step_and_attempt
 from hansard.message import Message
 from services.planner.decider import planner
@@ -47,26 +47,27 @@ DECIDER = planner(WORKERS, "p1")
 class Run:
     """A planner that receives one message after another and decides each twice. Its clock moves only by `wake`."""
 
+    decider: Decider[WorkflowState] = DECIDER
     state: WorkflowState = DECIDER.initial
     messages: list[Message] = field(default_factory=list)
     now: datetime = NOON
 
     def process(self, message: Message) -> list[Message]:
         context = replace(HERE, at=self.now)
-        decided, again = (list(DECIDER.decide(self.state, message, context)) for _ in range(2))
+        decided, again = (list(self.decider.decide(self.state, message, context)) for _ in range(2))
         assert decided == again
-        self.state = DECIDER.fold(decided, self.state)
+        self.state = self.decider.fold(decided, self.state)
         self.messages += decided
         return decided
 
     @property
     def wake_at(self) -> datetime | None:
-        return DECIDER.wake_at(self.state)
+        return self.decider.wake_at(self.state)
 
     def wake(self, late: timedelta = timedelta()) -> list[Message]:
         """Moves the clock to the next wake-up: an earlier one decides nothing, and after it no time is left that has come."""
         assert self.wake_at is not None
-        assert self.wake_at == DECIDER.wake_at(DECIDER.fold(self.messages))
+        assert self.wake_at == self.decider.wake_at(self.decider.fold(self.messages))
         if self.now < self.wake_at:
             assert self.process(WakeUp()) == []
         self.now = max(self.now, self.wake_at) + late

@@ -61,6 +61,7 @@ COMMANDS = [
     "watch",
     "results",
     "cancel",
+    "signal",
     "init",
     "plans validate",
     "plans run",
@@ -88,7 +89,20 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["ask hi", "results", "watch", "cancel x", "stats", "audit show x", "effects", "topics", "migrate", "serve router"]
+    "line",
+    [
+        "ask hi",
+        "results",
+        "watch",
+        "cancel x",
+        "signal x e",
+        "stats",
+        "audit show x",
+        "effects",
+        "topics",
+        "migrate",
+        "serve router",
+    ],
 )
 def test_where_nothing_runs_the_error_says_what_to_type(line: str) -> None:
     done = runner.invoke(app, line.split())

@@ -15,7 +15,7 @@ GOOD = "name: two\nsteps: [{id: a, worker: writer}, {id: b, worker: coder, needs
 STEPS = "name: p\nsteps: [{id: a, worker: writer"
 BAD = {
     "name: p\nsteps: [{id: a, worker: writer, needs: [b]}, {id: b, worker: writer, needs: [a]}]": "wait for each other",
-    "name: p\nsteps: [{id: a, worker: poet}]": "no worker is named 'poet'; there are " + ", ".join(sorted(SHIPPED)),
+    "name: p\nsteps: [{id: a, worker: poet}]": "no worker is named 'poet'; there are " + ", ".join(sorted([*SHIPPED, "ledger"])),
     f"{STEPS}, needs: [z]}}]": "needs 'z', which is no step of this plan",
     f"{STEPS}}}, {{id: a, worker: writer}}]": "two steps have the id 'a'",
     "": "is empty. A plan is a `name` and `steps`, each with an `id` and a `worker`; `hansard init` writes one",
@@ -27,6 +27,16 @@ BAD = {
     "name: p\nsteps: []": "steps: at least 1 needed",
     "name: p\nsteps: [{worker: writer}]": "steps.0.id: is missing. A plan",
     f"{STEPS}, verify: sometimes}}]": "steps.0.verify: Input should be 'code', 'judge' or 'none'. A plan",
+    f"{STEPS}, gate: {{actoin: {{}}}}}}]": "steps.0.gate.actoin: no such field, perhaps action",
+    f"{STEPS}, gate: {{action: {{tool: t, amount: 5.5}}}}}}]": "step 'a': its action: amount: money travels as a string",
+    f"{STEPS}, gate: {{action: {{tol: t}}}}}}]": "step 'a': its action: no action has a field 'tol', perhaps 'tool'",
+    f"{STEPS}, gate: {{approval: never}}}}]": "steps.0.gate.approval: Input should be 'policy' or 'always'",
+    f"{STEPS}, wait: {{seconds: 5}}}}]": "step 'a': `wait` goes with the worker 'wait'",
+    "name: p\nsteps: [{id: a, worker: wait}]": "step 'a': the worker 'wait' needs `wait`, which says what for",
+    "name: p\nsteps: [{id: a, worker: wait, wait: {events: paid}}]": "steps.0.wait.events: no such field, perhaps event",
+    "name: p\nsteps: [{id: a, worker: wait, wait: {}}]": "steps.0.wait: give one of `question`, `event`, `until` and `seconds`",
+    "name: p\nsteps: [{id: a, worker: wait, wait: {event: e, seconds: 5}}]": "not event and seconds",
+    "name: p\nsteps: [{id: a, worker: wait, wait: {until: tomorrow}}]": "steps.0.wait.until: Input should be a valid datetime",
     "steps: [{id: a, worker: writer}]": "a plan in a file needs a `name`",
     "a: &a [*a]": "an alias is inside of what it names",
 }
@@ -85,6 +95,22 @@ def test_a_valid_plan_is_printed_with_the_command_to_run_it(tmp_path: Path) -> N
     assert done.exit_code == 0
     assert "coder" in done.output
     assert f"hansard plans run {file}" in " ".join(done.output.split())
+
+
+def test_what_each_step_waits_for_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    waits = ["{question: Who is it}", "{event: paid}", "{until: 2026-07-01T09:00:00+02:00}", "{seconds: 90}"]
+    steps = [f"{{id: w{n}, worker: wait, wait: {what}}}" for n, what in enumerate(waits)]
+    file.write_text(f"name: p\nsteps: [{', '.join(steps)}, {{id: g, worker: ledger, gate: {{action: {{tool: ledger}}}}}}]")
+    done = runner.invoke(app, ["plans", "validate", str(file)], terminal_width=200)
+    assert done.exit_code == 0, done.exception
+    for text in ("an answer of a reviewer", "the event paid", "2026-07-01 07:00 UTC", "90 seconds", "an approval"):
+        assert text in done.output
+
+
+def test_the_shipped_plan_of_a_refund_can_be_run() -> None:
+    done = runner.invoke(app, ["plans", "validate", "services/router/plans/refund.yaml"])
+    assert done.exit_code == 0, done.exception
 
 
 def test_json_output_says_whether_a_plan_is_valid(tmp_path: Path) -> None:

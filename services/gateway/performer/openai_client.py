@@ -23,12 +23,12 @@ from services.gateway.openai_wire.errors import ReportedError, error_of_status, 
 from services.gateway.openai_wire.events import Event, ResponseBody, TooLarge
 from services.gateway.openai_wire.fields import FIELDS, Refused, is_of_the_call, refused_field
 from services.gateway.openai_wire.request import PATHS, Api, Request, make_request
-from services.gateway.openai_wire.retry_after import retry_after
 from services.gateway.openai_wire.streamed_answer import StreamedAnswer
 from services.gateway.openai_wire.tolerant import clean, listed, load, mapping, string
 from services.gateway.performer.outcomes import DETAIL, NO_SLOT, Progress, failed
 from services.gateway.performer.spans import attempt_span, mark_answered, mark_failed
 from shared.masking import mask, masked
+from shared.retry_after import retry_after
 
 Clock = Callable[[], datetime]
 BeforeSending = Callable[[], None]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from contracts.plans import Plan, Step
+from contracts.plans import Gate, Plan, Step, Wait
 from shared.text_files import NotText, read_text
 from shared.yaml_files import BadYaml, parsed_yaml
 
 SHIPPED = Path(__file__).parent
-Shape = type[Plan] | type[Step]
+Shape = type[Plan] | type[Step] | type[Gate] | type[Wait]
 
 
 class BadPlan(ValueError):
@@ -52,7 +52,10 @@ def unknown_fields(given: Mapping[str, object]) -> Iterator[tuple[str, str, Shap
     """Fields that no plan has: where they are (`steps.0.`), their names, and the model that lacks them."""
     steps = given.get("steps")
     parts: list[tuple[str, object, Shape]] = [("", given, Plan)]
-    parts += [(f"steps.{n}.", step, Step) for n, step in enumerate(steps if isinstance(steps, list) else ())]
+    for n, step in enumerate(steps if isinstance(steps, list) else ()):
+        parts.append((f"steps.{n}.", step, Step))
+        if isinstance(step, Mapping):
+            parts += [(f"steps.{n}.gate.", step.get("gate"), Gate), (f"steps.{n}.wait.", step.get("wait"), Wait)]
     for place, part, shape in parts:
         for name in part if isinstance(part, Mapping) else ():
             if name not in shape.model_fields:

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from shared.eventstore.postgres.answers import PostgresAnswers
+from shared.eventstore.postgres.api_keys import PostgresApiKeys
 from shared.eventstore.postgres.contents import PostgresPlace
 from shared.eventstore.postgres.outbox import PostgresOutbox
 from shared.eventstore.postgres.policies import PostgresPolicies
@@ -37,6 +38,10 @@ class PostgresEventStore(
     @cached_property
     def contents(self) -> PostgresPlace:
         return PostgresPlace(self.session)
+
+    @cached_property
+    def api_keys(self) -> PostgresApiKeys:
+        return PostgresApiKeys(self.session)
 
     async def ping(self) -> None:
         await self.session.fetch("select 1")

@@ -1,6 +1,7 @@
 """What every event store must do, wherever it stores messages. A test class inherits this and has a fixture `store`."""
 
 from tests.edge.store_suite.answers import Answers
+from tests.edge.store_suite.api_keys import ApiKeys
 from tests.edge.store_suite.appends import Appends
 from tests.edge.store_suite.claims import Claims
 from tests.edge.store_suite.doors import DoorMessages
@@ -11,4 +12,4 @@ from tests.edge.store_suite.readers import Readers
 from tests.edge.store_suite.wake_ups import WakeUps
 
 
-class StoreSuite(Appends, Claims, Outbox, DoorMessages, WakeUps, Processes, Readers, Policies, Answers): ...
+class StoreSuite(Appends, Claims, Outbox, DoorMessages, WakeUps, Processes, Readers, Policies, Answers, ApiKeys): ...

@@ -1,4 +1,4 @@
-"""When a provider wants to be called again. Pure."""
+"""When a server wants to be called again. Pure."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
