@@ -1,4 +1,5 @@
-"""How alike two cases are, by the words that they share. Numbers do not count: a refund of 50 and one of 75 are like cases."""
+"""How alike two cases are: of the same tool, by the words that they share. Numbers do not count: a refund of 50 and one of 75
+are like cases, and so are two of the same tool that nobody described."""
 
 import re
 import unicodedata
@@ -21,34 +22,44 @@ class Past(NamedTuple):
     case: str
 
 
+class _Words(NamedTuple):
+    tool: str
+    words: frozenset[str]
+
+
 def words_of(action: Action) -> str:
-    """The text by which cases are compared."""
+    """The text by which cases are compared: the tool, a blank, what it is about."""
     return f"{action.tool} {action.about}"
 
 
 def similarity(a: str, b: str) -> float:
-    """From 0, no word in common, to 1, the same words. Twice the shared words, by all words of both (Dice's coefficient)."""
-    return _shared(_words(a), _words(b))
+    """From 0, another tool or no word in common, to 1, the same words. Twice the shared words, by all words of both (Dice's
+    coefficient). Both are texts of `words_of`."""
+    return _alike(_words(a), _words(b))
 
 
 def most_similar(words: str, cases: Iterable[Past], n: int) -> list[tuple[Past, float]]:
-    """At most `n` cases that share a word, most similar first; of equal ones, the earlier given."""
+    """At most `n` cases that are similar at all, most similar first; of equal ones, the earlier given."""
     wanted = _words(words)
-    found = ((case, alike) for case in cases if (alike := _shared(wanted, _words(case.words))) > 0)
+    found = ((case, alike) for case in cases if (alike := _alike(wanted, _words(case.words))) > 0)
     return sorted(found, key=lambda one: -one[1])[:n]
 
 
-def _shared(a: frozenset[str], b: frozenset[str]) -> float:
-    return 2 * len(a & b) / (len(a) + len(b)) if a and b else 0.0
+def _alike(a: _Words, b: _Words) -> float:
+    if a.tool != b.tool or not a.tool:
+        return 0.0
+    together = len(a.words) + len(b.words)
+    return 2 * len(a.words & b.words) / together if together else 1.0
 
 
 @lru_cache(8192)
-def _words(text: str) -> frozenset[str]:
+def _words(text: str) -> _Words:
     """Of scripts without spaces between words, each character is one."""
-    if text.isascii():
-        return frozenset(_ASCII_WORD.findall(text[:_LONGEST].lower()))
-    found = _WORD.findall(unicodedata.normalize("NFKC", text[:_LONGEST]).casefold())
-    return frozenset(part for word in found for part in (word if _is_unspaced(word) else (word,)))
+    tool, _, about = text[:_LONGEST].partition(" ")
+    if about.isascii():
+        return _Words(tool, frozenset(_ASCII_WORD.findall(about.lower())))
+    found = _WORD.findall(unicodedata.normalize("NFKC", about).casefold())
+    return _Words(tool, frozenset(part for word in found for part in (word if _is_unspaced(word) else (word,))))
 
 
 def _is_unspaced(word: str) -> bool:

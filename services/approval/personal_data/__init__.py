@@ -12,22 +12,26 @@ import phonenumbers
 import stdnum
 
 from hansard.actions import LARGEST, Action
+from hansard.policy import version_of
 from services.approval.keywords import texts_of
 from services.approval.personal_data import beside_words, contact, national, payment
 from services.approval.personal_data.finder import Finder
+from services.approval.personal_data.words import WORDS
 from shared.words import visible
 
 FINDERS: tuple[Finder, ...] = (*contact.FINDERS, *payment.FINDERS, *national.FINDERS, *beside_words.FINDERS)
 UNSEARCHED = "unsearched"
 KINDS = (*sorted({finder.kind for finder in FINDERS}), UNSEARCHED)
-LIBRARIES = {  # what else decides which numbers and addresses are found
+LIBRARIES = {  # by which numbers and addresses are found: versions, and a hash of our own words
     "email-validator": email_validator.__version__,
     "phonenumbers": phonenumbers.__version__,
     "python-stdnum": stdnum.__version__,
     "unicode": unicodedata.unidata_version,
+    "words": version_of("words", {kind: [*words] for kind, words in WORDS.items()}),
 }
 _MAX = 2 * LARGEST  # characters: more than an action has, unless they are such that each stands for many
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 
 
 def personal_data_in(action: Action) -> tuple[str, ...]:
@@ -62,6 +66,7 @@ def _found(finder: Finder, text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """What can be seen, with the digits, dashes and blanks of ASCII."""
+    text = text.translate(_CONTROLS)
     if text.isascii():
         return text
     composed = visible(unicodedata.normalize("NFKC", visible(text))).translate(_DASHES)

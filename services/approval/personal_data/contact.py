@@ -9,14 +9,9 @@ from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from services.approval.personal_data.finder import Finder, whole
+from services.approval.personal_data.words import WORDS
 
-# Mailboxes of a function, not of a person: RFC 2142, and what firms call them.
-_FUNCTIONS = frozenset(
-    "abuse accounting accounts admin billing careers compliance contact customerservice donotreply feedback finance hello help"
-    " helpdesk hostmaster hr info invoices jobs legal mail marketing news newsletter noc no-reply noreply notifications office"
-    " orders payments postmaster press privacy procurement purchasing sales security service subscriptions support team"
-    " webmaster".split()
-)
+_FUNCTIONS = frozenset(WORDS["mailboxes"])  # mailboxes of a function, not of a person
 _AT = re.compile(r"@|\s?[\[({]\s?at\s?[\])}]\s?", re.IGNORECASE)
 _DOT = re.compile(r"\s?[\[({]\s?dot\s?[\])}]\s?", re.IGNORECASE)
 _LOCAL = re.compile(r"[^\s@<>()\[\]{},;:\"'|/=\\]{1,64}\Z")
@@ -54,7 +49,7 @@ def _international(candidate: str) -> bool:
 def _national(candidate: str) -> bool:
     """Whether it is a number by a country's plan, parted as that country writes it: other numbers seldom are."""
     groups = _GROUP.findall(candidate)
-    return any(groups in _written(candidate, region) for region in REGIONS)
+    return any(groups in (written, ["1", *written]) for region in REGIONS for written in _written(candidate, region))
 
 
 def _written(candidate: str, region: str) -> Iterator[list[str]]:
@@ -77,7 +72,7 @@ FINDERS = (
     Finder("email", _addresses, _is_address, limit=200),
     Finder("phone", whole(r"(?:\+|00)\(?[1-9][\d ()./-]{5,24}\d"), _international, limit=100),
     Finder("phone", whole(r"\(?0\d{1,4}\)?(?:[ ./-]{1,3}\d{2,8}){1,4}|\(\d{2,3}\) ?\d{3,5}[ .-]\d{4}"), _national, limit=40),
-    Finder("phone", whole(r"(?:1[ .-])?[2-9]\d\d([ .-])[2-9]\d\d\1\d{4}"), _national, limit=40),
-    Finder("ip-address", whole(rf"{_VERSION}\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?=[:/]\d|\b)"), _is_public),
+    Finder("phone", whole(r"(?:1[ .-])?[2-9]\d\d([ .-])[2-9]\d\d\1\d{4}|1[3-9]\d[ -]\d{4}[ -]\d{4}"), _national, limit=40),
+    Finder("ip-address", whole(rf"{_VERSION}(?=[\d.]{{9}})\d{{1,3}}(?:\.\d{{1,3}}){{3}}(?=[:/]\d|\b)"), _is_public),
     Finder("ip-address", whole(r"[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){2,7}"), _is_public),
 )

@@ -22,8 +22,8 @@ def every(pattern: str, flags: int = 0) -> Callable[[str], Iterator[str]]:
 
 
 def whole(pattern: str, flags: int = re.IGNORECASE) -> Callable[[str], Iterator[str]]:
-    """All places that match and stand alone: no letter, digit or further part of a number touches them."""
-    return every(rf"(?<![\w.,/+-])(?:{pattern})(?![\w/]|[.,-]\w)", flags)
+    """All places that match and stand alone: no letter touches them, and no further group of digits stands beside them."""
+    return every(rf"(?<![\w.,/+-])(?<!\d )(?:{pattern})(?![\w/]|[.,-]\w| \d)", flags)
 
 
 def after(pattern: str, length: int, flags: int = re.IGNORECASE) -> Callable[[str], Iterator[str]]:
