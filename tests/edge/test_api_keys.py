@@ -46,6 +46,15 @@ async def test_a_key_is_shown_once_stored_as_a_hash_and_its_use_is_shown(
     assert "has no keys" in await typed("list")
 
 
+@pytest.mark.parametrize("words", [("add", "a"), ("revoke", "0" * 16)])
+async def test_without_the_owners_address_the_command_says_what_it_needs(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HANSARD_POSTGRES_OWNER")
+    with pytest.raises(Problem, match="Name the owner's address in HANSARD_POSTGRES_OWNER"):
+        await typed(*words)
+
+
 async def test_a_revoked_key_counts_nowhere(store: PostgresEventStore) -> None:
     made = json.loads(await typed("add", "a", "--kind", "cancel", "--kind", SubmitRequest.kind, "--json"))
     assert made["kinds"] == [CancelWorkflow.kind, SubmitRequest.kind]
