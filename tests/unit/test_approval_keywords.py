@@ -16,6 +16,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "capitals": str.upper,
     "full width": lambda word: word.translate({n: n + 0xFEE0 for n in range(0x21, 0x7F)}),
     "invisible characters": lambda word: "\u200b".join(word),
+    "fillers": lambda word: "\u3164".join(word),
     "soft hyphens": lambda word: "\u00ad".join(word),
     "control characters": lambda word: "\x08".join(word),
     "tags": lambda word: "\U000e0041".join(word),
