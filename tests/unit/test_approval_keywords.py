@@ -23,6 +23,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "accents": lambda word: unicodedata.normalize("NFC", "".join(c + "\u0301" if c in "aeiou" else c for c in word)),
     "struck through": lambda word: "".join(c + "\u0336" for c in word),
     "Cyrillic": lambda word: word.translate(str.maketrans("aeopcyx", "аеорсух")),
+    "Cyrillic with fillers": lambda word: "\u3164".join(word.translate(str.maketrans("aeopcyx", "аеорсух"))),
     "Greek": lambda word: word.translate(str.maketrans("oviu", "ονιυ")),
     "small capitals": lambda word: word.translate(str.maketrans("adelnrtu", "ᴀᴅᴇʟɴʀᴛᴜ")),
     "mathematical": lambda word: "".join(chr(0x1D41A + ord(c) - 97) if c.isalpha() else c for c in word),
