@@ -51,7 +51,7 @@ def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], co
     if review.signature:
         check_signature(received, person, registration.former_keys, context)
         return Reviewer(person, "signature", registration.number, review.key)
-    if received.topic != REVIEWS and received.topic in person.topics:
+    if received.topic not in ("", REVIEWS) and received.topic in person.topics:
         return Reviewer(person, "principal", registration.number, "")
     if received.identity:
         if received.identity in person.identities:

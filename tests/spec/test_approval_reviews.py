@@ -27,6 +27,7 @@ from tests.spec.approval_kit import (
     ALICE,
     BOB,
     CAROL,
+    DELETE,
     POLICY,
     REFUND,
     SENIOR,
@@ -39,7 +40,6 @@ from tests.spec.approval_kit import (
 )
 
 HALF = REFUND.model_copy(update={"amount": Decimal(25), "about": "Process $25 refund for delayed shipment"})
-DELETE = Action(tool="desk", about="Delete user account and all associated data")
 BOB_HIMSELF = Someone(BOB.name)
 
 
