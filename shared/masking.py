@@ -26,6 +26,7 @@ _FORMS = tuple(
         r"(\b[a-z0-9_-]*(?:password|passwd|passphrase|secret|api[-_]?key|access[-_]?token|auth[-_]?token)\b[\"']?\s*[:=]\s*b?[\"']?)"
         r"([^\s\"',;&)}\]\\]+)",
         r"()(\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|github_pat|xox[abp])[-_][a-z0-9_-]{12,})",
+        r"()(-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?)",
         r"()(\bhansard_[0-9a-f]{16}_[a-z0-9_-]{20,})",
         r"()(\bAIza[a-z0-9_-]{30,})",
         r"()(\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]{8,}\.[a-z0-9_-]+)",
