@@ -15,6 +15,8 @@ from hansard.tasks import task_topics
 from hansard.topics import EVERY_SERVICE, Kind, Topic, extended
 
 SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "approval", "ledger", "notifier")
+OPTIONAL = ("edge",)  # services of ours that a deployment may do without
+OURS = (*SERVICES, *OPTIONAL)
 DOORS = ("requests", "control", "results", "dead_letters")
 FOLDERS = (*DOORS, *SERVICES)
 REVIEWS = "approvals.reviews"
@@ -40,7 +42,8 @@ def _shipped() -> tuple[Topic, ...]:
 class Topics:
     """The catalogue of a deployment. `workers` names services of the user's own that take tasks, `outside` those of them that
     do not store what they publish; `services` are the user's own as far as this process has loaded them. `reviewers` names
-    doors for reviews to each of which one person's principal alone may write: `approvals.reviews.alice`."""
+    doors for reviews to each of which one person's principal alone may write: `approvals.reviews.alice`, by `person:alice`, which
+    is the name of no service."""
 
     workers: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
@@ -57,7 +60,10 @@ class Topics:
         own = (topic for name in self.added for topic in self._own(name))
         shipped = tuple(map(self._with_every_service, _shipped()))
         reviews = next(topic for topic in shipped if topic.name == REVIEWS)
-        doors = (replace(reviews, name=name, about=f"Reviews of one person: {name}.") for name in self.reviewers)
+        doors = (
+            replace(reviews, name=name, about="Reviews of one person.", producers=(f"person:{name.removeprefix(REVIEWS + '.')}",))
+            for name in self.reviewers
+        )
         return extended(shipped, (*own, *doors))
 
     def _own(self, name: str) -> tuple[Topic, ...]:
@@ -70,7 +76,7 @@ class Topics:
 
     def _named(self, services: tuple[str, ...]) -> Iterator[str]:
         for name in services:
-            yield from (*SERVICES, *self.added) if name == EVERY_SERVICE else (name,)
+            yield from (*OURS, *self.added) if name == EVERY_SERVICE else (name,)
 
     @cached_property
     def by_name(self) -> dict[str, Topic]:
@@ -111,4 +117,4 @@ class Topics:
         return names[0]
 
 
-__all__ = ["SERVICES", "Kind", "Topic", "Topics"]
+__all__ = ["OURS", "SERVICES", "Kind", "Topic", "Topics"]

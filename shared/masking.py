@@ -29,6 +29,7 @@ _FORMS = tuple(
         r"(\b(?:bearer|basic) )([a-z0-9._~+/=-]{8,})",
         rf"(\b[a-z0-9_-]*{_FIELD}\s*b?[\"']?)([^\s\"',;&)}}\]\\]+)",
         r"()(\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|github_pat|xox[abp])[-_][a-z0-9_-]{12,})",
+        r"()(-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?)",
         r"()(\bhansard_[0-9a-f]{16}_[a-z0-9_-]{20,})",
         r"()(\bAIza[a-z0-9_-]{30,})",
         r"()(\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]{8,}\.[a-z0-9_-]+)",

@@ -47,7 +47,7 @@ def add(
 
     async def added() -> None:
         async with base.record(settings) as store:
-            with base.store_reached():
+            with base.as_owner():
                 await store.api_keys.add(key)
 
     base.run(added())
@@ -103,7 +103,7 @@ def revoke(
 
     async def revoked() -> bool:
         async with base.record(settings) as store:
-            with base.store_reached():
+            with base.as_owner():
                 return await store.api_keys.revoke(tenant, id_)
 
     if not base.run(revoked()):

@@ -158,11 +158,15 @@ def store_reached() -> Iterator[None]:
 def as_owner() -> Iterator[None]:
     """For what only the owner of the tables may do. Raises Problem where Postgres refuses it, or cannot be reached."""
     from infra.migrations import MigrationError
+    from shared.eventstore.model import StoreUnavailable
     from shared.eventstore.postgres.admin import NotAllowed
 
     try:
         with store_reached():
-            yield
+            try:
+                yield
+            except StoreUnavailable as away:
+                raise away.__cause__ if isinstance(away.__cause__, NotAllowed) else away from None
     except NotAllowed as refused:
         raise Problem(
             f"Postgres refuses this ({refused}): it needs the owner of the tables, and services are none."

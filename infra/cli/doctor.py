@@ -259,6 +259,9 @@ async def identities(settings: Settings) -> list[Finding]:
     """Whether people's identities are proven."""
     if settings.unproven_identities:
         return [Finding("identities", UNPROVEN, "unset HANSARD_UNPROVEN_IDENTITIES, and register people: hansard people add")]
+    if settings.reviewer_topics and settings.kafka_security == "PLAINTEXT":
+        what = f"Kafka asks nobody who they are, so anybody may write to {settings.reviewer_topics[0]} as its person"
+        return [Finding("identities", what, "set HANSARD_KAFKA_SECURITY and access rules, or unset HANSARD_REVIEWER_TOPICS")]
     proof = f"by a signature, a token or a topic of their own ({len(settings.reviewer_topics)} of these)"
     return [Finding("identities", f"proven {proof}; environment: {settings.environment}")]
 

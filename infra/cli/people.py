@@ -232,7 +232,7 @@ def _change(settings: Settings, tenant: str, name: str, by: str, change: Change)
         async with base.record(settings) as store:
             everybody = registrations(await store.load_workflow(tenant, PEOPLE))
             approval = load("approval", settings)
-            with base.store_reached():
+            with base.as_owner():
                 await give(store, approval, settings, person_stream(tenant, name), fact, f"registration/{uuid.uuid4()}")
         return result
 

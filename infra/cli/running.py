@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS, SERVICES
 from hansard.service import Service
 from infra import processes
 from infra.cli import access, base, logins, screen
@@ -65,7 +65,8 @@ async def provide(settings: Settings, report: Report) -> None:
 
 
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
-    """Supervises every service, ours and those of your own. Their processes get this one's environment."""
+    """Supervises every service, ours and those of your own, and the HTTP door where it has an address. Their processes get this
+    one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     for secret in ("HANSARD_POSTGRES_OWNER", "HANSARD_POSTGRES_LOGINS"):  # a service has its own rights, and no other's
         os.environ.pop(secret, None)
@@ -77,7 +78,8 @@ def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     def own(name: str) -> dict[str, str]:
         return base.for_service(settings, name)
 
-    return processes.Supervisor(settings.home, (*SERVICES, *specs), report, command, own)
+    ours = OURS if settings.edge else SERVICES
+    return processes.Supervisor(settings.home, (*ours, *specs), report, command, own)
 
 
 def start_services(settings: Settings, report: Report) -> processes.Supervisor:
@@ -258,7 +260,7 @@ def down() -> None:
 
 def load(name: str, settings: Settings) -> Service[Any]:
     """A service of ours by its name, or one of your own: by its name in HANSARD_SERVICES, or where it is loaded from."""
-    if name in SERVICES:
+    if name in OURS:
         built: Service[Any] = importlib.import_module(f"services.{name}.app").build(settings)
         return built
     known = next((service for service in settings.loaded if service.name == name), None)
@@ -271,7 +273,7 @@ def load(name: str, settings: Settings) -> Service[Any]:
 
 def summaries() -> dict[str, str]:
     """What each service of ours does, in one line: the first of its package's docstring. Never fails: every command needs it."""
-    return {name: _summary(name) for name in SERVICES}
+    return {name: _summary(name) for name in OURS}
 
 
 def _summary(name: str) -> str:
@@ -283,14 +285,14 @@ def _summary(name: str) -> str:
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
-    return {name: load(name, settings) for name in SERVICES} | {service.name: service for service in settings.loaded}
+    return {name: load(name, settings) for name in OURS} | {service.name: service for service in settings.loaded}
 
 
 def chosen(names: Sequence[str], settings: Settings) -> tuple[list[Service[Any]], Settings]:
     """The services that these words mean, and the settings whose catalogue has what they bring. Raises Problem."""
     every = (*SERVICES, *(service.name for service in settings.loaded))
     wanted = tuple(dict.fromkeys(name for given in names for name in (every if given == "all" else (given,))))
-    own = {name: load(name, settings) for name in wanted if name not in SERVICES}
+    own = {name: load(name, settings) for name in wanted if name not in OURS}
     settings = taken(settings, list(own.values()))
     return [own[name] if name in own else load(name, settings) for name in wanted], settings
 

@@ -90,8 +90,11 @@ def requester_verified(public: str, signature: str, sha256: str, tenant: str, wo
 
 
 def request_sha256(request: Mapping[str, Any]) -> str:
-    """Of RFC 8785's JSON of the request as it is sent, the body's own object, without `REQUESTERS` and without what is null or
-    empty. Not of a model of it, which fills in defaults and writes times its own way. Raises ValueError like `statement`."""
+    """Of RFC 8785's JSON of the fields that the request gives, without `REQUESTERS` and without what is null or empty.
+
+    Fields are as services write them: times in UTC with six digits of microseconds or none (`2026-01-31T12:00:00Z`), amounts as
+    strings. Defaults that were not given are not there. Raises ValueError like `statement`.
+    """
     fields = {name: value for name, value in request.items() if name not in REQUESTERS and value not in (None, {}, [], "")}
     return hashlib.sha256(_canonical(fields)).hexdigest()
 

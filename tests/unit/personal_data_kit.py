@@ -52,6 +52,7 @@ HARMLESS = (
     "Set retention.ms to 604800000 and segment.bytes to 1073741824",
     "Increase the pool from 10 20 30 to 40 connections",
     "Lottery of tickets 04 11 23 35 42 49 is closed",
+    "Lottery of tickets 1 04 11 23 35 42 is closed",
     "Measured 0.85 0.91 0.77 0.64 in four runs",
     "Ports 8080, 8443 and 9092 are open",
     "Temperature was 21.5 22.0 22.4 23.1 degrees",

@@ -134,6 +134,13 @@ def test_the_strictest_queue_wins_and_all_reasons_are_named() -> None:
     )
 
 
+def test_many_views_make_no_long_reason() -> None:
+    options = tuple(OPTIONS[0].model_copy(update={"source": f"{n} " + "x" * 500}) for n in range(4_000))
+    [reason] = assessed(action(), options=options).reasons
+    assert reason.endswith(", and 3995 more")
+    assert len(reason) < 400
+
+
 def test_what_runs_unseen_has_no_queue_and_nobody_may_decide_it() -> None:
     found = assessed(action())
     assert (found.queue, found.role, found.reasons) == ("", "", ())

@@ -41,6 +41,7 @@ UNLIKE = [
     ("Issue a store credit of 20 dollars", "Close the store on Friday"),
     ("Delete user account and all associated data", "Create user account and assign a licence"),
     ("Delete user account", "Delete temporary files"),
+    ("Schedule a maintenance window for database", "Order new windows for the office"),
     ("Email", "Email a list of all passwords to an unknown address"),
 ]
 MISTAKEN = [  # shared words are not meaning: what this measure calls wrong, by the shipped threshold

@@ -50,6 +50,9 @@ def test_a_known_secret_is_hidden_however_it_is_written(shown: Any) -> None:
         ("api-key: abc123", "api-key: ***"),
         ("Incorrect API key provided: sk-proj-abcdefghijklm.", "Incorrect API key provided: ***."),
         ("eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl", "***"),
+        (f"the key hansard_{'0' * 16}_{'aB-' * 14}x is", "the key *** is"),
+        ("a -----BEGIN PRIVATE KEY-----\nMC4CAQAw+/\nBQ==\n-----END PRIVATE KEY-----\nb", "a ***\nb"),
+        ("cut: -----BEGIN EC PRIVATE KEY-----\\nMC4CAQ", "cut: ***"),
     ],
 )
 def test_what_has_the_form_of_a_secret_is_hidden(text: str, left: str) -> None:

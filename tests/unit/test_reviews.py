@@ -1,6 +1,7 @@
 """What a person signs, and whose signature counts."""
 
 import base64
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from contracts.approval import PersonKey, ReviewAction
 from hansard import reviews
 from hansard.reviews import BadKey, key_id, new_key, public_key, request_sha256, request_statement, sign, statement, verified
+from tests.npm import NODE
 
 PEM, KEY = new_key()
 REVIEW: dict[str, Any] = {
@@ -265,3 +267,52 @@ def test_a_requester_signs_the_request_as_it_is_sent() -> None:
 def test_who_signs_nothing_loads_no_cryptography() -> None:
     source = "import sys, hansard, hansard.client, hansard.reviews; assert 'cryptography' not in sys.modules"
     subprocess.run([sys.executable, "-c", source], check=True)
+
+
+# Other languages
+
+SEED = bytes(range(32))
+FROZEN = {  # what is signed never changes: reviews that were signed before are checked again
+    "sha256": "91f3ad6058675b53e2c336d655eda7d8c6425af5d53d0f71311a6b3b589684fe",
+    "signature": "h1bk6lVW3qiuyDoWp7gU5xHLfRqoryKlmaQAyJyrWHWvQKDylluUhYB5mMyS3OdE/ca6OAmj5sD0bA7nBqi2AA==",
+}
+
+
+def fixed_key() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return Ed25519PrivateKey.from_private_bytes(SEED).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_what_was_signed_once_stays_signed() -> None:
+    review = REVIEW | {"key": "0123456789abcdef", "notes": "“fine”\n", "answer": {"é": [1.5, 1e21, 0.000001, -0.0], "😀": None}}
+    signed = statement(review, "acme", "invoice-17")
+    assert {"sha256": hashlib.sha256(signed).hexdigest(), "signature": sign(fixed_key(), signed)} == FROZEN
+
+
+JAVASCRIPT = """
+const { createPrivateKey, sign } = require('node:crypto')
+const canonical = v => v === null || typeof v !== 'object' ? JSON.stringify(v)
+  : Array.isArray(v) ? '[' + v.map(canonical).join(',') + ']'
+  : '{' + Object.keys(v).sort().map(k => JSON.stringify(k) + ':' + canonical(v[k])).join(',') + '}'
+const lines = require('node:fs').readFileSync(0, 'utf8').trim().split('\\n').map(line => JSON.parse(line))
+for (const { pem, review, tenant, workflow } of lines) {
+  const none = { sha256: '', notes: '', edited: null, question: '', to: '', answer: null, key: '' }
+  const text = canonical({ type: 'hansard.review.v1', tenant, workflow, review: { ...none, ...review } })
+  console.log(sign(null, Buffer.from(text), createPrivateKey(pem)).toString('base64'))
+}
+"""
+
+
+@given(st.lists(st.tuples(some_reviews, texts, texts), min_size=1, max_size=20))
+@settings(max_examples=10)
+def test_a_program_in_javascript_signs_the_same_statement(given: list[tuple[dict[str, Any], str, str]]) -> None:
+    lines = [
+        json.dumps({"pem": PEM.decode(), "review": review, "tenant": tenant, "workflow": workflow})
+        for review, tenant, workflow in given
+    ]
+    done = subprocess.run([NODE, "-e", JAVASCRIPT], input="\n".join(lines).encode(), capture_output=True, check=True)
+    for (review, tenant, workflow), signature in zip(given, done.stdout.decode().split(), strict=True):
+        read = ReviewAction.model_validate_json(json.dumps(review)).model_dump(mode="json")
+        assert verified(KEY["public"], signature, statement(read, tenant, workflow))

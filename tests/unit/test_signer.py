@@ -12,10 +12,11 @@ from contracts.requests import SubmitRequest
 from hansard.codec import decode
 from hansard.new_request import body
 from hansard.private_keys import write_key
-from hansard.reviews import BadKey, new_key, request_sha256, requester_verified, statement, verified
+from hansard.reviews import BadKey, new_key, requester_verified, statement, verified
 from hansard.signer import Signer
 from infra.cli.asked import NewRequest, new_request, signed_by, signer_of
 from infra.cli.problem import Problem
+from services.router.decider import requester_of
 
 PEM, KEY = new_key()
 BOB = Signer("bob@example.org", PEM)
@@ -34,11 +35,11 @@ EVERY = dict.fromkeys(("text", "type", "data", "plan", "architecture", "deadline
 
 
 def proven(data: bytes, *, tenant: str = "acme", workflow: str = "w", requester: str = "bob@example.org") -> bool:
-    """As the services check it: of the message as it was decoded, the fields that its sender gave."""
-    sent, raw = decode(SubmitRequest, data), json.loads(data)
-    sha256 = request_sha256(sent.model_dump(mode="json", exclude_unset=True))
-    return (raw["requester"], raw["requester_key"]) == (requester, KEY["id"]) and requester_verified(
-        KEY["public"], raw["requester_signature"], sha256, tenant, workflow, requester
+    """As the services check it: of what the router hands on of the request that it decoded."""
+    sent = requester_of(decode(SubmitRequest, data))
+    assert sent is not None
+    return (sent.name, sent.key) == (requester, KEY["id"]) and requester_verified(
+        KEY["public"], sent.signature, sent.sha256, tenant, workflow, sent.name
     )
 
 

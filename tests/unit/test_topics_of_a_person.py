@@ -125,8 +125,9 @@ async def test_reviews_stay_on_the_record_when_their_topic_is_gone() -> None:
 
 def test_the_catalogue_has_a_door_for_each_person_that_carries_reviews_alone() -> None:
     shared, alice = (SETTINGS.topics.by_name[name] for name in (REVIEWS, ALICE))
-    assert (alice.kinds, alice.consumers, alice.producers, alice.door) == ((ReviewAction,), ("approval",), (), True)
-    assert replace(alice, name=shared.name, about=shared.about) == shared
+    assert (alice.kinds, alice.consumers, alice.door) == ((ReviewAction,), ("approval",), True)
+    assert alice.producers == ("person:alice",), "so that no service of that name, and nobody else, may write there"
+    assert replace(alice, name=shared.name, about=shared.about, producers=()) == shared
     assert alice in SETTINGS.topics.consumed_by("approval")
     assert ALICE not in Topics().by_name
 
