@@ -93,7 +93,8 @@ async def open_sender(endpoints: Endpoints) -> AsyncIterator[Sender]:
     for one in endpoints.endpoints:
         mask(*secrets[one.name], one.url, *(part for part in urlsplit(one.url)[2:4] if len(part) >= SHORTEST))
     agent = {"user-agent": "hansard", "accept": "*/*", "accept-encoding": "identity"}
-    async with httpx2.AsyncClient(follow_redirects=False, timeout=None, headers=agent) as client:
+    unlimited = httpx2.Limits(max_connections=None)  # each endpoint has its own: a common one would let the slow take it all
+    async with httpx2.AsyncClient(follow_redirects=False, timeout=None, limits=unlimited, headers=agent) as client:
         yield Sender(endpoints.by_name, secrets, client)
 
 

@@ -1,4 +1,4 @@
-"""One deployment for all tests of this folder: five services, each in its own process, and a scripted model."""
+"""One deployment for all tests of this folder: every service, each in its own process, and a scripted model."""
 
 import asyncio
 import os

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -110,17 +109,16 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
 
 async def test_an_endpoint_that_is_slow_delays_no_other() -> None:
     async with Receiver(lambda *_: SILENT) as slow, Receiver() as quick:
-        table = endpoints({"name": "slow", "url": slow.url, "concurrency": 2}, {"name": "quick", "url": quick.url})
+        table = endpoints({"name": "slow", "url": slow.url, "concurrency": 2, "timeout": 60}, {"name": "quick", "url": quick.url})
         async with open_sender(table) as sender:
-            out = [asyncio.create_task(sent(sender, "slow")) for _ in range(2)]
+            out = [asyncio.create_task(sent(sender, "slow", seconds=60)) for _ in range(2)]
             async with asyncio.timeout(30):
                 while slow.at_once < 2:
                     await asyncio.sleep(0.01)
-            began = time.monotonic()
             assert (await sent(sender, "slow")).problem == "busy", "a third attempt is not made"
             assert (await sent(sender, "quick")).status == 204
-            assert time.monotonic() - began < 10, "the slow ones are out for as long as that"
-            assert not any(task.done() for task in out) and slow.most_at_once == 2
+            assert not any(task.done() for task in out), "nobody waited for them"
+            assert slow.most_at_once == 2
             for task in out:
                 task.cancel()
             await asyncio.gather(*out, return_exceptions=True)

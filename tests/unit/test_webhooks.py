@@ -7,6 +7,7 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.exceptions import WebhookVerificationError
 
+import services.notifier
 from hansard.identity import webhook_id
 from hansard.policy import canonical_json, matches_version
 from hansard.testing import NOON
@@ -37,6 +38,12 @@ def test_a_file_names_the_endpoints(tmp_path: Path) -> None:
     assert [one.name for one in read.endpoints] == ["chat", "pager"]
     assert (read.retry.first, read.retry.longest, read.retry.hours) == (2, 3600, 1)
     assert read_endpoints(None) == Endpoints()
+
+
+def test_the_example_is_one() -> None:
+    example = read_endpoints(Path(services.notifier.__file__).with_name("example.yaml"))
+    assert [one.name for one in example.endpoints] == ["chat", "pager", "console"] and example.retry == Retry()
+    assert [one.takes("approval.approved", tenant="acme") for one in example.endpoints] == [False, False, True]
 
 
 def test_the_policy_holds_no_address_and_no_secret_and_decides_again(tmp_path: Path) -> None:
