@@ -17,8 +17,8 @@ from shared.words import plain, visible
 
 # Letters of other scripts that look like Latin ones (of Unicode's confusables, those that are letters).
 _LIKE = {
-    **dict(zip("АВЕЅЗІЈКМНОРСТУХҮԚԜЬѴӀԌЅ", "ABES3IJKMHOPCTYXYQWbVIGS", strict=True)),  # Cyrillic
-    **dict(zip("авгеѕіјкмнопрстухүһԁӏԛԝьѵґґцшбԍ", "abresijkmhonpctyxyhdlqwbvrruw6g", strict=True)),
+    **dict(zip("АВЕЅЗІЈКМНОРСТУХҮԚԜЬѴӀԌ", "ABES3IJKMHOPCTYXYQWbVIG", strict=True)),  # Cyrillic
+    **dict(zip("авгеѕіјкмнопрстухүһԁӏԛԝьѵґцшԍ", "abresijkmhonpctyxyhdlqwbvruwg", strict=True)),
     **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹͿ", "ABEZHIKMNOPTYXCJ", strict=True)),  # Greek
     **dict(zip("αβγεηικνοπρτυχωϲϳμ", "abyenikvonptuxwcju", strict=True)),
     **dict(zip("օսհոգզտքյլցԁ", "ouhnqqsqjlgd", strict=True)),  # Armenian
@@ -28,6 +28,7 @@ _LIKE = {
     "ð": "d",
 }
 _LATIN = re.compile(r".*(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]+ )*([A-Z])(?: .*)?")
+_SAME = str.maketrans("i1|!0345@7$", "lllloeasats")  # what is read as the same letter
 _GAPS = re.compile(r"[\W_]+")
 _SPELT = re.compile(r"(?<!\S)(?:\w ){2,}\w(?!\S)")  # d e l e t e
 
@@ -41,10 +42,13 @@ def keywords_in(texts: Iterable[str], keywords: Iterable[str]) -> tuple[str, ...
 @lru_cache(64)
 def letters(text: str) -> str:
     """Words in lower case with single blanks between them, a line for each way to read the text: with Latin letters for those
-    that look like them, with those joined that are `s p e l t`, and in its own script."""
-    latin = _words(_latin(text).casefold())
-    joined = _SPELT.sub(lambda spelt: spelt[0].replace(" ", ""), latin)
-    return "\n".join(dict.fromkeys((latin, joined) if text.isascii() else (latin, joined, _words(plain(text)))))
+    that look like them, with those joined that are `s p e l t`, with one letter for all that look the same (`de1ete`, `deIete`),
+    and in its own script."""
+    latin = _latin(text).casefold()
+    words = _words(latin)
+    joined = _SPELT.sub(lambda spelt: spelt[0].replace(" ", ""), words)
+    lines = [words, joined, _words(latin.translate(_SAME))]
+    return "\n".join(dict.fromkeys(lines if text.isascii() else [*lines, _words(plain(text))]))
 
 
 def _words(text: str) -> str:
