@@ -21,6 +21,7 @@ from infra.servers.postgres import ready as postgres_ready
 from infra.servers.process import free_port, wait_for
 
 COMPOSE = Path(__file__).parents[1] / "docker-compose.yml"
+PLAIN = {"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "INTERNAL:PLAINTEXT,HOST:PLAINTEXT,CONTROLLER:PLAINTEXT"}  # nor are its secrets
 PATIENCE = 120.0  # seconds from a container's start to its first answer
 
 
@@ -75,7 +76,10 @@ def _container(name: str, given: dict[str, str], password: str) -> Any:
         return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: given.get(m[1], m[2]), str(value))
 
     container: Any = DockerContainer(filled(service["image"]))
-    container.env = {key: filled(value) for key, value in service["environment"].items()} | {"POSTGRES_PASSWORD": password}
+    container.env = {key: filled(value) for key, value in service["environment"].items()} | {
+        "POSTGRES_PASSWORD": password,
+        **PLAIN,
+    }
     for published in service["ports"]:
         host, outer, inner = filled(published).split(":")
         container.ports[f"{inner}/tcp"] = (host, int(outer))

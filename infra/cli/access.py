@@ -132,7 +132,7 @@ async def settle(settings: Settings, passwords: Path | None, *, dry_run: bool, r
 
 
 def _passwords(settings: Settings, folder: Path | None) -> dict[str, str]:
-    """The passwords to set, by principal. Raises Problem where the folder lacks one."""
+    """The passwords to set, by principal. Raises Problem where the folder has none at all."""
     from infra.access_rules import principals as all_principals
 
     names = all_principals(settings)
@@ -140,10 +140,12 @@ def _passwords(settings: Settings, folder: Path | None) -> dict[str, str]:
         return {name: principals.password(settings.home, name) for name in names}
     if folder is None:
         return {}
-    try:
-        return {name: (folder / name).read_text("utf-8").strip() for name in names}
-    except OSError as missing:
-        raise Problem(f"{folder} must hold a file with the password of each principal: {missing}.", code=2) from None
+    found = {name: (folder / name).read_text("utf-8").strip() for name in names if (folder / name).is_file()}
+    if not found:
+        raise Problem(f"{folder} must hold a file with the password of each principal: {', '.join(names)}.", code=2)
+    for name in (name for name in names if name not in found):
+        screen.note(f"{folder} has no password for {name}")
+    return found
 
 
 def _show(there: "Differences", *, dry_run: bool, remove: bool) -> None:

@@ -23,7 +23,7 @@ LONGEST = 63  # bytes of a name in Postgres
 OWNER, SERVICE, DATABASE = "hansard", "hansard_service", "hansard"
 EVERY = "all"  # the folder of the login with the rights of all services
 HBA = "local all all scram-sha-256\nhostssl all all all scram-sha-256\n"  # nothing without TLS
-USERS = {"postgres": 999, "setup": 10001, "service": 10001}  # who reads what: the image of Postgres, and ours
+USERS = {"postgres": 999, "kafka": 1000, "setup": 10001, "service": 10001}  # who reads what: their images, and ours
 
 
 def kept(file: Path, first: str = "") -> str:
@@ -57,9 +57,10 @@ def written(file: Path, content: str) -> None:
 
 
 def for_compose(folder: Path) -> None:
-    """What each kind of container finds as files: Postgres its first password and its certificate, `setup` every address, each
+    """What each kind of container finds as files: servers their certificates and first passwords, `setup` every login, each
     service its own, and the commands that people run that of a login for all."""
     from infra.servers.certificates import certificate
+    from infra.servers.principals import kafka_in_compose
 
     made = certificate(folder / "authority", "postgres", ("postgres", "localhost", "127.0.0.1"))
     owner = kept(folder / "postgres" / "password", os.environ.get("POSTGRES_PASSWORD", ""))
@@ -77,6 +78,7 @@ def for_compose(folder: Path) -> None:
     }
     readers = ("setup", *(f"service/{name}" for name in (EVERY, *own)))
     files |= {f"{reader}/ca.pem": made.authority.read_text("ascii") for reader in readers}
+    files |= kafka_in_compose(folder, (*SERVICES, EVERY))
     (folder / "service" / "hansard_postgres").unlink(missing_ok=True)  # of release 0.2.0, where all services shared one login
     for name, content in files.items():
         (folder / name).parent.mkdir(0o700, exist_ok=True)

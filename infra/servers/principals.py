@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from infra.servers.certificates import Certificate, certificate
@@ -72,3 +74,31 @@ def broker_settings(listeners: tuple[str, ...], broker: str, administrator: str)
             }.items()
         },
     }
+
+
+def kafka_in_compose(folder: Path, readers: Iterable[str]) -> dict[str, str]:
+    """The files by which the containers of docker-compose.yml reach Kafka, by their names in this folder: its own settings, the
+    logins of `setup` and of these readers, and that of anyone beside the one of the people who operate it."""
+    made = certificate(folder / "authority", "kafka", ("kafka", "localhost", "127.0.0.1"))
+    home = folder / "setup"  # which alone has every password
+    broker, administrator = password(home, BROKER), password(home, ADMINISTRATOR)
+    settings = broker_settings(("INTERNAL", "HOST"), broker, administrator) | {
+        "ssl.keystore.location": "/run/secrets/kafka.pem",
+        "ssl.truststore.location": "/run/secrets/ca.pem",
+    }
+    names = {reader: f"hansard-{'console' if reader == 'all' else reader}" for reader in readers}
+    login = {f"service/{reader}": (name, password(home, name)) for reader, name in names.items()}
+    login["setup"] = ADMINISTRATOR, administrator
+    return {
+        "kafka/kafka.pem": made.pem.read_text("ascii"),
+        "kafka/ca.pem": made.authority.read_text("ascii"),
+        "kafka/kafka.env": "".join(f"{_variable(name)}={shlex.quote(value)}\n" for name, value in settings.items()),
+        **{f"{reader}/hansard_kafka_username": user for reader, (user, _) in login.items()},
+        **{f"{reader}/hansard_kafka_password": secret for reader, (_, secret) in login.items()},
+        "service/all/hansard-outside": password(home, "hansard-outside"),
+    }
+
+
+def _variable(setting: str) -> str:
+    """The variable by which Kafka's image takes this setting."""
+    return "KAFKA_" + setting.upper().replace("-", "___").replace(".", "_")

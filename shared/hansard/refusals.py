@@ -83,7 +83,7 @@ async def _why(host: str, port: int, options: Mapping[str, Any]) -> str:
     except ssl.SSLError as broken:
         return f"no TLS comes about ({broken.reason}): does it speak TLS there? HANSARD_KAFKA_SECURITY says so"
     except (KafkaError, OSError, TimeoutError):
-        return await _speaks_tls(host, port) if not protocol.endswith("SSL") else ""
+        return await _takes_tls(host, port) if not protocol.endswith("SSL") else ""
     try:
         await connection.send(MetadataRequest([]))
     except (KafkaError, OSError, TimeoutError):
@@ -94,7 +94,7 @@ async def _why(host: str, port: int, options: Mapping[str, Any]) -> str:
     return ""
 
 
-async def _speaks_tls(host: str, port: int) -> str:
+async def _takes_tls(host: str, port: int) -> str:
     anyone = ssl.create_default_context()
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE  # nothing is sent: it is only seen whether TLS is spoken
     try:

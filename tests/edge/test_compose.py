@@ -15,8 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from contracts.catalog import SERVICES
+from infra import access_rules as rules
 from infra.cli import logins
-from infra.servers import MODEL_NAME, passwords
+from infra.servers import MODEL_NAME, passwords, principals
 from infra.servers.kafka import VERSION
 from shared.eventstore.postgres.logins import Login
 from shared.masking import masked
@@ -29,7 +30,8 @@ CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONCE = ("secrets", "setup")  # they end
 LASTING = [name for name, one in CONTAINERS.items() if "profiles" not in one and name not in ONCE]
 OURS = {"hansard", "hansard-model"}
-SECRETS = ("authority", "postgres-secrets", "setup-secrets", "service-secrets")
+SECRETS = ("authority", "kafka-secrets", "postgres-secrets", "setup-secrets", "service-secrets")
+FILES = ("hansard_postgres", "ca.pem", "hansard_kafka_username", "hansard_kafka_password")  # of a service
 DOCKERFILE = (ROOT / "infra/Dockerfile").read_text()
 
 
@@ -80,7 +82,7 @@ def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
 
 def test_data_is_kept_in_volumes_where_the_images_expect_it() -> None:
     assert COMPOSE["volumes"].keys() == {"kafka", "postgres", *SECRETS}
-    assert CONTAINERS["kafka"]["volumes"] == [f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"]
+    assert CONTAINERS["kafka"]["volumes"][0] == f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"
     assert CONTAINERS["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql", "from PostgreSQL 18 on; before it was …/data"
 
 
@@ -100,14 +102,16 @@ def test_services_are_no_owner_and_no_password_is_written_down() -> None:
         if any("/run/secrets" in str(volume) for volume in one.get("volumes", ()))
     }
     assert readers.pop("postgres") == "postgres-secrets:/run/secrets:ro"
+    assert readers.pop("kafka") == "kafka-secrets:/run/secrets:ro"
     assert readers.pop("setup") == "setup-secrets:/run/secrets:ro", "the owner's address is there, and nowhere else"
     parts = {name: volume["volume"]["subpath"] for name, volume in readers.items()}
     assert parts == {name: name for name in SERVICES} | dict.fromkeys(("hansard", "ask"), passwords.EVERY)
     for volume in readers.values():
         assert (volume["source"], volume["target"], volume["read_only"]) == ("service-secrets", "/run/secrets", True)
-    assert CONTAINERS["postgres"]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
+    for server in ("postgres", "kafka"):
+        assert CONTAINERS[server]["depends_on"] == {"secrets": {"condition": "service_completed_successfully"}}
     assert "/run/secrets/password" in CONTAINERS["postgres"]["entrypoint"][2]
-    assert CONTAINERS["setup"]["command"] == ["hansard migrate && hansard topics"]
+    assert CONTAINERS["setup"]["command"][0].startswith("hansard migrate && hansard topics --passwords /run/secrets/principals ")
     assert [name for name, one in CONTAINERS.items() if "authority:" in str(one.get("volumes"))] == ["secrets"]
 
 
@@ -116,6 +120,39 @@ def test_postgres_takes_nothing_without_tls() -> None:
     pem, rules = "/run/secrets/server.pem", "/run/secrets/pg_hba.conf"
     assert {"-cssl=on", f"-cssl_cert_file={pem}", f"-cssl_key_file={pem}", f"-chba_file={rules}"} <= {*command}
     assert all(line.split()[0] in ("local", "hostssl") and line.endswith("scram-sha-256") for line in passwords.HBA.splitlines())
+
+
+def test_kafka_takes_nothing_without_tls_and_a_user() -> None:
+    given = CONTAINERS["kafka"]["environment"]
+    listeners = [one.partition("://")[0] for one in given["KAFKA_LISTENERS"].split(",")]
+    assert "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP" not in given, "it is among the secrets, with all that belongs to it"
+    assert ". /run/secrets/kafka.env; exec" in CONTAINERS["kafka"]["command"][2]
+    known = principals.broker_settings(("INTERNAL", "HOST"), "b", "a")
+    assert known["listener.security.protocol.map"] == ",".join(f"{listener}:SASL_SSL" for listener in listeners)
+    assert known["allow.everyone.if.no.acl.found"] == "false"
+    for name in (*SERVICES, "hansard", "ask"):
+        environment = CONTAINERS[name]["environment"]
+        assert (environment["HANSARD_KAFKA_SECURITY"], environment["HANSARD_KAFKA_MECHANISM"]) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert CONTAINERS["setup"]["environment"]["HANSARD_KAFKA_MECHANISM"] == "PLAIN"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_each_container_is_a_user_of_kafka_of_its_own(tmp_path: Path) -> None:
+    files = made(tmp_path)
+    users = {name: files[f"service/{name}/hansard_kafka_username"] for name in (*SERVICES, "all")}
+    assert users == {name: f"hansard-{name}" for name in SERVICES} | {"all": "hansard-console"}
+    assert (files["setup/hansard_kafka_username"], files["service/all/hansard-outside"]) == (
+        principals.ADMINISTRATOR,
+        files["setup/principals/hansard-outside"],
+    )
+    for reader, user in users.items():
+        assert files[f"service/{reader}/hansard_kafka_password"] == files[f"setup/principals/{user}"]
+    secrets = {name: text for name, text in files.items() if name.startswith("setup/principals/")}
+    assert len({*secrets.values()}) == len(secrets) == len({*rules.principals(Settings()), "hansard-admin", "kafka"})
+    lines = dict(line.partition("=")[::2] for line in files["kafka/kafka.env"].splitlines())
+    assert lines["KAFKA_SSL_KEYSTORE_LOCATION"] == "/run/secrets/kafka.pem"
+    assert files["setup/hansard_kafka_password"] in lines["KAFKA_LISTENER_NAME_HOST_PLAIN_SASL_JAAS_CONFIG"]
+    assert "KAFKA_LISTENER_NAME_INTERNAL_SCRAM___SHA___512_SASL_JAAS_CONFIG" in lines
 
 
 def made(folder: Path) -> dict[str, str]:
@@ -144,10 +181,13 @@ def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path
     for dsn in (*own.values(), first["setup/hansard_postgres"], first["setup/hansard_postgres_owner"]):
         assert dsn.endswith("?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem")
     assert first.keys() == {
-        "authority/ca.key", "authority/ca.pem", "authority/postgres.pem",
+        "authority/ca.key", "authority/ca.pem", "authority/postgres.pem", "authority/kafka.pem",
+        "kafka/kafka.env", "kafka/kafka.pem", "kafka/ca.pem", "service/all/hansard-outside",
+        "setup/hansard_kafka_username", "setup/hansard_kafka_password",
+        *(f"setup/principals/{name}" for name in (*rules.principals(Settings()), "hansard-admin", "kafka")),
         "postgres/password", "postgres/server.pem", "postgres/pg_hba.conf",
         "setup/hansard_postgres_owner", "setup/hansard_postgres", "setup/hansard_postgres_logins", "setup/service.password",
-        "setup/ca.pem", *(f"service/{name}/{file}" for name in (*SERVICES, "all") for file in ("hansard_postgres", "ca.pem")),
+        "setup/ca.pem", *(f"service/{name}/{file}" for name in (*SERVICES, "all") for file in FILES),
     }  # fmt: skip
     for path in tmp_path.rglob("*"):
         kind = path.relative_to(tmp_path).parts[0]
