@@ -1,5 +1,7 @@
 """Services connect by a login that owns nothing, in every form of deployment: it cannot change what was recorded."""
 
+import json
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +15,7 @@ from pydantic import SecretStr
 from contracts.catalog import SERVICES
 from infra.cli import base, logins
 from infra.cli.problem import Problem
+from infra.cli.running import supervisor_of
 from infra.migrations import MigrationError, begin_epoch, migrate, pending
 from infra.servers import Addresses, Servers
 from shared.eventstore.postgres import PostgresEventStore
@@ -227,6 +230,17 @@ async def test_a_bare_machine_renews_the_login_of_services_at_its_start(own: Ser
     connection = await asyncpg.connect(after.postgres)
     assert not await connection.fetchval("select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = user")
     await connection.close()
+
+
+def test_a_supervised_service_is_told_its_own_login_and_no_others() -> None:
+    own = {name: f"postgresql://{name}:secret-of-{name}@127.0.0.1:1/d" for name in ("router", "planner")}
+    given = {"HANSARD_POSTGRES": "postgresql://all:secret-of-all@127.0.0.1:1/d", "HANSARD_POSTGRES_LOGINS": json.dumps(own)}
+    with given_environment(given | {"HANSARD_POSTGRES_OWNER": "postgresql://o:secret-of-o@127.0.0.1:1/d"}):
+        supervisor = supervisor_of(base.local(), print)
+        router = os.environ | supervisor.environment("router")
+        assert router["HANSARD_POSTGRES"] == own["router"]
+        assert [name for name, value in router.items() if "secret-of-" in value] == ["HANSARD_POSTGRES"]
+        assert supervisor.environment("gateway")["HANSARD_POSTGRES"] == given["HANSARD_POSTGRES"]
 
 
 def test_the_owner_of_another_server_is_none_here(own: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
