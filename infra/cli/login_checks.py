@@ -41,9 +41,9 @@ async def logins(settings: Settings, seen: "SchemaInspection") -> list[Finding]:
     if shared:
         what = f"one login for {', '.join(shared)}, so each may write the rows of {', '.join(seen.writes_as) or 'none'}"
         found.append(Finding("shared login", f"{what}: `hansard migrate --help` tells how to give each its own"))
-    return found + [
-        Finding("fused", f"{', '.join(some)} run in one process, which has the rights of all of them") for some in seen.together
-    ]
+    for some in seen.together:
+        found.append(Finding("fused", f"{', '.join(some)} run in one process: in Postgres it may do what each of them may"))
+    return found
 
 
 def encryption(what: str, dsn: str) -> list[Finding]:

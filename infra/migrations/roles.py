@@ -72,7 +72,7 @@ def _grants(
 def _new(wanted: Sequence[Policy], known: set[tuple[object, ...]]) -> Iterator[str]:
     names = {(table, name) for table, name, _ in known}
     for policy in wanted:
-        if (policy.table, policy.name, policy.rows) not in known:
+        if (policy.table, policy.name, policy.comment) not in known:
             yield policy.sql(again=(policy.table, policy.name) in names)
 
 

@@ -47,7 +47,7 @@ async def measure(bench: Bench, run: Run) -> Section:
     ratios = ["streams in one append", "p50 ms without", "p50 ms with", "Postgres CPU without = 1", "our CPU without = 1"]
     about = "By turns, each answering a message of the one before: without and with the check that it is on the record."
     bound = "By turns: by the owner, whom no policy on rows binds, and by the login of one service (decision 0025)."
-    tables = [Table(columns, rows), about, Table(ratios, claims), bound, Table(ratios, rights)]
+    tables: list[Table | str] = [Table(columns, rows), about, Table(ratios, claims), bound, Table(ratios, rights)]
     return Section("Appends", ["1 inbox entry and 1 message a stream, fsync on.", *tables])
 
 

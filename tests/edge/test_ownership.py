@@ -1,5 +1,7 @@
 """Services connect by a login that owns nothing, in every form of deployment: it cannot change what was recorded."""
 
+import json
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -8,13 +10,16 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
-from infra.cli import base
+from contracts.catalog import SERVICES
+from infra.cli import base, logins
 from infra.cli.problem import Problem
+from infra.cli.running import supervisor_of
 from infra.migrations import MigrationError, begin_epoch, migrate, pending
 from infra.servers import Addresses, Servers
 from shared.eventstore.postgres import PostgresEventStore
-from shared.eventstore.postgres.admin import inspect
+from shared.eventstore.postgres.admin import Unreachable, inspect
 from shared.eventstore.postgres.logins import Login
 from shared.settings import Settings
 from tests.conftest import _drop
@@ -166,6 +171,55 @@ def test_on_a_bare_machine_processes_get_the_address_for_services_alone(own: Ser
         assert given["HANSARD_POSTGRES"] == found.postgres and found.owner not in given.values()
 
 
+async def test_on_a_bare_machine_each_service_gets_a_login_of_its_own_and_no_others(own: Servers) -> None:
+    found = own.found()
+    assert found
+    settings = base.with_addresses(Settings(home=own.home), found)
+    assert await logins.migrated(settings) != []
+    given = {name: base.for_service(settings, name)["HANSARD_POSTGRES"] for name in SERVICES}
+    assert given == logins.every(settings) and len({*given.values(), found.postgres}) == len(SERVICES) + 1
+    for name, dsn in given.items():
+        seen = (await inspect(dsn, "hansard")).schema
+        assert seen and seen.writes_as == (name,)
+        served = await logins.admit(Settings(home=own.home, postgres=SecretStr(dsn)), name)
+        assert served.postgres_of(name) == dsn, "what a supervised process was given stays as it is"
+
+
+async def test_on_a_bare_machine_a_process_of_several_gets_a_login_with_the_rights_of_those(own: Servers) -> None:
+    found = own.found()
+    assert found
+    settings = base.with_addresses(Settings(home=own.home), found)
+    served = await logins.admit(settings, "verifier", "gateway")
+    seen = (await inspect(served.postgres_of("verifier", "gateway"), "hansard")).schema
+    assert seen and seen.writes_as == ("verifier", "gateway")
+    assert not served.postgres_owner.get_secret_value() and not served.logins
+
+
+async def test_a_login_that_lost_its_password_is_renewed_by_the_next_start(own: Servers) -> None:
+    found = own.found()
+    assert found
+    settings = base.with_addresses(Settings(home=own.home), found)
+    await logins.migrated(settings)
+    owner = await asyncpg.connect(found.owner)
+    await owner.execute("alter role \"service-router\" password 'another'")
+    await owner.close()
+    with pytest.raises(Unreachable):
+        await inspect(logins.of(settings, "router"), "hansard")
+    await logins.migrated(settings)
+    assert (await inspect(logins.of(settings, "router"), "hansard")).schema
+
+
+def test_logins_of_ones_own_win_and_are_for_the_services_that_they_name(own: Servers) -> None:
+    found = own.found()
+    assert found
+    mine = {"router": SecretStr("postgresql://r@h/d"), "planner+verifier": SecretStr("postgresql://pv@h/d")}
+    settings = base.with_addresses(Settings(home=own.home), found).model_copy(update={"postgres_logins": mine})
+    assert logins.of(settings, "router") == "postgresql://r@h/d"
+    assert logins.of(settings, "verifier", "planner") == "postgresql://pv@h/d"
+    assert logins.of(settings, "planner") == found.postgres
+    assert logins.every(settings) == {name: dsn.get_secret_value() for name, dsn in mine.items()}
+
+
 async def test_a_bare_machine_renews_the_login_of_services_at_its_start(own: Servers) -> None:
     before = own.found()
     assert before
@@ -178,6 +232,17 @@ async def test_a_bare_machine_renews_the_login_of_services_at_its_start(own: Ser
     await connection.close()
 
 
+def test_a_supervised_service_is_told_its_own_login_and_no_others() -> None:
+    own = {name: f"postgresql://{name}:secret-of-{name}@127.0.0.1:1/d" for name in ("router", "planner")}
+    given = {"HANSARD_POSTGRES": "postgresql://all:secret-of-all@127.0.0.1:1/d", "HANSARD_POSTGRES_LOGINS": json.dumps(own)}
+    with given_environment(given | {"HANSARD_POSTGRES_OWNER": "postgresql://o:secret-of-o@127.0.0.1:1/d"}):
+        supervisor = supervisor_of(base.local(), print)
+        router = os.environ | supervisor.environment("router")
+        assert router["HANSARD_POSTGRES"] == own["router"]
+        assert [name for name, value in router.items() if "secret-of-" in value] == ["HANSARD_POSTGRES"]
+        assert supervisor.environment("gateway")["HANSARD_POSTGRES"] == given["HANSARD_POSTGRES"]
+
+
 def test_the_owner_of_another_server_is_none_here(own: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANSARD_POSTGRES", "postgresql://me@elsewhere/db")
     found = own.found()
@@ -186,10 +251,17 @@ def test_the_owner_of_another_server_is_none_here(own: Servers, monkeypatch: pyt
     assert base.with_addresses(Settings(), Addresses(postgres="b", postgres_owner="c")).owner == "postgresql://me@elsewhere/db"
 
 
-def test_an_owner_without_an_address_for_services_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HANSARD_POSTGRES_OWNER", "postgresql://o:secret-word@h/d"),
+        ("HANSARD_POSTGRES_LOGINS", '{"router": "postgresql://r:secret-word@h/d"}'),
+    ],
+)
+def test_what_needs_an_address_for_services_is_refused_without_one(name: str, value: str) -> None:
     with (
-        given_environment({"HANSARD_POSTGRES_OWNER": "postgresql://o:secret-word@h/d"}),
-        pytest.raises(Problem, match="HANSARD_POSTGRES_OWNER is given and HANSARD_POSTGRES") as refused,
+        given_environment({name: value}),
+        pytest.raises(Problem, match=f"{name} is given and HANSARD_POSTGRES") as refused,
     ):
         base.local()
     assert "secret-word" not in str(refused.value)

@@ -1,6 +1,7 @@
 """The login of a service: what it needs works, what would reach further is refused, and processes of several have the union."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,9 +16,11 @@ from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.postgres import PostgresEventStore
 from shared.eventstore.postgres.admin import inspect
 from shared.eventstore.postgres.rights import doors_of, role_of, with_roles
+from shared.eventstore.postgres.session import SETTINGS
+from shared.eventstore.postgres.statements import statements
 from shared.task_tokens import gives_tasks_outside
 from tests.edge.roles_kit import FUSED, Roles, roles
-from tests.edge.store_kit import FAR, a_stream, an_append, current, door, until
+from tests.edge.store_kit import EARLIER, FAR, a_stream, an_append, current, door, until
 
 
 @pytest.fixture
@@ -168,6 +171,48 @@ async def test_another_services_statements_and_rows_are_not_to_be_seen_or_locked
         await store.close()
     for lock in ("update", "no key update", "share", "key share"):
         assert await router.fetch(f"select * from streams for {lock}") == []
+
+
+async def test_a_wake_up_of_another_stream_or_for_another_service_is_refused(made: Roles) -> None:
+    for service, stream in (("router", "planner/1"), ("planner", "router/1")):
+        row = {
+            "at": EARLIER,
+            "wanted": EARLIER,
+            "tenant": "t",
+            "workflow": "w",
+            "stream": stream,
+            "service": service,
+            "holder": "",
+        }
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await made.put(made.by["router"], "wake_ups", row)
+
+
+ONLY_OF_OWNERS = ("content/delete", "rebuild/")
+
+
+async def test_no_statement_takes_another_index_because_rows_have_an_owner(made: Roles) -> None:
+    """Its plan is made once, perhaps while the tables are empty: one that reads all wake-ups of a service is slow for ever."""
+    plans: dict[str, list[set[str]]] = {}
+    for dsn in (made.dsn[""], made.dsn["gateway"], made.dsn[FUSED]):
+        connection = await asyncpg.connect(dsn, server_settings=SETTINGS)
+        for name, sql in statements(made.schema).items():
+            if name.startswith(ONLY_OF_OWNERS):
+                continue
+            arguments = (await connection.prepare(sql)).get_parameters()
+            await connection.execute(f"prepare asked as {sql}")
+            nulls = f"({', '.join(['null'] * len(arguments))})" if arguments else ""
+            try:
+                plan = await connection.fetch(f"explain execute asked{nulls}")
+            except asyncpg.InsufficientPrivilegeError:  # it is not for this service
+                plan = []
+            await connection.execute("deallocate asked")
+            if plan:
+                used = {found for [line] in plan for found in re.findall(r"using (\w+)|Bitmap Index Scan on (\w+)", line)}
+                plans.setdefault(name, []).append({index or bitmap for index, bitmap in used})
+        await connection.close()
+    assert len(plans) > 25 and {"append", "claim_wake_ups", "mark_published", "heartbeat"} <= plans.keys()
+    assert {name: found for name, found in plans.items() if any(one != found[0] for one in found)} == {}
 
 
 async def test_what_the_server_cannot_prevent_is_what_the_decision_lists(made: Roles) -> None:

@@ -22,13 +22,18 @@ FROM_ITS_DOORS = "topic = :door"
 
 @dataclass(frozen=True)
 class Table:
-    """The rights to one table. `insert` and `update` are columns; `rows`: which rows may be written, as SQL, "": all."""
+    """The rights to one table. `insert` and `update` are columns; `rows`: which rows may be written, as SQL, "": all; `new`: what
+    a new row must be besides.
+
+    Postgres adds `rows` to every update and delete, and may choose an index by it: it names no column that an index begins with.
+    """
 
     select: bool = True
     insert: tuple[str, ...] = ()
     update: tuple[str, ...] = ()
     delete: bool = False
     rows: str = ""
+    new: str = "true"
 
     def granted(self) -> Iterator[tuple[str, str]]:
         """Each right and its column: ("insert", "at"), ("delete", ALL)."""
@@ -51,7 +56,8 @@ EVERY_SERVICE: Mapping[str, Table] = {
         insert=(*_PLACE, "wanted", "service", "holder"),
         update=("at", "wanted", "holder"),
         delete=True,
-        rows=f"{UNDER_ITS_NAME} and {OF_ITS_STREAMS}",
+        rows=OF_ITS_STREAMS,
+        new=UNDER_ITS_NAME,
     ),
     "attempts": Table(
         insert=("at", "attempts", "service", "topic", "partition", "offset"), update=("attempts", "at"), rows=UNDER_ITS_NAME
@@ -109,19 +115,25 @@ def writer_of(schema: str) -> str:
 
 @dataclass(frozen=True)
 class Policy:
-    """Whose rows a role may write: `rows` is SQL without parameters."""
+    """Whose rows a role may write: `rows` and `new` are SQL without parameters."""
 
     table: str
     name: str
     role: str
     rows: str
+    new: str = "true"
+
+    @property
+    def comment(self) -> str:
+        """What was asked for; Postgres keeps it in other words."""
+        return self.rows if self.new == "true" else f"{self.rows}; new: {self.new}"
 
     def sql(self, *, again: bool) -> str:
-        """Makes it, or changes what is there under its name. Its comment is what `rows` was, which Postgres writes otherwise."""
+        """Makes it, or changes what is there under its name."""
         place = f"policy {quoted(self.name)} on {self.table}"
         return (
-            f"{'alter' if again else 'create'} {place} to {quoted(self.role)} using ({self.rows}) with check ({self.rows});"
-            f" comment on {place} is {literal(self.rows)}"
+            f"{'alter' if again else 'create'} {place} to {quoted(self.role)} using ({self.rows})"
+            f" with check ({self.rows} and {self.new}); comment on {place} is {literal(self.comment)}"
         )
 
 
@@ -133,7 +145,7 @@ def policies(schema: str, service: str, topics: Topics) -> Iterator[Policy]:
             for door in doors_of(service, topics):
                 yield Policy(table, _short(f"{role} {door}"), role, right.rows.replace(":door", literal(door)))
         elif right.rows:
-            yield Policy(table, role, role, right.rows.replace(":service", literal(service)))
+            yield Policy(table, role, role, *(sql.replace(":service", literal(service)) for sql in (right.rows, right.new)))
 
 
 def shared_policies(schema: str) -> Iterator[Policy]:
