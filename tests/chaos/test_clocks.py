@@ -20,6 +20,9 @@ from tests.deployment import QUESTION, RULE, Deployment
 from tests.processes import given_environment
 from tests.published import Json, PublishedMessage
 
+LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), *Path("/usr/lib/faketime").glob("*MT.so.1")]
+pytestmark = pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed: apt install faketime")
+
 HOUR = 3600
 SLOW = {"text": "Implement a function that counts words."}  # for a coder: a call of the class `capable`
 COMPLETED, FAILED = "hansard.results.completed.v1", "hansard.results.failed.v1"
@@ -32,11 +35,8 @@ EARLIER = """select workflow, stream from (select workflow, stream, at, lag(at) 
 
 def faked(seconds: int) -> dict[str, str]:
     """The environment of a process whose wall clock is this many seconds ahead."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")) + sorted(Path("/usr/lib/faketime").glob("*MT.so.1"))
-    if not found:
-        pytest.skip("libfaketime is not installed: apt install faketime")
     only_the_wall = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}  # else Java's waits spin
-    return {"LD_PRELOAD": str(found[0]), "FAKETIME": f"{seconds:+d}", **only_the_wall}
+    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": f"{seconds:+d}", **only_the_wall}
 
 
 def ids() -> list[str]:

@@ -18,7 +18,7 @@ def in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
         return thread.submit(asyncio.run, work).result()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def e2e_deployment(servers: Servers) -> Iterator[Deployment]:
     """On a broker that the tests start, its topics have no prefix: foreign clients find them by their names."""
     model = processes.model(servers)

@@ -16,7 +16,7 @@ def _in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
         return thread.submit(asyncio.run, work).result()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(servers: Servers) -> Iterator[Deployment]:
     """It knows a worker called `sommelier` that is a program of its own; no model is asked."""
     deployment = _in_own_loop(Deployment.build(servers, "http://127.0.0.1:1/v1", HANSARD_OUTSIDE_WORKERS="sommelier"))

@@ -3,7 +3,6 @@ commands run, in the order in which they stand."""
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.copies import ROOT, copied
+
 GUIDE = ROOT / ".github" / "CONTRIBUTING.md"
 COPIED = ("contracts", "shared", "services", "infra", "tests", "pyproject.toml", "docker-compose.yml", "README.md", "Makefile")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -60,13 +60,7 @@ def run(command: list[str], folder: Path, given: str = "") -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The project as it stands here, without what git does not know."""
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "*.log"))
-        else:
-            shutil.copy(source, tmp_path / name)
-    return tmp_path
+    return copied(COPIED, tmp_path)
 
 
 @pytest.mark.parametrize(("title", "blocks"), list(sections()), ids=lambda value: value if isinstance(value, str) else "")

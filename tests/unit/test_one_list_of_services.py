@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ import yaml
 from contracts.catalog import SERVICES
 from infra.cli.running import summaries
 from infra.cli.screen import CLIENTS, colour
+from tests.copies import ROOT, copied
 
-ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "shared", "services", "infra")
 
 HERALD = {
@@ -109,8 +108,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_a_new_service_is_its_two_folders_and_one_line(tmp_path: Path) -> None:
-    for name in COPIED:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copied(COPIED, tmp_path)
     before = hashes(tmp_path)
 
     for path, text in HERALD.items():
@@ -155,8 +153,7 @@ MISTAKES = (
 
 
 def test_a_mistake_in_a_new_contract_is_one_sentence_that_names_the_file(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "contracts", tmp_path / "contracts", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "shared", tmp_path / "shared", ignore=shutil.ignore_patterns("__pycache__"))
+    copied(("contracts", "shared"), tmp_path)
     add_to_the_list(tmp_path)
     assert generated(tmp_path).startswith("There is no contracts/herald/topics.py: write it, or correct the names in contracts/")
     (tmp_path / "contracts" / "herald").mkdir()
@@ -193,8 +190,7 @@ def broken_services(folder: Path) -> dict[str, str]:
 
 
 def test_the_doctor_names_the_file_of_a_service_that_cannot_be_loaded(tmp_path: Path) -> None:
-    for name in COPIED:
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    copied(COPIED, tmp_path)
     assert broken_services(tmp_path) == {}
     services = tmp_path / "services"
     (services / "verifier" / "checks.py").write_text("x = unknown\n")
