@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from contracts.catalog import OURS, SERVICES
+from contracts.catalog import OPTIONAL, OURS, SERVICES
 from hansard.service import Service
 from infra import processes
 from infra.cli import base, screen
@@ -64,8 +64,7 @@ async def provide(settings: Settings, report: Report) -> None:
 
 
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
-    """Supervises every service, ours and those of your own, and the HTTP door where it has an address. Their processes get this
-    one's environment."""
+    """Supervises every service: ours, the HTTP door if it has an address, those of your own. All get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     os.environ.pop("HANSARD_POSTGRES_OWNER", None)  # no service has the owner's rights
     os.environ.update(base.for_children(settings))
@@ -73,8 +72,7 @@ def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     def command(name: str, http: str) -> list[str]:
         return processes.served(specs.get(name, name), http)
 
-    ours = OURS if settings.edge else SERVICES
-    return processes.Supervisor(settings.home, (*ours, *specs), report, command)
+    return processes.Supervisor(settings.home, (*(OURS if settings.edge else SERVICES), *specs), report, command)
 
 
 def start_services(settings: Settings, report: Report) -> processes.Supervisor:
@@ -352,7 +350,8 @@ def _summary(name: str) -> str:
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
-    return {name: load(name, settings) for name in OURS} | {service.name: service for service in settings.loaded}
+    own = {service.name: service for service in settings.loaded}
+    return {name: load(name, settings) for name in (*OPTIONAL, *SERVICES)} | own
 
 
 def chosen(names: Sequence[str], settings: Settings) -> tuple[list[Service[Any]], Settings]:
