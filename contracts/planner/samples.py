@@ -19,6 +19,7 @@ from contracts.samples import ANSWER, ATTRIBUTION, CANCEL, DEADLINE, FELL, PASSA
 
 _REQUESTER = {
     "name": "bob@example.org",
+    "proof": "unproven",
     "key": "0f1e2d3c4b5a6978",
     "sha256": "eb6b52bddc931f63136d17de35a9318dc6e9f58ab50a79e4ec1f1760d75b7d21",
     "signature": "c2lnbmF0dXJl",

@@ -78,7 +78,7 @@ def received(state: WorkflowState) -> Iterator[tuple[Message, Context]]:
                 yield WakeUp(), at(due)
             yield EXPIRED, at(DEADLINE)
             yield CancelWorkflow(by="caller"), HERE
-            yield SignalWorkflow(name="event"), HERE
+            yield SignalWorkflow(name="event"), at(NOON + timedelta(seconds=1))
         case Ended():
             pass
 
@@ -133,6 +133,10 @@ def steps(state: WorkflowState) -> Mapping[str, str]:
     return {name: "not-started" if step is None else step.phase for name, step in reached.items()}
 
 
+def clock(state: WorkflowState) -> Mapping[str, str]:
+    return {"clock": "stands-still" if state.paused_at else "running"} if isinstance(state, Running) else {}
+
+
 def key(state: WorkflowState) -> Hashable:
     if not isinstance(state, Running):
         return type(state).__name__
@@ -144,4 +148,5 @@ DECIDERS = (planner({WORKER: "specialists"}, "1"),)
 MACHINES = (
     Machine("A workflow", DECIDERS, received, workflow, key),
     Machine("A step of a running plan", DECIDERS, received, steps, key),
+    Machine("The clock of a running plan, by which its deadline comes", DECIDERS, received, clock, key),
 )

@@ -81,14 +81,10 @@ def newer(value: Any) -> Any:
 JSON_FIELDS = {"data", "input", "facts", "tools", "response_schema", "answer"}  # any JSON: what is added there is content
 
 
-def is_json(name: str, value: Any) -> bool:
-    fields_of_an_action = name == "action" and isinstance(value, dict) and "sha256" not in value
-    return fields_of_an_action or (name in JSON_FIELDS and not isinstance(value, str))
-
-
 def without_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {n: without_json(inner) for n, inner in value.items() if not is_json(n, inner)}
+        json_fields = JSON_FIELDS | ({"action"} if "action_from" in value else set())  # of a gate: fields of an action
+        return {n: without_json(inner) for n, inner in value.items() if n not in json_fields or isinstance(inner, str)}
     return [without_json(inner) for inner in value] if isinstance(value, list) else value
 
 
