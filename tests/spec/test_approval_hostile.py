@@ -83,7 +83,7 @@ def under_anothers_name(world: World) -> Attack:
 
 
 def mutated(world: World) -> Attack:
-    harmful = action_bytes(Action(tool="ledger", about="Everything to Mallory", amount="999999")).decode()  # type: ignore[arg-type]
+    harmful = action_bytes(Action(tool="ledger", about="Everything to Mallory", amount="999999")).decode()
     changes = (
         ({"notes": "really"}, {"bad-signature"}),
         ({"decision": "reject"}, {"bad-signature"}),
