@@ -15,6 +15,7 @@ import pytest
 from contracts.catalog import SERVICES
 from contracts.control import CancelWorkflow
 from infra.servers import Servers
+from shared.kafka.admin import apply
 from tests import releases
 from tests.chaos.conftest import LARGE
 from tests.deployment import QUESTION, RULE, Deployment
@@ -111,6 +112,7 @@ async def test_the_last_release_and_todays_code_work_on_the_same_record(servers:
         for group in GROUPS:
             deployment.serve_from(release, *group, instance="old", key=f"{'+'.join(group)}/old")
         await deployment.ready()
+        assert not [change for change in await apply(deployment.settings) if change.error]  # what listens here reads all of today
         async with flowing(deployment) as load:
             await deployment.answered_so_far(BETWEEN)
             await deployment.provision()  # the tables of today, with the code of the release on them
