@@ -117,4 +117,4 @@ class Topics:
         return names[0]
 
 
-__all__ = ["OURS", "SERVICES", "Kind", "Topic", "Topics"]
+__all__ = ["OPTIONAL", "OURS", "SERVICES", "Kind", "Topic", "Topics"]

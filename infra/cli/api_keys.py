@@ -28,7 +28,7 @@ SUBMITTED = (SubmitRequest, CancelWorkflow)  # what programs may submit: a revie
 
 @app.command("add")
 def add(
-    name: Annotated[str, typer.Argument(help="Which program it is for: nightly-import.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which program it is for: nightly-import.")],
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="What may be submitted by it; without it, requests. Repeat it for more.")
     ] = None,

@@ -33,7 +33,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Argument(help="As reviews name them: alice@example.org. Capitals make no other person.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="As reviews name them: alice@example.org. Capitals make no other person.")
+]
 Roles = Annotated[list[str] | None, typer.Option("--role", help="reviewer, senior, or one of your policy. Repeat it for more.")]
 Identities = Annotated[
     list[str] | None, typer.Option("--identity", metavar='"ISSUER SUBJECT"', help="Of your OpenID provider's tokens.")

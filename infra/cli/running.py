@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from contracts.catalog import OURS, SERVICES
+from contracts.catalog import OPTIONAL, OURS, SERVICES
 from hansard.service import Service
 from infra import processes
 from infra.cli import access, base, logins, screen
@@ -65,8 +65,7 @@ async def provide(settings: Settings, report: Report) -> None:
 
 
 def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
-    """Supervises every service, ours and those of your own, and the HTTP door where it has an address. Their processes get this
-    one's environment."""
+    """Supervises every service: ours, the HTTP door if it has an address, those of your own. All get this one's environment."""
     specs = {service.name: spec for spec, service in listed(settings).items()}
     for secret in ("HANSARD_POSTGRES_OWNER", "HANSARD_POSTGRES_LOGINS"):  # a service has its own rights, and no other's
         os.environ.pop(secret, None)
@@ -285,7 +284,8 @@ def _summary(name: str) -> str:
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
-    return {name: load(name, settings) for name in OURS} | {service.name: service for service in settings.loaded}
+    own = {service.name: service for service in settings.loaded}
+    return {name: load(name, settings) for name in (*OPTIONAL, *SERVICES)} | own
 
 
 def chosen(names: Sequence[str], settings: Settings) -> tuple[list[Service[Any]], Settings]:

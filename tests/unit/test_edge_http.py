@@ -154,10 +154,10 @@ async def test_a_credential_that_does_not_count_is_refused_without_a_reason() ->
     unknown, revoked = new_api_key("acme", "x", (), "ops")[0], await behind.new_key()
     await behind.api_keys.revoke("acme", revoked.split("_")[1])
     tokens = [token(exp=NOW - 100), token(aud="billing"), token(iss="https://evil.example"), token()[:-4], "a.b.c", key]
-    said = [await posted(behind, "/v1/reviews", BODY, one) for one in tokens]
-    said += [await posted(behind, "/v1/requests", {"text": "x"}, one) for one in (other, unknown, revoked, token())]
-    assert {status for status, _, _ in said} == {401}
-    assert {answer["error"] for _, answer, _ in said} == {"this credential does not count here"}
+    answers = [await posted(behind, "/v1/reviews", BODY, one) for one in tokens]
+    answers += [await posted(behind, "/v1/requests", {"text": "x"}, one) for one in (other, unknown, revoked, token())]
+    assert {status for status, _, _ in answers} == {401}
+    assert {answer["error"] for _, answer, _ in answers} == {"this credential does not count here"}
     assert (behind.recorded, behind.published) == ([], [])
 
 
