@@ -27,6 +27,7 @@ from shared.foreign_text import printable
 
 CLIENTS = ("", "console")  # senders that are no service
 COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
+COLOURS += ("bright_blue", "dark_orange", "medium_purple", "dark_cyan")  # more than there are services
 
 
 def colour(service: str) -> str:
