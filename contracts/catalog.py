@@ -15,6 +15,8 @@ from hansard.tasks import task_topics
 from hansard.topics import EVERY_SERVICE, Kind, Topic, extended
 
 SERVICES = ("router", "planner", "specialists", "verifier", "gateway", "approval", "ledger", "notifier")
+OPTIONAL = ("edge",)  # services of ours that a deployment may do without
+OURS = (*SERVICES, *OPTIONAL)
 DOORS = ("requests", "control", "results", "dead_letters")
 FOLDERS = (*DOORS, *SERVICES)
 REVIEWS = "approvals.reviews"
@@ -70,7 +72,7 @@ class Topics:
 
     def _named(self, services: tuple[str, ...]) -> Iterator[str]:
         for name in services:
-            yield from (*SERVICES, *self.added) if name == EVERY_SERVICE else (name,)
+            yield from (*OURS, *self.added) if name == EVERY_SERVICE else (name,)
 
     @cached_property
     def by_name(self) -> dict[str, Topic]:
@@ -111,4 +113,4 @@ class Topics:
         return names[0]
 
 
-__all__ = ["SERVICES", "Kind", "Topic", "Topics"]
+__all__ = ["OURS", "SERVICES", "Kind", "Topic", "Topics"]

@@ -17,6 +17,7 @@ from contracts.catalog import REVIEWS, Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
 from shared.content.store import place_at
+from shared.identity.addresses import checked_address
 from shared.masking import mask, masked
 
 SECRET_FILES = Path("/run/secrets")  # where Docker and others put files with secrets: /run/secrets/hansard_model_key
@@ -45,6 +46,13 @@ class Settings(BaseSettings):
         default=False,
         description="believe that whoever sends a review or a request is who they claim to be; refused in production",
     )
+
+    # The HTTP door: `hansard serve edge`
+    edge: str = Field(default="", description="host:port of the HTTP door for reviews and requests; empty: it serves nothing")
+    oidc_issuer: str = Field(default="", description="the OpenID provider whose tokens prove reviewers: its issuer, an address")
+    oidc_audience: str = Field(default="", description="for whom its tokens must be issued: this deployment's client id")
+    oidc_keys: str = Field(default="", description="address of its keys; empty: as its configuration names it")
+    oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = ("RS256", "ES256")
 
     # Kafka
     kafka: str = Field(default="", description="bootstrap servers; empty: a broker that is started on this machine")
@@ -173,6 +181,17 @@ class Settings(BaseSettings):
             )
         return given
 
+    @field_validator("oidc_issuer", "oidc_keys")
+    @classmethod
+    def _is_safe(cls, url: str) -> str:
+        return checked_address(url) if url else ""
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> Self:
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("HANSARD_OIDC_ISSUER is given and HANSARD_OIDC_AUDIENCE, for whom its tokens must be, is not")
+        return self
+
     @field_validator("reviewer_topics")
     @classmethod
     def _of_reviews(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -181,7 +200,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name[:80]!r} is no name of such a topic: {REVIEWS}.NAME, of letters, digits, - and _")
         return tuple(dict.fromkeys(names))
 
-    @field_validator("services", "workers", "outside_workers", "reviewer_topics", mode="before")
+    @field_validator("services", "workers", "outside_workers", "reviewer_topics", "oidc_algorithms", mode="before")
     @classmethod
     def _listed(cls, given: object) -> object:
         """A JSON list, or names with commas between them."""

@@ -138,6 +138,17 @@ class ReviewAction(Command):
     signature: str = Field(default="", max_length=512, description="base64")
 
 
+# What the HTTP door gives
+
+
+class ReviewByIdentity(Command):
+    """A review whose sender showed a token of the deployment's OpenID provider, as the HTTP door verified it."""
+
+    kind = "hansard.approval.review-by-identity.v1"
+    review: ReviewAction
+    identity: str = Field(min_length=1, max_length=2048, description="the token's issuer and subject, with a blank between them")
+
+
 # Events
 
 
@@ -246,6 +257,7 @@ class ReviewReceived(Event):
     number: int = Field(ge=1, description="of the reviews of this action that waited, from 1 on")
     review: ReviewAction
     topic: str = Field(default="", description="on which it was received")
+    identity: str = Field(default="", description="that the HTTP door proved; empty: it came another way")
 
 
 class ReviewAccepted(Event):

@@ -18,6 +18,7 @@ from contracts.approval.messages import (
     QuestionExpired,
     ReviewAccepted,
     ReviewAction,
+    ReviewByIdentity,
     ReviewDelegated,
     ReviewReceived,
     ReviewRefused,
@@ -110,6 +111,7 @@ COMPLETE: Samples = {
         "seconds": 3600.0,
     },
     ReviewAction: _REVIEW,
+    ReviewByIdentity: {"review": _REVIEW, "identity": "https://id.example.org anna"},
     ActionProposed: {**_PROPOSAL, "expires_at": DEADLINE},
     LookupStarted: {
         "attempt": 1,
@@ -149,7 +151,13 @@ COMPLETE: Samples = {
         "proposed": _HASH,
         "by": "alice@example.org",
     },
-    ReviewReceived: {"action_id": "pay.1", "number": 1, "review": _REVIEW, "topic": "approvals.reviews"},
+    ReviewReceived: {
+        "action_id": "pay.1",
+        "number": 1,
+        "review": _REVIEW,
+        "topic": "approvals.reviews",
+        "identity": "https://id.example.org anna",
+    },
     ReviewAccepted: {
         "action_id": "pay.1",
         "number": 1,

@@ -18,6 +18,7 @@ from contracts.approval.messages import (
     QuestionExpired,
     ReviewAccepted,
     ReviewAction,
+    ReviewByIdentity,
     ReviewDelegated,
     ReviewReceived,
     ReviewRefused,
@@ -29,8 +30,8 @@ TOPICS = (
     Topic(
         "approval.commands",
         "Actions that need a decision, questions to people, and what a reviewer asked for.",
-        (ProposeAction, WithdrawAction, GiveMore, AskPerson),
-        ("planner",),
+        (ProposeAction, WithdrawAction, GiveMore, AskPerson, ReviewByIdentity),
+        ("planner", "edge"),
         ("approval",),
     ),
     Topic(

@@ -16,11 +16,12 @@ from hansard.codec import Invalid, decode
 from hansard.decider import WakeUp
 from hansard.envelope import Unreadable
 from hansard.envelope import read as read_envelope
-from hansard.identity import source_of
+from hansard.identity import PEOPLE, source_of
 from hansard.message import Outcome
 from hansard.service import Service
 from infra.audit.consistency import contradictions
 from infra.audit.differences import Decode, Difference, differences, with_messages
+from infra.audit.lookups import misread, reads_people
 from infra.audit.policies import Policies
 from shared.eventstore.model import DoorMessage, History, InboxEntry, ListedWorkflow, StoredMessage, Stream, WorkflowHistory
 from shared.eventstore.outcomes import whole as whole_outcome
@@ -128,8 +129,12 @@ async def _reports(
     foreign = [_foreign(whole) for whole in wholes]
     wanted = set().union(*foreign)
     elsewhere = await store.find_messages(sorted(wanted)) if wanted else {}
+    reading = list(dict.fromkeys((whole.tenant, PEOPLE) for whole in wholes if reads_people(whole)))
+    people = {one.tenant: one.histories for one in (await store.load_workflows(reading) if reading else ())}
     for whole, ids in zip(wholes, foreign, strict=True):
-        yield await _report(whole, {id_: elsewhere[id_] for id_ in ids if id_ in elsewhere}, services, topics, policies)
+        report = await _report(whole, {id_: elsewhere[id_] for id_ in ids if id_ in elsewhere}, services, topics, policies)
+        report.differences.extend(misread(whole, people.get(whole.tenant, {})))
+        yield report
 
 
 def _foreign(whole: WorkflowHistory) -> set[UUID]:

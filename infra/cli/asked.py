@@ -10,7 +10,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from contracts.requests import SubmitRequest
 from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from hansard.message import WITHOUT_RESULT
+from hansard.reviews import BadKey
+from hansard.signer import Signer
 from infra.audit.message import ShownMessage
 from infra.cli.bus import request
 from infra.cli.plan_files import problems
@@ -39,10 +41,16 @@ class NewRequest:
     workflow: str
     tenant: str
     body: Mapping[str, Any]
+    signer: Signer | None = None
 
     @cached_property
     def data(self) -> bytes:
-        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        """Raises ValueError for what its signer cannot sign."""
+        body = self.body
+        if self.signer is not None:
+            as_written = SubmitRequest.model_validate(body).model_dump(mode="json", exclude_unset=True)
+            body = self.signer.request(as_written, self.tenant, self.workflow)
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=str).encode()
 
     @property
     def envelope(self) -> Envelope:
@@ -70,6 +78,28 @@ def new_request(body: Mapping[str, Any], *, id_: str = "", workflow: str = "", t
         what = what if workflow else what.replace("`correlationid` must", "without a `correlationid`, the `id` must")
         raise Problem(f"The request is not valid: {what}", code=2) from None
     return asked
+
+
+def signer_of(name: str, file: str) -> Signer | None:
+    """Who signs; None where nobody is named. Raises Problem."""
+    if not name:
+        if file:
+            raise Problem("Whose key is it? Say --as NAME too.", code=2)
+        return None
+    try:
+        return Signer.of(name, file)
+    except BadKey as bad:
+        raise Problem(f"Nothing is sent as {name}: {bad}.", code=2) from None
+
+
+def signed_by(asked: NewRequest, signer: Signer | None) -> NewRequest:
+    """The request, signed where somebody signs. Raises Problem where that cannot be done."""
+    signed = replace(asked, signer=signer)
+    try:
+        _ = signed.data
+    except ValueError as unwritable:
+        raise Problem(f"The request cannot be signed: {unwritable}.", code=2) from None
+    return signed
 
 
 def attributes_named(bad: ValueError) -> str:

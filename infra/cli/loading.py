@@ -18,7 +18,7 @@ from traceback import walk_tb
 from types import ModuleType
 from typing import Any
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS as CATALOGUED
 from hansard.checked import checked
 from hansard.service import Service
 from infra.cli.problem import Problem
@@ -43,7 +43,7 @@ def listed(settings: Settings) -> dict[str, Service[Any]]:
     for spec in settings.services:
         service = load(spec, settings)
         name = service.name
-        if name in SERVICES or name in (other.name for other in found.values()):
+        if name in CATALOGUED or name in (other.name for other in found.values()):
             raise Problem(
                 f"HANSARD_SERVICES: {spec} is called {name!r}, as another service is. Give it a name of its own.", code=2
             )
@@ -53,7 +53,7 @@ def listed(settings: Settings) -> dict[str, Service[Any]]:
 
 def taken(settings: Settings, own: Sequence[Service[Any]]) -> Settings:
     """The settings whose catalogue has what these bring; one that stands in for a service of ours brings nothing."""
-    settings = settings.with_services([service for service in own if service.name not in SERVICES])
+    settings = settings.with_services([service for service in own if service.name not in CATALOGUED])
     try:
         _ = settings.topics.all
     except ValueError as clash:

@@ -16,10 +16,10 @@ from hansard.identity import client_id
 from infra.audit.message import ShownMessage
 from infra.audit.text import degraded
 from infra.cli import base, screen
-from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request
+from infra.cli.asked import Ends, NewRequest, attributes_named, concerns, new_request, signed_by, signer_of
 from infra.cli.bus import Bus, ReceivedMessage, request
 from infra.cli.contents import small_enough, whole_result
-from infra.cli.options import Json, Tenant
+from infra.cli.options import As, Json, PrivateKey, Tenant
 from infra.cli.plan_files import HOW, read_plan, unknown_fields
 from infra.cli.problem import Problem
 from infra.cli.watching import Printer, shown_message
@@ -60,6 +60,8 @@ def ask(
     budget: Annotated[str, typer.Option(help="US dollars that may be spent on models.")] = "",
     tenant: Tenant = TENANT,
     id_: Annotated[str, typer.Option("--id", help="An id of your own: the same id is the same request.")] = "",
+    name: As = "",
+    key: PrivateKey = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     json_: Json = False,
 ) -> None:
@@ -85,7 +87,7 @@ def ask(
         body["deadline"] = (datetime.now(UTC) + timedelta(seconds=deadline)).isoformat()
     if budget:
         body["budget"] = budget
-    asked = new_request(body, id_=id_, tenant=tenant)
+    asked = signed_by(new_request(body, id_=id_, tenant=tenant), signer_of(name, key))
     settings = base.running(kafka=True)
     answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=bool(id_), seconds=deadline))
     conclude(asked, answer, json_=json_)

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS, SERVICES
 from hansard.service import Service
 from infra import processes
 from infra.cli import base, screen
@@ -325,7 +325,7 @@ async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, in
 
 def load(name: str, settings: Settings) -> Service[Any]:
     """A service of ours by its name, or one of your own: by its name in HANSARD_SERVICES, or where it is loaded from."""
-    if name in SERVICES:
+    if name in OURS:
         built: Service[Any] = importlib.import_module(f"services.{name}.app").build(settings)
         return built
     known = next((service for service in settings.loaded if service.name == name), None)
@@ -338,7 +338,7 @@ def load(name: str, settings: Settings) -> Service[Any]:
 
 def summaries() -> dict[str, str]:
     """What each service of ours does, in one line: the first of its package's docstring. Never fails: every command needs it."""
-    return {name: _summary(name) for name in SERVICES}
+    return {name: _summary(name) for name in OURS}
 
 
 def _summary(name: str) -> str:
@@ -350,14 +350,14 @@ def _summary(name: str) -> str:
 
 def services(settings: Settings) -> dict[str, Service[Any]]:
     """Every service of this installation, by name."""
-    return {name: load(name, settings) for name in SERVICES} | {service.name: service for service in settings.loaded}
+    return {name: load(name, settings) for name in OURS} | {service.name: service for service in settings.loaded}
 
 
 def chosen(names: Sequence[str], settings: Settings) -> tuple[list[Service[Any]], Settings]:
     """The services that these words mean, and the settings whose catalogue has what they bring. Raises Problem."""
     every = (*SERVICES, *(service.name for service in settings.loaded))
     wanted = tuple(dict.fromkeys(name for given in names for name in (every if given == "all" else (given,))))
-    own = {name: load(name, settings) for name in wanted if name not in SERVICES}
+    own = {name: load(name, settings) for name in wanted if name not in OURS}
     settings = taken(settings, list(own.values()))
     return [own[name] if name in own else load(name, settings) for name in wanted], settings
 

@@ -110,6 +110,7 @@ def rows(totals: projections.Totals, extra: Mapping[str, Mapping[str, Any]]) -> 
         *((f"path: {name}", count) for name, count in sorted(totals.paths.items())),
         *((f"dead letters: {name}", count) for name, count in sorted(totals.dead.items())),
         *((f"router: {name}", _shown(value)) for name, value in extra["router"].items() if value),
+        *((f"approvals: {name}", shown) for name, shown in _approvals(extra.get("approval", {}))),
         *((GATEWAY[name][0], GATEWAY[name][1](value)) for name, value in extra["gateway"].items() if _is_shown(name, value)),
     ]
     yield from ((label, value) for label, value in counted if value)
@@ -141,6 +142,26 @@ GATEWAY: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "probes": ("probes of endpoints", _shown),
     "retries_granted": ("retries granted", _shown),
 }  # the gateway's statistics, each with its name for a person
+APPROVALS: Mapping[str, str] = {
+    "total_decisions": "actions",
+    "statuses": "by what became of them",
+    "automation_rate": "approved by the policy alone, %",
+    "queue_depth": "waiting for",
+    "questions": "questions that wait",
+    "ended": "decided by nobody",
+    "reviews": "reviews that counted",
+    "reviews_refused": "reviews refused",
+}
+
+
+def _approvals(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if figures.get("total_decisions") or figures.get("questions") or figures.get("reviews_refused"):
+        for name, words in APPROVALS.items():
+            value = figures[name]
+            if isinstance(value, Mapping):
+                value = {key: count for key, count in value.items() if count}
+            if value or isinstance(value, float):
+                yield words, _shown(value)
 
 
 def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[str, Any]:
@@ -161,9 +182,10 @@ def router_statistics(known: Iterable[tuple[tuple[str, str], Message]]) -> dict[
 
 
 async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any]]:
+    from services.approval.statistics import Statistics as Approvals
     from services.gateway.statistics import Statistics
 
-    totals, calls = projections.Totals(), Statistics()
+    totals, calls, approvals = projections.Totals(), Statistics(), Approvals()
     decisions: list[tuple[tuple[str, str], Message]] = []
     async with base.record(settings) as store:
         await warn_if_unsettled(store)
@@ -173,11 +195,12 @@ async def _totals(settings: Settings) -> tuple[projections.Totals, dict[str, Any
                 totals.add(stored, message)
                 if message is not None:
                     calls.add(message)
+                    approvals.add(stored.stream, message)
                 if isinstance(message, RequestRouted | Result):
                     decisions.append(((stored.stream.tenant, stored.stream.workflow), message))
         for workflow in list(dict.fromkeys(key for key, _ in decisions))[-JUDGED:]:
             decisions.extend((workflow, submitted) for submitted in _requests((await store.door_messages(*workflow)).values()))
-    return totals, {"router": router_statistics(decisions), "gateway": calls.as_json()}
+    return totals, {"router": router_statistics(decisions), "gateway": calls.as_json(), "approval": approvals.as_json()}
 
 
 def _requests(doors: Iterable[DoorMessage]) -> Iterator[SubmitRequest]:

@@ -18,10 +18,10 @@ from hansard.envelope import TENANT
 from hansard.identity import line_id
 from infra.audit.message import ShownMessage
 from infra.cli import base, screen
-from infra.cli.asked import Ends, Key, NewRequest, new_request
+from infra.cli.asked import Ends, Key, NewRequest, new_request, signed_by, signer_of
 from infra.cli.bus import Bus, Listener
 from infra.cli.contents import small_enough
-from infra.cli.options import Json, Tenant
+from infra.cli.options import As, Json, PrivateKey, Tenant
 from infra.cli.problem import Problem
 from infra.cli.requests import Answer, ended, leave
 from infra.cli.watching import print_result
@@ -102,6 +102,8 @@ def submit(
     fresh: Annotated[bool, typer.Option("--fresh", help="Make new requests, even if this file was submitted before.")] = False,
     seconds: Annotated[float, typer.Option(help="With --wait: give up after so many seconds.")] = 600,
     tenant: Tenant = TENANT,
+    name: As = "",
+    key: PrivateKey = "",
     json_: Json = False,
 ) -> None:
     """Submit many requests: one JSON string or object a line, as `{"text": …}` or `{"type": …, "data": …}`.
@@ -116,7 +118,8 @@ def submit(
         text = decoded(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     except (OSError, ValueError) as bad:  # ValueError: NotText, or a name of a file that holds a NUL
         raise Problem(f"{'Standard input' if file == '-' else file} cannot be read: {bad}", code=2) from None
-    requests = list(lines(text, tenant, fresh=fresh))
+    signer = signer_of(name, key)
+    requests = [signed_by(one, signer) for one in lines(text, tenant, fresh=fresh)]
     if not requests:
         raise Problem(f"{file} holds no request: write one JSON string or object a line.", code=2)
     settings = base.running(kafka=True)

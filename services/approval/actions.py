@@ -21,10 +21,12 @@ from contracts.approval import (
     QuestionAsked,
     QuestionExpired,
     ReviewAction,
+    ReviewByIdentity,
     WithdrawAction,
 )
 from hansard.actions import BadAction, action_reference, read_action
 from hansard.decider import Context, WakeUp
+from hansard.identity import source_of
 from hansard.message import Message
 from hansard.values import carried
 from services.approval import reviews
@@ -34,11 +36,16 @@ from services.approval.policy import Policy
 from services.approval.similarity import words_of
 from services.approval.state import LOST_AFTER, Nothing, Open, Proposed, State, evolve
 
+HTTP_DOOR = source_of("edge")
+
 
 def decide(policy: Policy, state: State, message: Message, context: Context) -> Iterable[Message]:
     match state, message:
         case _, ReviewAction():
             return reviews.receive(state, message, context)
+        case _, ReviewByIdentity():
+            proven = message.identity if context.source == HTTP_DOOR else ""  # no other service may prove a person
+            return reviews.receive(state, message.review, context, proven)
         case Nothing(), ProposeAction():
             return _propose(policy, message, context)
         case Nothing(), AskPerson():

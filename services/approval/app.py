@@ -9,6 +9,7 @@ from contracts.approval import (
     LookupStarted,
     ProposeAction,
     ReviewAction,
+    ReviewByIdentity,
     WithdrawAction,
 )
 from hansard.policy import StoredPolicy
@@ -48,6 +49,7 @@ def serving(policy: Policy) -> Service[State]:
             GiveMore: of_action,
             AskPerson: of_action,
             ReviewAction: of_action,
+            ReviewByIdentity: lambda message: message.review.action_id,
             LookedUp: of_action,
             RegistrationGiven: of_operator,
             RemovalGiven: of_operator,

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from hansard.actions import Action
-from shared.words import visible
+from shared.words import plain, visible
 
 # Letters of other scripts that look like Latin ones (of Unicode's confusables, those that are letters).
 _LIKE = {
@@ -27,7 +27,7 @@ _LIKE = {
     "ı": "i",
     "ð": "d",
 }
-_LATIN = re.compile(r".*(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]+ )*([A-Z])(?: WITH .*)?")
+_LATIN = re.compile(r".*(?:LATIN|REGIONAL INDICATOR).* LETTER (?:[A-Z]+ )*([A-Z])(?: .*)?")
 _GAPS = re.compile(r"[\W_]+")
 _SPELT = re.compile(r"(?<!\S)(?:\w ){2,}\w(?!\S)")  # d e l e t e
 
@@ -40,17 +40,22 @@ def keywords_in(texts: Iterable[str], keywords: Iterable[str]) -> tuple[str, ...
 
 @lru_cache(64)
 def letters(text: str) -> str:
-    """Words in lower case with single blanks between them; on a second line with `s p e l t` joined, where there is such."""
-    words = " ".join(_GAPS.sub(" ", _latin(text).casefold()).split())
-    joined = _SPELT.sub(lambda spelt: spelt[0].replace(" ", ""), words)
-    return words if joined == words else f"{words}\n{joined}"
+    """Words in lower case with single blanks between them, a line for each way to read the text: with Latin letters for those
+    that look like them, with those joined that are `s p e l t`, and in its own script."""
+    latin = _words(_latin(text).casefold())
+    joined = _SPELT.sub(lambda spelt: spelt[0].replace(" ", ""), latin)
+    return "\n".join(dict.fromkeys((latin, joined) if text.isascii() else (latin, joined, _words(plain(text)))))
+
+
+def _words(text: str) -> str:
+    return " ".join(_GAPS.sub(" ", text).split())
 
 
 @lru_cache(1024)
-def _forms(word: str) -> tuple[str, ...]:
+def _forms(word: str) -> frozenset[str]:
     """`send email`, which is also in `send_email`, and `sendemail`, which is in `sendEmail`."""
-    words = letters(word).partition("\n")[0]
-    return tuple(dict.fromkeys((words, words.replace(" ", "")))) if words else ()
+    lines = letters(word).split("\n")
+    return frozenset(form for line in lines for form in (line, line.replace(" ", "")) if form)
 
 
 def _latin(text: str) -> str:

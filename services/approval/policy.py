@@ -117,7 +117,7 @@ def assess(
         reasons=tuple(reason for reasons in against.values() for reason in reasons),
         queue=queue,
         role=policy.queues[queue].role,
-        quorum=max(proposal.quorum or 1, *(policy.queues[policy.deciding[name]].quorum for name in against)),
+        quorum=max(policy.queues[queue].quorum, proposal.quorum or 1),
         **told,
     )
 

@@ -51,11 +51,15 @@ def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], co
     if review.signature:
         check_signature(received, person, registration.former_keys, context)
         return Reviewer(person, "signature", registration.number, review.key)
-    if received.topic != REVIEWS and received.topic in person.topics:
+    if received.topic not in ("", REVIEWS) and received.topic in person.topics:
         return Reviewer(person, "principal", registration.number, "")
+    if received.identity:
+        if received.identity in person.identities:
+            return Reviewer(person, "oidc", registration.number, "")
+        raise Refused("unproven", f"the token is of {received.identity[:500]}, which is no identity of {person.name}")
     if unproven:
         return Reviewer(person, "unproven", registration.number, "")
-    raise Refused("unproven", "it has no signature, and did not come on a topic of the reviewer's own")
+    raise Refused("unproven", "it has no signature and no token, and did not come on a topic of the reviewer's own")
 
 
 def check_signature(received: ReviewReceived, person: Person, former: Iterable[str], context: Context) -> None:

@@ -47,14 +47,15 @@ FOR_ACTIONS: frozenset[Decision] = frozenset({"approve", "reject", "edit", "ask"
 FOR_QUESTIONS: frozenset[Decision] = frozenset({"answer", "delegate"})
 
 
-def receive(state: State, review: ReviewAction, context: Context) -> Iterator[Message]:
-    """Refuses it, or keeps it until its sender's registration is read."""
+def receive(state: State, review: ReviewAction, context: Context, identity: str = "") -> Iterator[Message]:
+    """Refuses it, or keeps it until its sender's registration is read. `identity`: what the HTTP door proved."""
     try:
-        waits = _check_at_once(state, review, context)
+        waits = _check_at_once(state, review, context, identity)
     except Refused as refused:
         yield refusal(review, refused.reason, refused.detail)
         return
-    received = ReviewReceived(action_id=review.action_id, number=waits.reviews.received + 1, review=review, topic=context.topic)
+    number = waits.reviews.received + 1
+    received = ReviewReceived(action_id=review.action_id, number=number, review=review, topic=context.topic, identity=identity)
     yield received
     if waits.reviews.lookup is None:
         yield lookup_of(waits.reviews.attempts, (*waits.reviews.waiting, received), context)
@@ -84,7 +85,7 @@ def not_open(waiting: Iterable[ReviewReceived], detail: str) -> Iterator[ReviewR
     return (refusal(one.review, "not-open", detail, one.number) for one in waiting)
 
 
-def _check_at_once(state: State, review: ReviewAction, context: Context) -> Open:
+def _check_at_once(state: State, review: ReviewAction, context: Context, identity: str) -> Open:
     """What needs no registration. Raises Refused."""
     match state:
         case Nothing():
@@ -104,7 +105,7 @@ def _check_at_once(state: State, review: ReviewAction, context: Context) -> Open
     if review.sha256 != state.sha256:
         raise Refused("other-bytes", f"what waits has the hash {state.sha256}" if state.sha256 else "a question has no hash")
     _check_content(state, review)
-    _check_room(state.reviews, review, context)
+    _check_room(state.reviews, review, (context.topic, identity))
     return state
 
 
@@ -127,8 +128,8 @@ def _check_content(state: Open, review: ReviewAction) -> None:
             pass
 
 
-def _check_room(reviews: Reviews, review: ReviewAction, context: Context) -> None:
-    if any(one.review == review and one.topic == context.topic for one in reviews.waiting):
+def _check_room(reviews: Reviews, review: ReviewAction, way: tuple[str, str]) -> None:
+    if any(one.review == review and (one.topic, one.identity) == way for one in reviews.waiting):
         raise Refused("used", "the same review is being looked at")
     of_one = sum(person_key(one.review.reviewer) == person_key(review.reviewer) for one in reviews.waiting)
     if len(reviews.waiting) >= MOST_WAITING or of_one >= MOST_OF_ONE:

@@ -108,7 +108,9 @@ def _domain(policy: PolicyData, case: Case) -> Iterator[str]:
 
 def _contradiction(_: PolicyData, case: Case) -> Iterator[str]:
     if options := case.proposal.options:
-        yield f"views that contradict each other: {', '.join(option.source for option in options)}"
+        shown = [option.source[:60] for option in options[:5]]
+        more = [f"and {len(options) - 5} more"] * (len(options) > 5)
+        yield f"views that contradict each other: {', '.join(shown + more)}"
 
 
 def _novel(policy: PolicyData, case: Case) -> Iterator[str]:

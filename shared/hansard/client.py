@@ -18,7 +18,6 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
@@ -31,7 +30,8 @@ from hansard.brokers import malformed, security
 from hansard.envelope import TENANT, Envelope, Unreadable, headers, read
 from hansard.message import WITHOUT_RESULT
 from hansard.new_request import body, valid_id
-from hansard.result import ClientError, NoResult, NotAccepted, Received, Result, Status
+from hansard.result import ClientError, NoResult, NotAccepted, Received, Result, Sent, Status
+from hansard.signer import Signer
 
 SUBMIT = "hansard.requests.submit.v1"
 RESULTS = "hansard.results."
@@ -39,20 +39,6 @@ DEAD = "hansard.dead-letters.dead-lettered.v1"
 FOLLOWED = (".commands", ".events", ".replies", ".facts")  # ends of the names of the topics on which services publish
 AGAIN = 2.0  # seconds in which a request under a used id may be refused, before its earlier result is believed
 SLACK = 60_000  # milliseconds by which a producer's clock may be behind the brokers'
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """What this client submitted last under an id. `at`: the brokers' time in milliseconds."""
-
-    hash: str
-    at: int
-    known: bool  # the caller chose the id: it may have been used before
-    changed: bool  # this client sent another body under this id before
-
-    @property
-    def since(self) -> int:
-        return 0 if self.known else self.at
 
 
 Verify = Callable[[Received], Awaitable[bool]]
@@ -63,19 +49,26 @@ class Client:
 
     Over Kafka alone nobody can tell whether a message is on the record: this client believes what is on the topics on which
     services publish, so let access rules close these to everyone else. `verify` may tell it: it is awaited with each message of
-    a service that matters to a request, and one for which it returns False is passed over.
+    a service that matters to a request, and one for which it returns False is passed over. `signer` signs every request.
     """
 
     def __init__(
-        self, brokers: str = "", *, prefix: str | None = None, tenant: str = TENANT, verify: Verify | None = None, **kafka: Any
+        self,
+        brokers: str = "",
+        *,
+        prefix: str | None = None,
+        tenant: str = TENANT,
+        verify: Verify | None = None,
+        signer: Signer | None = None,
+        **kafka: Any,
     ) -> None:
         self.brokers = brokers or os.environ.get("HANSARD_KAFKA", "")
         self.prefix = os.environ.get("HANSARD_TOPIC_PREFIX", "") if prefix is None else prefix
         self.tenant = tenant
-        self.verify = verify
+        self.verify, self.signer = verify, signer
         self._options = {"bootstrap_servers": self.brokers} | (kafka or security())
         self._waiting: dict[str, asyncio.Future[Result]] = {}
-        self._sent: dict[str, _Sent] = {}
+        self._sent: dict[str, Sent] = {}
         self._closed = False
         self._producer: AIOKafkaProducer | None = None
         self._results: AIOKafkaConsumer | None = None
@@ -138,6 +131,8 @@ class Client:
         """
         request = body(text=text, type=type, data=data, plan=plan, architecture=architecture, deadline=deadline, budget=budget)
         name = uuid.uuid4().hex if id is None else valid_id(id)
+        if self.signer is not None:
+            request = self.signer.body(request, self.tenant, name)
         envelope = Envelope(
             id=name,
             source="/hansard/client",
@@ -156,7 +151,7 @@ class Client:
             sent = await producer.send_and_wait(topic, request, name.encode(), headers=headers(envelope))
         digest = hashlib.sha256(request).hexdigest()
         changed = name in self._sent and self._sent[name].hash != digest
-        self._sent[name] = _Sent(digest, sent.timestamp, known=id is not None, changed=changed)
+        self._sent[name] = Sent(digest, sent.timestamp, known=id is not None, changed=changed)
         return name
 
     async def result(self, id: str, timeout: float = 600) -> Result:

@@ -89,17 +89,23 @@ def _time(given: object) -> str | None:
         return None
     if isinstance(given, bool) or not isinstance(given, datetime | timedelta | float | int):
         raise ValueError(f"`deadline` is a time, or the seconds from now, not {_kind(given)}.")
-    if isinstance(given, datetime):
-        if given.tzinfo is None:
-            raise ValueError("`deadline` needs a time zone: datetime.now(UTC) + timedelta(minutes=5), or the seconds from now.")
-        return given.isoformat()
+    if isinstance(given, datetime) and given.tzinfo is None:
+        raise ValueError("`deadline` needs a time zone: datetime.now(UTC) + timedelta(minutes=5), or the seconds from now.")
     try:
+        if isinstance(given, datetime):
+            return _in_utc(given)
         if isinstance(given, float) and not math.isfinite(given):
             raise OverflowError
         later = given if isinstance(given, timedelta) else timedelta(seconds=given)
-        return (datetime.now(UTC) + later).isoformat()
+        return _in_utc(datetime.now(UTC) + later)
     except OverflowError:
-        raise ValueError(f"`deadline` is no time that can be written: {given} seconds from now.") from None
+        what = "in UTC" if isinstance(given, datetime) else "seconds from now"
+        raise ValueError(f"`deadline` is no time that can be written: {given} {what}.") from None
+
+
+def _in_utc(at: datetime) -> str:
+    """As services write it, so that it can be signed. Raises OverflowError."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _money(given: object) -> str | None:

@@ -86,3 +86,17 @@ class Received:
     def stream(self) -> str:
         """The stream that stored it: `specialists/draft.1`."""
         return self.envelope.subject
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What this client submitted last under an id. `at`: the brokers' time in milliseconds."""
+
+    hash: str
+    at: int
+    known: bool  # the caller chose the id: it may have been used before
+    changed: bool  # this client sent another body under this id before
+
+    @property
+    def since(self) -> int:
+        return 0 if self.known else self.at

@@ -81,6 +81,14 @@ def requester_statement(sha256: str, tenant: str, workflow: str, requester: str)
     return _canonical({"type": REQUEST, "tenant": tenant, "workflow": workflow, "requester": requester, "sha256": sha256})
 
 
+def requester_verified(public: str, signature: str, sha256: str, tenant: str, workflow: str, requester: str) -> bool:
+    """Whether the requester signed the request of this hash. Raises nothing, whatever the strings hold."""
+    try:
+        return verified(public, signature, requester_statement(sha256, tenant, workflow, requester))
+    except ValueError:
+        return False
+
+
 def request_sha256(request: Mapping[str, Any]) -> str:
     """Of RFC 8785's JSON of the request as it is sent, the body's own object, without `REQUESTERS` and without what is null or
     empty. Not of a model of it, which fills in defaults and writes times its own way. Raises ValueError like `statement`."""

@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from shared.eventstore.api_keys import USE_NOTED_EVERY, ApiKey, ApiKeyStore
-from shared.eventstore.ports import StoreClock
 
 _KEY = re.compile(r"hansard_([0-9a-f]{16})_([A-Za-z0-9_-]{43})\Z")
 NOBODY = bytes(32)  # the hash of no key
@@ -29,8 +29,8 @@ def hash_of(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-async def known(text: str, keys: ApiKeyStore, clock: StoreClock) -> ApiKey:
-    """The key that this text is, and notes its use. Raises BadApiKey, and StoreUnavailable."""
+async def known(text: str, keys: ApiKeyStore, now: Callable[[], datetime]) -> ApiKey:
+    """The key that this text is, and notes its use. `now`: the store's clock. Raises BadApiKey, and StoreUnavailable."""
     match = _KEY.match(text) if text.isascii() else None
     if match is None:
         raise BadApiKey("it is not of the form of a key")
@@ -39,6 +39,6 @@ async def known(text: str, keys: ApiKeyStore, clock: StoreClock) -> ApiKey:
         raise BadApiKey("it is unknown")
     if key.revoked_at is not None:
         raise BadApiKey(f"the key {key.id} is revoked")
-    if key.last_used_at is None or clock.now() - key.last_used_at >= USE_NOTED_EVERY:
+    if key.last_used_at is None or now() - key.last_used_at >= USE_NOTED_EVERY:
         await keys.used(key.id)
     return key

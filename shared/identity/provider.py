@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from shared.identity.addresses import BadAddress, checked_address
 from shared.json_text import BadJson, parsed
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -18,26 +18,12 @@ PATIENCE = 5.0  # seconds for one answer
 FRESH = 600.0  # seconds after which the keys are fetched again
 OLDEST = 3600.0  # seconds for which keys count while the provider does not answer
 PAUSE = 10.0  # seconds between two fetches, whatever the tokens name
-HERE = ("127.0.0.1", "localhost", "::1")
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
 class KeysUnavailable(Exception):
     """The provider's keys cannot be had now: nothing is wrong with the token. The text is for the operator."""
-
-
-class BadAddress(ValueError):
-    """An address that is not https, or not of this machine."""
-
-
-def checked_address(url: str) -> str:
-    """The address. Raises BadAddress unless it is https, or http on this machine, without credentials and fragment."""
-    parts = urlsplit(url)
-    is_here = parts.scheme == "http" and parts.hostname in HERE
-    if not (parts.scheme == "https" or is_here) or not parts.hostname or "@" in parts.netloc or parts.fragment:
-        raise BadAddress(f"{url[:200]!r} must be an https:// address (http:// on 127.0.0.1 alone), without credentials")
-    return url
 
 
 async def fetch(url: str) -> bytes:

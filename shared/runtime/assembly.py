@@ -180,7 +180,9 @@ class ServiceRunner:
             return None
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
         store = self.store
-        context = RuntimePerformerContext(self.loop, store, self.settings.topics, ephemeral, store, self.contents, recent=store)
+        context = RuntimePerformerContext(
+            self.loop, store, self.settings.topics, ephemeral, store, self.contents, recent=store, api_keys=store.api_keys
+        )
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process, self.contents)
 

@@ -12,6 +12,7 @@ from hansard.message import Message, Outcome
 from hansard.references import V, whole
 from hansard.values import ContentReference
 from shared.content.ports import ContentStore
+from shared.eventstore.api_keys import ApiKeyStore
 from shared.eventstore.model import StoredMessage, Stream
 from shared.eventstore.ports import AnswerIndex, RecentMessages, StreamStore
 from shared.runtime.inbound import internal_message
@@ -33,6 +34,7 @@ class RuntimePerformerContext:
     answers: AnswerIndex
     contents: ContentStore
     recent: RecentMessages
+    api_keys: ApiKeyStore
 
     def now(self) -> datetime:
         return self.store.now()

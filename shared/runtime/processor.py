@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Generic, get_args
 from uuid import UUID
 
-from contracts.catalog import SERVICES, Topics
+from contracts.catalog import OURS, Topics
 from contracts.dead_letters import DeadLettered
 from hansard.codec import Invalid, check_read_again, decode, encode
 from hansard.decider import CannotProcess, State, WakeUp, never
@@ -97,7 +97,7 @@ class Processor(Generic[State]):
     @cached_property
     def _of_the_user(self) -> bool:
         """Whether its messages are read again before they are stored. Those of our own services are not: it takes time."""
-        return self.service.name not in SERVICES
+        return self.service.name not in OURS
 
     def fold(self, history: History) -> StreamState[State]:
         """The state of a stream as the store has it. Raises KeyError, Invalid for a message that this code cannot read, and

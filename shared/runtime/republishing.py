@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from shared.eventstore.model import StoredMessage
 from shared.kafka.direct import DirectProducer
 from shared.kafka.groups import committed_offsets
@@ -23,7 +23,7 @@ async def publish_again(settings: Settings, messages: Sequence[StoredMessage], t
     """
     topics = list(dict.fromkeys(message.topic for message in messages))
     consumers = {name for topic in topics for name in settings.topics.by_name[topic].consumers}
-    committed = await committed_offsets(settings, consumers & {*SERVICES, *settings.topics.added})
+    committed = await committed_offsets(settings, consumers & {*OURS, *settings.topics.added})
     by_place: dict[Place, list[StoredMessage]] = {}
     async with open_tail(settings, topics) as tail:
         ends = await tail.ends()

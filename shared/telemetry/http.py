@@ -1,14 +1,13 @@
 """HTTP of a process: /health (does it run), /ready (does every part work), /metrics. Nothing else, no payloads."""
 
-import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.http_server import serving
 from shared.masking import masked
 from shared.telemetry import metrics
 
@@ -31,36 +30,14 @@ class Reporting(Protocol):
     def warnings(self) -> dict[str, str]: ...
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The process handles its signals itself."""
-        yield
-
-
 @contextlib.asynccontextmanager
 async def serve_http(address: str, services: Sequence[Reporting]) -> AsyncIterator[None]:
     """Serves on `host:port` until it is left; serves nothing where the address is empty."""
     if not address:
         yield
         return
-    host, _, port = address.rpartition(":")
-    config = uvicorn.Config(
-        _app(services),
-        host=host or "127.0.0.1",
-        port=int(port),
-        log_config=None,  # its lines go the way of all others
-        log_level="warning",
-        lifespan="off",
-        access_log=False,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve())
-    try:
+    async with serving(_app(services), address):
         yield
-    finally:
-        server.should_exit = True
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _app(services: Sequence[Reporting]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

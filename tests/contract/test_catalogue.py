@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.catalog import FOLDERS, SERVICES, Topics
+from contracts.catalog import FOLDERS, OURS, Topics
 from contracts.specialists import CancelTask, PerformTask, TaskAnswered, TaskCancelled, TaskFailed
 from contracts.tools.generate import HERE
 from hansard.values import Attribution, Tokens, carried
@@ -39,8 +39,8 @@ def test_a_folder_exports_all_its_messages(folder: str) -> None:
 
 def test_control_reaches_every_service_and_every_service_may_publish_dead_letters() -> None:
     topics = Topics(workers=("translator",)).by_name
-    assert topics["control"].consumers == (*SERVICES, "translator")
-    assert topics["dead-letters"].producers == (*SERVICES, "translator")
+    assert topics["control"].consumers == (*OURS, "translator")
+    assert topics["dead-letters"].producers == (*OURS, "translator")
 
 
 def test_a_worker_of_the_users_own_has_a_topic_of_tasks_and_one_of_their_results() -> None:

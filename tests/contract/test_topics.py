@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.catalog import SERVICES, Topics
+from contracts.catalog import OURS, Topics
 from contracts.specialists import PerformTask
 from contracts.tools.goldens import complete
 from contracts.verifier import CheckClaim
@@ -23,7 +23,7 @@ ALL = Topics().all
 
 
 def unknown_names(topics: Iterable[Topic]) -> Iterator[str]:
-    known = {*SERVICES, *CLIENTS, EVERY_SERVICE}
+    known = {*OURS, *CLIENTS, EVERY_SERVICE}
     for topic in topics:
         for role in ("producers", "consumers"):
             yield from (f"{topic.name}: {name} of its {role}" for name in getattr(topic, role) if name not in known)
@@ -47,7 +47,7 @@ def test_every_producer_and_consumer_is_a_service_or_a_known_client() -> None:
     assert len(list(unknown_names([misspelt]))) == 1 + len("verifier"), "a text instead of a tuple is names of one letter"
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OURS)
 def test_every_kind_that_a_service_receives_is_on_a_topic_that_it_consumes(name: str) -> None:
     assert not_consumed(load(name, Settings()), ALL) == set()
 

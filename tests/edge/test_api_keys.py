@@ -40,7 +40,7 @@ async def test_a_key_is_shown_once_stored_as_a_hash_and_its_use_is_shown(
     listed = json.loads(await typed("list", "--tenant", "acme", "--json"))
     assert (listed["name"], listed["kinds"], listed["last_used_at"]) == ("nightly import", [SubmitRequest.kind], None)
     assert "never" in await typed("list", "--tenant", "acme")
-    key = await known(text, store.api_keys, store)
+    key = await known(text, store.api_keys, store.now)
     assert (key.tenant, key.id) == ("acme", listed["id"])
     assert json.loads(await typed("list", "--tenant", "acme", "--json"))["last_used_at"]
     assert "has no keys" in await typed("list")
@@ -51,7 +51,7 @@ async def test_a_revoked_key_counts_nowhere(store: PostgresEventStore) -> None:
     assert made["kinds"] == [CancelWorkflow.kind, SubmitRequest.kind]
     assert "is revoked" in await typed("revoke", made["id"])
     with pytest.raises(BadApiKey):
-        await known(made["key"], store.api_keys, store)
+        await known(made["key"], store.api_keys, store.now)
     assert "revoked 2" in await typed("list")
     for words in (("revoke", made["id"]), ("revoke", "0" * 16), ("revoke", made["id"], "--tenant", "acme")):
         with pytest.raises(Problem, match="has no key"):
@@ -112,6 +112,6 @@ async def test_every_other_text_is_refused(store: PostgresEventStore) -> None:
         f"Bearer {text}",
     ):
         with pytest.raises(BadApiKey) as refused:
-            await known(bad, store.api_keys, store)
+            await known(bad, store.api_keys, store.now)
         assert secret not in str(refused.value)
-    assert (await known(text, store.api_keys, store)).id == id_
+    assert (await known(text, store.api_keys, store.now)).id == id_

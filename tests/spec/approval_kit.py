@@ -34,6 +34,7 @@ from shared.eventstore.model import StoredMessage
 TENANT, WORKFLOW, DOOR = "default", "wf-1", "approvals.reviews"
 POLICY = load()
 REFUND = Action(tool="ledger", about="Process $50 refund for delayed shipment", amount="50", recipient="acct-9")
+DELETE = Action(tool="desk", about="Delete user account and all associated data")
 BOB = Requester(name="bob@example.org", proof="signature", key="0f1e2d3c4b5a6978")
 
 

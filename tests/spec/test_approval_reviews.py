@@ -27,6 +27,7 @@ from tests.spec.approval_kit import (
     ALICE,
     BOB,
     CAROL,
+    DELETE,
     POLICY,
     REFUND,
     SENIOR,
@@ -39,7 +40,6 @@ from tests.spec.approval_kit import (
 )
 
 HALF = REFUND.model_copy(update={"amount": Decimal(25), "about": "Process $25 refund for delayed shipment"})
-DELETE = Action(tool="desk", about="Delete user account and all associated data")
 BOB_HIMSELF = Someone(BOB.name)
 
 
@@ -106,6 +106,22 @@ def test_approvals_of_other_bytes_fall_away_with_an_edit() -> None:
     *_, approved = approvals.review(ALICE)
     assert isinstance(approved, ActionApproved)
     assert (approved.by, approved.sha256) == ((CAROL.name, ALICE.name), sha_of(HALF))
+
+
+def test_an_approval_that_waits_beside_an_edit_is_of_other_bytes() -> None:
+    approvals = waiting(ALICE, CAROL, quorum=2)
+    reviews = (approvals.written(CAROL, "edit", edited=text(HALF)), approvals.written(ALICE))
+    for review in reviews:
+        approvals.there.send(review)
+    assert refused(approvals.read()) == ["other-bytes"]
+    assert [name for name, _ in approvals.state().approvals] == [CAROL.name]
+
+
+def test_what_is_read_of_the_record_after_the_end_approves_nothing() -> None:
+    approvals = waiting()
+    approvals.there.send(approvals.written(SENIOR))
+    approvals.there.now = NOON + timedelta(days=1)
+    assert refused(approvals.read()) == ["not-open"]
 
 
 def test_nobody_edits_an_action_into_one_that_they_may_not_approve() -> None:

@@ -25,6 +25,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {  # a library, and where alone contra
     "httpx2": ("shared/webhooks/sender.py", "services/gateway/performer/openai_client.py"),
     "standardwebhooks": "shared/webhooks/signing.py",
     "joserfc": "shared/identity/tokens.py",
+    "starlette": "services/edge/performer/http.py",
     "faststream": (),  # it serves typed workers of a user's own
 }
 INFRA_TOO = {"aiokafka", "asyncpg", "faststream", "openai"}  # libraries for which this holds in infra too

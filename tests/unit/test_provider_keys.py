@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from shared.identity import provider
-from shared.identity.provider import BadAddress, KeysUnavailable, ProviderKeys, checked_address, fetch
+from shared.identity.addresses import BadAddress, checked_address
+from shared.identity.provider import KeysUnavailable, ProviderKeys, fetch
 
 ISSUER = "https://id.example.org"
 

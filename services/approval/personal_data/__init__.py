@@ -31,6 +31,7 @@ LIBRARIES = {  # by which numbers and addresses are found: versions, and a hash 
 }
 _MAX = 2 * LARGEST  # characters: more than an action has, unless they are such that each stands for many
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 
 
 def personal_data_in(action: Action) -> tuple[str, ...]:
@@ -65,6 +66,7 @@ def _found(finder: Finder, text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """What can be seen, with the digits, dashes and blanks of ASCII."""
+    text = text.translate(_CONTROLS)
     if text.isascii():
         return text
     composed = visible(unicodedata.normalize("NFKC", visible(text))).translate(_DASHES)
