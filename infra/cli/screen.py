@@ -26,7 +26,10 @@ from shared import foreign_text
 from shared.foreign_text import printable
 
 CLIENTS = ("", "console")  # senders that are no service
-COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow")
+COLOURS = (  # more than there are services
+    *("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta", "bright_yellow"),
+    *("bright_blue", "dark_orange", "medium_purple", "dark_cyan"),
+)
 
 
 def colour(service: str) -> str:
