@@ -151,7 +151,8 @@ class Approvals:
 
     def written(self, who: Someone, decision: str = "approve", **more: Any) -> ReviewAction:
         action_id = more.setdefault("action_id", "pay.1")
-        more.setdefault("sha256", getattr(self.state(action_id), "sha256", ""))
+        if "sha256" not in more:
+            more["sha256"] = getattr(self.state(action_id), "sha256", "")
         self._number += 1
         fields = {"review": f"review-{self._number:06}", "decision": decision, "reviewer": who.name}
         return who.signed(ReviewAction(**{**fields, **more}))

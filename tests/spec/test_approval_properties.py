@@ -195,7 +195,7 @@ def ends_at(log: Run, until: int) -> datetime | None:
     return at
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(proposals, st.lists(steps, min_size=1, max_size=20))
 def test_nothing_is_approved_that_nobody_with_the_right_has_approved(
     given_: dict[str, Any], taken: list[tuple[str, Any]]
