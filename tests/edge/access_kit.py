@@ -107,6 +107,17 @@ class Attempts:
             found[group] = allowed(answer.error_code)
         return found
 
+    async def see(self, groups: Iterable[str]) -> dict[str, bool]:
+        """Whether it may ask how far these groups are."""
+        found = {}
+        for group in groups:
+            try:
+                await self._admin.list_consumer_group_offsets(group, group_coordinator_id=self._client.get_random_node())
+                found[group] = True
+            except GroupAuthorizationFailedError:
+                found[group] = False
+        return found
+
     async def _send(self, request: Any) -> Any:
         return await self._client.send(self._client.get_random_node(), request)
 
