@@ -114,8 +114,8 @@ class Settings(BaseSettings):
     # A process
     secure: bool | None = Field(
         default=None,
-        description="whether a Kafka that is started on this machine has TLS, passwords and access rules; not given: as before"
-        " in that folder, at first not",
+        description="whether a Kafka that is started on this machine has TLS, passwords and access rules, and a Postgres TLS; not"
+        " given: as before in that folder, at first not",
     )
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
