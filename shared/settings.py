@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     postgres_owner: SecretStr = Field(
         default=SecretStr(""), description="DSN of the tables' owner, for migrations and rebuilds alone; empty: that of services"
     )
-    postgres_logins: dict[str, SecretStr] = Field(
+    postgres_logins: Annotated[dict[str, SecretStr], NoDecode] = Field(
         default_factory=dict,
         description='DSN of each service\'s own login, as JSON: `{"router": "postgresql://…", …}`; that of a process which runs'
         " several by `router+planner`. A service that is not named uses HANSARD_POSTGRES",
@@ -161,6 +161,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"it begins as a JSON list and is none ({broken}); or write names with commas between them"
             ) from None
+
+    @field_validator("postgres_logins", mode="before")
+    @classmethod
+    def _by_service(cls, given: object) -> object:
+        """A JSON object. Never told in an error: it holds passwords."""
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given or "{}")
+        except (ValueError, RecursionError):
+            raise ValueError('it must be JSON: {"router": "postgresql://…", "planner": "postgresql://…"}') from None
 
     @field_validator("content")
     @classmethod
