@@ -130,6 +130,11 @@ class Consumer:
         return self._health.healthy
 
     @property
+    def trouble(self) -> str:
+        """What access rules refuse, or how the brokers failed last; "" if nothing did."""
+        return self._health.trouble
+
+    @property
     def owned(self) -> set[Partition]:
         """The partitions that the group has assigned to this process, as (topic, partition)."""
         return self._without_prefix(self._offsets.assigned)

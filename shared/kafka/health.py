@@ -37,7 +37,7 @@ class HealthCheck:
         self._user = user
         self._service, self._topics = service, topics
         self._offsets, self._unread, self._assigned, self._client = offsets, unread, assigned, client
-        self._logged = ""  # the last failure
+        self.trouble = ""  # the last failure, as it was logged
 
     async def run(self) -> None:
         unassigned = 0.0
@@ -69,11 +69,11 @@ class HealthCheck:
 
     def failed(self, error: BaseException) -> None:
         self.healthy = False
-        if (trouble := not_allowed(error, self._user) or f"{type(error).__name__}: {error}") != self._logged:
+        if (trouble := not_allowed(error, self._user) or f"{type(error).__name__}: {error}") != self.trouble:
             log.warning("%s cannot consume from Kafka: %s", self._service, trouble)
-            self._logged = trouble
+            self.trouble = trouble
 
     def _works(self) -> None:
         if not self.healthy:
             log.info("%s consumes from Kafka", self._service)
-        self.healthy, self._logged = True, ""
+        self.healthy, self.trouble = True, ""

@@ -141,7 +141,7 @@ class ServiceRunner:
             return {"startup": (watch and watch.trouble) or "not finished"}
         return {
             "event_store": self.loop.trouble,
-            "consumer": "" if self.consumer.healthy else "Kafka is unavailable",
+            "consumer": "" if self.consumer.healthy else f"Kafka is unavailable: {self.consumer.trouble or 'no answer yet'}",
             "producer": "" if self.producer.healthy else "Kafka is unavailable",
         }
 
