@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     postgres_owner: SecretStr = Field(
         default=SecretStr(""), description="DSN of the tables' owner, for migrations and rebuilds alone; empty: that of services"
     )
-    postgres_logins: dict[str, SecretStr] = Field(
+    postgres_logins: Annotated[dict[str, SecretStr], NoDecode] = Field(
         default_factory=dict,
         description='DSN of each service\'s own login, as JSON: `{"router": "postgresql://…", …}`; that of a process which runs'
         " several by `router+planner`. A service that is not named uses HANSARD_POSTGRES",
@@ -148,8 +148,8 @@ class Settings(BaseSettings):
     # A process
     secure: bool | None = Field(
         default=None,
-        description="whether a Kafka that is started on this machine has TLS, passwords and access rules; not given: as before"
-        " in that folder, at first not",
+        description="whether a Kafka that is started on this machine has TLS, passwords and access rules, and a Postgres TLS; not"
+        " given: as before in that folder, at first not",
     )
     home: Path = Field(default=Path(".hansard"), description="folder for data and logs of the servers that are started")
     instance: str = Field(
@@ -224,6 +224,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"it begins as a JSON list and is none ({broken}); or write names with commas between them"
             ) from None
+
+    @field_validator("postgres_logins", mode="before")
+    @classmethod
+    def _by_service(cls, given: object) -> object:
+        """A JSON object. Never told in an error: it holds passwords."""
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given or "{}")
+        except (ValueError, RecursionError):
+            raise ValueError('it must be JSON: {"router": "postgresql://…", "planner": "postgresql://…"}') from None
 
     @field_validator("content")
     @classmethod

@@ -38,8 +38,10 @@ async def logins(settings: Settings, seen: "SchemaInspection") -> list[Finding]:
     shared = [name for name in with_roles(settings.topics) if name not in known]
     if apart and all(finding.ok for finding in found):
         found.append(Finding("logins", f"a login of its own, which writes rows of its own alone: {', '.join(apart)}"))
-    if shared:
-        what = f"one login for {', '.join(shared)}, so each may write the rows of {', '.join(seen.writes_as) or 'none'}"
+    if len(seen.writes_as) < len(with_roles(settings.topics)):
+        found.append(Finding("logins", f"this one writes rows of {', '.join(seen.writes_as) or 'no service'} alone"))
+    elif shared:
+        what = f"one login for {', '.join(shared)}, so each may write what is another's"
         found.append(Finding("shared login", f"{what}: `hansard migrate --help` tells how to give each its own"))
     for some in seen.together:
         found.append(Finding("fused", f"{', '.join(some)} run in one process: in Postgres it may do what each of them may"))

@@ -116,7 +116,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is ready; `hansard down` stops it.")] = False,
     secure: Annotated[
         bool | None,
-        typer.Option(help="Kafka with TLS, passwords and access rules (HANSARD_SECURE). Not given: as before in this folder."),
+        typer.Option(help="TLS, and access rules in Kafka (HANSARD_SECURE). Not given: as before in this folder."),
     ] = None,
 ) -> None:
     """Start Kafka, Postgres, a model and every service.
@@ -125,7 +125,8 @@ def up(
 
     With --secure each service reaches Kafka as a user of its own, which may do what the catalogue says of it (`hansard topics
     --acls`). Whoever is outside may publish at the doors and read `results`, as the user hansard-outside, whose password is in
-    the folder `principals` of the home; commands of this folder find theirs.
+    the folder `principals` of the home; commands of this folder find theirs. Postgres takes TLS alone. (In Postgres each service
+    has a login of its own with --secure and without.)
 
     Example: hansard up --detach && hansard ask "What is a quorum?"
     """

@@ -14,7 +14,7 @@ from shared.runtime import tail
 from shared.runtime.republishing import publish_again
 from shared.runtime.tail_watch import restored
 from shared.settings import Settings
-from shared.task_tokens import TaskTokens
+from shared.task_tokens import NO_TOKENS, TaskTokens
 
 
 def republish(
@@ -49,7 +49,8 @@ async def _lost(settings: Settings, since: str) -> list[StoredMessage]:
 
 async def _publish_again(settings: Settings, messages: Sequence[StoredMessage]) -> None:
     async with base.record(settings) as store:
-        tokens = TaskTokens(await store.task_key(), frozenset(settings.outside_workers))
+        workers = frozenset(settings.outside_workers)
+        tokens = TaskTokens(await store.task_key(), workers) if workers else NO_TOKENS
     with reached(settings):
         await publish_again(settings, messages, tokens)
 

@@ -38,8 +38,10 @@ async def measure(bench: Bench, run: Run) -> Section:
             messages = rounds * streams
             used = (time.process_time() - cpu) * 1000 / messages
             rows.append([str(streams), *map(figure, (messages / sum(taken), *percentiles(taken), used))])
-        claims = [await by_turns((store, other), streams, rounds, claiming=(False, True)) for streams, rounds in BATCHES.items()]
-        rights = [await by_turns((owners, routers), streams, rounds) for streams, rounds in BATCHES.items()]
+        claims = [
+            await alternating((store, other), streams, rounds, claiming=(False, True)) for streams, rounds in BATCHES.items()
+        ]
+        rights = [await alternating((owners, routers), streams, rounds) for streams, rounds in BATCHES.items()]
     finally:
         for opened in (store, other, owners, routers):
             await opened.close()
@@ -85,10 +87,10 @@ class Side:
         return float(times.user + times.system)
 
 
-async def by_turns(
+async def alternating(
     stores: Sequence[PostgresEventStore], streams: int, rounds: int, *, claiming: Sequence[bool] = (False, False)
 ) -> list[str]:
-    """A row of a table: both sides by turns, in a random order."""
+    """A row of a table: both sides in turn, in a random order."""
     sides = [Side(store) for store in stores]
     for side in sides:
         await side.append(streams, claiming=False)

@@ -137,6 +137,16 @@ async def test_services_that_share_a_login_are_told_so(service_dsn: str, schema:
     assert "one login for router, planner" in text and "hansard migrate --help" in text and not fix
 
 
+async def test_the_login_of_one_service_lacks_nothing_that_this_one_needs(
+    postgres_dsn: str, service_dsn: str, schema: str
+) -> None:
+    own = service_login(service_dsn, "router")
+    await migrate(postgres_dsn, schema, logins={"router": own}, renew=True)
+    findings = await found(own, schema)
+    assert [name for name, (_, fix) in findings.items() if fix] == []
+    assert findings["logins"][0] == "this one writes rows of router alone"
+
+
 async def test_services_with_a_login_each_are_told_apart_and_a_surplus_is_found(
     postgres_dsn: str, service_dsn: str, schema: str, owner: asyncpg.Connection
 ) -> None:

@@ -232,6 +232,16 @@ async def test_a_bare_machine_renews_the_login_of_services_at_its_start(own: Ser
     await connection.close()
 
 
+@pytest.mark.parametrize("value", ["router=postgresql://r:secret-word@h/d", '["secret-word"]', "{"])
+def test_logins_that_cannot_be_read_are_refused_without_showing_them(value: str) -> None:
+    with (
+        given_environment({"HANSARD_POSTGRES": "postgresql://s@h/d", "HANSARD_POSTGRES_LOGINS": value}),
+        pytest.raises(Problem, match="HANSARD_POSTGRES_LOGINS is not valid") as refused,
+    ):
+        base.local()
+    assert "secret-word" not in str(refused.value)
+
+
 def test_a_supervised_service_is_told_its_own_login_and_no_others() -> None:
     own = {name: f"postgresql://{name}:secret-of-{name}@127.0.0.1:1/d" for name in ("router", "planner")}
     given = {"HANSARD_POSTGRES": "postgresql://all:secret-of-all@127.0.0.1:1/d", "HANSARD_POSTGRES_LOGINS": json.dumps(own)}

@@ -109,7 +109,7 @@ async def test_a_server_without_tls_is_refused_by_whoever_asks_for_it(service_ds
         await opened(plain(service_dsn, urlsplit(encrypted).query), "hansard")
 
 
-def test_what_follows_in_plain_text_is_never_taken_for_what_was_said_under_tls(secure: Servers) -> None:
+def test_what_follows_in_plain_text_never_counts_as_sent_under_tls(secure: Servers) -> None:
     port = urlsplit(addresses(secure)[1]).port
     startup = struct.pack("!ii", 8, 196608)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:

@@ -128,8 +128,8 @@ class Inspection:
 async def inspect(
     dsn: str, schema: str, *, pooler: bool = False, topics: Topics = OURS, services: Sequence[str] = ()
 ) -> Inspection:
-    """Looks at a server and a schema, and changes nothing. Connects as these services do, or as all of the catalogue. Raises
-    Unreachable."""
+    """Looks at a server and a schema, and changes nothing. Connects as these services do; where none is named, as those of the
+    catalogue whose rows this login may write. Raises Unreachable."""
     began = time.monotonic()
     connection = await _connect(dsn, pooler=pooler, timeout=5)
     took = time.monotonic() - began
@@ -146,7 +146,7 @@ async def inspect(
         if may_use is False:  # only a user who may use it is told whether a table is there
             found = SchemaInspection(len(APPEND_ONLY), [f"use the schema {schema}"], [], None)
         elif may_use and await connection.fetchval("select to_regclass($1) is not null", f'"{schema}".messages'):
-            found = await _inspect_schema(connection, schema, topics, services or with_roles(topics))
+            found = await _inspect_schema(connection, schema, topics, services)
         return Inspection(took, version, off, asked, clock, answered, found)
     finally:
         await connection.close()
@@ -168,9 +168,11 @@ async def _inspect_schema(
     connection: asyncpg.Connection, schema: str, topics: Topics, services: Sequence[str]
 ) -> SchemaInspection:
     place, all_of_them = f'"{schema}"', writer_of(schema)
-    allowed = {name: await connection.fetchval(_WRITES_AS, place, role_of(schema, name), all_of_them) for name in services}
-    lacking = await _lacking(connection, place, services, topics)
-    lacking += [f"write what is {name}'s" for name, may in allowed.items() if not may]
+    every = with_roles(topics)
+    allowed = [name for name in every if await connection.fetchval(_WRITES_AS, place, role_of(schema, name), all_of_them)]
+    needed = services or allowed or every
+    lacking = await _lacking(connection, place, needed, topics)
+    lacking += [f"write what is {name}'s" for name in needed if name not in allowed]
     blind = "select on messages" in lacking or not await connection.fetchval(_MAY_MEASURE, f"{place}.oldest_transaction()")
     lag = None if blind else await connection.fetchval(statements(schema)["reader_lag"])
     together = [] if "select on instances" in lacking else await connection.fetch(_TOGETHER.format(schema=place))
@@ -179,7 +181,7 @@ async def _inspect_schema(
         lacking,
         await _surplus(connection, schema),
         lag,
-        tuple(name for name, may in allowed.items() if may),
+        tuple(allowed),
         tuple(tuple(row[0]) for row in together),
     )
 

@@ -25,7 +25,7 @@ class Table:
     """The rights to one table. `insert` and `update` are columns; `rows`: which rows may be written, as SQL, "": all; `new`: what
     a new row must be besides.
 
-    Postgres adds `rows` to every update and delete, and may choose an index by it: it names no column that an index begins with.
+    Postgres adds `rows` to every update and delete, and may choose an index by it that reads far too much: a test compares plans.
     """
 
     select: bool = True
