@@ -80,8 +80,8 @@ def proposed_action(data: bytes) -> Action:
     if len(data) > LARGEST:
         raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
     action = read_action(data)
-    if canonical(json.loads(data)) != data:
-        raise BadAction("the action is not written as `hansard.actions.action_bytes` writes it")
+    if action_bytes(action) != data:
+        raise BadAction("the action is not written as `hansard.actions.action_bytes` writes it, or has a field that no action has")
     return action
 
 
