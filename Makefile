@@ -9,8 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# Each of two processes takes file after file, the slow folders first, and starts servers of its own.
-AT_ONCE := $(if $(ONE),,-n 2 --dist loadfile --no-loadscope-reorder)
+# The tests that need no server: two processes take file after file.
+PURE := tests/unit tests/contract tests/spec
+AT_ONCE := -n 2 --dist loadfile
 
 help: ## list the habits
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +22,8 @@ setup: .venv/.project ## install everything, hash by hash, into .venv
 run: setup .venv/.warm ## Kafka, Postgres, a model and every service: watch real requests go by
 	@$(BIN)/hansard demo
 
-test: setup .venv/.warm ## every test, on real servers that each of two processes starts; ONE=1: in one process
-	@$(BIN)/pytest $(AT_ONCE)
+test: setup .venv/.warm ## every test, on a real Kafka, Postgres and model that it starts
+	@$(BIN)/pytest $(AT_ONCE) $(PURE); pure=$$?; $(BIN)/pytest $(PURE:%=--ignore=%) && exit $$pure
 
 chaos: setup .venv/.warm ## the tests that kill, stop and mislead, with large counts and every case (an hour or so)
 	@HANSARD_CHAOS=large $(BIN)/pytest -rA tests/chaos
@@ -31,7 +32,7 @@ check: setup ## style, types, import law and the tests that need no server
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/pytest -q $(AT_ONCE) tests/unit tests/contract tests/spec
+	@$(BIN)/pytest -q $(AT_ONCE) $(PURE)
 
 fix: setup ## let ruff put right what it can
 	@$(BIN)/ruff check --fix
