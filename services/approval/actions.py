@@ -142,7 +142,7 @@ def _when_open(policy: Policy, state: Open, message: Message, context: Context) 
         case LookedUp() if not _is_late(message, state.reviews.lookup):
             yield from _read(policy, state, message, context)
         case WakeUp():
-            yield from _woken(policy, state, context)
+            yield from _at_wake_up(policy, state, context)
         case WithdrawAction():
             yield _ended(policy, state, "withdrawn", message.reason)
             yield from reviews.not_open(state.reviews.waiting, "it was withdrawn")
@@ -187,7 +187,7 @@ def _decide_each(policy: Policy, state: Open, people: Mapping[str, Registration]
         yield reviews.lookup_of(state.reviews.attempts, state.reviews.waiting, context)
 
 
-def _woken(policy: Policy, state: Open, context: Context) -> Iterator[Message]:
+def _at_wake_up(policy: Policy, state: Open, context: Context) -> Iterator[Message]:
     if context.at >= state.ends_at:
         yield _ended(policy, state, "expired", "nobody decided in time")
         yield from reviews.not_open(state.reviews.waiting, "its time is over")

@@ -41,8 +41,8 @@ def published(deployment: Deployment, workflow: str, *kinds: str) -> list[Publis
     return list({one.id: one for one in deployment.published if one.workflow == workflow and one.kind in kinds}.values())
 
 
-async def proposed(deployment: Deployment, **more: float) -> str:
-    [workflow] = await deployment.command("approval.commands", proposal(**more))
+async def proposed(deployment: Deployment, seconds: float | None = None) -> str:
+    [workflow] = await deployment.command("approval.commands", proposal(seconds=seconds))
     await until(lambda: bool(published(deployment, workflow, ActionAssessed.kind)), "the action is assessed")
     return workflow
 

@@ -86,7 +86,7 @@ def sha_of(action: Action) -> str:
 
 
 @dataclass
-class _Recent:
+class Recent:
     """What the in-memory services have stored, as a store gives it."""
 
     there: InMemory
@@ -103,7 +103,7 @@ class _Recent:
 @dataclass(frozen=True)
 class _Context:
     of: PerformerContext
-    recent: _Recent
+    recent: Recent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name)
@@ -122,7 +122,7 @@ class Approvals:
 
     @asynccontextmanager
     async def _open(self, context: PerformerContext) -> AsyncIterator[Any]:
-        async with open_performer(_Context(context, _Recent(self.there))) as perform:
+        async with open_performer(_Context(context, Recent(self.there))) as perform:
             yield perform
 
     def register(self, person: Person) -> tuple[Message, ...]:

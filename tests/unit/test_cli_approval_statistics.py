@@ -32,5 +32,5 @@ def test_approvals_are_shown_with_their_queues_and_refused_reviews() -> None:
     }
 
 
-def test_nothing_is_said_where_nothing_was_proposed() -> None:
+def test_nothing_is_shown_where_nothing_was_proposed() -> None:
     assert shown(Approvals()) == {}

@@ -9,9 +9,9 @@ from contracts.approval import LookupStarted
 from hansard.envelope import PRINTABLE
 from hansard.identity import Stream, person_stream
 from hansard.service import Perform, PerformerContext
-from services.approval.cases import Cases
 from services.approval.facts import LookedUp, Registration
 from services.approval.people import Registered
+from services.approval.performer.cases import Cases
 from shared.backoff import Backoff
 from shared.eventstore.model import StoreUnavailable
 from shared.eventstore.ports import RecentMessages
