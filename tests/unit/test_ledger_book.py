@@ -155,7 +155,7 @@ async def test_a_store_or_a_book_that_does_not_answer_is_no_refusal(perform: Any
         (b'{"about":"no tool"}', "no action"),
         (b'{"tool":"ledger","amount":2500.0,"recipient":"acct-9"}', "money travels as a string"),
         (action_bytes(REFUND).replace(b'"2500.00"', b'"1","amount":"2500.00"'), "is not written as"),  # a name twice
-        (action_bytes(REFUND).replace(b"{", b'{"Bonus":"9999",', 1), "more than an action"),
+        (action_bytes(REFUND).replace(b"{", b'{"Bonus":"9999",', 1), "a field that no action has"),
         (action_bytes(REFUND) + b" ", "is not written as"),
         (action_bytes(REFUND.model_copy(update={"tool": "mail"})), "for the tool 'mail'"),
         (action_bytes(REFUND.model_copy(update={"amount": None})), "amount"),
