@@ -15,6 +15,7 @@ from shared.identity.tokens import BadToken, TokenVerifier
 
 provider_mock = pytest.importorskip("oidc_provider_mock")  # of the extra `dev`
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CALLBACK = "http://localhost:1/callback"
 
 
