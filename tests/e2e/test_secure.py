@@ -34,7 +34,7 @@ class Folder:
         own = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
         self.environment = own | {"HANSARD_HOME": str(home), "HANSARD_MODEL_URL": model, "HANSARD_LOG_FORMAT": "json"}
 
-    async def hansard(self, *words: str, code: int = 0, **environment: str) -> str:
+    async def hansard(self, *words: str, code: int = 0, **environment: Any) -> str:
         """Runs the command; what it wrote to both outputs."""
         pipe, merged = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
         command = [sys.executable, "-m", "infra.cli", *words]
@@ -180,7 +180,7 @@ async def test_passwords_of_a_folder_become_those_of_the_principals(folder: Fold
     (tmp_path / OUTSIDE).write_text("made-elsewhere\n")
     login = {f"HANSARD_{name.upper()}": value for name, value in principals.login(folder.home, "hansard-admin").items()}
     elsewhere = login | {"HANSARD_KAFKA": folder.kafka, "HANSARD_HOME": str(tmp_path / "no")}
-    shown = await folder.hansard("topics", "--passwords", str(tmp_path), **elsewhere)
+    shown = await folder.hansard("topics", "--passwords", str(tmp_path), code=0, **elsewhere)
     assert "set the passwords of 1 principals" in shown and "has no password for hansard-router" in shown
     async with Client(folder.kafka, prefix="", **folder.options(OUTSIDE, kafka_password="made-elsewhere")):
         pass

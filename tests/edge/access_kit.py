@@ -108,14 +108,12 @@ class Attempts:
         return found
 
     async def see(self, groups: Iterable[str]) -> dict[str, bool]:
-        """Whether it may ask how far these groups are."""
+        """Whether it may ask about these groups."""
         found = {}
         for group in groups:
-            try:
-                await self._admin.list_consumer_group_offsets(group, group_coordinator_id=self._client.get_random_node())
-                found[group] = True
-            except GroupAuthorizationFailedError:
-                found[group] = False
+            (answer,) = await self._admin.describe_consumer_groups([group], self._client.get_random_node())
+            ((code, *_),) = answer.groups
+            found[group] = allowed(code)
         return found
 
     async def _send(self, request: Any) -> Any:
