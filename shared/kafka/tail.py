@@ -1,7 +1,7 @@
 """The tail of Kafka's topics: which messages are there, from a time on. Commits nothing and takes no partition from anybody."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +9,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.kafka.admin import partition_counts
 from shared.kafka.connection import connection, partition_of, topic_name
-from shared.kafka.internals import survive_any_record
+from shared.kafka.errors import NotAllReadable
+from shared.kafka.internals import stop_consumer, survive_any_record
 from shared.kafka.record import Record, record_from
 from shared.settings import Settings
 
 Place = tuple[str, int]  # a topic, without the prefix, and a partition
 Copy = tuple[str, ...]  # what tells one published message from another
+SHOWN = 3  # topics that an error names
+STOP = 10.0  # seconds
 MARGIN = timedelta(seconds=60)  # by which a producer's clock may be behind the event store's
 
 
@@ -23,11 +26,6 @@ class Tail:
 
     def __init__(self, client: AIOKafkaConsumer, settings: Settings, partitions: Mapping[str, int]) -> None:
         self._client, self._settings, self._partitions = client, settings, partitions
-
-    @property
-    def topics(self) -> set[str]:
-        """Those of its topics that are there and that this user may see."""
-        return set(self._partitions)
 
     def place(self, topic: str, workflow: str) -> Place | None:
         """The partition of this workflow's messages; None if the topic does not exist."""
@@ -100,10 +98,12 @@ class Tail:
 
 
 @asynccontextmanager
-async def open_tail(settings: Settings, topics: Iterable[str]) -> AsyncIterator[Tail]:
-    """Raises KafkaError or OSError."""
+async def open_tail(settings: Settings, topics: Sequence[str], *, all_of_them: bool = False) -> AsyncIterator[Tail]:
+    """Those of these topics that are there. `all_of_them`: raises NotAllReadable unless all are. Raises KafkaError or OSError."""
     survive_any_record()
     partitions = await partition_counts(settings, topics)
+    if all_of_them and (unseen := [topic for topic in topics if topic not in partitions]):
+        raise NotAllReadable(f"{', '.join(unseen[:SHOWN])}{', …' if len(unseen) > SHOWN else ''}")
     client = AIOKafkaConsumer(
         **connection(settings), enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100
     )
@@ -111,7 +111,7 @@ async def open_tail(settings: Settings, topics: Iterable[str]) -> AsyncIterator[
         await client.start()
         yield Tail(client, settings, partitions)
     finally:
-        await client.stop()
+        await stop_consumer(client, STOP)  # aiokafka raises CancelledError where one is stopped right after its start
 
 
 def copy_of(record: Record) -> Copy:

@@ -107,6 +107,15 @@ class Attempts:
             found[group] = allowed(answer.error_code)
         return found
 
+    async def see(self, groups: Iterable[str]) -> dict[str, bool]:
+        """Whether it may ask about these groups."""
+        found = {}
+        for group in groups:
+            (answer,) = await self._admin.describe_consumer_groups([group], self._client.get_random_node())
+            ((code, *_),) = answer.groups
+            found[group] = allowed(code)
+        return found
+
     async def _send(self, request: Any) -> Any:
         return await self._client.send(self._client.get_random_node(), request)
 

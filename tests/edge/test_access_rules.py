@@ -1,9 +1,10 @@
 """Access rules on a real Kafka with its own authorizer: every principal tries every operation on every topic."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,9 +13,12 @@ from infra.access_rules import differences, of_services, rules
 from infra.access_rules import principals as all_principals
 from infra.cli.access import with_login
 from infra.servers import Servers, principals
-from shared.kafka.access import Rule, add_rules, found_rules, remove_rules, set_passwords
+from shared.eventstore.model import StoredMessage
+from shared.kafka.access import AccessRefused, Rule, add_rules, found_rules, remove_rules, set_passwords
 from shared.kafka.admin import apply
 from shared.kafka.connection import principal_name
+from shared.kafka.errors import NotAllReadable
+from shared.runtime import tail
 from shared.settings import Settings
 from tests.edge.access_kit import OPERATIONS, as_principal, attempts
 
@@ -77,6 +81,28 @@ async def test_a_principal_may_do_what_the_catalogue_says_of_it_and_nothing_else
     assert {cell: may for cell, may in tried.items() if may != wanted[cell]} == {}
 
 
+def seen(who: str, settings: Settings) -> set[str]:
+    """The services whose groups this principal may ask about: its own, and those that receive what it publishes."""
+    services = {*SERVICES, OWN, OUTSIDE_WORKER}
+    if who in ("outside", STRANGER):
+        return set()
+    if who == "console":
+        return services
+    internal = (topic for topic in settings.topics.all if not topic.door and topic.retention_ms < 0)
+    receivers = {consumer for topic in internal if {*who.split("+")} & {*topic.producers} for consumer in topic.consumers}
+    return services & (receivers | {*who.split("+")})
+
+
+@pytest.mark.parametrize("who", WHO)
+async def test_a_principal_may_see_how_far_those_are_that_receive_what_it_publishes(
+    who: str, settings: Settings, home: Path
+) -> None:
+    groups = {f"{settings.topic_prefix}hansard.{name}": name for name in (*SERVICES, OWN, OUTSIDE_WORKER)}
+    async with attempts(as_principal(settings, home, principal_name(settings, *who.split("+"))), ()) as attempt:
+        found = await attempt.see(groups)
+    assert {groups[group] for group, may in found.items() if may} == seen(who, settings)
+
+
 @pytest.mark.parametrize("who", WHO)
 async def test_a_principal_may_join_the_groups_of_its_services_alone(who: str, settings: Settings, home: Path) -> None:
     groups = [f"{settings.topic_prefix}hansard.{name}" for name in (*SERVICES, OWN, OUTSIDE_WORKER)]
@@ -107,13 +133,33 @@ async def test_the_rules_of_the_cluster_are_compared_with_the_catalogue(settings
     assert (there.missing, there.surplus) == ((), ())
 
 
+class Empty:
+    """A record without messages."""
+
+    async def read_published_back(self, *, batch: int) -> AsyncIterator[list[StoredMessage]]:
+        pages: list[list[StoredMessage]] = []
+        for page in pages:
+            yield page
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+        return {}
+
+
+async def test_who_may_not_read_everything_does_not_find_that_all_is_on_the_record(settings: Settings, home: Path) -> None:
+    record: Any = Empty()
+    router = as_principal(settings, home, principal_name(settings, "router"))
+    with pytest.raises(NotAllReadable, match="`hansard epoch compare`"):
+        await tail.unknown(router, record)
+    assert await tail.lost(router, record, "router") == [], "for what it publishes itself it may look"
+    console = as_principal(settings, home, principal_name(settings, "console"))
+    assert (await tail.unknown(console, record)).count == 0
+
+
 async def test_brokers_without_an_authorizer_have_no_rules(kafka: str) -> None:
     assert await found_rules(Settings(kafka=kafka)) is None
 
 
 async def test_a_principal_without_rights_may_not_even_read_the_rules(settings: Settings, home: Path) -> None:
-    from shared.kafka.access import AccessRefused
-
     console: Any = await found_rules(as_principal(settings, home, principal_name(settings, "console")))
     assert set(rules(settings)) <= console, "the people who operate it may read them"
     router = as_principal(settings, home, principal_name(settings, "router"))
