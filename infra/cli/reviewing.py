@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,15 @@ from contracts.catalog import Topics
 from hansard.actions import Action, action_bytes, read_action
 from hansard.codec import Invalid, decode, encode
 from hansard.message import Message
+from hansard.private_keys import key_file
+from hansard.reviews import BadKey
+from hansard.signer import Signer
 from infra.audit.approvals import Case
 from infra.cli import base, screen
 from infra.cli.approvals import app, details, one_case
 from infra.cli.bus import Bus, Listener, request
 from infra.cli.options import Json
 from infra.cli.problem import Problem
-from infra.cli.signing import Signer, signer
 from shared.json_text import BadJson, parsed
 from shared.settings import Settings
 from shared.text_files import decoded
@@ -134,10 +137,39 @@ def answer(
     _send(settings, case, who, json_=json_, decision="answer", notes=notes, answer=_json(text) if data else text)
 
 
-def _begin(id_: str, reviewer: str, key: str, sha256: str, *, json_: bool) -> tuple[Settings, Case, Signer]:
+@dataclass(frozen=True)
+class Reviewer:
+    """Who decides. `signer`: None only where a deployment in development takes a name alone."""
+
+    name: str
+    signer: Signer | None = None
+
+    def signed(self, review: ReviewAction, tenant: str, workflow: str) -> ReviewAction:
+        """The review as this person's. Raises Problem where what it holds cannot be signed."""
+        if self.signer is None:
+            return review.model_copy(update={"reviewer": self.name})
+        try:
+            return ReviewAction(**self.signer.review(review.model_dump(mode="json"), tenant, workflow))
+        except ValueError as unwritable:
+            raise Problem(f"The review cannot be signed: {unwritable}.", code=2) from None
+
+
+def reviewer_of(settings: Settings, name: str, file: str) -> Reviewer:
+    """Raises Problem where no name is given, or no key of this name is found."""
+    if not name:
+        raise Problem("Who decides? Say --as NAME, or set HANSARD_REVIEWER.", code=2)
+    if not file and settings.unproven_identities and not key_file(name).exists():
+        return Reviewer(name)
+    try:
+        return Reviewer(name, Signer.of(name, file))
+    except BadKey as bad:
+        raise Problem(f"{bad}.", code=2) from None
+
+
+def _begin(id_: str, reviewer: str, key: str, sha256: str, *, json_: bool) -> tuple[Settings, Case, Reviewer]:
     """The case as it waits, printed; and who decides. Raises Problem."""
     settings = base.running(kafka=True, postgres=True)
-    who = signer(settings, reviewer, key)
+    who = reviewer_of(settings, reviewer, key)
     case = base.run(one_case(settings, id_))
     if not case.open:
         raise Problem(f"{case.id} does not wait for a decision: it is {case.status}. `hansard approvals show {case.id}`.")
@@ -204,7 +236,7 @@ def _json(text: str) -> Any:
         raise Problem(f"The answer is not JSON: {bad}", code=2) from None
 
 
-def _send(settings: Settings, case: Case, who: Signer, *, json_: bool, **fields: Any) -> None:
+def _send(settings: Settings, case: Case, who: Reviewer, *, json_: bool, **fields: Any) -> None:
     """Publishes the signed review, waits for what becomes of it, prints that. Exits 1 where it was refused."""
     review = who.signed(
         ReviewAction(

@@ -25,8 +25,7 @@ from hansard.reviews import new_key, statement, verified
 from infra.audit.approvals import Case, cases, named
 from infra.cli.approvals import as_json, cost, details, row, until
 from infra.cli.problem import Problem
-from infra.cli.reviewing import changed
-from infra.cli.signing import signer
+from infra.cli.reviewing import changed, reviewer_of
 from shared.eventstore.model import Stream
 from shared.settings import Settings
 
@@ -154,7 +153,7 @@ def key_in(folder: Path, mode: int = 0o600) -> tuple[Path, str]:
 
 def test_a_review_is_signed_by_the_persons_key_over_all_that_it_holds(tmp_path: Path) -> None:
     path, public = key_in(tmp_path)
-    signed = signer(Settings(), "alice", str(path)).signed(
+    signed = reviewer_of(Settings(), "alice", str(path)).signed(
         ReviewAction(review="a" * 32, action_id="pay.1", sha256="b" * 64, decision="approve", reviewer="somebody"),
         "default",
         "order-77",
@@ -168,12 +167,12 @@ def test_a_review_is_signed_by_the_persons_key_over_all_that_it_holds(tmp_path: 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path, _ = key_in(tmp_path, 0o644)
     with pytest.raises(Problem, match="chmod 600"):
-        signer(Settings(), "alice", str(path))
+        reviewer_of(Settings(), "alice", str(path))
 
 
 def test_without_a_key_the_error_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(Problem, match="hansard people add"):
-        signer(Settings(), "alice", "")
+        reviewer_of(Settings(), "alice", "")
     with pytest.raises(Problem, match="Who decides"):
-        signer(Settings(), "", "")
+        reviewer_of(Settings(), "", "")

@@ -18,6 +18,7 @@ from hansard.codec import encode
 from hansard.identity import person_stream
 from hansard.message import Message
 from hansard.reviews import new_key
+from hansard.signer import Signer
 from infra.audit.approvals import Case
 from infra.audit.message import ShownMessage
 from infra.audit.text import one_line, percent
@@ -25,8 +26,8 @@ from infra.cli import base, screen
 from infra.cli.approvals import COLOURS, cost, recorded
 from infra.cli.bus import Bus, Listener, request
 from infra.cli.problem import Problem
+from infra.cli.reviewing import Reviewer
 from infra.cli.running import load
-from infra.cli.signing import Signer
 from infra.cli.watching import RESULTS, Printer, shown_message
 from services.approval.facts import RegistrationGiven
 from services.approval.statistics import Statistics
@@ -131,7 +132,7 @@ def _of(run: Run, every: Iterable[Case]) -> list[Case]:
     return [mine[workflow] for workflow in run.asked if workflow in mine]
 
 
-async def _reviewer(settings: Settings) -> Signer:
+async def _reviewer(settings: Settings) -> Reviewer:
     """A person with the role of a reviewer and a new key, registered as `hansard people add` does."""
     from shared.runtime.giving import NotTaken, give
 
@@ -151,10 +152,10 @@ async def _reviewer(settings: Settings) -> Signer:
         except NotTaken as refused:
             raise Problem(f"{REVIEWER} is not registered: {refused}.") from None
     screen.note(f"{REVIEWER} is registered as a reviewer, with the key {key.id}: `hansard people list`")
-    return Signer(REVIEWER, key.id, private)
+    return Reviewer(REVIEWER, Signer(REVIEWER, private))
 
 
-async def _approve(bus: Bus, case: Case, who: Signer) -> None:
+async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
     review = ReviewAction(
         review=secrets.token_hex(16),
         action_id=case.action_id,
