@@ -16,7 +16,7 @@ Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="of the action's bytes, he
 
 
 class Requester(Value):
-    """Who wants it, and how that was proven."""
+    """Who wants it, and how that was proven. In a plan or a proposal `proof` is a claim: `ActionAssessed` has what holds."""
 
     name: str = Field(default="", max_length=512)
     proof: Proof = "unproven"
@@ -29,6 +29,7 @@ class Requester(Value):
     signature: str = Field(
         default="", exclude_if=lambda text: text == "", description="base64, over hansard.reviews.requester_statement"
     )
+    why: str = Field(default="", exclude_if=lambda text: text == "", description="of what is unproven: what is missing or wrong")
 
 
 class Option(Value):
@@ -192,6 +193,9 @@ class ActionAssessed(Event, Assessment):
     escalates_at: AwareDatetime | None = Field(default=None, description="when it goes to the seniors, if nobody decided")
     expires_at: AwareDatetime | None = Field(default=None, description="when it is refused, if nobody decided")
     policy: str
+    requester: Requester | None = Field(
+        default=None, exclude_if=lambda requester: requester is None, description="who wants it, as far as that is proven"
+    )
 
 
 class Decision(Value):

@@ -81,7 +81,9 @@ def proposed_action(data: bytes) -> Action:
         raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
     action = read_action(data)
     if action_bytes(action) != data:
-        raise BadAction("the action is not written as `hansard.actions.action_bytes` writes it, or has a field that no action has")
+        raise BadAction(
+            "the action is not written as `hansard.actions.action_bytes` writes it, or has a field that no action has"
+        )
     return action
 
 
