@@ -268,7 +268,10 @@ def test_the_router_passes_on_who_sent_the_request_and_what_was_signed() -> None
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"worker": "wait"}, "step 'a': the worker 'wait' needs `wait`, which says what for"),
+        (
+            {"worker": "wait"},
+            "step 'a': the worker 'wait' needs `wait`, which says what for, or a `gate` with `text_from`, whose text is approved",
+        ),
         ({"wait": {"seconds": 1}}, "step 'a': `wait` goes with the worker 'wait', and 'writer' does not wait"),
         (
             {"worker": "wait", "wait": {"seconds": 1}, "gate": {"action": {"tool": "t"}}},

@@ -117,7 +117,7 @@ def test_a_workflow_names_what_waits_in_it_before_what_is_decided() -> None:
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(-5, "now"), (0, "now"), (90, "in 90 s"), (600, "in 10 min"), (7200, "in 2 h"), (200_000, "in 2 days")]
 )
-def test_the_time_that_is_left_is_said_in_a_unit_that_fits(seconds: int, shown: str) -> None:
+def test_the_time_that_is_left_is_shown_in_a_unit_that_fits(seconds: int, shown: str) -> None:
     case = case_of(PROPOSED, sample(ActionAssessed, expires_at=NOON + timedelta(seconds=seconds)))
     assert until(case, NOON) == shown
 
@@ -160,8 +160,8 @@ def test_a_review_is_signed_by_the_persons_key_over_all_that_it_holds(tmp_path: 
         "order-77",
     )
     assert signed.reviewer == "alice"
-    said = statement(signed.model_dump(mode="json"), "default", "order-77")
-    assert verified(public, signed.signature, said)
+    stated = statement(signed.model_dump(mode="json"), "default", "order-77")
+    assert verified(public, signed.signature, stated)
     assert not verified(public, signed.signature, statement(signed.model_dump(mode="json"), "default", "order-78"))
 
 

@@ -47,7 +47,7 @@ def test_every_command_warns_on_standard_error(asked_for: pytest.MonkeyPatch, ca
     assert base.local().unproven_identities
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"WARNING  {UNPROVEN}" in " ".join(err.split(" "))
+    assert f"WARNING {UNPROVEN}" in " ".join(err.split())
 
 
 async def test_doctor_fails_on_it() -> None:
