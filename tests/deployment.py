@@ -12,7 +12,7 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -186,11 +186,12 @@ class Deployment:
                 one.signal(signal.SIGCONT)
         process.stop_all(one.running for one in self.processes.values())
 
-    async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
-        """Runs the `hansard` command, whose code is in `cwd`, as an operator; returns what it wrote to standard output."""
+    async def hansard(self, *arguments: str, code: int = 0, cwd: Path = ROOT, more: Mapping[str, str] | None = None) -> str:
+        """Runs the `hansard` command, whose code is in `cwd`, as an operator; returns what it wrote to standard output. `more`:
+        further variables of its environment."""
         command = [sys.executable, "-m", "infra.cli", *arguments]
         pipe = asyncio.subprocess.PIPE
-        environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner}
+        environment = self.environment | {"HANSARD_POSTGRES_OWNER": self.owner, **(more or {})}
         done = await asyncio.create_subprocess_exec(*command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe)
         out, err = await asyncio.wait_for(done.communicate(), LONG)
         assert done.returncode == code, out.decode() + err.decode()

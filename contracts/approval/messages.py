@@ -15,20 +15,19 @@ Proof = Literal["signature", "oidc", "principal", "unproven"]
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="of the action's bytes, hex")
 
 
+def _absent(value: object) -> bool:
+    return value is None or value == ""
+
+
 class Requester(Value):
-    """Who wants it, and how that was proven."""
+    """Who wants it, and how that was proven. In a plan or a proposal `proof` is a claim: `ActionAssessed` has what holds."""
 
     name: str = Field(default="", max_length=512)
     proof: Proof = "unproven"
     key: str = Field(default="", description="the key that signed, the token's issuer and subject, or the principal's topic")
-    sha256: str = Field(
-        default="",
-        exclude_if=lambda text: text == "",
-        description="of the signed request: see hansard.reviews.request_sha256",
-    )
-    signature: str = Field(
-        default="", exclude_if=lambda text: text == "", description="base64, over hansard.reviews.requester_statement"
-    )
+    sha256: str = Field(default="", exclude_if=_absent, description="of the signed request: see hansard.reviews.request_sha256")
+    signature: str = Field(default="", exclude_if=_absent, description="base64, over hansard.reviews.requester_statement")
+    why: str = Field(default="", exclude_if=_absent, description="of what is unproven: what is missing or wrong")
 
 
 class Option(Value):
@@ -192,6 +191,7 @@ class ActionAssessed(Event, Assessment):
     escalates_at: AwareDatetime | None = Field(default=None, description="when it goes to the seniors, if nobody decided")
     expires_at: AwareDatetime | None = Field(default=None, description="when it is refused, if nobody decided")
     policy: str
+    requester: Requester | None = Field(default=None, exclude_if=_absent, description="who wants it, as far as that is proven")
 
 
 class Decision(Value):

@@ -139,6 +139,12 @@ COMPLETE: Samples = {
         "escalates_at": DEADLINE,
         "expires_at": DEADLINE,
         "policy": "1-3f2a9c0d1e4b",
+        "requester": {
+            "name": "bob@example.org",
+            "proof": "unproven",
+            "key": "0f1e2d3c4b5a6978",
+            "why": "bob@example.org is not registered",
+        },
     },
     ActionApproved: {**_DECISION, "status": "human_approved", "action": _ACTION, "action_ref": _REF, "proposed": _HASH},
     ActionRejected: {**_DECISION, "because": "reviewed", "status": "human_rejected"},

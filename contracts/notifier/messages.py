@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from contracts.approval import Requester
 from hansard.actions import Action, Amount, Currency
 from hansard.message import Command, Event, Intent, Json, Name, Path, Value
 from hansard.values import Whole
@@ -45,6 +46,9 @@ class Notification(Event):
     reasons: tuple[str, ...] = ()
     status: str = ""
     by: tuple[str, ...] = ()
+    requester: Requester | None = Field(
+        default=None, exclude_if=lambda requester: requester is None, description="who wants it, as far as that is proven"
+    )
     escalates_at: AwareDatetime | None = Field(default=None, description="when it goes to the seniors, if nobody decided")
     deadline: AwareDatetime | None = Field(default=None, description="when it is refused, if nobody decided")
 

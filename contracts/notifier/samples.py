@@ -40,6 +40,7 @@ COMPLETE: Samples = {
         "reasons": ["high risk: refund"],
         "status": "pending_review",
         "by": ["alice@example.org"],
+        "requester": {"name": "bob@example.org", "proof": "signature", "key": "0f1e2d3c4b5a6978"},
         "escalates_at": DEADLINE,
         "deadline": DEADLINE,
     },

@@ -18,6 +18,7 @@ from contracts.approval import (
     QuestionAnswered,
     QuestionAsked,
     QuestionExpired,
+    Requester,
     ReviewAccepted,
     ReviewDelegated,
     ReviewRefused,
@@ -76,6 +77,14 @@ class Case:
     def id(self) -> str:
         """How the commands name it: `order-77/pay.1`."""
         return f"{self.stream.workflow}/{self.action_id}"
+
+    @property
+    def requester(self) -> Requester:
+        """Who wants it, as far as approval proved it. What the proposal states of its proof is a claim, and shown as one."""
+        if self.assessed is not None and self.assessed.requester is not None:
+            return self.assessed.requester
+        claimed = self.asked.requester
+        return Requester(name=claimed.name, key=claimed.key, why=claimed.why or "as claimed")
 
     @property
     def open(self) -> bool:

@@ -18,6 +18,7 @@ from contracts.approval import (
     MoreGiven,
     QuestionAnswered,
     QuestionAsked,
+    Requester,
     ReviewAccepted,
     ReviewDelegated,
     ReviewRefused,
@@ -171,7 +172,7 @@ def details(case: Case) -> Iterator[tuple[str, object]]:
             yield "proposed because", reason
     else:
         yield "choices", ", ".join(asked.choices) or "any answer"
-    yield "requested by", f"{asked.requester.name or 'nobody named'} ({asked.requester.proof})"
+    yield "requested by", requested_by(case.requester)
     if assessed is not None:
         yield "risk", assessed.risk
         yield "decided by", f"rule {assessed.rule} of policy {assessed.policy}"
@@ -187,6 +188,13 @@ def details(case: Case) -> Iterator[tuple[str, object]]:
     for at, message in case.events:
         if (line := event(message)) is not None:
             yield f"{at:%Y-%m-%d %H:%M:%S}", line
+
+
+def requested_by(requester: Requester) -> str:
+    """`bob@example.org (proven by signature)`."""
+    if requester.proof == "unproven":
+        return f"{requester.name or 'nobody named'} (unproven: {requester.why})"
+    return f"{requester.name} (proven by {requester.proof})"
 
 
 def event(message: Message) -> str | None:
@@ -226,6 +234,7 @@ def as_json(case: Case) -> dict[str, Any]:
         "role": case.role,
         "expires_at": case.expires_at,
         "sha256": case.sha256,
+        "requester": case.requester.model_dump(mode="json"),
         "asked": case.asked.model_dump(mode="json"),
         "assessed": case.assessed.model_dump(mode="json") if case.assessed else None,
         "events": [{"at": at, "type": one.kind, "data": one.model_dump(mode="json")} for at, one in case.events],

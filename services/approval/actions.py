@@ -33,6 +33,7 @@ from services.approval import reviews
 from services.approval.assessing import assessment_of, check_bytes, refused_at
 from services.approval.facts import LookedUp, Registration
 from services.approval.policy import Policy
+from services.approval.proof import proven, signers_of, unproven
 from services.approval.similarity import words_of
 from services.approval.state import LOST_AFTER, Nothing, Open, Proposed, State, evolve
 
@@ -44,8 +45,8 @@ def decide(policy: Policy, state: State, message: Message, context: Context) -> 
         case _, ReviewAction():
             return reviews.receive(state, message, context)
         case _, ReviewByIdentity():
-            proven = message.identity if context.source == HTTP_DOOR else ""  # no other service may prove a person
-            return reviews.receive(state, message.review, context, proven)
+            identity = message.identity if context.source == HTTP_DOOR else ""  # no other service may prove a person
+            return reviews.receive(state, message.review, context, identity)
         case Nothing(), ProposeAction():
             return _propose(policy, message, context)
         case Nothing(), AskPerson():
@@ -73,12 +74,19 @@ def _propose(policy: Policy, proposed: ProposeAction, context: Context) -> Itera
         return
     carries = carried(proposed, Proposal) | {"action_ref": action_reference(data)}
     yield ActionProposed(**carries, expires_at=refused_at(policy, proposed, context.at))
-    yield _search(words_of(read_action(data)), 1, context)
+    yield _search(proposed, 1, context)
 
 
-def _search(words: str, attempt: int, context: Context) -> LookupStarted:
-    deadline = context.at + reviews.LOOKUP_WITHIN
-    return LookupStarted(attempt=attempt, safety="safe", key="", deadline=deadline, similar_to=words)
+def _search(proposal: Proposal, attempt: int, context: Context) -> LookupStarted:
+    """Finds similar cases, and reads the requester's registration where there is a signature to check."""
+    return LookupStarted(
+        attempt=attempt,
+        safety="safe",
+        key="",
+        deadline=context.at + reviews.LOOKUP_WITHIN,
+        similar_to=words_of(read_action(proposal.action.encode())),
+        people=signers_of(proposal.requester),
+    )
 
 
 def _ask(policy: Policy, asked: AskPerson, context: Context) -> Iterator[Message]:
@@ -89,14 +97,14 @@ def _ask(policy: Policy, asked: AskPerson, context: Context) -> Iterator[Message
         question_ref=asked.question_ref,
         role=asked.role,
         choices=asked.choices,
-        requester=asked.requester,
+        requester=unproven(asked.requester, "of a question it is not checked"),
         proposer=asked.proposer,
         expires_at=context.at + within,
         policy=policy.version,
     )
 
 
-# Until similar cases are found
+# Until similar cases are found, and the requester's registration is read
 
 
 def _when_proposed(policy: Policy, state: Proposed, message: Message, context: Context) -> Iterator[Message]:
@@ -108,8 +116,9 @@ def _when_proposed(policy: Policy, state: Proposed, message: Message, context: C
             pass
         case _ if context.at >= action.expires_at:
             yield _rejected(policy, action.action_id, action.sha256, "expired", "it could not be assessed in time")
-        case LookedUp(trouble=""):
-            assessed = assessment_of(policy, action, message, context.at)
+        case LookedUp(trouble="", people=people) if {one.name for one in people} >= {*signers_of(action.requester)}:
+            requester = proven(action.requester, {one.name: one for one in people}, context)
+            assessed = assessment_of(policy, action, requester, message, context.at)
             yield assessed
             if assessed.status == "auto_approved":
                 yield ActionApproved(
@@ -122,11 +131,7 @@ def _when_proposed(policy: Policy, state: Proposed, message: Message, context: C
                     action_ref=action.action_ref,
                 )
         case LookedUp() | WakeUp():
-            yield _search(_words(action), lookup.attempt + 1 if lookup else 1, context)
-
-
-def _words(action: ActionProposed) -> str:
-    return words_of(read_action(action.action.encode()))
+            yield _search(action, lookup.attempt + 1 if lookup else 1, context)
 
 
 def _is_late(found: LookedUp, lookup: LookupStarted | None) -> bool:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from contracts.approval import ActionAssessed, ActionProposed, Assessment, Proposal, ProposeAction, SimilarCase
+from contracts.approval import ActionAssessed, ActionProposed, Assessment, Proposal, ProposeAction, Requester, SimilarCase
 from hansard.actions import BadAction, action_reference, proposed_action, read_action
 from hansard.values import carried
 from services.approval.facts import LookedUp
@@ -20,7 +20,8 @@ def check_bytes(proposal: ProposeAction) -> bytes:
 
 
 def assessed(policy: Policy, proposal: Proposal, data: bytes, similar: tuple[SimilarCase, ...], cases: int) -> Assessment:
-    """`data`: the bytes of the action, which are no longer those of the proposal where it was edited."""
+    """`proposal`: with its requester as far as that is proven. `data`: the bytes of the action, which are no longer those of the
+    proposal where it was edited."""
     action = read_action(data)
     return assess(policy, action, proposal, personal_data_in(action), similar, cases)
 
@@ -30,9 +31,11 @@ def refused_at(policy: Policy, proposal: Proposal, at: datetime) -> datetime:
     return at + times(policy, "reviewers", proposal.seconds).expire_after
 
 
-def assessment_of(policy: Policy, action: ActionProposed, found: LookedUp, at: datetime) -> ActionAssessed:
-    """The assessment as an event. Times are from now on: reading the record took no time that counts."""
-    made = assessed(policy, action, action.action.encode(), found.similar, found.cases)
+def assessment_of(policy: Policy, action: ActionProposed, requester: Requester, found: LookedUp, at: datetime) -> ActionAssessed:
+    """The assessment as an event. `requester`: as far as it is proven. Times are from now on: reading the record took no time
+    that counts."""
+    proposal = action.model_copy(update={"requester": requester})
+    made = assessed(policy, proposal, action.action.encode(), found.similar, found.cases)
     escalate: timedelta | None = None
     expires_at: datetime | None = None
     if made.queue:
@@ -47,4 +50,5 @@ def assessment_of(policy: Policy, action: ActionProposed, found: LookedUp, at: d
         escalates_at=None if escalate is None else at + escalate,
         expires_at=expires_at,
         policy=policy.version,
+        requester=requester,
     )

@@ -16,7 +16,7 @@ from services.approval.policy_data import QUEUES, PolicyData, QueueName
 from services.approval.rules import RULES, case_of
 from shared.yaml_files import read_yaml
 
-VERSION = "1"  # of what the code decides: raise it with any change of a rule, of a reason's words or of what is found
+VERSION = "2"  # of what the code decides: raise it with any change of a rule, of a reason's words or of what is found
 BESIDE = ("libraries", "unproven")  # what is recorded of a policy besides what a file of it holds
 SHIPPED = Path(__file__).with_name("policy.yaml")
 ROUTINE = "routine"  # the rule by which an action runs unseen: no other stands against it
@@ -100,7 +100,8 @@ def assess(
     similar: tuple[SimilarCase, ...],
     cases: int,
 ) -> Assessment:
-    """What the policy makes of an action. `personal_data`: kinds that were found; `cases`: recorded ones that were searched.
+    """What the policy makes of an action. `proposal`: with its requester as far as that is proven; `personal_data`: kinds that
+    were found; `cases`: recorded ones that were searched.
 
     Each rule gives its reasons against approving the action unseen; the one with the strictest queue decides.
     """

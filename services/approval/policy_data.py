@@ -19,6 +19,7 @@ RuleName = Literal[
     "novel",
     "gate",
     "high-risk",
+    "unproven-requester",
     "cost",
     "personal-data",
     "domain",

@@ -1,13 +1,13 @@
-"""Who sent a review: what the registration proves, and what it does not. Pure."""
+"""Who sent a review or a request: what the registration proves, and what it does not. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts.approval import Person, Proof, RefusedBecause, Requester, ReviewReceived
 from contracts.catalog import REVIEWS
 from hansard.decider import Context
 from hansard.identity import person_key
-from hansard.reviews import statement, verified
+from hansard.reviews import requester_statement, statement, verified
 from services.approval.facts import Registration
 
 
@@ -26,7 +26,7 @@ class Reviewer:
 
 
 class Refused(Exception):
-    """A review that does not count, and why."""
+    """A review, or a proof, that does not count, and why."""
 
     def __init__(self, reason: RefusedBecause, detail: str = "") -> None:
         super().__init__(detail)
@@ -49,7 +49,11 @@ def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], co
     review = received.review
     person, registration = registered(people, review.reviewer), people[person_key(review.reviewer)]
     if review.signature:
-        check_signature(received, person, registration.former_keys, context)
+
+        def signed() -> bytes:
+            return statement(review.model_dump(mode="json"), context.tenant, context.workflow)
+
+        check_signature(person, registration, review.key, review.signature, signed)
         return Reviewer(person, "signature", registration.number, review.key)
     if received.topic not in ("", REVIEWS) and received.topic in person.topics:
         return Reviewer(person, "principal", registration.number, "")
@@ -62,20 +66,53 @@ def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], co
     raise Refused("unproven", "it has no signature and no token, and did not come on a topic of the reviewer's own")
 
 
-def check_signature(received: ReviewReceived, person: Person, former: Iterable[str], context: Context) -> None:
-    """Raises Refused."""
-    review = received.review
-    key = next((key for key in person.keys if key.id == review.key), None)
-    if key is None and review.key in former:
-        raise Refused("revoked", f"the key {review.key} is no longer registered")
+def check_signature(
+    person: Person, registration: Registration, key_id: str, signature: str, statement_of: Callable[[], bytes]
+) -> None:
+    """`statement_of`: what was signed, or ValueError where nobody can sign it. Raises Refused."""
+    key = next((key for key in person.keys if key.id == key_id), None)
+    if key is None and key_id in registration.former_keys:
+        raise Refused("revoked", f"the key {key_id} is no longer registered")
     if key is None:
-        raise Refused("bad-signature", f"{person.name} has no key {review.key!r}")
+        raise Refused("bad-signature", f"{person.name} has no key {key_id!r}")
     try:
-        signed = statement(review.model_dump(mode="json"), context.tenant, context.workflow)
+        signed = statement_of()
     except ValueError as bad:
         raise Refused("bad-signature", f"it cannot be signed: {bad}") from None
-    if not verified(key.public, review.signature, signed):
-        raise Refused("bad-signature", f"the signature is not that of key {review.key} over this review")
+    if not verified(key.public, signature, signed):
+        raise Refused("bad-signature", f"the signature is not that of key {key_id} over what was sent")
+
+
+def signers_of(requester: Requester) -> tuple[str, ...]:
+    """Whose registration must be read, as `person_key` writes the name, before `proven` is asked."""
+    name = person_key(requester.name)
+    return (name,) if name and requester.signature else ()
+
+
+def proven(claimed: Requester, people: Mapping[str, Registration], context: Context) -> Requester:
+    """The requester as far as the signature proves it: `proof` is `signature`, or `unproven` with why. What the claim states of
+    its own proof is nothing."""
+    if not person_key(claimed.name):
+        return unproven(claimed, "the request names nobody")
+    if not claimed.signature:
+        return unproven(claimed, "the request has no signature")
+
+    def signed() -> bytes:
+        if not claimed.sha256:
+            raise ValueError("the request has no canonical form")
+        return requester_statement(claimed.sha256, context.tenant, context.workflow, claimed.name)
+
+    try:
+        person = registered(people, claimed.name)
+        check_signature(person, people[person_key(claimed.name)], claimed.key, claimed.signature, signed)
+    except Refused as refused:
+        return unproven(claimed, refused.detail)
+    return Requester(name=person.name, proof="signature", key=claimed.key)
+
+
+def unproven(claimed: Requester, why: str) -> Requester:
+    """Its name and key stay: nobody decides on what was asked for in their name."""
+    return Requester(name=claimed.name, key=claimed.key, why=why[:1000])
 
 
 def is_requester(requester: Requester, person: Person) -> bool:

@@ -256,6 +256,7 @@ def _edit(policy: Policy, state: Open, review: ReviewAction, reviewer: Reviewer,
         escalates_at=state.escalates_at,
         expires_at=state.expires_at,
         policy=policy.version,
+        requester=state.subject.requester,
     )
     yield again
     after = evolve(evolve(state, edited), again)

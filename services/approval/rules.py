@@ -11,7 +11,8 @@ from services.approval.policy_data import DECLARED, RISKS, PolicyData, RuleName
 
 
 class Case(NamedTuple):
-    """All that a decision rests on. `risky`: what makes the risk what it is. `texts`: where keywords are looked for."""
+    """All that a decision rests on. `proposal`: with its requester as far as that is proven. `risky`: what makes the risk what it
+    is. `texts`: where keywords are looked for."""
 
     proposal: Proposal
     amounts: tuple[tuple[Decimal, str], ...]
@@ -124,12 +125,19 @@ def _gate(_: PolicyData, case: Case) -> Iterator[str]:
         yield "a person's approval is wanted always, by whoever proposed it"
 
 
+def _unproven_requester(_: PolicyData, case: Case) -> Iterator[str]:
+    requester = case.proposal.requester
+    if requester.proof == "unproven":
+        yield f"who asked for it is not proven: {requester.why}"
+
+
 RULES: Mapping[RuleName, Rule] = {  # of those with the same queue, the first decides
     "critical-risk": _of_risk("critical"),
     "low-confidence": _low_confidence,
     "novel": _novel,
     "gate": _gate,
     "high-risk": _of_risk("high"),
+    "unproven-requester": _unproven_requester,
     "cost": _cost,
     "personal-data": _personal_data,
     "domain": _domain,

@@ -36,6 +36,7 @@ from contracts.approval import (
 from hansard.identity import person_key
 from hansard.message import Message
 from hansard.values import carried
+from services.approval.proof import unproven
 
 LOST_AFTER = timedelta(seconds=5)  # after its deadline a lookup is lost, even if a process still holds its stream
 # A review that is refused for one of these was sent by whoever has the right to use it up: it is not looked at again.
@@ -79,8 +80,8 @@ class Reviews:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Waits for people. `rights`: whoever decides must be allowed to by each of these. `sha256` and `action` are the bytes that
-    wait, as they were edited last. `away`: who delegated the decision."""
+    """Waits for people. `subject`: with its requester as far as that is proven. `rights`: whoever decides must be allowed to by
+    each of these. `sha256` and `action` are the bytes that wait, as they were edited last. `away`: who delegated the decision."""
 
     subject: ActionProposed | QuestionAsked
     rights: tuple[Assessment, ...]
@@ -144,8 +145,9 @@ def evolve(state: State, message: Message) -> State:
 
 def _opened(state: Proposed, assessed: ActionAssessed) -> Open:
     action = state.action
+    requester = assessed.requester or unproven(action.requester, "it was not checked")
     return Open(
-        subject=action,
+        subject=action.model_copy(update={"requester": requester}),
         rights=(_rights(assessed),),
         expires_at=assessed.expires_at or action.expires_at,
         escalates_at=assessed.escalates_at,

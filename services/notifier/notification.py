@@ -73,7 +73,8 @@ def _what(message: Message) -> dict[str, Any] | None:
         case ActionAssessed(queue="", role=""):
             return None  # nobody has to decide; the decision follows
         case ActionAssessed(action_id=action_id):
-            fields = {name: getattr(message, name) for name in ("sha256", "queue", "role", "risk", "reasons", "status")}
+            named = ("sha256", "queue", "role", "risk", "reasons", "status", "requester")
+            fields = {name: getattr(message, name) for name in named}
             times = {"escalates_at": message.escalates_at, "deadline": message.expires_at}
             return {"event": "decision-needed", "action_id": action_id} | fields | times
         case ActionEscalated(action_id=action_id, role=role, because=because, expires_at=at):
@@ -94,7 +95,7 @@ def _what(message: Message) -> dict[str, Any] | None:
             return {"event": "rejected", "action_id": action_id} | ended | _OVER
         case QuestionAsked(action_id=action_id, question=question, role=role, expires_at=at):
             asked = {"about": question[:LONGEST_QUESTION], "role": role, "queue": QUEUES.get(role, role), "deadline": at}
-            return {"event": "question-asked", "action_id": action_id} | asked
+            return {"event": "question-asked", "action_id": action_id, "requester": message.requester} | asked
         case QuestionAnswered(action_id=action_id, by=answered):
             return {"event": "question-answered", "action_id": action_id, "by": (answered,)} | _OVER
         case QuestionExpired(action_id=action_id, because=because):

@@ -6,24 +6,19 @@ service both ways.
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from contracts.catalog import SERVICES
 from infra.servers import Servers
+from tests.chaos.clocks import HOUR, faked, needs_faketime, wrong_clock
 from tests.chaos.conftest import LARGE
 from tests.deployment import QUESTION, RULE, Deployment
-from tests.processes import given_environment
 from tests.published import Json, PublishedMessage
 
-LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), *Path("/usr/lib/faketime").glob("*MT.so.1")]
-pytestmark = pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed: apt install faketime")
+pytestmark = needs_faketime
 
-HOUR = 3600
 SLOW = {"text": "Implement a function that counts words."}  # for a coder: a call of the class `capable`
 COMPLETED, FAILED = "hansard.results.completed.v1", "hansard.results.failed.v1"
 EVERY = [(name, off) for name in SERVICES for off in (HOUR, -HOUR)]
@@ -31,12 +26,6 @@ FEW = [("gateway", HOUR), ("planner", -HOUR)]
 RECORDED = "select at, data->>'reason', now() from messages where workflow = $1 and topic = 'results'"
 EARLIER = """select workflow, stream from (select workflow, stream, at, lag(at) over (
                  partition by tenant, workflow, stream order by sequence) as before from inbox) h where at < before"""
-
-
-def faked(seconds: int) -> dict[str, str]:
-    """The environment of a process whose wall clock is this many seconds ahead."""
-    only_the_wall = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}  # else Java's waits spin
-    return {"LD_PRELOAD": str(LIBRARIES[0]), "FAKETIME": f"{seconds:+d}", **only_the_wall}
 
 
 def ids() -> list[str]:
@@ -55,22 +44,6 @@ async def test_a_service_with_a_clock_an_hour_off_answers_like_the_others(
         assert ("ahead of" if off > 0 else "behind") in clock and "36" in clock, clock
         assert "clock" not in json.loads(deployment.processes["rest"].health()[1])[next(s for s in SERVICES if s != name)]
         await answers_as_usual(deployment)
-
-
-@contextmanager
-def wrong_clock(own: Servers, server: str, off: int) -> Iterator[None]:
-    """The server runs with such a clock meanwhile, and afterwards with the right one."""
-
-    def restart(environment: dict[str, str]) -> None:
-        own.stop(server)
-        with given_environment(environment):
-            own.start(server)
-
-    restart(faked(off))
-    try:
-        yield
-    finally:
-        restart({})
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR] if LARGE else [HOUR], ids=["ahead", "behind"][: 2 if LARGE else 1])

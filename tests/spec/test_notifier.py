@@ -14,6 +14,7 @@ from contracts.approval import (
     QuestionAnswered,
     QuestionAsked,
     QuestionExpired,
+    Requester,
     ReviewDelegated,
 )
 from contracts.notifier import ActionNoted, DeliverWebhook, Notification
@@ -63,6 +64,13 @@ def test_an_action_is_noted_without_its_arguments_and_nobody_is_told_yet() -> No
 
 def test_who_must_decide_sees_what_until_when_and_why() -> None:
     given(NOBODY, NOTED).when(ASSESSED).then(NEEDED)
+
+
+def test_a_notification_names_the_requester_as_far_as_that_is_proven() -> None:
+    proven = Requester(name="bob@example.org", proof="signature", key="0f1e2d3c4b5a6978")
+    needed = told(NOTED, when=ASSESSED.model_copy(update={"requester": proven}))
+    assert needed.requester == proven
+    assert told(NOTED, needed, when=ESCALATED).requester == proven
 
 
 def test_of_an_action_that_nobody_has_to_decide_only_the_decision_is_told() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.approval import Requester
 from services.approval.personal_data import LIBRARIES
 from services.approval.policy import BadPolicy, Policy, load
 from tests.unit.approval_policy_kit import SHIPPED, action, assessed
@@ -40,6 +41,16 @@ def test_medium_risk_may_run_unseen_as_in_the_references_code(tmp_path: Path) ->
     assert assessed(update, policy, confidence=0.85).status == "auto_approved"
     assert assessed(update, policy, confidence=0.84).status == "pending_review"
     assert assessed(update, policy, personal_data=True).status == "pending_review"
+
+
+def test_who_asked_for_it_makes_no_difference_unless_a_file_wants_that(tmp_path: Path) -> None:
+    unproven, proven = Requester(name="bob", why="bob is not registered"), Requester(name="bob", proof="signature")
+    assert assessed(action(), requester=unproven).status == "auto_approved"
+    policy = own(tmp_path, "rules: {unproven-requester: seniors}")
+    assert assessed(action(), policy, requester=proven).status == "auto_approved"
+    found = assessed(action(), policy, requester=unproven)
+    assert (found.status, found.rule) == ("escalated", "unproven-requester")
+    assert found.reasons == ("who asked for it is not proven: bob is not registered",)
 
 
 def test_a_tool_has_a_least_risk_whatever_its_words_are(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.approval import Assessment, SimilarCase
+from contracts.approval import Assessment, Requester, SimilarCase
 from services.approval.policy import Policy, may_decide
 from services.approval.policy_data import NEVER_OFF, ORDERED, QUEUES, RULES
 from tests.unit.approval_policy_kit import OPTIONS, SHIPPED, action, assessed, similar
@@ -44,6 +44,7 @@ knowns = st.builds(
             "domain": st.sampled_from(["", "medical", "other"]),
             "options": st.sampled_from([(), OPTIONS]),
             "gate": st.sampled_from(["policy", "always"]),
+            "requester": st.sampled_from([Requester(name="bob", proof="signature"), Requester(why="the request names nobody")]),
             "quorum": st.one_of(st.none(), st.integers(1, 10)),
         },
     ),

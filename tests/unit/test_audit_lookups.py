@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from contracts.approval import Person, ProposeAction, ReviewAction
+from contracts.approval import Person, ProposeAction, Requester, ReviewAction
 from hansard.codec import encode
 from hansard.envelope import Envelope, headers
 from hansard.identity import Stream, person_stream
 from hansard.message import Outcome
+from hansard.reviews import requester_statement, sign
 from infra.audit.verify import verify
 from services.approval.app import serving
 from services.approval.facts import LookedUp, Registration, RegistrationGiven
@@ -17,7 +18,7 @@ from shared.eventstore.memory import InMemoryEventStore
 from shared.kafka.record import Record
 from shared.runtime.inbound import InboundParser, internal_message, outcome_message
 from shared.runtime.processor import Processor
-from tests.spec.approval_kit import ALICE, DOOR, POLICY, REFUND, TENANT, WORKFLOW, Someone, proposal, sha_of
+from tests.spec.approval_kit import ALICE, BOB, DOOR, POLICY, REFUND, TENANT, WORKFLOW, Someone, proposal, sha_of
 from tests.unit.internal import put_on_record, stored_message
 from tests.unit.recorded import process, published
 from tests.unit.toy import NOON, topics
@@ -42,14 +43,14 @@ async def registered(store: InMemoryEventStore, person: Person, name: str) -> Re
     return state.as_read(person.name)
 
 
-async def proposed(store: InMemoryEventStore) -> None:
-    message: ProposeAction = proposal()
+async def proposed(store: InMemoryEventStore, requester: Requester = BOB, *people: Registration) -> None:
+    message: ProposeAction = proposal(requester=requester)
     stored = stored_message(message, Stream(TENANT, WORKFLOW, "planner"), "approval.commands", version=1)
     put_on_record(store, stored)
     received = parser.parse(published(stored))
     assert received is not None
     await process(store, by, received)
-    await process(store, by, outcome_message(ACTION, LookedUp(attempt=1, action_id="pay.1")))
+    await process(store, by, outcome_message(ACTION, LookedUp(attempt=1, action_id="pay.1", people=people)))
 
 
 async def reviewed(store: InMemoryEventStore, review: ReviewAction, found: Registration, attempt: int = 2) -> None:
@@ -101,6 +102,27 @@ async def test_a_registration_that_was_never_on_record_is_found(store: InMemoryE
     await proposed(store)
     await reviewed(store, review_of(mallory), Registration(name=ALICE.name, number=1, person=mallory.person))
     assert (await kinds(store))[-1] == "approved"
+    [found] = await differences(store)
+    assert "is not the one on record" in found
+
+
+def asked_by(who: Someone) -> Requester:
+    signature = sign(who.private, requester_statement("5a" * 32, TENANT, WORKFLOW, who.name))
+    return Requester(name=who.name, key=who.key.id, sha256="5a" * 32, signature=signature)
+
+
+async def test_a_requester_is_proven_by_the_registration_on_record(store: InMemoryEventStore) -> None:
+    found = await registered(store, ALICE.person, "1")
+    await proposed(store, asked_by(ALICE), found)
+    assert (await kinds(store))[-1] == "assessed"
+    assert await differences(store) == []
+
+
+async def test_a_made_up_registration_that_proves_a_requester_is_found(store: InMemoryEventStore) -> None:
+    mallory = Someone(ALICE.name)
+    await registered(store, ALICE.person, "1")
+    await proposed(store, asked_by(mallory), Registration(name=ALICE.name, number=1, person=mallory.person))
+    assert (await kinds(store))[-1] == "assessed"
     [found] = await differences(store)
     assert "is not the one on record" in found
 

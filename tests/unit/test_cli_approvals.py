@@ -75,6 +75,23 @@ def test_what_a_person_must_see_is_shown_to_the_byte() -> None:
     assert "order-76" in str(shown["similar, 90%"])
 
 
+def test_who_asked_for_it_is_shown_as_proven_only_where_approval_proved_it() -> None:
+    claimed = sample(ActionProposed, requester={"name": "bob", "proof": "signature", "key": "0f1e2d3c4b5a6978"})
+    asked = sample(QuestionAsked, action_id="pay.1", requester={"name": "bob", "proof": "signature"})
+    proven = sample(ActionAssessed, requester={"name": "bob", "proof": "signature", "key": "0f1e2d3c4b5a6978"})
+    not_proven = sample(ActionAssessed, requester={"name": "bob", "why": "bob was removed"})
+    for messages, shown in (
+        ((claimed,), "bob (unproven: as claimed)"),
+        ((claimed, sample(ActionAssessed, requester=None)), "bob (unproven: as claimed)"),
+        ((asked,), "bob (unproven: as claimed)"),
+        ((claimed, not_proven), "bob (unproven: bob was removed)"),
+        ((claimed, proven), "bob (proven by signature)"),
+    ):
+        case = case_of(*messages)
+        assert dict(details(case))["requested by"] == shown
+        assert as_json(case)["requester"]["proof"] == ("signature" if "proven by" in shown else "unproven")
+
+
 def test_bytes_that_are_no_action_are_shown_as_they_are() -> None:
     shown = dict(details(case_of(sample(ActionProposed, action='{"tool": 5}'), sample(ActionAssessed))))
     assert shown["the exact bytes"] == '{"tool": 5}'

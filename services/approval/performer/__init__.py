@@ -47,11 +47,9 @@ async def open_performer(context: ApprovalContext) -> AsyncIterator[Perform[Any,
             return LookedUp(attempt=intent.attempt, action_id=action_id, trouble=trouble)
 
     async def look_up(intent: LookupStarted, stream: Stream, action_id: str) -> LookedUp:
-        if not intent.similar_to:
-            people = await registrations(context, stream.tenant, intent.people)
-            return LookedUp(attempt=intent.attempt, action_id=action_id, people=people)
-        similar, searched = await cases.similar(stream, intent.similar_to)
-        return LookedUp(attempt=intent.attempt, action_id=action_id, similar=similar, cases=searched)
+        people = await registrations(context, stream.tenant, intent.people) if intent.people else ()
+        similar, searched = await cases.similar(stream, intent.similar_to) if intent.similar_to else ((), 0)
+        return LookedUp(attempt=intent.attempt, action_id=action_id, similar=similar, cases=searched, people=people)
 
     yield perform
 

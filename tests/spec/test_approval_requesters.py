@@ -1,0 +1,160 @@
+"""Who asked for an action: proven by a signature over the request, or on record as unproven with why."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contracts.approval import ActionApproved, ActionAssessed, ActionProposed, AskPerson, LookupStarted, QuestionAsked, Requester
+from hansard.actions import Action, action_bytes
+from hansard.reviews import requester_statement, sign
+from hansard.testing import given
+from services.approval.decider import approval
+from services.approval.facts import LookedUp, Registration
+from services.approval.policy import load
+from tests.spec.approval_kit import ALICE, CAROL, POLICY, TENANT, WORKFLOW, Approvals, Someone, proposal, refused
+
+BOB = Someone("bob@example.org")
+REQUEST = "5a" * 32  # the SHA-256 of a request
+HARMLESS = Action(tool="desk", about="Respond to general FAQ question")
+OTHER = Action(tool="desk", about="Respond to general FAQ question about invoices")
+
+
+def signed(who: Someone, *, workflow: str = WORKFLOW, tenant: str = TENANT, sha256: str = REQUEST, name: str = "") -> Requester:
+    """As the router makes it of a signed request."""
+    signature = sign(who.private, requester_statement(sha256, tenant, workflow, name or who.name))
+    return Requester(name=name or who.name, key=who.key.id, sha256=REQUEST, signature=signature)
+
+
+def asked_by(requester: Requester, *people: Someone) -> Approvals:
+    approvals = Approvals(ALICE, CAROL, *people)
+    approvals.propose(requester=requester)
+    return approvals
+
+
+def found(approvals: Approvals) -> Requester:
+    """The requester of the last assessment."""
+    *_, assessed = [message for message in approvals.messages() if isinstance(message, ActionAssessed)]
+    assert assessed.requester is not None
+    return assessed.requester
+
+
+def test_a_signature_of_a_registered_key_over_the_request_proves_the_requester() -> None:
+    approvals = asked_by(signed(BOB), BOB)
+    assert found(approvals) == Requester(name=BOB.name, proof="signature", key=BOB.key.id)
+    [lookup] = [message for message in approvals.messages() if isinstance(message, LookupStarted)]
+    assert lookup.people == (BOB.name,) and lookup.similar_to, "similar cases and the registration are read together"
+
+
+def test_the_requester_is_named_as_registered_in_whatever_spelling_they_sign() -> None:
+    assert found(asked_by(signed(BOB, name="BOB@Example.org"), BOB)).name == BOB.name
+
+
+Claim = Callable[[], Requester]
+UNPROVEN: dict[str, tuple[Claim, str]] = {
+    "nobody": (lambda: Requester(), "names nobody"),
+    "no signature": (lambda: Requester(name=BOB.name, key=BOB.key.id), "no signature"),
+    "a stated proof": (lambda: Requester(name=BOB.name, proof="signature", key=BOB.key.id, sha256=REQUEST), "no signature"),
+    "a stranger": (lambda: signed(Someone("mallory@example.org")), "mallory@example.org is not registered"),
+    "no name that anybody has": (lambda: signed(Someone("a\x01b")), "is not registered"),
+    "a stranger's key": (lambda: signed(Someone(BOB.name)), "has no key"),
+    "another's key": (lambda: signed(CAROL, name=BOB.name), "has no key"),
+    "another's signature": (lambda: signed(CAROL, name=BOB.name).model_copy(update={"key": BOB.key.id}), "is not that of key"),
+    "another's name": (lambda: signed(BOB, name=CAROL.name), "has no key"),
+    "another workflow": (lambda: signed(BOB, workflow="wf-2"), "is not that of key"),
+    "another tenant": (lambda: signed(BOB, tenant="other"), "is not that of key"),
+    "another request": (lambda: signed(BOB, sha256="5b" * 32), "is not that of key"),
+    "no base64": (lambda: signed(BOB).model_copy(update={"signature": "?"}), "is not that of key"),
+    "no canonical form": (lambda: signed(BOB, sha256="").model_copy(update={"sha256": ""}), "cannot be signed"),
+}
+
+
+@pytest.mark.parametrize("case", UNPROVEN)
+def test_whatever_else_is_claimed_proves_nothing_and_is_recorded_with_why(case: str) -> None:
+    claim, why = UNPROVEN[case]
+    claimed = claim()
+    requester = found(asked_by(claimed, BOB))
+    assert (requester.name, requester.proof, requester.key) == (claimed.name, "unproven", claimed.key)
+    assert why in requester.why
+
+
+def test_a_key_that_was_revoked_or_a_person_who_was_removed_proves_nothing() -> None:
+    approvals = Approvals(ALICE, BOB)
+    approvals.register(replace(BOB, private=Someone(BOB.name).private).person)
+    approvals.propose(requester=signed(BOB))
+    assert found(approvals).why == f"the key {BOB.key.id} is no longer registered"
+    approvals = Approvals(ALICE, BOB)
+    approvals.remove(BOB.name)
+    approvals.propose(requester=signed(BOB))
+    assert found(approvals).why == f"{BOB.name} was removed"
+
+
+def test_a_registration_after_the_proposal_was_assessed_proves_nothing_about_it() -> None:
+    approvals = asked_by(signed(BOB))
+    approvals.register(BOB.person)
+    assert found(approvals).proof == "unproven"
+
+
+def test_no_assessment_is_made_until_the_requesters_registration_was_read() -> None:
+    proposed = given(approval(POLICY)).when(proposal(requester=signed(BOB))).then(ActionProposed, LookupStarted)
+    again = proposed.when(LookedUp(attempt=1, action_id="pay.1", cases=20)).then(LookupStarted)
+    assert [one.people for one in again.stored if isinstance(one, LookupStarted)] == [(BOB.name,)] * 2
+    read = LookedUp(attempt=2, action_id="pay.1", people=(Registration(name=BOB.name),))
+    again.when(read).then(ActionAssessed)
+
+
+# What follows of it
+
+
+def under(tmp_path: Path, queue: str) -> Approvals:
+    """Under a policy whose rule `unproven-requester` has this queue."""
+    file = tmp_path / "approvals.yaml"
+    file.write_text(f"rules: {{unproven-requester: {queue}}}")
+    return Approvals(ALICE, BOB, policy=load(file))
+
+
+def test_by_default_it_makes_no_difference_to_what_may_run_unseen() -> None:
+    approvals = Approvals()
+    *_, approved = approvals.propose(HARMLESS, confidence=0.95, requester=Requester())
+    assert isinstance(approved, ActionApproved) and approved.status == "auto_approved"
+
+
+@pytest.mark.parametrize(
+    ("queue", "status"), [("reviewers", "pending_review"), ("specialists", "pending_review"), ("seniors", "escalated")]
+)
+def test_a_policy_may_send_what_nobody_proven_asked_for_to_people(tmp_path: Path, queue: str, status: str) -> None:
+    approvals = under(tmp_path, queue)
+    *_, assessed = approvals.propose(HARMLESS, confidence=0.95, requester=Requester(name=BOB.name))
+    assert isinstance(assessed, ActionAssessed)
+    assert (assessed.status, assessed.queue, assessed.rule) == (status, queue, "unproven-requester")
+    assert assessed.reasons == ("who asked for it is not proven: the request has no signature",)
+    *_, approved = approvals.propose(HARMLESS, action_id="pay.2", confidence=0.95, requester=signed(BOB))
+    assert isinstance(approved, ActionApproved) and approved.status == "auto_approved"
+
+
+@pytest.mark.parametrize("requester", [signed(BOB), Requester(name=BOB.name)], ids=["proven", "claimed"])
+def test_an_edit_is_assessed_anew_with_the_same_proof(tmp_path: Path, requester: Requester) -> None:
+    approvals = under(tmp_path, "reviewers")
+    approvals.propose(HARMLESS, confidence=0.7, requester=requester)
+    before = found(approvals)
+    approvals.review(ALICE, "edit", edited=action_bytes(OTHER).decode())
+    first, again = (message for message in approvals.messages() if isinstance(message, ActionAssessed))
+    assert (again.requester, again.reasons) == (before, first.reasons)
+
+
+@pytest.mark.parametrize("registered", [True, False], ids=["proven", "claimed"])
+def test_nobody_decides_on_what_was_asked_for_in_their_name(registered: bool) -> None:
+    """Whether or not the claim was proven: BOB is registered after the assessment, or before."""
+    approvals = asked_by(signed(BOB), *[BOB] * registered)
+    approvals.register(BOB.person)
+    assert found(approvals).proof == ("signature" if registered else "unproven")
+    assert refused(approvals.review(BOB)) == ["own-request"]
+
+
+def test_the_proof_that_a_question_claims_is_never_recorded_as_one() -> None:
+    claimed = Requester(name=BOB.name, proof="signature", key=BOB.key.id)
+    ask = AskPerson(action_id="ask.1", question="Which?", proposer="planner", requester=claimed)
+    [asked] = given(approval(POLICY)).when(ask).messages
+    assert isinstance(asked, QuestionAsked)
+    assert (asked.requester.name, asked.requester.proof) == (BOB.name, "unproven") and asked.requester.why
