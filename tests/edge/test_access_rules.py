@@ -128,7 +128,7 @@ async def test_a_principal_may_join_the_groups_of_its_services_alone(who: str, s
 
 
 async def test_to_a_persons_own_topic_that_person_alone_may_write(settings: Settings, home: Path) -> None:
-    topics = {person: topic for person, topic in zip(PEOPLE, settings.reviewer_topics, strict=True)}
+    topics = dict(zip(PEOPLE, settings.reviewer_topics, strict=True))
     for who in WHO:
         principal = as_principal(settings, home, principal_name(settings, *who.split("+")))
         assert await writable(principal, settings.reviewer_topics) == ([topics[who]] if who in PEOPLE else [])
@@ -159,7 +159,7 @@ async def test_approval_does_not_start_in_production_where_kafka_has_no_access_r
     own = {"topic_prefix": f"t{secrets.token_hex(4)}.", "partitions": 1, "reviewer_topics": "approvals.reviews.alice"}
     bare = Settings.model_validate({"kafka": kafka, **own})
     assert not [change for change in await apply(bare) if change.error]
-    with pytest.raises(OthersMayWrite, match="whoever reaches Kafka may write to approvals.reviews.alice, so") as refused:
+    with pytest.raises(OthersMayWrite, match=r"whoever reaches Kafka may write to approvals\.reviews\.alice, so") as refused:
         await check_reviewers(bare, ["approval"])
     assert "hansard up --secure" in str(refused.value)
     [finding] = await doctor.identities(bare)
