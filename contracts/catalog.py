@@ -51,6 +51,11 @@ class Topics:
     reviewers: tuple[str, ...] = ()
 
     @cached_property
+    def people(self) -> tuple[str, ...]:
+        """The producers of the doors of `reviewers`, in their order: `person:alice`."""
+        return tuple(f"person:{name.removeprefix(REVIEWS + '.')}" for name in self.reviewers)
+
+    @cached_property
     def added(self) -> tuple[str, ...]:
         """The names of all services of the user's own."""
         return tuple(dict.fromkeys((*self.workers, *self.outside, *(service.name for service in self.services))))
@@ -61,8 +66,8 @@ class Topics:
         shipped = tuple(map(self._with_every_service, _shipped()))
         reviews = next(topic for topic in shipped if topic.name == REVIEWS)
         doors = (
-            replace(reviews, name=name, about="Reviews of one person.", producers=(f"person:{name.removeprefix(REVIEWS + '.')}",))
-            for name in self.reviewers
+            replace(reviews, name=name, about="Reviews of one person.", producers=(person,))
+            for name, person in zip(self.reviewers, self.people, strict=True)
         )
         return extended(shipped, (*own, *doors))
 

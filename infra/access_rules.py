@@ -1,4 +1,5 @@
-"""Who may do what at the brokers, from the catalogue: a principal for each service, the console, and whoever is outside.
+"""Who may do what at the brokers, from the catalogue: a principal for each service, for each person with a topic of their own,
+for the console, and for whoever is outside.
 
 Each gets what its code truly does and nothing else; `tests/edge/test_access_rules.py` tries every cell on a real broker.
 """
@@ -6,7 +7,7 @@ Each gets what its code truly does and nothing else; `tests/edge/test_access_rul
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from hansard.topics import Topic
 from shared.kafka.access import CLUSTER, Rule
 from shared.kafka.connection import CONSOLE, OUTSIDE, group_name, outside_groups, principal_name, topic_name
@@ -14,6 +15,7 @@ from shared.settings import Settings
 
 ADD = 'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal'
 RESULTS = "results"  # the one topic that whoever is outside may read
+AT_DOORS = {"edge": ("requests",)}  # services that hand on at open doors what they get: there they are like anyone outside
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,22 @@ class Differences:
 
 def services(settings: Settings) -> tuple[str, ...]:
     """Every service of the catalogue: ours and those of your own."""
-    return (*SERVICES, *settings.topics.added)
+    return (*OURS, *settings.topics.added)
 
 
 def principals(settings: Settings) -> tuple[str, ...]:
     """The principals of this deployment, but for fused processes."""
-    return tuple(principal_name(settings, name) for name in (*services(settings), CONSOLE, OUTSIDE))
+    return tuple(principal_name(settings, name) for name in (*_named(settings), CONSOLE, OUTSIDE))
+
+
+def of_people(settings: Settings) -> tuple[str, ...]:
+    """The principals of people with a topic of their own."""
+    return tuple(principal_name(settings, person) for person in settings.topics.people)
 
 
 def rules(settings: Settings) -> list[Rule]:
     """Every rule of the catalogue, without repeats."""
-    found = (rule for name in services(settings) for rule in of_services(settings, (name,)))
+    found = (rule for name in _named(settings) for rule in of_services(settings, (name,)))
     return list(dict.fromkeys((*found, *_of_console(settings), *_of_outside(settings))))
 
 
@@ -69,6 +76,11 @@ def acls(settings: Settings) -> Iterator[str]:
         yield f"{ADD} User:{rule.principal} --operation {rule.operation} {resource}{pattern}"
 
 
+def _named(settings: Settings) -> tuple[str, ...]:
+    """Whoever the catalogue names as a producer or consumer and is a user of Kafka: services, and people."""
+    return (*services(settings), *settings.topics.people)
+
+
 def _fused(settings: Settings, principal: str) -> tuple[str, ...]:
     """The services of a fused process, by its principal; none if it is another one."""
     names = tuple(principal.removeprefix(principal_name(settings, "")).split("+"))
@@ -81,6 +93,8 @@ def _of_service(settings: Settings, service: str, principal: str) -> Iterator[Ru
         return Rule(principal, operation, "topic", topic_name(settings, topic.name))
 
     for topic in settings.topics.all:
+        if topic.name in AT_DOORS.get(service, ()):
+            yield may("Write", topic)
         if service in topic.producers:
             yield may("Write", topic)
             if topic.recorded and not topic.door:  # it publishes again what Kafka has lost: for that it reads what is there,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contracts.catalog import REVIEWS, Topics
+from contracts.catalog import OURS, REVIEWS, SERVICES, Topics
 from hansard.service import Service
 from hansard.tasks import PerformTask
 from shared.content.store import place_at
@@ -210,6 +210,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name[:80]!r} is no name of such a topic: {REVIEWS}.NAME, of letters, digits, - and _")
         return tuple(dict.fromkeys(names))
 
+    @field_validator(
+        "kafka_ca", "kafka_cert", "kafka_key", "gateway", "roles", "plans", "approvals", "ledger", "webhooks", mode="before"
+    )
+    @classmethod
+    def _none_is_given(cls, given: object) -> object:
+        """An empty variable, as Compose passes one on, names no file; a path it would be the current folder."""
+        return None if given == "" else given
+
     @field_validator("services", "workers", "outside_workers", "reviewer_topics", "oidc_algorithms", mode="before")
     @classmethod
     def _listed(cls, given: object) -> object:
@@ -284,6 +292,11 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().resolve()
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """The services of ours that this deployment runs: with the HTTP door, where it has an address."""
+        return OURS if self.edge else SERVICES
 
     @property
     def ledger_file(self) -> Path:

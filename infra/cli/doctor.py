@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.cli import base, loading, screen
 from infra.cli.access import check_access
 from infra.cli.finding import Check, Finding, one_line
 from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
+from shared.kafka.errors import KafkaError
 from shared.settings import UNPROVEN, Settings
 from shared.tasks import within
 
@@ -257,11 +258,18 @@ async def content(settings: Settings) -> list[Finding]:
 
 async def identities(settings: Settings) -> list[Finding]:
     """Whether people's identities are proven."""
+    from shared.kafka.access import RULES_NEEDED, others_may_write, writable
+
     if settings.unproven_identities:
         return [Finding("identities", UNPROVEN, "unset HANSARD_UNPROVEN_IDENTITIES, and register people: hansard people add")]
-    if settings.reviewer_topics and settings.kafka_security == "PLAINTEXT":
-        what = f"Kafka asks nobody who they are, so anybody may write to {settings.reviewer_topics[0]} as its person"
-        return [Finding("identities", what, "set HANSARD_KAFKA_SECURITY and access rules, or unset HANSARD_REVIEWER_TOPICS")]
+    try:
+        open_ = await writable(settings, settings.reviewer_topics) if settings.kafka else []
+    except (KafkaError, OSError) as failed:
+        return [
+            Finding("identities", f"whose own topics are not open to others is not known: {one_line(failed)}", "hansard topics")
+        ]
+    if open_:
+        return [Finding("identities", others_may_write(settings, open_), RULES_NEEDED)]
     proof = f"by a signature, a token or a topic of their own ({len(settings.reviewer_topics)} of these)"
     return [Finding("identities", f"proven {proof}; environment: {settings.environment}")]
 
@@ -315,7 +323,7 @@ NEEDED: dict[Check, str] = {topics: "Kafka", check_access: "Kafka", broker_clock
 def our_services(settings: Settings) -> list[Finding]:
     """What is wrong with our own services: each is imported and made of the settings, and none is run."""
     found: list[Finding] = []
-    for name in SERVICES:
+    for name in OURS:
         try:
             module = import_module(f"services.{name}.app")
         except Exception as failed:  # whatever a service's code raises while it is imported
@@ -330,7 +338,7 @@ def our_services(settings: Settings) -> list[Finding]:
         except Exception as failed:  # whatever a service's code raises of a setting, or of a file that one names
             what = f"services/{name}/app.py cannot make it: {origin(failed)}"
             found.append(Finding(f"service {name}", what, "correct the file or the setting"))
-    return found or [Finding("services", f"all {len(SERVICES)} of ours can be loaded: {', '.join(SERVICES)}")]
+    return found or [Finding("services", f"all {len(OURS)} of ours can be loaded: {', '.join(OURS)}")]
 
 
 def origin(failed: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from contracts.catalog import OURS
 from infra.cli import logins as own
 from infra.cli.finding import Finding
 from shared.postgres_address import is_here, is_verified
@@ -34,8 +35,9 @@ async def logins(settings: Settings, seen: "SchemaInspection") -> list[Finding]:
         elif others:
             fix = "revoke the roles of the others from it, or give it none but its own"
             found.append(Finding(f"login of {services}", f"may write as {', '.join(others)} too", fix))
-    apart = [name for name in with_roles(settings.topics) if name in known]
-    shared = [name for name in with_roles(settings.topics) if name not in known]
+    every = with_roles(settings.topics)
+    apart = [name for name in every if name in known]
+    shared = [name for name in every if name not in known and (name in settings.ours or name not in OURS)]
     if apart and all(finding.ok for finding in found):
         found.append(Finding("logins", f"a login of its own, which writes rows of its own alone: {', '.join(apart)}"))
     if len(seen.writes_as) < len(with_roles(settings.topics)):

@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.servers.passwords import service_login
 from infra.servers.postgres import is_of
 from shared.settings import FUSED, Settings
@@ -45,7 +45,7 @@ async def admit(settings: Settings, *services: str) -> Settings:
     """The settings of a process of these services, with its login. On this machine it gets one where it has none yet: several
     services in one process, or one that was not there when everything was started."""
     own = of(settings, *services)
-    if _is_ours(settings) and settings.postgres_owner.get_secret_value() and (len(services) > 1 or services[0] not in SERVICES):
+    if _is_ours(settings) and settings.postgres_owner.get_secret_value() and (len(services) > 1 or services[0] not in OURS):
         await migrated(settings, *services)
     return settings.model_copy(update={"postgres": SecretStr(own), "postgres_owner": SecretStr(""), "postgres_logins": {}})
 

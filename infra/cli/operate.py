@@ -67,7 +67,8 @@ def topics(
     """Create every topic of the catalogue that is missing, and correct settings that differ from it.
 
     Where the brokers have access rules, it also adds those of the catalogue: one principal a service, hansard-NAME; the people
-    who operate it are hansard-console, and anyone else hansard-outside.
+    who operate it are hansard-console, and anyone else hansard-outside. To a topic of HANSARD_REVIEWER_TOPICS, as
+    approvals.reviews.alice, the principal hansard-person:alice alone may write.
 
     Example: hansard topics --dry-run    ·    hansard topics --acls | sh
     """

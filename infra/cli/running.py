@@ -77,8 +77,7 @@ def supervisor_of(settings: Settings, report: Report) -> processes.Supervisor:
     def own(name: str) -> dict[str, str]:
         return base.for_service(settings, name)
 
-    ours = OURS if settings.edge else SERVICES
-    return processes.Supervisor(settings.home, (*ours, *specs), report, command, own)
+    return processes.Supervisor(settings.home, (*settings.ours, *specs), report, command, own)
 
 
 def start_services(settings: Settings, report: Report) -> processes.Supervisor:
@@ -321,6 +320,8 @@ def serve(
 
 async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
     from infra.cli.bus import reached
+    from shared.kafka.access import OthersMayWrite
+    from shared.kafka.admin import DoorError
     from shared.runtime.process import serve as run
 
     names = [service.name for service in chosen]
@@ -328,7 +329,10 @@ async def _serve(chosen: Sequence[Service[Any]], settings: Settings) -> None:
         settings = await access.admit(settings, *names)
     with base.as_owner():
         settings = await logins.admit(settings, *names)
-    await run(chosen, settings)
+    try:
+        await run(chosen, settings)
+    except (DoorError, OthersMayWrite) as refused:
+        raise Problem(str(refused)) from None
 
 
 def asyncio_run_fast(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.catalog import SERVICES
 from infra import processes
 from infra.cli import base, screen
 from infra.cli.loading import with_own
@@ -93,5 +92,5 @@ async def _lags(settings: Settings, running: Sequence[str] = ()) -> dict[str, in
     from shared.kafka.groups import lag
 
     with suppress(Exception):  # KafkaError, OSError, what a task of aiokafka's raised: what runs is shown without lags
-        return {name: await lag(settings, name) for name in dict.fromkeys((*SERVICES, *settings.topics.added, *running))}
+        return {name: await lag(settings, name) for name in dict.fromkeys((*settings.ours, *settings.topics.added, *running))}
     return {}

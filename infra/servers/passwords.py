@@ -17,7 +17,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 
 LONGEST = 63  # bytes of a name in Postgres
 OWNER, SERVICE, DATABASE = "hansard", "hansard_service", "hansard"
@@ -67,7 +67,7 @@ def for_compose(folder: Path) -> None:
     service = kept(folder / "setup" / "service.password")
     place = f"postgres:5432/{DATABASE}?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem"
     shared = f"postgresql://{SERVICE}:{service}@{place}"
-    own = {name: service_login(shared, name) for name in SERVICES}
+    own = {name: service_login(shared, name) for name in OURS}
     files = {
         "postgres/server.pem": made.pem.read_text("ascii"),
         "postgres/pg_hba.conf": HBA,
@@ -78,7 +78,7 @@ def for_compose(folder: Path) -> None:
     }
     readers = ("setup", *(f"service/{name}" for name in (EVERY, *own)))
     files |= {f"{reader}/ca.pem": made.authority.read_text("ascii") for reader in readers}
-    files |= kafka_in_compose(folder, (*SERVICES, EVERY))
+    files |= kafka_in_compose(folder, (*OURS, EVERY), people())
     (folder / "service" / "hansard_postgres").unlink(missing_ok=True)  # of release 0.2.0, where all services shared one login
     for name, content in files.items():
         (folder / name).parent.mkdir(0o700, exist_ok=True)
@@ -87,6 +87,14 @@ def for_compose(folder: Path) -> None:
         for path in (*(folder / kind).rglob("*"), folder / kind):
             path.chmod(0o700 if path.is_dir() else 0o600)
             os.chown(path, user, -1)
+
+
+def people() -> tuple[str, ...]:
+    """The principals of people with a topic of their own, as HANSARD_REVIEWER_TOPICS names these."""
+    from infra.access_rules import of_people
+    from shared.settings import Settings
+
+    return of_people(Settings())
 
 
 if __name__ == "__main__":

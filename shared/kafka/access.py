@@ -5,6 +5,7 @@ aiokafka's admin client has neither: its requests for rules are sent here as the
 
 import hashlib
 import hmac
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,10 +15,25 @@ from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest_v1, DeleteAclsRequest_v1, DescribeAclsRequest
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import CompactArray, CompactBytes, CompactString, Int8, Int16, Int32, Schema, TaggedFields
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int8,
+    Int16,
+    Int32,
+    Schema,
+    String,
+    TaggedFields,
+)
 
-from shared.kafka.connection import connection
+from shared.backoff import Backoff
+from shared.kafka.connection import connection, topic_name
 from shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # The numbers of Kafka's protocol
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
@@ -92,6 +108,52 @@ async def set_passwords(settings: Settings, passwords: Mapping[str, str]) -> Non
         _refuse((code, message) for _, code, message, _ in answer.results)
 
 
+async def writable(settings: Settings, topics: Sequence[str]) -> list[str]:
+    """Those of these topics (without the prefix) to which this very principal may write, as the brokers see it: they count rules,
+    and their absence too. Nothing is written. Raises KafkaError, OSError."""
+    if not topics:
+        return []
+    names = [topic_name(settings, topic) for topic in topics]
+    answer = await _sent(settings, _Rights(names))
+    may = {name for code, name, _, _, rights in answer.topics if not code and rights >> OPERATIONS["Write"] & 1}
+    return [topic for topic, name in zip(topics, names, strict=True) if name in may]
+
+
+class OthersMayWrite(Exception):
+    """A topic that proves whose reviews it has may be written to by somebody else."""
+
+
+async def check_reviewers(settings: Settings, services: Iterable[str]) -> None:
+    """Returns if these services may not write to any topic of one person's reviews that they consume: if they may, so may others,
+    and such a topic proves nothing. In development that is for `doctor` to say. Waits for brokers. Raises OthersMayWrite."""
+    consumed = {topic.name for service in services for topic in settings.topics.consumed_by(service)}
+    topics = [topic for topic in settings.reviewer_topics if topic in consumed]
+    if settings.environment == "production" and topics and (open_ := await _asked_until_answered(settings, topics)):
+        raise OthersMayWrite(f"HANSARD_REVIEWER_TOPICS: {others_may_write(settings, open_)}. {RULES_NEEDED}.")
+
+
+async def _asked_until_answered(settings: Settings, topics: list[str]) -> list[str]:
+    backoff = Backoff()
+    while True:
+        try:
+            return await writable(settings, topics)
+        except (KafkaError, OSError) as failed:
+            log.warning("waiting: Kafka does not answer: %r", failed)
+        await backoff.wait()
+
+
+RULES_NEEDED = (
+    "Give the brokers access rules (`hansard up --secure`, or an authorizer and `hansard topics`) and each service a user of its"
+    " own, or unset HANSARD_REVIEWER_TOPICS"
+)
+
+
+def others_may_write(settings: Settings, topics: Sequence[str]) -> str:
+    """In one sentence, without its full stop."""
+    who = settings.kafka_username or "whoever reaches Kafka"
+    return f"{who} may write to {', '.join(topics)}, so a review on it is not proven to be its person's"
+
+
 def _rules_of(resources: Iterable[Any]) -> Iterable[Rule]:
     kinds, operations = ({number: name for name, number in table.items()} for table in (RESOURCES, OPERATIONS))
     for kind, name, pattern, permissions in resources:
@@ -153,6 +215,56 @@ class _DeleteAcls(Request[DeleteAclsRequest_v1]):  # type: ignore[misc]
 
     def build(self, form: type[DeleteAclsRequest_v1]) -> DeleteAclsRequest_v1:
         return form(self._rules)
+
+
+class _RightsResponse_v8(Response):  # type: ignore[misc]
+    API_KEY, API_VERSION = 3, 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8")))),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("name", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _Rights_v8(RequestStruct):  # type: ignore[misc]
+    API_KEY, API_VERSION = 3, 8
+    RESPONSE_TYPE = _RightsResponse_v8
+    SCHEMA = Schema(("topics", Array(String("utf-8"))), ("create", Boolean), ("of_cluster", Boolean), ("of_topics", Boolean))
+
+
+class _Rights(Request[_Rights_v8]):  # type: ignore[misc]
+    """Metadata, with what this principal may do with each topic (KIP-430): aiokafka's own has no such version."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, form: type[_Rights_v8]) -> _Rights_v8:
+        return form(self._topics, False, False, True)
 
 
 class _AlterScramResponse_v0(Response):  # type: ignore[misc]

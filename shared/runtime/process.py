@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hansard.service import Service
 from shared.backoff import until_available
 from shared.eventstore.postgres import PostgresEventStore
+from shared.kafka.access import check_reviewers
 from shared.kafka.admin import check_doors
 from shared.runtime.assembly import ServiceRunner
 from shared.settings import Settings
@@ -40,7 +41,9 @@ async def serve(services: Sequence[Service[Any]], settings: Settings) -> None:
         runners += [ServiceRunner(service, settings, store) for service in services]
         started: list[ServiceRunner] = []
         try:
-            await _unless_stopped(stopping, check_doors(settings, [service.name for service in services]))
+            names = [service.name for service in services]
+            await _unless_stopped(stopping, check_doors(settings, names))
+            await _unless_stopped(stopping, check_reviewers(settings, names))
             for runner in runners:
                 if stopping.is_set():
                     break

@@ -30,6 +30,13 @@ class Shell:
     def hansard(self, *words: str, code: int = 0) -> str:
         return self.run(processes.command(*words), code=code, PYTHONPATH=str(self.folder))
 
+    def fails(self, *words: str) -> str:
+        """Runs what is to fail; what it wrote to both outputs."""
+        command, environment = processes.command(*words), self.environment | {"PYTHONPATH": str(self.folder)}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=180)
+        assert done.returncode, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def run(self, command: list[str], code: int = 0, **more: str) -> str:
         done = subprocess.run(command, cwd=self.folder, env=self.environment | more, capture_output=True, text=True, timeout=180)
         assert done.returncode == code, done.stdout + done.stderr

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS, SERVICES
 from hansard.client import Client, ClientError
 from infra import processes as supervised
 from infra.cli import base
@@ -22,6 +25,7 @@ from shared.kafka.access import Rule, add_rules, found_rules
 from tests import processes
 from tests.processes import LONG, ROOT, given_environment, until
 
+ALICE = "approvals.reviews.alice"
 TYPED = ("--type", "calculate_tax", "--data", '{"amount": "99.99"}', "--json")
 OUTSIDE = "hansard-outside"
 
@@ -32,7 +36,9 @@ class Folder:
     def __init__(self, home: Path, model: str) -> None:
         self.home = home
         own = {key: value for key, value in os.environ.items() if not key.startswith("HANSARD_")}
+        self.edge = f"127.0.0.1:{process.free_port()}"
         self.environment = own | {"HANSARD_HOME": str(home), "HANSARD_MODEL_URL": model, "HANSARD_LOG_FORMAT": "json"}
+        self.environment |= {"HANSARD_EDGE": self.edge, "HANSARD_REVIEWER_TOPICS": ALICE}
 
     async def hansard(self, *words: str, code: int = 0, **environment: Any) -> str:
         """Runs the command; what it wrote to both outputs."""
@@ -53,7 +59,7 @@ class Folder:
         return process.start(Planned("fused", http, spec), keep=False, environment=self.environment)
 
     def logs(self) -> str:
-        return "".join((self.home / "logs" / f"{name}.log").read_text() for name in SERVICES)
+        return "".join((self.home / "logs" / f"{name}.log").read_text() for name in OURS)
 
     def options(self, principal: str, **other: str) -> dict[str, Any]:
         """aiokafka's, with this principal's login."""
@@ -107,7 +113,8 @@ async def test_every_service_is_a_user_of_its_own(folder: Folder) -> None:
     for one in state.services:
         variables = Path(f"/proc/{one.pid}/environ").read_bytes().decode().split("\0")
         assert f"HANSARD_KAFKA_USERNAME=hansard-{one.name}" in variables
-    assert len({(folder.home / "principals" / f"hansard-{name}").read_text() for name in SERVICES}) == len(SERVICES)
+    assert tuple(one.name for one in state.services) == OURS, "the HTTP door too, since it has an address"
+    assert len({(folder.home / "principals" / f"hansard-{name}").read_text() for name in OURS}) == len(OURS)
     for file in (folder.home / "principals").iterdir():
         assert file.stat().st_mode & 0o777 == 0o600
 
@@ -118,6 +125,29 @@ async def test_anyone_may_ask_and_read_the_result_over_kafka_alone(folder: Folde
         followed = [message.topic async for message in client.follow(id, timeout=LONG)]
         assert set(followed) == {"results"}, "what services publish between themselves is not for everyone"
         assert "107.99" in (await client.result(id)).text
+
+
+async def test_the_http_door_hands_on_what_a_program_asks(folder: Folder) -> None:
+    key = json.loads(await folder.hansard("keys", "add", "import", "--json"))["key"]
+    async with httpx.AsyncClient(base_url=f"http://{folder.edge}", timeout=LONG) as client:
+        asked = {"type": "calculate_tax", "data": {"amount": "99.99"}}
+        answer = await client.post("/v1/requests", json=asked, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 202, answer.text
+    async with Client(folder.kafka, prefix="", **folder.options(OUTSIDE)) as client:
+        assert "107.99" in (await client.result(answer.json()["workflow"])).text
+
+
+async def test_a_person_writes_to_their_own_topic_and_nobody_else_does(folder: Folder) -> None:
+    for who, may in (("hansard-person:alice", True), (OUTSIDE, False), ("hansard-console", False), ("hansard-approval", False)):
+        producer = AIOKafkaProducer(bootstrap_servers=folder.kafka, **folder.options(who))
+        await producer.start()
+        try:
+            await producer.send_and_wait(ALICE, b"{}")
+            assert may, who
+        except TopicAuthorizationFailedError:
+            assert not may, who
+        finally:
+            await producer.stop()
 
 
 async def test_a_wrong_password_says_so(folder: Folder) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from contracts.catalog import SERVICES, Topics
+from contracts.catalog import OURS, Topics
 from infra.migrations import migrate
 from shared.eventstore.postgres.rights import doors_of, with_roles
 from tests.conftest import _drop
@@ -16,7 +16,7 @@ from tests.edge.store_kit import EARLIER
 
 # A column that an update changes, where one may be changed; else the first of the row.
 CHANGED = {"streams": "published", "wake_ups": "holder", "attempts": "attempts", "instances": "seen"}
-CHANGED |= {"epochs": "compared", "content": "at", "answers": "at"}
+CHANGED |= {"epochs": "compared", "content": "at", "answers": "at", "api_keys": "last_used_at"}
 FUSED = "router+planner"
 
 
@@ -43,6 +43,7 @@ def rows_of(service: str, door: str, n: int) -> dict[str, dict[str, object]]:
         "epochs": {"epoch": other, "identity": ""},
         "migrations": {"name": other, "hash": ""},
         "task_key": {"key": b""},
+        "api_keys": {"id": other, "tenant": "default", "name": "n", "created_by": "o", "kinds": [], "hash": bytes(32)},
         "answers": {"at": at, "tenant": other, "key": b"", "workflow": workflow, "stream": f"{service}/{n}"},
     }  # fmt: skip
 
@@ -60,7 +61,7 @@ class Roles:
     def door(self, service: str) -> str:
         """One that this service consumes; of another: one that no other consumes, if there is one."""
         mine = doors_of(service, self.topics)
-        alone = [door for door in mine if all(door not in doors_of(one, self.topics) for one in SERVICES if one != service)]
+        alone = [door for door in mine if all(door not in doors_of(one, self.topics) for one in OURS if one != service)]
         return (alone or list(mine) or ["none"])[0]
 
     async def put(self, connection: asyncpg.Connection, table: str, row: Mapping[str, object]) -> None:

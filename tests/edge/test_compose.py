@@ -14,7 +14,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OPTIONAL, SERVICES
+from contracts.catalog import OURS as EVERY_SERVICE
 from infra import access_rules as rules
 from infra.cli import logins
 from infra.servers import MODEL_NAME, passwords, principals
@@ -35,7 +36,7 @@ FILES = ("hansard_postgres", "ca.pem", "hansard_kafka_username", "hansard_kafka_
 DOCKERFILE = (ROOT / "infra/Dockerfile").read_text()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", EVERY_SERVICE)
 def test_every_service_has_a_container_of_its_own(service: str) -> None:
     container = CONTAINERS[service]
     assert (container["image"], container["command"]) == ("hansard", ["serve", service])
@@ -45,6 +46,30 @@ def test_every_service_has_a_container_of_its_own(service: str) -> None:
 
 def test_there_is_no_other_container() -> None:
     assert {*LASTING} == {*SERVICES, "kafka", "postgres", "model"}
+
+
+def test_the_http_door_is_started_when_it_is_asked_for_and_published_on_this_machine() -> None:
+    door = CONTAINERS["edge"]
+    assert [name for name in EVERY_SERVICE if "profiles" in CONTAINERS[name]] == list(OPTIONAL)
+    assert (door["profiles"], door["ports"]) == (["http"], ["127.0.0.1:${EDGE_PORT:-8081}:8081"])
+    assert door["environment"]["HANSARD_EDGE"] == "0.0.0.0:8081" and door["restart"] == "unless-stopped"
+
+
+OF_FILES = ("HANSARD_GATEWAY", "HANSARD_PLANS", "HANSARD_ROLES", "HANSARD_APPROVALS", "HANSARD_WEBHOOKS")
+
+
+@pytest.mark.parametrize("name", (*EVERY_SERVICE, "hansard", "ask"))
+def test_files_of_a_users_own_reach_every_service_and_the_commands(name: str) -> None:
+    container = CONTAINERS[name]
+    assert container["volumes"][0] == "${HANSARD_FILES:-files}:/etc/hansard:ro"
+    assert {key: container["environment"][key] for key in OF_FILES} == {key: f"${{{key}:-}}" for key in OF_FILES}
+
+
+def test_a_file_that_is_not_given_is_none() -> None:
+    with given_environment(dict.fromkeys(OF_FILES, "") | {"HANSARD_REVIEWER_TOPICS": "", "HANSARD_OIDC_ISSUER": ""}):
+        settings = Settings()
+    assert {settings.gateway, settings.plans, settings.roles, settings.approvals, settings.webhooks} == {None}
+    assert settings.reviewer_topics == () and settings.oidc_issuer == ""
 
 
 def test_migrations_and_topics_wait_for_their_servers() -> None:
@@ -67,7 +92,7 @@ def test_every_lasting_container_restarts_has_a_health_check_and_bounded_logs(na
 
 def test_ports_are_published_on_this_machine_only() -> None:
     published = [port for one in CONTAINERS.values() for port in one.get("ports", [])]
-    assert len(published) == 2 and all(port.startswith("127.0.0.1:") for port in published)
+    assert len(published) == 3 and all(port.startswith("127.0.0.1:") for port in published)
 
 
 def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
@@ -81,7 +106,7 @@ def test_foreign_images_are_pinned_and_our_own_are_built() -> None:
 
 
 def test_data_is_kept_in_volumes_where_the_images_expect_it() -> None:
-    assert COMPOSE["volumes"].keys() == {"kafka", "postgres", "ledger", *SECRETS}
+    assert COMPOSE["volumes"].keys() == {"kafka", "postgres", "ledger", "files", *SECRETS}
     assert CONTAINERS["kafka"]["volumes"][0] == f"kafka:{CONTAINERS['kafka']['environment']['KAFKA_LOG_DIRS']}"
     assert CONTAINERS["postgres"]["volumes"][0] == "postgres:/var/lib/postgresql", "from PostgreSQL 18 on; before it was …/data"
 
@@ -97,15 +122,13 @@ def test_services_are_no_owner_and_no_password_is_written_down() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     assert not re.search(r"PASSWORD:-[^}]", text) and "HANSARD_POSTGRES:" not in text
     readers = {
-        name: one["volumes"][-1]
-        for name, one in CONTAINERS.items()
-        if any("/run/secrets" in str(volume) for volume in one.get("volumes", ()))
+        name: volume for name, one in CONTAINERS.items() for volume in one.get("volumes", ()) if "/run/secrets" in str(volume)
     }
     assert readers.pop("postgres") == "postgres-secrets:/run/secrets:ro"
     assert readers.pop("kafka") == "kafka-secrets:/run/secrets:ro"
     assert readers.pop("setup") == "setup-secrets:/run/secrets:ro", "the owner's address is there, and nowhere else"
     parts = {name: volume["volume"]["subpath"] for name, volume in readers.items()}
-    assert parts == {name: name for name in SERVICES} | dict.fromkeys(("hansard", "ask"), passwords.EVERY)
+    assert parts == {name: name for name in EVERY_SERVICE} | dict.fromkeys(("hansard", "ask"), passwords.EVERY)
     for volume in readers.values():
         assert (volume["source"], volume["target"], volume["read_only"]) == ("service-secrets", "/run/secrets", True)
     for server in ("postgres", "kafka"):
@@ -130,7 +153,7 @@ def test_kafka_takes_nothing_without_tls_and_a_user() -> None:
     known = principals.broker_settings(("INTERNAL", "HOST"), "b", "a")
     assert known["listener.security.protocol.map"] == ",".join(f"{listener}:SASL_SSL" for listener in listeners)
     assert known["allow.everyone.if.no.acl.found"] == "false"
-    for name in (*SERVICES, "hansard", "ask"):
+    for name in (*EVERY_SERVICE, "hansard", "ask"):
         environment = CONTAINERS[name]["environment"]
         assert (environment["HANSARD_KAFKA_SECURITY"], environment["HANSARD_KAFKA_MECHANISM"]) == ("SASL_SSL", "SCRAM-SHA-512")
     assert CONTAINERS["setup"]["environment"]["HANSARD_KAFKA_MECHANISM"] == "PLAIN"
@@ -139,8 +162,8 @@ def test_kafka_takes_nothing_without_tls_and_a_user() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_each_container_is_a_user_of_kafka_of_its_own(tmp_path: Path) -> None:
     files = made(tmp_path)
-    users = {name: files[f"service/{name}/hansard_kafka_username"] for name in (*SERVICES, "all")}
-    assert users == {name: f"hansard-{name}" for name in SERVICES} | {"all": "hansard-console"}
+    users = {name: files[f"service/{name}/hansard_kafka_username"] for name in (*EVERY_SERVICE, "all")}
+    assert users == {name: f"hansard-{name}" for name in EVERY_SERVICE} | {"all": "hansard-console"}
     assert (files["setup/hansard_kafka_username"], files["service/all/hansard-outside"]) == (
         principals.ADMINISTRATOR,
         files["setup/principals/hansard-outside"],
@@ -174,10 +197,10 @@ def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path
     assert (
         first["postgres/password"] == owner.password and first["service/all/hansard_postgres"] == first["setup/hansard_postgres"]
     )
-    own = {name: first[f"service/{name}/hansard_postgres"] for name in SERVICES}
+    own = {name: first[f"service/{name}/hansard_postgres"] for name in EVERY_SERVICE}
     assert json.loads(first["setup/hansard_postgres_logins"]) == own
-    assert {login.name for dsn in own.values() if (login := Login.of(dsn))} == {f"service-{name}" for name in SERVICES}
-    assert len({login.password for dsn in own.values() if (login := Login.of(dsn))} - {shared.password}) == len(SERVICES)
+    assert {login.name for dsn in own.values() if (login := Login.of(dsn))} == {f"service-{name}" for name in EVERY_SERVICE}
+    assert len({login.password for dsn in own.values() if (login := Login.of(dsn))} - {shared.password}) == len(EVERY_SERVICE)
     for dsn in (*own.values(), first["setup/hansard_postgres"], first["setup/hansard_postgres_owner"]):
         assert dsn.endswith("?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem")
     assert first.keys() == {
@@ -187,7 +210,7 @@ def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path
         *(f"setup/principals/{name}" for name in (*rules.principals(Settings()), "hansard-admin", "kafka")),
         "postgres/password", "postgres/server.pem", "postgres/pg_hba.conf",
         "setup/hansard_postgres_owner", "setup/hansard_postgres", "setup/hansard_postgres_logins", "setup/service.password",
-        "setup/ca.pem", *(f"service/{name}/{file}" for name in (*SERVICES, "all") for file in FILES),
+        "setup/ca.pem", *(f"service/{name}/{file}" for name in (*EVERY_SERVICE, "all") for file in FILES),
     }  # fmt: skip
     for path in tmp_path.rglob("*"):
         kind = path.relative_to(tmp_path).parts[0]
@@ -195,6 +218,18 @@ def test_passwords_are_made_once_and_given_to_their_readers_alone(tmp_path: Path
         assert path.stat().st_uid == passwords.USERS.get(kind, 0)
     assert made(tmp_path) == first, "a second start changes nothing"
     assert passwords.USERS["service"] == int(re.findall(r"--uid (\d+)", DOCKERFILE)[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_person_with_a_topic_of_their_own_gets_a_password_that_only_the_setup_has(tmp_path: Path) -> None:
+    with given_environment({**os.environ, "HANSARD_REVIEWER_TOPICS": "approvals.reviews.alice"}):
+        files, names = made(tmp_path), rules.principals(Settings())
+    assert "hansard-person:alice" in names
+    assert {f"setup/principals/{name}" for name in names} <= files.keys(), "what `hansard topics --passwords` sets"
+    secret = files["setup/principals/hansard-person:alice"]
+    assert [name for name, text in files.items() if secret in text] == ["setup/principals/hansard-person:alice"]
+    for container in ("secrets", "setup", "approval"):
+        assert CONTAINERS[container]["environment"]["HANSARD_REVIEWER_TOPICS"] == "${HANSARD_REVIEWER_TOPICS:-}"
 
 
 def test_the_setup_makes_each_service_the_login_that_its_container_has(tmp_path: Path) -> None:

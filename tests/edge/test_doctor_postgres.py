@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.cli import doctor
 from infra.cli.doctor import postgres
 from infra.cli.login_checks import encryption
@@ -150,14 +150,14 @@ async def test_the_login_of_one_service_lacks_nothing_that_this_one_needs(
 async def test_services_with_a_login_each_are_told_apart_and_a_surplus_is_found(
     postgres_dsn: str, service_dsn: str, schema: str, owner: asyncpg.Connection
 ) -> None:
-    logins = {name: service_login(service_dsn, name) for name in SERVICES}
+    logins = {name: service_login(service_dsn, name) for name in OURS}
     await migrate(postgres_dsn, schema, logins=logins, renew=True)
     given = settings(service_dsn, schema).model_copy(
         update={"postgres_logins": {name: SecretStr(dsn) for name, dsn in logins.items()}}
     )
     first = {name: (text, fix) for name, text, fix in map(astuple, await postgres(given))}
     assert [name for name, (_, fix) in first.items() if fix] == [] and "shared login" not in first
-    assert first["logins"][0].endswith(", ".join(SERVICES))
+    assert first["logins"][0].endswith(", ".join(OURS))
     await owner.execute(f'grant {schema}_writer to "service-router"')
     await owner.execute(f'revoke "{schema}-planner" from "service-planner"')
     second = {name: (text, fix) for name, text, fix in map(astuple, await postgres(given))}

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.cli import base, logins
 from infra.cli.problem import Problem
 from infra.cli.running import supervisor_of
@@ -176,8 +176,8 @@ async def test_on_a_bare_machine_each_service_gets_a_login_of_its_own_and_no_oth
     assert found
     settings = base.with_addresses(Settings(home=own.home), found)
     assert await logins.migrated(settings) != []
-    given = {name: base.for_service(settings, name)["HANSARD_POSTGRES"] for name in SERVICES}
-    assert given == logins.every(settings) and len({*given.values(), found.postgres}) == len(SERVICES) + 1
+    given = {name: base.for_service(settings, name)["HANSARD_POSTGRES"] for name in OURS}
+    assert given == logins.every(settings) and len({*given.values(), found.postgres}) == len(OURS) + 1
     for name, dsn in given.items():
         seen = (await inspect(dsn, "hansard")).schema
         assert seen and seen.writes_as == (name,)

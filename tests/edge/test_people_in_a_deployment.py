@@ -43,6 +43,7 @@ def issuer() -> Iterator[str]:
 @pytest.fixture
 async def deployment(servers: Servers, issuer: str, tmp_path: Path) -> AsyncIterator[Deployment]:
     settings = {
+        "HANSARD_ENVIRONMENT": "development",  # in production approval does not start: this Kafka has no access rules
         "HANSARD_REVIEWER_TOPICS": OWN,
         "HANSARD_EDGE": f"127.0.0.1:{process.free_port()}",
         "HANSARD_OIDC_ISSUER": issuer,

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.cli import logins
 from infra.cli.login_checks import encryption
 from infra.migrations import migrate
@@ -64,7 +64,7 @@ async def test_services_are_served_over_verified_tls_by_logins_of_their_own(secu
     assert "sslmode=verify-full" in service and encryption("it", service) == []
     settings = Settings(postgres=SecretStr(service), postgres_owner=SecretStr(owner), home=secure.home)
     await logins.migrated(settings)
-    for name in SERVICES:
+    for name in OURS:
         dsn = logins.of(settings, name)
         assert urlsplit(dsn).query == urlsplit(service).query and urlsplit(dsn).username == f"service-{name}"
         store = await PostgresEventStore.open(dsn)

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from tests.edge.roles_kit import Roles, roles
 
 OPERATIONS = ("select", "insert", "update", "delete", "truncate")
@@ -29,10 +29,12 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
     "migrations":      ("any",  "no",   "no",   "no",   "no"),
     "task_key":        ("no",   "no",   "no",   "no",   "no"),
     "answers":         ("no",   "no",   "no",   "no",   "no"),
+    "api_keys":        ("no",   "no",   "no",   "no",   "no"),
 }  # fmt: skip
 OF_ONE_ALONE = {
     ("planner", "task_key"): ("any", "no", "no", "no", "no"),
     ("gateway", "answers"): ("any", "any", "any", "any", "no"),
+    ("edge", "api_keys"): ("any", "no", "any", "no", "no"),  # it notes when a key was used, and nothing else
 }
 ALL = ("any", "any", "any", "any", "no")
 WRITER: Mapping[str, tuple[str, ...]] = {  # as release 0.2.0 has it
@@ -40,6 +42,7 @@ WRITER: Mapping[str, tuple[str, ...]] = {  # as release 0.2.0 has it
     **dict.fromkeys(("streams", "attempts", "content", "epochs"), ("any", "any", "any", "no", "no")),
     **dict.fromkeys(("wake_ups", "instances", "answers"), ALL),
     **dict.fromkeys(("migrations", "task_key"), ("any", "no", "no", "no", "no")),
+    "api_keys": ("any", "no", "any", "no", "no"),
 }
 
 
@@ -61,7 +64,7 @@ def wanted(cell: str, of: str) -> set[str]:
 
 async def test_every_role_does_on_every_table_what_the_table_tells(roles_: Roles) -> None:
     wrong, cells = [], 0
-    for service, table, operation, of in product((*SERVICES, ""), EXPECTED, OPERATIONS, ROWS):
+    for service, table, operation, of in product((*OURS, ""), EXPECTED, OPERATIONS, ROWS):
         other = "planner" if service == "router" else "router"
         done = await roles_.try_(service, table, operation, service or "planner" if of == "own" else other)
         cell = expected(service, table, operation)
@@ -73,4 +76,4 @@ async def test_every_role_does_on_every_table_what_the_table_tells(roles_: Roles
         "select relname from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'"
     )
     assert {table for (table,) in tables} == EXPECTED.keys(), "a new table: who may do what with it? (rights.py, and above)"
-    assert cells == (len(SERVICES) + 1) * len(EXPECTED) * len(OPERATIONS) * len(ROWS)
+    assert cells == (len(OURS) + 1) * len(EXPECTED) * len(OPERATIONS) * len(ROWS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OURS
 from infra.access_rules import acls, differences, of_services, principals, rules
 from shared.kafka.access import Rule
 from shared.settings import Settings
@@ -19,9 +19,25 @@ def test_only_a_topics_producers_may_write_on_it() -> None:
     assert who(ACME, "Write", "acme.planner.events") == {"acme.hansard-planner"}
 
 
-def test_no_service_may_write_at_a_door() -> None:
-    for door in ("requests", "control"):
-        assert who(PLAIN, "Write", door) == {"hansard-outside", "hansard-console"}
+def test_no_service_may_write_at_a_door_but_the_http_door_hands_on_requests() -> None:
+    everyone = {"hansard-outside", "hansard-console"}
+    assert who(PLAIN, "Write", "control") == who(PLAIN, "Write", "approvals.reviews") == everyone
+    assert who(PLAIN, "Write", "requests") == everyone | {"hansard-edge"}
+
+
+def test_a_persons_own_topic_is_that_persons_alone() -> None:
+    settings = Settings(reviewer_topics=("approvals.reviews.alice", "approvals.reviews.bob"))
+    assert who(settings, "Write", "approvals.reviews.alice") == {"hansard-person:alice"}
+    assert who(settings, "Read", "approvals.reviews.alice") == {"hansard-approval", "hansard-console"}
+    assert [rule[1:4] for rule in rules(settings) if rule.principal == "hansard-person:alice"] == [
+        ("Write", "topic", "approvals.reviews.alice")
+    ]
+    assert [line for line in acls(settings) if "person:alice" in line] == [
+        'kafka-acls.sh --bootstrap-server "$BROKERS" --command-config "$ADMIN" --add --allow-principal'
+        " User:hansard-person:alice --operation Write --topic approvals.reviews.alice"
+    ]
+    gone = differences(PLAIN, rules(settings))
+    assert {rule.principal for rule in gone.surplus} >= {"hansard-person:alice", "hansard-person:bob"}
 
 
 def test_whoever_is_outside_reads_nothing_but_results() -> None:
@@ -33,7 +49,7 @@ def test_whoever_is_outside_reads_nothing_but_results() -> None:
 
 def test_each_service_may_join_only_its_own_consumer_group() -> None:
     joined = {(rule.principal, rule.name) for rule in rules(PLAIN) if rule[1:3] == ("Read", "group") and not rule.prefixed}
-    assert joined == {(f"hansard-{name}", f"hansard.{name}") for name in SERVICES}
+    assert joined == {(f"hansard-{name}", f"hansard.{name}") for name in OURS}
 
 
 def test_nobody_may_create_delete_or_alter() -> None:

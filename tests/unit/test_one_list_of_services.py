@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts.catalog import SERVICES
+from contracts.catalog import OPTIONAL, OURS, SERVICES
 from infra.cli.running import summaries
 from infra.cli.screen import CLIENTS, colour
 from tests.copies import ROOT, copied
@@ -232,9 +232,10 @@ def test_the_first_services_have_colours_of_their_own_and_every_service_has_one(
 def test_every_service_has_a_container_in_compose() -> None:
     containers = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     serving = [name for name, one in containers.items() if (one.get("command") or [""])[0] == "serve"]
-    assert tuple(serving) == SERVICES
-    for name in SERVICES:
+    assert tuple(serving) == OURS
+    for name in OURS:
         assert containers[name]["command"] == ["serve", name]
+        assert ("profiles" in containers[name]) == (name in OPTIONAL)
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -57,14 +57,6 @@ async def test_doctor_fails_on_it() -> None:
     assert finding.ok
 
 
-async def test_doctor_finds_a_topic_of_ones_own_to_which_anybody_may_write() -> None:
-    topics = ("approvals.reviews.alice",)
-    (finding,) = await doctor.identities(Settings(reviewer_topics=topics))
-    assert not finding.ok and "anybody may write to approvals.reviews.alice" in finding.found
-    (finding,) = await doctor.identities(Settings(reviewer_topics=topics, kafka_security="SASL_SSL"))
-    assert finding.ok
-
-
 def test_every_service_warns_when_it_starts() -> None:
     with capture_logs() as logs:
         tell_unproven(DEVELOPMENT, "approval")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from contracts.catalog import SERVICES, Topics
+from contracts.catalog import OURS, Topics
 from shared.eventstore.postgres.columns import DOOR, ENTRY, MESSAGE, STREAM
 from shared.task_tokens import gives_tasks_outside
 
@@ -78,14 +78,15 @@ TOKENS: Mapping[str, Table] = {"task_key": Table()}
 OF_ONE: Mapping[str, Mapping[str, Table]] = {  # what one service alone needs
     "gateway": {
         "answers": Table(insert=("at", "tenant", "key", "workflow", "stream"), update=("at", "workflow", "stream"), delete=True)
-    }
+    },
+    "edge": {"api_keys": Table(update=("last_used_at",))},
 }
 GUARDED = tuple(name for name, table in {**EVERY_SERVICE, **DOORS}.items() if table.rows)  # tables whose rows have a service each
 
 
 def with_roles(topics: Topics) -> tuple[str, ...]:
     """The services that have a role in Postgres: ours, and those of your own that store what they publish."""
-    return tuple(dict.fromkeys((*SERVICES, *(name for name in topics.added if name not in topics.outside))))
+    return tuple(dict.fromkeys((*OURS, *(name for name in topics.added if name not in topics.outside))))
 
 
 def doors_of(service: str, topics: Topics) -> tuple[str, ...]:
