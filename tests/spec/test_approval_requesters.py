@@ -8,10 +8,11 @@ import pytest
 
 from contracts.approval import ActionApproved, ActionAssessed, ActionProposed, AskPerson, LookupStarted, QuestionAsked, Requester
 from hansard.actions import Action, action_bytes
+from hansard.identity import person_stream
 from hansard.reviews import requester_statement, sign
 from hansard.testing import given
 from services.approval.decider import approval
-from services.approval.facts import LookedUp, Registration
+from services.approval.facts import LookedUp, Registration, RegistrationGiven
 from services.approval.policy import load
 from tests.spec.approval_kit import ALICE, CAROL, POLICY, TENANT, WORKFLOW, Approvals, Someone, proposal, refused
 
@@ -77,6 +78,18 @@ def test_whatever_else_is_claimed_proves_nothing_and_is_recorded_with_why(case: 
     requester = found(asked_by(claimed, BOB))
     assert (requester.name, requester.proof, requester.key) == (claimed.name, "unproven", claimed.key)
     assert why in requester.why
+
+
+@pytest.mark.parametrize(("signed_for", "proof"), [(("other", "wf-2"), "signature"), ((TENANT, WORKFLOW), "unproven")])
+def test_a_request_that_is_sent_again_in_another_tenant_and_workflow_is_not_the_requesters(
+    signed_for: tuple[str, str], proof: str
+) -> None:
+    approvals = Approvals()
+    approvals.there.fact(person_stream("other", BOB.name), RegistrationGiven(attempt=1, person=BOB.person, by="operator"), "1")
+    tenant, workflow = signed_for
+    sent = approvals.send(proposal(requester=signed(BOB, tenant=tenant, workflow=workflow)), tenant="other", workflow="wf-2")
+    [assessed] = [message for message in sent if isinstance(message, ActionAssessed)]
+    assert assessed.requester is not None and assessed.requester.proof == proof
 
 
 def test_a_key_that_was_revoked_or_a_person_who_was_removed_proves_nothing() -> None:
