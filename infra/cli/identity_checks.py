@@ -15,7 +15,11 @@ async def identities(settings: Settings) -> list[Finding]:
         open_ = await writable(settings, settings.reviewer_topics) if settings.kafka else []
     except (KafkaError, OSError) as failed:
         return [
-            Finding("identities", f"whose own topics are not open to others is not known: {one_line(failed)}", "hansard topics")
+            Finding(
+                "identities",
+                f"whether others may write to a person's own topic is not known: {one_line(failed)}",
+                "hansard topics",
+            )
         ]
     if open_:
         return [Finding("identities", others_may_write(settings, open_), RULES_NEEDED)]
