@@ -20,10 +20,10 @@ from contracts.catalog import OURS
 from infra.cli import base, loading, screen
 from infra.cli.access import check_access
 from infra.cli.finding import Check, Finding, one_line
+from infra.cli.identity_checks import identities
 from infra.cli.login_checks import encryption, logins
 from infra.cli.problem import Problem
-from shared.kafka.errors import KafkaError
-from shared.settings import UNPROVEN, Settings
+from shared.settings import Settings
 from shared.tasks import within
 
 if TYPE_CHECKING:
@@ -254,24 +254,6 @@ async def content(settings: Settings) -> list[Finding]:
     except StoreUnavailable as away:
         return [Finding("content store", one_line(away), "start it, or correct HANSARD_CONTENT and its credentials")]
     return [Finding("content store", f"in Postgres; larger ones in {place.name}, which answers")]
-
-
-async def identities(settings: Settings) -> list[Finding]:
-    """Whether people's identities are proven."""
-    from shared.kafka.access import RULES_NEEDED, others_may_write, writable
-
-    if settings.unproven_identities:
-        return [Finding("identities", UNPROVEN, "unset HANSARD_UNPROVEN_IDENTITIES, and register people: hansard people add")]
-    try:
-        open_ = await writable(settings, settings.reviewer_topics) if settings.kafka else []
-    except (KafkaError, OSError) as failed:
-        return [
-            Finding("identities", f"whose own topics are not open to others is not known: {one_line(failed)}", "hansard topics")
-        ]
-    if open_:
-        return [Finding("identities", others_may_write(settings, open_), RULES_NEEDED)]
-    proof = f"by a signature, a token or a topic of their own ({len(settings.reviewer_topics)} of these)"
-    return [Finding("identities", f"proven {proof}; environment: {settings.environment}")]
 
 
 async def disk(settings: Settings) -> list[Finding]:

@@ -78,8 +78,8 @@ def broker_settings(listeners: tuple[str, ...], broker: str, administrator: str)
 
 def kafka_in_compose(folder: Path, readers: Iterable[str], people: Iterable[str] = ()) -> dict[str, str]:
     """The files by which the containers of docker-compose.yml reach Kafka, by their names in this folder: its own settings, the
-    logins of `setup` and of these readers, and that of anyone beside the one of the people who operate it. `people` are principals
-    whose passwords `setup` alone has."""
+    logins of `setup` and of these readers, and that of anyone beside the one of the people who operate it. `people` are
+    principals whose passwords `setup` alone has."""
     made = certificate(folder / "authority", "kafka", ("kafka", "localhost", "127.0.0.1"))
     home = folder / "setup"  # which alone has every password
     broker, administrator = password(home, BROKER), password(home, ADMINISTRATOR)

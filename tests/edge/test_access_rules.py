@@ -11,8 +11,8 @@ import pytest
 from contracts.catalog import OURS, Topic
 from infra.access_rules import differences, of_services, rules
 from infra.access_rules import principals as all_principals
-from infra.cli import doctor
 from infra.cli.access import with_login
+from infra.cli.identity_checks import identities
 from infra.servers import Servers, principals
 from shared.eventstore.model import StoredMessage
 from shared.kafka.access import (
@@ -142,7 +142,7 @@ async def test_approval_starts_where_nobody_else_may_write_to_a_persons_own_topi
     approval = as_principal(settings, home, principal_name(settings, "approval"))
     assert approval.environment == "production"
     await check_reviewers(approval, ["approval"])
-    [finding] = await doctor.identities(as_principal(settings, home, principal_name(settings, "console")))
+    [finding] = await identities(as_principal(settings, home, principal_name(settings, "console")))
     assert finding.ok and "(2 of these)" in finding.found
 
     too_much = Rule(approval.kafka_username, "Write", "topic", f"{settings.topic_prefix}{settings.reviewer_topics[0]}")
@@ -162,7 +162,7 @@ async def test_approval_does_not_start_in_production_where_kafka_has_no_access_r
     with pytest.raises(OthersMayWrite, match=r"whoever reaches Kafka may write to approvals\.reviews\.alice, so") as refused:
         await check_reviewers(bare, ["approval"])
     assert "hansard up --secure" in str(refused.value)
-    [finding] = await doctor.identities(bare)
+    [finding] = await identities(bare)
     assert not finding.ok and "whoever reaches Kafka may write to approvals.reviews.alice" in finding.found
     await check_reviewers(bare.model_copy(update={"environment": "development"}), ["approval"])
 

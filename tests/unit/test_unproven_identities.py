@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from infra.cli import base, doctor
+from infra.cli import base
+from infra.cli.identity_checks import identities
 from infra.cli.problem import Problem
 from shared.runtime.assembly import ServiceRunner, tell_unproven
 from shared.settings import UNPROVEN, Settings
@@ -51,9 +52,9 @@ def test_every_command_warns_on_standard_error(asked_for: pytest.MonkeyPatch, ca
 
 
 async def test_doctor_fails_on_it() -> None:
-    (finding,) = await doctor.identities(DEVELOPMENT)
+    (finding,) = await identities(DEVELOPMENT)
     assert (finding.ok, finding.found) == (False, UNPROVEN)
-    (finding,) = await doctor.identities(Settings())
+    (finding,) = await identities(Settings())
     assert finding.ok
 
 
