@@ -10,7 +10,7 @@ from infra.cli import screen
 from infra.cli.finding import Finding, one_line
 from infra.cli.problem import Problem
 from infra.servers import principals
-from shared.kafka.connection import CONSOLE, OUTSIDE, principal_name
+from shared.kafka.connection import CONSOLE, OUTSIDE, outside_groups, principal_name
 from shared.kafka.errors import KafkaError
 from shared.masking import mask
 from shared.settings import Settings
@@ -61,7 +61,7 @@ def hints(settings: Settings) -> list[tuple[str, str]]:
     return [
         (
             f"USER={name} PASSWORD=$(cat {folder}/principals/{name})",
-            "it may publish at the doors and read results (SCRAM-SHA-512)",
+            f"it may publish at the doors and read results (SCRAM-SHA-512), in groups that begin with {outside_groups(settings)}",
         ),
         (f"CA={settings.kafka_ca}", "of the authority that TLS is to trust"),
     ]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.control import CancelWorkflow
+from contracts.planner import StepWaiting
 from hansard.envelope import TENANT, Envelope
 from hansard.identity import client_id
 from infra.audit.message import ShownMessage
@@ -152,6 +153,9 @@ async def _answered(settings: Settings, asked: NewRequest, printer: Printer | No
             if printer:
                 for message in sorted(messages, key=lambda one: one.at):
                     printer.show(message)
+            for message in messages:
+                if message.kind == StepWaiting.kind and message.data.get("awaited") != "time":
+                    screen.note(waits(message))
             for last in found:
                 if known and last.at < asked_at:
                     screen.note(f"{asked.workflow} was submitted before: this is the result it had.")
@@ -168,6 +172,17 @@ def ended(ends: Ends, received: Iterable[ReceivedMessage]) -> Iterator[tuple[New
     for one in received:
         if (message := shown_message(one)) is not None and one.envelope is not None:
             yield from ends.process(message, one.envelope)
+
+
+def waits(message: ShownMessage) -> str:
+    """What a workflow waits for, and what to do about it."""
+    step, awaited = message.data.get("step"), message.data.get("awaited")
+    if awaited == "event":
+        return f"{message.workflow} waits for an event, in step {step}: hansard signal {message.workflow} EVENT"
+    does = "show" if awaited == "approval" else "answer"
+    who = "for a decision" if awaited == "approval" else "for a person's answer"
+    name = f"{message.workflow}/{step}.{message.data.get('attempt')}"
+    return f"{message.workflow} waits {who}: hansard approvals {does} {name}"
 
 
 def _concerning(received: Iterable[ReceivedMessage], asked: NewRequest) -> list[ShownMessage]:

@@ -156,6 +156,7 @@ def validate(file: Annotated[str, typer.Argument(metavar="FILE")], json_: Json =
 def run_plan(
     file: Annotated[str, typer.Argument(metavar="FILE")],
     text: Annotated[str, typer.Argument(help="What is asked for.")],
+    id_: Annotated[str, typer.Option("--id", help="An id of your own: the same id is the same request.")] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")] = False,
     json_: Json = False,
 ) -> None:
@@ -165,6 +166,6 @@ def run_plan(
     """
     data, _ = read(file)
     settings = base.running(kafka=True)
-    asked = new_request({"text": text, "plan": data})
-    answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=False, seconds=0))
+    asked = new_request({"text": text, "plan": data}, id_=id_)
+    answer = base.run(publish_and_watch(settings, asked, show=not (quiet or json_), known=bool(id_), seconds=0))
     conclude(asked, answer, json_=json_)

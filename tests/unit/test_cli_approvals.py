@@ -19,12 +19,15 @@ from contracts.approval import (
     ReviewRefused,
 )
 from contracts.approval.samples import COMPLETE
+from contracts.planner import StepWaiting
 from hansard.actions import Action, action_bytes, read_action
 from hansard.message import Message
 from hansard.reviews import new_key, statement, verified
 from infra.audit.approvals import Case, cases, named
+from infra.audit.message import ShownMessage
 from infra.cli.approvals import as_json, cost, details, row, until
 from infra.cli.problem import Problem
+from infra.cli.requests import waits
 from infra.cli.reviewing import changed, reviewer_of
 from shared.eventstore.model import Stream
 from shared.settings import Settings
@@ -193,3 +196,17 @@ def test_without_a_key_the_error_says_how_to_make_one(tmp_path: Path, monkeypatc
         reviewer_of(Settings(), "alice", "")
     with pytest.raises(Problem, match="Who decides"):
         reviewer_of(Settings(), "", "")
+
+
+# a workflow that waits
+
+
+def waiting(awaited: str) -> str:
+    data = {"step": "pay", "attempt": 1, "awaited": awaited}
+    return waits(ShownMessage("1", NOON, "order-77", "planner", StepWaiting.kind, "", data))
+
+
+def test_who_asks_is_told_what_a_workflow_waits_for_and_what_to_type() -> None:
+    assert waiting("approval") == "order-77 waits for a decision: hansard approvals show order-77/pay.1"
+    assert waiting("answer") == "order-77 waits for a person's answer: hansard approvals answer order-77/pay.1"
+    assert waiting("event") == "order-77 waits for an event, in step pay: hansard signal order-77 EVENT"
