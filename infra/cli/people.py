@@ -7,6 +7,7 @@ import getpass
 import socket
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from infra.cli.options import Json, Tenant
 from infra.cli.problem import Problem
 from infra.cli.running import load
 from services.approval.facts import RegistrationGiven, RemovalGiven
+from services.approval.policy import load as load_policy
 from shared.settings import REVIEWER_TOPIC, Settings
 
 app = typer.Typer(
@@ -85,6 +87,13 @@ def add(
     _show([person], tenant, json_=json_)
     if makes:
         screen.note(f"{file} has the private key: it is for {person.name} alone, and is kept nowhere else.")
+    known_roles = load_policy(settings.approvals).roles
+    for role in dict.fromkeys(role for role in roles or () if role not in known_roles):
+        near = get_close_matches(role, known_roles, 1)
+        perhaps = f"perhaps {near[0]}? " if near else ""
+        screen.note(f"The policy of approvals knows no role {role}: {perhaps}It has {', '.join(known_roles)}.")
+    if not makes and not is_new and not (key or identities or topics):
+        screen.note(f"{person.name} is registered already, so no key was made: --new-key FILE makes another.")
     for topic in set(person.topics) - set(settings.reviewer_topics):
         screen.note(f"{topic} is no topic yet: name it in HANSARD_REVIEWER_TOPICS of every process, then `hansard topics`.")
 
