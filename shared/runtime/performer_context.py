@@ -56,7 +56,7 @@ class RuntimePerformerContext:
     async def approved(self, stream: Stream, approval: Approval) -> None:
         id = decision_id(approval)
         found = (await self.decisions.find_messages([id])).get(id)
-        check_decision(approval, stream, found and Recorded(found.stream, found.kind, found.data))
+        check_decision(approval, stream, Recorded(found.stream, found.kind, found.data) if found else None)
 
     async def whole(self, stream: Stream, value: V) -> V:
         return await whole(value, lambda reference: self.content(stream, reference))
