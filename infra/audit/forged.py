@@ -11,8 +11,11 @@ from shared.runtime.claims import claim_of
 
 
 async def forged(records: Sequence[Record], topics: Topics, store: MessageReader) -> list[Record]:
-    """Those of these that came on an internal topic, and of which the record does not hold exactly the same. One question."""
-    claims = [(record, _claim(record)) for record in records if is_internal(record.topic, topics)]
+    """Those that came on an internal topic, and of which the record does not hold exactly the same of one of its producers.
+
+    One question.
+    """
+    claims = [(record, _claim(record, topics)) for record in records if is_internal(record.topic, topics)]
     asked = [claim for _, claim in claims if claim is not None]
     missing = await store.not_on_record(asked) if asked else set()
     return [record for record, claim in claims if claim is None or claim in missing]
@@ -24,8 +27,10 @@ def is_internal(name: str, topics: Topics) -> bool:
     return topic is not None and topic.recorded and not topic.door
 
 
-def _claim(record: Record) -> Claim | None:
+def _claim(record: Record, topics: Topics) -> Claim | None:
     try:
-        return None if record.fault else claim_of(record, read(record.value, record.headers))
+        return (
+            None if record.fault else claim_of(record, read(record.value, record.headers), topics.by_name[record.topic].producers)
+        )
     except Unreadable:
         return None

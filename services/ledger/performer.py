@@ -1,4 +1,4 @@
-"""Carries out an approved action: takes its bytes from the content store by their hash, and makes the entry."""
+"""Carries out an approved action: reads the decision on the record, takes the bytes by their hash, and makes the entry."""
 
 import asyncio
 import sqlite3
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from contracts.ledger import PostingStarted
+from hansard.actions import NotApproved
 from hansard.service import Perform, PerformerContext
 from services.ledger import book
 from services.ledger.decider import PostingState
@@ -27,12 +28,12 @@ async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator
         returned = partial(PostingReturned, attempt=intent.attempt, task=intent.task)
         try:
             return await attempt(intent, stream, returned)
-        except Unfit as unfit:
+        except (Unfit, NotApproved) as unfit:
             return returned(refused=str(unfit))
         except LookupError as missing:
             return returned(refused=f"the approved bytes are not there: {missing}")
         except StoreUnavailable as away:
-            return returned(failed=f"the content store is unavailable: {away}")
+            return returned(failed=f"the event store or the content store is unavailable: {away}")
         except (sqlite3.Error, OSError) as away:
             return returned(failed=f"the book did not answer: {away}")
         except Exception as error:  # an attempt without an outcome would be taken for lost
@@ -41,6 +42,7 @@ async def open_performer(path: Path, context: PerformerContext) -> AsyncIterator
 
     async def attempt(intent: PostingStarted, stream: Stream, returned: "partial[PostingReturned]") -> PostingReturned:
         approval = intent.approval
+        await context.approved(stream, approval)
         posting = posting_of(await context.content(stream, approval.action))
         sha256 = approval.action.sha256
         async with writing:

@@ -3,11 +3,10 @@
 import json
 from decimal import Decimal
 from typing import NamedTuple
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hansard.actions import LARGEST, Action, Approval, BadAction, proposed_action
+from hansard.actions import LARGEST, Action, Approval, BadAction, NotApproved, decision_id, proposed_action
 
 TOOL = "ledger"
 
@@ -38,11 +37,9 @@ class Posting(NamedTuple):
 def check_approval(approval: Approval) -> None:
     """Raises Unfit for one that names no decision, or no action that a person could have read."""
     try:
-        named = str(UUID(approval.decision)) == approval.decision
-    except ValueError:
-        named = False
-    if not named:
-        raise Unfit(f"the approval names no decision: {approval.decision[:80]!r} is not the id of a message")
+        decision_id(approval)
+    except NotApproved as nameless:
+        raise Unfit(str(nameless)) from None
     if approval.action.size > LARGEST:
         raise Unfit(f"the approved action has {approval.action.size:,} bytes, and no person approves more than {LARGEST:,}")
 

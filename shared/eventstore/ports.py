@@ -134,7 +134,15 @@ class RecentMessages(Protocol):
         ...
 
 
-class MessageReader(RecentMessages, Protocol):
+class MessagesById(Protocol):
+    """Messages by what names them."""
+
+    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
+        """The messages with these ids, of any workflow."""
+        ...
+
+
+class MessageReader(RecentMessages, MessagesById, Protocol):
     """All stored messages. A message is settled when no transaction that began before it can still commit."""
 
     async def cursor(self) -> Cursor:
@@ -150,10 +158,6 @@ class MessageReader(RecentMessages, Protocol):
 
     def read_streams(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         """The settled messages, in the order of (tenant, workflow, stream, version); then ends."""
-        ...
-
-    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
-        """The messages with these ids, of any workflow."""
         ...
 
     async def not_on_record(self, claims: Sequence[Claim]) -> set[Claim]:
@@ -172,7 +176,7 @@ class MessageReader(RecentMessages, Protocol):
         ...
 
 
-class TailStore(Protocol):
+class TailStore(MessagesById, Protocol):
     """What is needed to compare Kafka's tail with the record."""
 
     async def epoch(self) -> Epoch:
@@ -186,8 +190,6 @@ class TailStore(Protocol):
     def read_published_back(self, *, batch: int = 1000) -> AsyncIterator[list[StoredMessage]]:
         """The messages that a broker has acknowledged, the newest first; then ends. A page has at most `batch`, perhaps none."""
         ...
-
-    async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]: ...
 
 
 class WorkflowReader(Protocol):

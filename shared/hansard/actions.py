@@ -6,15 +6,19 @@ the executor's task and its intent carry that hash, and the bytes are in the con
 
 import json
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, NamedTuple
+from uuid import UUID
 
 from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue, ValidationError, WithJsonSchema
 
+from hansard.identity import Stream
 from hansard.message import Json, Name, Value, refuse_float
 from hansard.references import JSON, reference_to
 from hansard.values import ContentReference
 
 LARGEST = 64 * 1024  # bytes: a person reads all of it
+APPROVED = "hansard.approval.approved.v1"
+DECIDER = "approval"  # the one service whose word is a decision
 
 
 Amount = Annotated[
@@ -48,6 +52,18 @@ class Approval(Value):
     at: AwareDatetime
 
 
+class Recorded(NamedTuple):
+    """A message as it is on the record: the stream that stored it, its kind, its data."""
+
+    stream: Stream
+    kind: str
+    data: bytes
+
+
+class NotApproved(ValueError):
+    """An approval that the record does not bear out. The text says why."""
+
+
 class BadAction(ValueError):
     """Bytes that are no action. The text says why."""
 
@@ -58,6 +74,36 @@ def action_bytes(action: Action) -> bytes:
     if len(data) > LARGEST:
         raise BadAction(f"the action has {len(data)} bytes, and a person can approve at most {LARGEST}")
     return data
+
+
+def decision_id(approval: Approval) -> UUID:
+    """The id of the message that the approval names. Raises NotApproved where it is none, as ids are written."""
+    try:
+        made = UUID(approval.decision)
+    except ValueError:
+        made = None
+    if made is None or str(made) != approval.decision:
+        raise NotApproved(f"the approval names no decision: {approval.decision[:80]!r} is not the id of a message")
+    return made
+
+
+def check_decision(approval: Approval, stream: Stream, found: Recorded | None) -> None:
+    """Checks that `found`, the message that the approval names, is the decision for exactly these bytes in this workflow.
+
+    A task is only what its sender wrote: `PerformerContext.approved` asks the record. Raises NotApproved.
+    """
+    if found is None:
+        raise NotApproved(f"no message with the id {approval.decision} is on the record")
+    if found.kind != APPROVED or found.stream.service != DECIDER:
+        raise NotApproved(f"message {approval.decision} is {found.kind} of {found.stream.name}, and no approval of an action")
+    if (found.stream.tenant, found.stream.workflow) != (stream.tenant, stream.workflow):
+        raise NotApproved(f"decision {approval.decision} was made in another workflow")
+    decided = json.loads(found.data)
+    approved = {decided["sha256"], (decided.get("action_ref") or {}).get("sha256")}
+    if approved != {approval.action.sha256}:
+        raise NotApproved(f"decision {approval.decision} is for other bytes, {decided['sha256']}")
+    if (approval.status, list(approval.by), approval.policy) != (decided["status"], decided.get("by", []), decided["policy"]):
+        raise NotApproved(f"decision {approval.decision} was made by others than the approval states")
 
 
 def canonical(value: JsonValue) -> bytes:

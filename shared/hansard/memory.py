@@ -1,5 +1,6 @@
 """Runs whole services in one process, with an event store in memory: for tests and notebooks, without servers."""
 
+import json
 import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from hansard.actions import APPROVED, DECIDER, Approval, Recorded, check_decision, decision_id
 from hansard.checked import checked
 from hansard.codec import decode, encode
 from hansard.decider import CannotProcess, Context, WakeUp
@@ -18,6 +20,7 @@ from hansard.identity import (
     outcome_name,
     source_of,
     stored_message_id,
+    stream_name,
     wake_up_causation_id,
 )
 from hansard.message import DeadReason, Intent, Message, Outcome
@@ -69,6 +72,7 @@ class InMemory:
         self.ephemeral: list[Message] = []
         self.contents: dict[tuple[str, str], bytes] = {}  # by tenant and SHA-256
         self._streams: dict[Stream, _Stream] = {}
+        self._record: dict[UUID, Recorded] = {}
         self._intents: deque[tuple[Stream, Intent]] = deque()
 
     def send(
@@ -134,6 +138,13 @@ class InMemory:
         fact = decode(type(fact), encode(fact))
         return self._run([_Inbound(stream, internal_causation_id(stream, name), fact, source_of(stream.service))])
 
+    def approve(self, approval: Approval, *, workflow: str = "wf-1", tenant: str = "default") -> None:
+        """Puts the decision that the approval names on the record, as the approval service stores one."""
+        reference = approval.action.model_dump(mode="json")
+        decided = approval.model_dump(mode="json") | {"sha256": approval.action.sha256, "action_ref": reference}
+        place = Stream(tenant, workflow, stream_name(DECIDER, "action"))
+        self._record[decision_id(approval)] = Recorded(place, APPROVED, json.dumps(decided).encode())
+
     def _receivers(
         self, message: Message, id: UUID, workflow: str, tenant: str, source: str, sender: str, topic: str = ""
     ) -> Iterable[_Inbound]:
@@ -152,6 +163,7 @@ class InMemory:
                 if len(stored) > MOST:
                     raise AssertionError(f"more than {MOST} messages followed from one: services answer each other for ever")
                 id = stored_message_id(message, stream, inbound.id, n)
+                self._record[id] = Recorded(stream, message.kind, encode(message))
                 source = source_of(stream.service)
                 waiting.extend(self._receivers(message, id, stream.workflow, stream.tenant, source, sender=stream.service))
         return tuple(stored)
@@ -206,6 +218,9 @@ class _PerformerContext:
 
     async def content(self, stream: Stream, reference: ContentReference) -> bytes:
         return self.there.contents[stream.tenant, reference.sha256]
+
+    async def approved(self, stream: Stream, approval: Approval) -> None:
+        check_decision(approval, stream, self.there._record.get(decision_id(approval)))
 
     async def whole(self, stream: Stream, value: AnyValue) -> AnyValue:
         return await whole(value, lambda reference: self.content(stream, reference))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from hansard.actions import Approval
 from hansard.decider import Context, Decider, State
 from hansard.envelope import PRINTABLE
 from hansard.identity import Stream, stream_name
@@ -48,6 +49,11 @@ class PerformerContext(Protocol):
 
     async def content(self, stream: Stream, reference: ContentReference) -> bytes:
         """The bytes in the content store, as its tenant has them. Raises LookupError where they are missing or damaged."""
+        ...
+
+    async def approved(self, stream: Stream, approval: Approval) -> None:
+        """Checks an approval against the decision that is on the record. An executor awaits this before it acts: a task states
+        only what its sender wrote. Raises hansard.actions.NotApproved, which is final."""
         ...
 
     async def whole(self, stream: Stream, value: AnyValue) -> AnyValue:

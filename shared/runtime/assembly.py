@@ -180,7 +180,15 @@ class ServiceRunner:
         ephemeral = await self._stack.enter_async_context(EphemeralProducer(self.settings))
         store = self.store
         context = RuntimePerformerContext(
-            self.loop, store, self.settings.topics, ephemeral, store, self.contents, recent=store, api_keys=store.api_keys
+            self.loop,
+            store,
+            self.settings.topics,
+            ephemeral,
+            store,
+            self.contents,
+            recent=store,
+            api_keys=store.api_keys,
+            decisions=store,
         )
         perform = await self._stack.enter_async_context(performer.open(context))
         return AttemptRunner(perform, performer.limit, self.loop.process, self.contents)

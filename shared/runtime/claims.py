@@ -5,7 +5,7 @@ Pure. Whoever may publish on an internal topic may write any header: nothing of 
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from contracts.dead_letters import DeadLettered
@@ -20,8 +20,11 @@ REST = 12 * 1024  # bytes of a dead letter without bodies, at most
 _LAST_VERSION = 2**31
 
 
-def claim_of(record: Record, envelope: Envelope) -> Claim | None:
-    """What a record on an internal topic claims to be. None: nothing on the record is published like this."""
+def claim_of(record: Record, envelope: Envelope, producers: Collection[str]) -> Claim | None:
+    """What a record on an internal topic claims to be. None: nothing on the record is published like this.
+
+    `producers`: of the topic. A service can store a message for any topic, and only these are believed there.
+    """
     stream = Stream(envelope.tenant, envelope.correlation_id, envelope.subject)
     digest = hashlib.sha256(envelope.data)
     id, causation_id = _uuid(envelope.id), _uuid(envelope.causation_id)
@@ -30,6 +33,7 @@ def claim_of(record: Record, envelope: Envelope) -> Claim | None:
         or causation_id is None
         or envelope.time is None
         or not 0 < envelope.sequence < _LAST_VERSION
+        or stream.service not in producers
         or envelope.source != source_of(stream.service)
         or envelope.datahash != digest.hexdigest()
         or envelope.replayed

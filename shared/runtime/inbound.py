@@ -115,7 +115,7 @@ class InboundParser:
             envelope = read(record.value, record.headers)
         except Unreadable as unreadable:
             return self._unreadable(topic, record, unreadable)
-        claim = None if topic.door else claim_of(record, envelope)
+        claim = None if topic.door else claim_of(record, envelope, topic.producers)
         if claim is None and not topic.door:
             return forged(self.service.name, [record])
         causation_id = claim.id if claim else door_causation_id(envelope.tenant, topic.name, envelope.source, envelope.id)

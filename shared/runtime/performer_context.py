@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from contracts.catalog import Topics
+from hansard.actions import Approval, Recorded, check_decision, decision_id
 from hansard.codec import encode
 from hansard.message import Message, Outcome
 from hansard.references import V, whole
@@ -14,7 +15,7 @@ from hansard.values import ContentReference
 from shared.content.ports import ContentStore
 from shared.eventstore.api_keys import ApiKeyStore
 from shared.eventstore.model import StoredMessage, Stream
-from shared.eventstore.ports import AnswerIndex, RecentMessages, StreamStore
+from shared.eventstore.ports import AnswerIndex, MessagesById, RecentMessages, StreamStore
 from shared.runtime.inbound import internal_message
 from shared.runtime.loop import Loop
 
@@ -35,6 +36,7 @@ class RuntimePerformerContext:
     contents: ContentStore
     recent: RecentMessages
     api_keys: ApiKeyStore
+    decisions: MessagesById
 
     def now(self) -> datetime:
         return self.store.now()
@@ -50,6 +52,11 @@ class RuntimePerformerContext:
 
     async def content(self, stream: Stream, reference: ContentReference) -> bytes:
         return await self.contents.get(stream.tenant, reference)
+
+    async def approved(self, stream: Stream, approval: Approval) -> None:
+        id = decision_id(approval)
+        found = (await self.decisions.find_messages([id])).get(id)
+        check_decision(approval, stream, Recorded(found.stream, found.kind, found.data) if found else None)
 
     async def whole(self, stream: Stream, value: V) -> V:
         return await whole(value, lambda reference: self.content(stream, reference))

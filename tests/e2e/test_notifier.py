@@ -41,7 +41,7 @@ async def pending(deployment: Deployment) -> str:
     """An action that waits for a decision, as approval's events tell it; returns its workflow."""
     workflow = str(uuid4())
     events: Sequence[Message] = (PROPOSED, ASSESSED)
-    stored = [stored_as_now(one, "approval.events", workflow, f"bench/{n}") for n, one in enumerate(events)]
+    stored = [stored_as_now(one, "approval.events", workflow, f"approval/{n}") for n, one in enumerate(events)]
     async with connected(deployment.owner, deployment.settings.postgres_schema) as connection:
         await put_on_record(connection, stored)
     for message in stored:

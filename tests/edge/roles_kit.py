@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -39,7 +40,7 @@ def rows_of(service: str, door: str, n: int) -> dict[str, dict[str, object]]:
         "door_messages": {"at": at, "broker_at": at, "offset": n, "causation_id": id_, "partition": 1, "tenant": "default"}
         | {"workflow": workflow, "topic": door, "headers": "[]"},
         "door_identities": {"tenant": "default", "causation_id": id_, "hash": b"", "workflow": workflow},
-        "content": {"tenant": other, "sha256": b"", "media_type": "text/plain", "data": b""},
+        "content": {"tenant": other, "sha256": sha256(b"").digest(), "media_type": "text/plain", "data": b""},
         "epochs": {"epoch": other, "identity": ""},
         "migrations": {"name": other, "hash": ""},
         "task_key": {"key": b""},

@@ -92,11 +92,18 @@ async def test_only_what_was_not_put_since_is_deleted(contents: tuple[PostgresEv
     assert await all_of(store) == []
 
 
+async def backdated(raw: asyncpg.Connection) -> None:
+    """All contents are of a month ago, as their owner alone can have it."""
+    await raw.execute("alter table content disable trigger content_checked")
+    await raw.execute("update content set at = now() - interval '30 days'")
+    await raw.execute("alter table content enable trigger content_checked")
+
+
 async def test_an_old_content_that_is_put_again_counts_as_new(
     store: PostgresEventStore, raw: asyncpg.Connection, postgres_dsn: str, schema: str
 ) -> None:
     await store.contents.put("acme", LONG.sha256, TEXT, "text/plain")
-    await raw.execute("update content set at = now() - interval '30 days'")
+    await backdated(raw)
     await store.contents.put("acme", LONG.sha256, TEXT, "text/plain")
     owner = await PostgresEventStore.open(postgres_dsn, schema=schema)
     assert not await owner.contents.delete("acme", LONG.sha256, datetime.now(UTC) + EARLIER)
@@ -108,11 +115,30 @@ async def test_the_role_of_the_services_adds_contents_and_neither_changes_nor_de
 ) -> None:
     await store.contents.put("acme", LONG.sha256, TEXT, "text/plain")
     await raw.execute(f'set role "{schema}_writer"')
-    await raw.execute("insert into content (tenant, sha256, media_type, data) values ('acme', 'x', '', 'x')")
+    await raw.execute("insert into content (tenant, sha256, media_type, data) values ('acme', sha256('x'), '', 'x')")
     await raw.execute("update content set at = now()")
     for forbidden in ("update content set data = 'y'", "delete from content", "truncate content"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await raw.execute(forbidden)
+
+
+ADD = "insert into content (tenant, sha256, media_type, data)"
+POISON = {
+    "other bytes than the hash names": f"{ADD} values ('acme', sha256('x'), '', 'y')",
+    "other bytes under a hash that is there": f"{ADD} values ('acme', sha256('z'), '', 'y') on conflict do nothing",
+    "a time ahead": "update content set at = now() + interval '1 second'",
+    "a time before": "update content set at = at - interval '1 second'",
+}
+
+
+@pytest.mark.parametrize("sql", POISON.values(), ids=list(POISON))
+async def test_no_service_puts_other_bytes_under_a_hash_or_dates_a_content(
+    raw: asyncpg.Connection, schema: str, sql: str
+) -> None:
+    await raw.execute(f'set role "{schema}_writer"')
+    await raw.execute(f"{ADD} values ('acme', sha256('z'), '', 'z')")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await raw.execute(sql)
 
 
 async def test_a_bucket_that_is_not_there_is_unavailable_and_nothing_is_lost_in_silence(s3: str) -> None:

@@ -141,7 +141,9 @@ async def process(chain: Chain, store: EventStore, stream_tokens: bool = False) 
     async with AsyncExitStack() as stack:
         producer = NoProducer()
         loop = Loop(Processor(service(chain), TOPICS, 900_000), store, producer)
-        context = RuntimePerformerContext(loop, store, TOPICS, producer, store, Contents(store.contents), store, store.api_keys)
+        context = RuntimePerformerContext(
+            loop, store, TOPICS, producer, store, Contents(store.contents), store, store.api_keys, store
+        )
         perform = await stack.enter_async_context(open_performer(chain, {}, context, 200_000, stream_tokens))
         loop.attempt_runner = attempts = AttemptRunner(perform, 64, loop.process)
         wake_ups = asyncio.create_task(WakeUps("gateway", store, loop, 15, attempts).run())

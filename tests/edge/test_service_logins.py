@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from uuid import uuid4
 
 import asyncpg
@@ -53,7 +54,8 @@ async def works(made: Roles, login: str, service: str) -> None:
             service, [("t", 0, 1)]
         ) == [2]
         await store.store_policy(service, process, b"{}")
-        await store.contents.put("default", secrets.token_hex(32), b"x", "text/plain")
+        data = secrets.token_bytes(8)
+        await store.contents.put("default", sha256(data).hexdigest(), data, "text/plain")
         await store.append([an_append(await current(store, stream), b"4")])
         await store.epoch()
         assert [message async for page in store.read_published_back() for message in page]

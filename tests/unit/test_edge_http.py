@@ -20,6 +20,7 @@ from hansard.envelope import Envelope
 from services.edge.facts import ReviewGiven
 from services.edge.performer import http
 from services.edge.performer.http import Door, app_of
+from shared import http_server
 from shared.eventstore.api_keys import InMemoryApiKeys
 from shared.eventstore.model import StoreUnavailable
 from shared.http_server import serving
@@ -251,6 +252,58 @@ async def test_nothing_else_is_served() -> None:
         ):
             async with session.request(method, path, allow_redirects=False) as answer:
                 assert answer.status in (404, 405, 307)
+
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+HEAD = b"POST /v1/reviews HTTP/1.1\r\nHost: x\r\n"
+
+
+@asynccontextmanager
+async def connections(port: int, count: int, address: str = "127.0.0.1") -> AsyncIterator[list[Pair]]:
+    """So many, from this address of the machine."""
+    opened = [await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0)) for _ in range(count)]
+    yield opened
+    for _, writer in opened:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", HEAD, HEAD + b"\r\n" + HEAD, HEAD + b"Content-Length: 9\r\n\r\n{"],
+    ids=["nothing", "half a head", "half of a second head", "half a body that nobody reads"],
+)
+async def test_whoever_sends_nothing_more_is_not_waited_for(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "IDLE", 0.2)
+    async with serving(app_of(Behind().door()), "127.0.0.1:0") as port, connections(port, 1) as [(reader, writer)]:
+        writer.write(first)
+        answered = first.count(b"\r\n\r\n")
+        for _ in range(answered):
+            assert b"401" in await reader.readuntil(b"}")
+        for _ in range(1000):  # each further byte gives no more time
+            writer.write(b"x")
+            try:
+                async with asyncio.timeout(0.02):
+                    await reader.read()
+                break
+            except ConnectionResetError:
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("it is waited for")
+
+
+async def test_one_address_does_not_keep_others_out() -> None:
+    async with (
+        serving(app_of(Behind().door()), "127.0.0.1:0") as port,
+        connections(port, 2 * http_server.AT_ONCE, "127.0.0.2") as many,
+    ):
+        reader, _ = many[-1]
+        async with asyncio.timeout(30):
+            assert b"503" in await reader.read(), "too many of one address"
+        async with connections(port, 1) as [(reader, writer)]:
+            writer.write(HEAD + b"\r\n")
+            assert b"401" in await reader.readline(), "others are served"
 
 
 async def test_an_address_that_is_taken_is_an_error() -> None:

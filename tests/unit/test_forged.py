@@ -47,6 +47,17 @@ async def test_a_message_on_the_record_is_processed_and_one_that_is_not_changes_
     assert await process.workflows() == {"w1", f"{T}.0.0"}
 
 
+async def test_what_a_service_stored_for_a_topic_that_is_not_its_own_is_forged(process: Process) -> None:
+    others = [
+        stored_message(ExpireWorkflow(request="forged", deadline=NOON), Stream("default", "w1", name), T)
+        for name in ("specialists/a.1", "routers/1", "specialists/router")
+    ]
+    put_on_record(process.store, *others, genuine := expire())
+    await process.receive(*(published(one, n) for n, one in enumerate((*others, genuine))))
+    assert await process.notes() == ["r"]
+    assert [letter.offsets for letter in await process.letters()] == [(0, 1, 2)]
+
+
 CHANGES: dict[str, str | None] = {
     "time": "2031-01-01T00:00:00Z",
     "source": "/hansard/planner",
