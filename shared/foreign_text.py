@@ -44,7 +44,7 @@ def on_one_line(text: str) -> str:
 def with_twins_seen(text: str) -> str:
     r"""On one line; where letters are not of ASCII, also with their codes, for a name can look like another one:
     `аcct-9 (not ASCII: '\u0430cct-9')`."""
-    return on_one_line(text) if text.isascii() else f"{on_one_line(text)} (not ASCII: {ascii(text)})"
+    return on_one_line(text) if text.isascii() else f"{on_one_line(text)} (not ASCII: {text!a})"
 
 
 def printable_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -29,9 +29,7 @@ from shared.text_files import decoded
 
 PATIENCE = 60.0  # seconds until a review is answered
 
-Id = Annotated[
-    str, typer.Argument(metavar="ID", help="WORKFLOW/ACTION, or the action's hash: a whole one is as --sha256 too.")
-]
+Id = Annotated[str, typer.Argument(metavar="ID", help="WORKFLOW/ACTION, or the action's hash: a whole one is as --sha256 too.")]
 As = Annotated[str, typer.Option("--as", metavar="NAME", envvar="HANSARD_REVIEWER", help="Who decides, as registered.")]
 Key = Annotated[str, typer.Option("--key", metavar="FILE", help="Your private key; without it ~/.config/hansard/NAME.pem.")]
 Notes = Annotated[str, typer.Option(help="Why: kept on record.")]
@@ -267,7 +265,7 @@ def _send(settings: Settings, case: Case, who: Reviewer, *, json_: bool, **field
     if json_:
         screen.put_json({"review": review.review, "id": case.id, "type": outcome.kind, "data": outcome.model_dump(mode="json")})
     elif isinstance(outcome, ReviewAccepted):
-        screen.note(f"It counts. `hansard approvals show {case.id}` shows what follows from it.")
+        screen.note(f"It counts. `hansard approvals show {typed(case)}` shows what follows from it.")
     if isinstance(outcome, ReviewRefused):
         raise Problem(f"The review was refused: {outcome.reason}. {outcome.detail}".rstrip())
 

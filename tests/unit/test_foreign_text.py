@@ -63,7 +63,9 @@ def test_no_text_is_unsafe_once_it_is_printable_and_safe_text_is_left_alone(text
     assert UNSAFE.search(text) is not None or SEEN_AT_TIMES.search(text) is not None or safe == text
 
 
-@pytest.mark.parametrize("text", ["größer → 日本", "line\n\tindented", "👨‍👩‍👧 می‌خواهم क्‍ष", "[bold]no markup[/bold] :smile:", "1️⃣ ❤️‍🔥"])
+@pytest.mark.parametrize(
+    "text", ["größer → 日本", "line\n\tindented", "👨‍👩‍👧 می‌خواهم क्‍ष", "[bold]no markup[/bold] :smile:", "1️⃣ ❤️‍🔥"]
+)
 def test_what_people_write_is_left_alone(text: str) -> None:
     assert printable(text) == text
 
