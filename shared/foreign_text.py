@@ -28,6 +28,8 @@ _SEEN = (
 )
 _FOUND = re.compile(f"{_SEEN}|{_UNSAFE}")
 
+_PLAIN = re.compile(r"[\w.@+-]+", re.ASCII)
+
 
 def printable(text: str) -> str:
     r"""The text on any number of lines, with what is not safe in it written out: `\x1b`, `\r`, `\u202e`, `\u3164`."""
@@ -45,6 +47,11 @@ def with_twins_seen(text: str) -> str:
     r"""On one line; where letters are not of ASCII, also with their codes, for a name can look like another one:
     `аcct-9 (not ASCII: '\u0430cct-9')`."""
     return on_one_line(text) if text.isascii() else f"{on_one_line(text)} (not ASCII: {text!a})"
+
+
+def plain_name(text: str) -> str:
+    """A name in a sentence of ours: between quotation marks where it could hold words of that sentence."""
+    return text if _PLAIN.fullmatch(text) else as_json(text)
 
 
 def printable_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

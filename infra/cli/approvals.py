@@ -1,6 +1,5 @@
 """`approvals list|show`: actions and questions that wait for a person, and how earlier ones were decided."""
 
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -33,11 +32,10 @@ from infra.cli import base, screen
 from infra.cli.options import Json
 from infra.cli.problem import Problem
 from shared.foreign_text import as_json as json_of
-from shared.foreign_text import on_one_line, with_twins_seen
+from shared.foreign_text import on_one_line, plain_name, with_twins_seen
 from shared.settings import Settings
 
 NEWEST = 20_000  # messages of each kind: older ones are not looked at
-PLAIN = re.compile(r"[\w.@+-]*", re.ASCII)  # a name that can hold no sentence of ours
 COLOURS = {"low": "green", "medium": "yellow", "high": "dark_orange", "critical": "red"}
 
 app = typer.Typer(
@@ -246,8 +244,7 @@ def _of_action(case: Case) -> Iterator[tuple[str, str]]:
 def requested_by(requester: Requester) -> str:
     """`bob@example.org (proven by signature)`."""
     if requester.proof == "unproven":
-        name = requester.name if PLAIN.fullmatch(requester.name) else json_of(requester.name)
-        return f"{name or 'nobody named'} (unproven: {requester.why})"
+        return f"{plain_name(requester.name) if requester.name else 'nobody named'} (unproven: {requester.why})"
     return f"{requester.name} (proven by {requester.proof})"
 
 
@@ -257,8 +254,7 @@ def event(message: Message) -> str | None:
         case ReviewAccepted(review=review, proof=proof):
             return f"{review.reviewer}: {review.decision} (proven by {proof}){f': {review.notes}' if review.notes else ''}"
         case ReviewRefused(reviewer=reviewer, decision=decision, reason=reason, detail=detail):
-            claimed = reviewer if PLAIN.fullmatch(reviewer) else json_of(reviewer)
-            return f"refused, {reason}: {decision} by {claimed}, as claimed. {detail}"
+            return f"refused, {reason}: {decision} by {plain_name(reviewer)}, as claimed. {detail}"
         case ReviewDelegated(by=by, to=to):
             return f"{by} delegated it to {to}"
         case MoreAsked(text=text, by=by):

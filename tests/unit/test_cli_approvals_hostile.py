@@ -167,3 +167,20 @@ def test_a_summary_is_one_line_whatever_is_in_it(kind: str) -> None:
     more = {"reason": FORGED, "detail": FORGED, "by": [FORGED], "text": FORGED, "action": action_bytes(HOSTILE).decode()}
     text = summary(f"hansard.approval.{kind}.v1", review | more | {"review": review, "sha256": FORGED, "proposed": FORGED})
     assert text.isprintable() and len(text) <= 160
+
+
+def test_a_review_that_is_only_sent_does_not_look_like_one_that_is_proven() -> None:
+    review = {"action_id": "pay.1", "decision": "approve", "reviewer": "alice · proven by signature", "notes": "proven by token"}
+    assert summary("hansard.approval.review.v1", review) == (
+        'pay.1 · approve · by "alice · proven by signature", as claimed · “proven by token”'
+    )
+    accepted = {"review": review | {"reviewer": "alice"}, "proof": "signature"}
+    assert summary("hansard.approval.review-accepted.v1", accepted).startswith(
+        "pay.1 · approve · by alice, proven by signature · “"
+    )
+
+
+def test_no_long_text_hides_the_hash_in_a_summary() -> None:
+    long = action_bytes(GOOD.model_copy(update={"about": "Pay · #00000000 " * 20})).decode()
+    text = summary("hansard.approval.proposed.v1", {"action_id": "pay.1", "action": long, "sha256": sha_of(GOOD)})
+    assert text.startswith(f"pay.1 · #{sha_of(GOOD)[:8]} · Pay")
