@@ -1,5 +1,6 @@
 """What the record holds of actions and questions that need a person: each with its assessment, reviews and end. Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -120,12 +121,23 @@ class Case:
         return (action.about or action.tool) if action else self.written
 
     @property
-    def cost(self) -> tuple[Decimal, str] | None:
-        """What it is estimated to cost, or the amount that it moves; with its currency."""
-        if isinstance(self.asked, ActionProposed) and self.asked.cost is not None:
-            return self.asked.cost, self.asked.currency
+    def amount(self) -> tuple[Decimal, str] | None:
+        """What the bytes that wait move or cost, with its currency; None where they state none."""
         action = self.action
         return (action.amount, action.currency) if action and action.amount is not None else None
+
+    @property
+    def estimate(self) -> tuple[Decimal, str] | None:
+        """What the proposer estimates that it costs, where that is something else. No approval covers it."""
+        if not isinstance(self.asked, ActionProposed) or self.asked.cost is None:
+            return None
+        estimated = self.asked.cost, self.asked.currency
+        return None if estimated == self.amount else estimated
+
+    def hash_begins(self, text: str) -> bool:
+        """Whether the hash of its bytes begins so: of those that wait, or of those that were proposed before an edit."""
+        proposed = self.asked.sha256 if isinstance(self.asked, ActionProposed) else ""
+        return any(sha256.startswith(text.lower()) for sha256 in (self.sha256, proposed) if sha256)
 
     def add(self, at: datetime, message: Message) -> None:
         self.events.append(Recorded(at, message))
@@ -162,14 +174,19 @@ def cases(stored: Iterable[tuple[Stream, datetime, Message]]) -> dict[tuple[Stre
     return found
 
 
+def is_hash(text: str) -> bool:
+    """Whether it is a whole SHA-256, which names bytes and nothing else."""
+    return re.fullmatch("[0-9a-fA-F]{64}", text) is not None
+
+
 def named(every: Iterable[Case], name: str) -> list[Case]:
-    """Those that this names: `order-77/pay.1`, a workflow, or the beginning of the action's hash (6 characters or more)."""
+    """Those that this names: `order-77/pay.1`, a workflow, or the beginning of an action's hash (6 characters or more).
+
+    Anybody may call a workflow like the hash of another's action. So what can be a hash names each case that has it, and never
+    a workflow instead; where a workflow has that name too, both are named, and whoever asks must choose.
+    """
     listed = list(every)
-    for found in (
-        [case for case in listed if case.id == name],
-        [case for case in listed if case.stream.workflow == name],
-        [case for case in listed if len(name) >= 6 and case.sha256.startswith(name)],
-    ):
-        if found:
-            return [case for case in found if case.open] or found
-    return []
+    by_hash = [case for case in listed if case.hash_begins(name)] if re.fullmatch("[0-9a-fA-F]{6,64}", name) else []
+    by_name = [case for case in listed if case.id == name] or [case for case in listed if case.stream.workflow == name]
+    waiting = [case for case in by_name if case.open] or by_name
+    return by_hash + [case for case in waiting if case not in by_hash]

@@ -9,7 +9,7 @@ from infra.audit.projections import read
 from shared.eventstore.model import History, StoredMessage, Stream
 from shared.eventstore.ports import MessageReader, StreamStore
 
-NEWEST = 20_000  # messages on the record among which the dead letters are looked for
+NEWEST = 20_000  # dead letters on the record that are looked at
 
 
 class Store(MessageReader, StreamStore, Protocol): ...

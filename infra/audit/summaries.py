@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from infra.audit.text import degraded, one_line, percent, short
+from shared.foreign_text import plain_name
 
 Data = Mapping[str, Any]
 
@@ -104,7 +105,7 @@ def _claim_passed(d: Data) -> str:
 def _action(d: Data) -> str:
     """An action in words: what it is about, or else its tool."""
     action = json.loads(str(d.get("action") or "{}"))
-    return _join(d.get("action_id"), action.get("about") or action.get("tool"), f"#{str(d.get('sha256'))[:8]}")
+    return _join(d.get("action_id"), f"#{str(d.get('sha256'))[:8]}", action.get("about") or action.get("tool"))
 
 
 def _assessed(d: Data) -> str:
@@ -118,16 +119,19 @@ def _approved(d: Data) -> str:
     return _join(d.get("action_id"), d.get("status"), f"by {by}", f"#{str(d.get('sha256'))[:8]}", edited, d.get("notes"))
 
 
-def _review(d: Data) -> str:
-    return _join(d.get("action_id"), d.get("decision"), f"by {d.get('reviewer')}", d.get("question"), d.get("to"), d.get("notes"))
+def _review(d: Data, proof: str = "as claimed") -> str:
+    """Whoever sends it chose all its words: they stand between quotation marks, and behind how it is proven."""
+    by = f"by {plain_name(str(d.get('reviewer')))}, {proof}"
+    texts = (f"“{d[name]}”" for name in ("question", "to", "notes") if d.get(name))
+    return _join(d.get("action_id"), d.get("decision"), by, *texts)
 
 
 def _review_accepted(d: Data) -> str:
-    return _join(_review(d.get("review") or {}), f"proven by {d.get('proof')}")
+    return _review(d.get("review") or {}, f"proven by {d.get('proof')}")
 
 
 def _review_refused(d: Data) -> str:
-    claimed = f"{d.get('decision')} by {d.get('reviewer')}, as claimed"
+    claimed = f"{d.get('decision')} by {plain_name(str(d.get('reviewer')))}, as claimed"
     return _join(d.get("action_id"), f"refused: {d.get('reason')}", d.get("detail"), claimed)
 
 
@@ -182,7 +186,7 @@ _SUMMARIES: Mapping[str, Callable[[Data], str]] = {
     "hansard.approval.review-refused": _review_refused,
     "hansard.approval.review-received": lambda d: _review(d.get("review") or {}),
     "hansard.approval.lookup-started": _lookup,
-    "hansard.approval.edited": lambda d: _join(_action(d), f"edited by {d.get('by')}", f"was #{str(d.get('proposed'))[:8]}"),
+    "hansard.approval.edited": lambda d: _join(f"by {d.get('by')}", f"was #{str(d.get('proposed'))[:8]}", _action(d)),
     "hansard.approval.more-asked": lambda d: _join(d.get("action_id"), f"{d.get('by')} asks: {d.get('text')}"),
     "hansard.approval.more-given": lambda d: _join(d.get("action_id"), d.get("answer")),
     "hansard.notifier.notification": _notification,

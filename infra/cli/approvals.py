@@ -1,8 +1,9 @@
 """`approvals list|show`: actions and questions that wait for a person, and how earlier ones were decided."""
 
-import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -30,9 +31,11 @@ from infra.audit.text import one_line, percent
 from infra.cli import base, screen
 from infra.cli.options import Json
 from infra.cli.problem import Problem
+from shared.foreign_text import as_json as json_of
+from shared.foreign_text import on_one_line, plain_name, with_twins_seen
 from shared.settings import Settings
 
-NEWEST = 200_000  # messages on the record among which actions are looked for
+NEWEST = 20_000  # messages of each kind: older ones are not looked at
 COLOURS = {"low": "green", "medium": "yellow", "high": "dark_orange", "critical": "red"}
 
 app = typer.Typer(
@@ -41,44 +44,64 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+Tenant = Annotated[str, typer.Option(help="Only this tenant's.")]
 
-async def recorded(settings: Settings) -> list[Case]:
+
+async def recorded(settings: Settings, tenant: str = "") -> list[Case]:
     """Every case among the newest messages of the record, in the order in which they were asked for."""
     async with base.record(settings) as store:
-        found = await store.read_last([kind.kind for kind in KINDS], NEWEST)
+        found = await store.read_last([kind.kind for kind in KINDS], NEWEST, tenant)
     read = ((stored, projections.read(stored, settings.topics)) for stored in found)
     every = ((one.stream, one.at or datetime.now(UTC), message) for one, message in read if message is not None)
     return list(cases(every).values())
 
 
-async def one_case(settings: Settings, id_: str) -> Case:
+async def one_case(settings: Settings, id_: str, tenant: str = "") -> Case:
     """The case that an id names. Raises Problem."""
-    found = named(await recorded(settings), id_)
+    return the_one(await recorded(settings, tenant), id_)
+
+
+def the_one(every: Sequence[Case], id_: str) -> Case:
+    """The case that an id names among these. Raises Problem where it names none or several, or bytes that wait no more."""
+    found = named(every, id_)
     if not found:
         raise Problem(f"{id_} names no action or question on record: `hansard approvals list --all`.")
     if len(found) > 1:
-        names = ", ".join(case.id for case in found[:5])
-        raise Problem(f"{id_} names {len(found)} of them: {names}{', …' if len(found) > 5 else ''}.")
-    return found[0]
+        names = "".join(f"\n  {in_full(case)}" for case in found[:20])
+        raise Problem(
+            f"{id_} names {len(found)} of them:{names}{chr(10) + '  …' if len(found) > 20 else ''}\n"
+            "Name one by its WORKFLOW/ACTION, and by --tenant where that is not enough."
+        )
+    [case] = found
+    if case.hash_begins(id_) and not case.sha256.startswith(id_.lower()) and id_ not in (case.id, case.stream.workflow):
+        raise Problem(f"{id_} was changed: {case.id} has other bytes now, {case.sha256}. `hansard approvals show {typed(case)}`.")
+    return case
+
+
+def typed(case: Case) -> str:
+    """Its id as a shell takes it for one word."""
+    return shlex.quote(on_one_line(case.id))
+
+
+def in_full(case: Case) -> str:
+    """Its id, tenant and hash, to tell it from all others."""
+    tenant = shlex.quote(on_one_line(case.stream.tenant))
+    return f"{typed(case)} --tenant {tenant}{f' --sha256 {case.sha256}' if case.sha256 else ' (a question)'}"
 
 
 @app.command("list")
 def list_cases(
     all_: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
     role: Annotated[str, typer.Option(help="Only those that this role decides: reviewer, senior, …")] = "",
-    tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "",
+    tenant: Tenant = "",
     json_: Json = False,
 ) -> None:
     """List what waits for a decision, the oldest first: the action, its risk, why it waits, and until when.
 
     Example: hansard approvals list    ·    hansard approvals list --role senior --json
     """
-    every = base.run(recorded(base.running(postgres=True)))
-    found = [
-        case
-        for case in every
-        if (all_ or case.open) and role in ("", case.role) and tenant in ("", case.stream.tenant)
-    ]  # fmt: skip
+    every = base.run(recorded(base.running(postgres=True), tenant))
+    found = [case for case in every if (all_ or case.open) and role in ("", case.role)]
     if json_:
         for case in found:
             screen.put_json(as_json(case))
@@ -86,28 +109,41 @@ def list_cases(
     if not found:
         screen.out.print("Nothing waits for a decision." if not all_ else "No action was ever proposed.")
         return
-    columns = ("id", "risk", "what", "cost", "confidence", "status", "who may decide", "until")
-    screen.out.print(screen.table(columns, map(row, found)))
-    screen.note("hansard approvals show ID    ·    hansard approvals approve ID --as NAME")
+    columns, rows = listing(found, several_tenants=len({case.stream.tenant for case in every}) > 1)
+    screen.out.print(screen.table(columns, rows))
+    which = "ID --tenant TENANT" if "tenant" in columns else "ID"
+    screen.note(f"hansard approvals show {which}    ·    hansard approvals approve {which} --as NAME")
+
+
+def listing(found: Iterable[Case], *, several_tenants: bool = False) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The names of the columns, and the rows: with the tenant where there are several."""
+    columns = ("id", "risk", "what", "amount", "confidence", "status", "who may decide", "until")
+    if not several_tenants:
+        return columns, [row(case) for case in found]
+    return ("tenant", *columns), [(on_one_line(case.stream.tenant), *row(case)) for case in found]
 
 
 def row(case: Case) -> tuple[object, ...]:
     assessed = case.assessed
     return (
-        case.id,
+        on_one_line(case.id),
         Text(assessed.risk, COLOURS[assessed.risk]) if assessed else "question" if isinstance(case.asked, QuestionAsked) else "",
         one_line(case.about, 60),
         cost(case),
         percent(case.asked.confidence) if isinstance(case.asked, ActionProposed) else "",
         case.status,
-        case.role if case.open else ", ".join(ended_by(case)),
+        on_one_line(case.role if case.open else ", ".join(ended_by(case))),
         until(case, datetime.now(UTC)) if case.open else "",
     )
 
 
 def cost(case: Case) -> str:
-    """`2500 USD`."""
-    found = case.cost
+    """`2500 USD`: what the bytes that wait move; below it what the proposer estimates, where that is something else."""
+    estimated = money(case.estimate)
+    return "\n".join(part for part in (money(case.amount), estimated and f"(estimate: {estimated})") if part)
+
+
+def money(found: tuple[Decimal, str] | None) -> str:
     return f"{found[0]:f} {found[1]}" if found else ""
 
 
@@ -135,43 +171,43 @@ def until(case: Case, now: datetime) -> str:
 
 
 @app.command("show")
-def show(id_: Annotated[str, typer.Argument(metavar="ID")], json_: Json = False) -> None:
+def show(id_: Annotated[str, typer.Argument(metavar="ID")], tenant: Tenant = "", json_: Json = False) -> None:
     """Print one action as it waits, to the byte: why it waits, similar past decisions, every review, the deadline.
 
     Example: hansard approvals show order-77/pay.1
     """
-    case = base.run(one_case(base.running(postgres=True), id_))
+    case = base.run(one_case(base.running(postgres=True), id_, tenant))
     if json_:
         screen.put_json(as_json(case))
         return
     screen.out.print(screen.table(("", ""), list(details(case))))
     if case.open:
-        screen.note(f"hansard approvals approve|reject|edit|ask|delegate {case.id} --as NAME")
+        of_tenant = f" --tenant {shlex.quote(on_one_line(tenant))}" if tenant else ""
+        screen.note(f"hansard approvals approve|reject|edit|ask|delegate {typed(case)}{of_tenant} --as NAME")
 
 
 def details(case: Case) -> Iterator[tuple[str, object]]:
-    """What a person needs to decide, line by line."""
+    """What a person needs to decide, line by line. Each label is ours and short, and each value one line: no name or text that
+    others chose can look like a row."""
+    for label, value in _details(case):
+        yield label, on_one_line(value)
+
+
+def _details(case: Case) -> Iterator[tuple[str, str]]:
     asked, assessed = case.asked, case.assessed
-    yield "id", case.id
+    yield "id", with_twins_seen(case.id)
+    yield "tenant", with_twins_seen(case.stream.tenant)
     yield "what", case.about
     yield "status", case.status
     if isinstance(asked, ActionProposed):
-        action = case.action
-        yield "tool", action.tool if action else "?"
-        if action and action.recipient:
-            yield "recipient", action.recipient
-        for name, value in (action.arguments if action else {}).items():
-            yield f"argument {name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield "the exact bytes", case.written
-        yield "their SHA-256", case.sha256
-        yield "cost", cost(case)
+        yield from _of_action(case)
         yield "confidence", percent(asked.confidence) or "unknown"
         for option in asked.options:
-            yield f"view of {option.source}", f"{option.view} {percent(option.confidence)}".strip()
+            yield "view", f"{json_of(option.source)}: {option.view} {percent(option.confidence)}".strip()
         for reason in asked.reasons:
             yield "proposed because", reason
     else:
-        yield "choices", ", ".join(asked.choices) or "any answer"
+        yield "choices", ", ".join(map(json_of, asked.choices)) or "any answer"
     yield "requested by", requested_by(case.requester)
     if assessed is not None:
         yield "risk", assessed.risk
@@ -190,10 +226,25 @@ def details(case: Case) -> Iterator[tuple[str, object]]:
             yield f"{at:%Y-%m-%d %H:%M:%S}", line
 
 
+def _of_action(case: Case) -> Iterator[tuple[str, str]]:
+    """The bytes that wait, and what they hold. The names of arguments are others' choice: they are no labels."""
+    action = case.action
+    yield "tool", with_twins_seen(action.tool) if action else "?"
+    if action and action.recipient:
+        yield "recipient", with_twins_seen(action.recipient)
+    yield "amount", money(case.amount) or "none is stated"
+    if case.estimate:
+        yield "estimate", f"{money(case.estimate)}, as the proposer estimates the cost"
+    for name, value in (action.arguments if action else {}).items():
+        yield "argument", f"{json_of(name)}: {json_of(value)}"
+    yield "the exact bytes", case.written
+    yield "their SHA-256", case.sha256
+
+
 def requested_by(requester: Requester) -> str:
     """`bob@example.org (proven by signature)`."""
     if requester.proof == "unproven":
-        return f"{requester.name or 'nobody named'} (unproven: {requester.why})"
+        return f"{plain_name(requester.name) if requester.name else 'nobody named'} (unproven: {requester.why})"
     return f"{requester.name} (proven by {requester.proof})"
 
 
@@ -203,7 +254,7 @@ def event(message: Message) -> str | None:
         case ReviewAccepted(review=review, proof=proof):
             return f"{review.reviewer}: {review.decision} (proven by {proof}){f': {review.notes}' if review.notes else ''}"
         case ReviewRefused(reviewer=reviewer, decision=decision, reason=reason, detail=detail):
-            return f"refused, {reason}: {decision} by {reviewer}, as claimed. {detail}"
+            return f"refused, {reason}: {decision} by {plain_name(reviewer)}, as claimed. {detail}"
         case ReviewDelegated(by=by, to=to):
             return f"{by} delegated it to {to}"
         case MoreAsked(text=text, by=by):
@@ -234,6 +285,8 @@ def as_json(case: Case) -> dict[str, Any]:
         "role": case.role,
         "expires_at": case.expires_at,
         "sha256": case.sha256,
+        "amount": case.amount and str(case.amount[0]),
+        "currency": case.amount and case.amount[1],
         "requester": case.requester.model_dump(mode="json"),
         "asked": case.asked.model_dump(mode="json"),
         "assessed": case.assessed.model_dump(mode="json") if case.assessed else None,

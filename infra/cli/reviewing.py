@@ -17,9 +17,9 @@ from hansard.message import Message
 from hansard.private_keys import key_file
 from hansard.reviews import BadKey
 from hansard.signer import Signer
-from infra.audit.approvals import Case
+from infra.audit.approvals import Case, is_hash
 from infra.cli import base, screen
-from infra.cli.approvals import app, details, one_case
+from infra.cli.approvals import Tenant, app, details, one_case, typed
 from infra.cli.bus import Bus, Listener, request
 from infra.cli.options import Json
 from infra.cli.problem import Problem
@@ -29,7 +29,7 @@ from shared.text_files import decoded
 
 PATIENCE = 60.0  # seconds until a review is answered
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="WORKFLOW/ACTION, or the beginning of the action's hash.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="WORKFLOW/ACTION, or the action's hash: a whole one is as --sha256 too.")]
 As = Annotated[str, typer.Option("--as", metavar="NAME", envvar="HANSARD_REVIEWER", help="Who decides, as registered.")]
 Key = Annotated[str, typer.Option("--key", metavar="FILE", help="Your private key; without it ~/.config/hansard/NAME.pem.")]
 Notes = Annotated[str, typer.Option(help="Why: kept on record.")]
@@ -42,27 +42,29 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")]
 
 @app.command("approve")
 def approve(
-    id_: Id, reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False, json_: Json = False
-) -> None:
+    id_: Id, tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False,
+    json_: Json = False,
+) -> None:  # fmt: skip
     """Approve exactly the action that is shown. In a script, name its hash (--sha256) or say --yes.
 
     Example: hansard approvals approve order-77/pay.1 --as alice@example.org --notes "per policy 4"
     """
-    settings, case, who = _begin(id_, reviewer, key, sha256, json_=json_)
-    _sure(f"Approve exactly this as {who.name}?", yes or bool(sha256))
+    settings, case, who = _begin(id_, tenant, reviewer, key, sha256, json_=json_)
+    _sure(f"Approve exactly this as {who.name}?", yes or bool(sha256) or is_hash(id_))
     _send(settings, case, who, json_=json_, decision="approve", notes=notes)
 
 
 @app.command("reject")
 def reject(
-    id_: Id, reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False, json_: Json = False
-) -> None:
+    id_: Id, tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False,
+    json_: Json = False,
+) -> None:  # fmt: skip
     """Refuse the action: it never runs, and its workflow goes on without it, or fails.
 
     Example: hansard approvals reject order-77/pay.1 --as alice@example.org --notes "the outage was ours to expect"
     """
-    settings, case, who = _begin(id_, reviewer, key, sha256, json_=json_)
-    _sure(f"Reject this as {who.name}?", yes or bool(sha256))
+    settings, case, who = _begin(id_, tenant, reviewer, key, sha256, json_=json_)
+    _sure(f"Reject this as {who.name}?", yes or bool(sha256) or is_hash(id_))
     _send(settings, case, who, json_=json_, decision="reject", notes=notes)
 
 
@@ -71,13 +73,14 @@ def edit(
     id_: Id,
     changes: Changes = None,
     file: Annotated[str, typer.Option("--file", "-f", help="The whole action as it is approved, as JSON.")] = "",
-    reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False, json_: Json = False,
+    tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", sha256: Hash = "", yes: Yes = False,
+    json_: Json = False,
 ) -> None:  # fmt: skip
     """Change the action and approve what it has become: both hashes are on record.
 
     Example: hansard approvals edit order-77/pay.1 --set amount=1250 --as alice@example.org
     """
-    settings, case, who = _begin(id_, reviewer, key, sha256, json_=json_)
+    settings, case, who = _begin(id_, tenant, reviewer, key, sha256, json_=json_)
     action = case.action
     if action is None:
         raise Problem(f"{case.id} is no action: `hansard approvals answer`.", code=2)
@@ -86,7 +89,7 @@ def edit(
         raise Problem("Nothing was changed: `hansard approvals approve` approves it as it is.", code=2)
     if not json_:
         screen.out.print(f"It becomes: {edited}")
-    _sure(f"Approve this instead, as {who.name}?", yes or bool(sha256))
+    _sure(f"Approve this instead, as {who.name}?", yes or bool(sha256) or is_hash(id_))
     _send(settings, case, who, json_=json_, decision="edit", notes=notes, edited=edited)
 
 
@@ -94,13 +97,13 @@ def edit(
 def ask(
     id_: Id,
     question: Annotated[str, typer.Argument(help="What you need to know: the workflow answers.")],
-    reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
+    tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
 ) -> None:  # fmt: skip
     """Ask for more before you decide: the question goes back into the workflow, and its answer is shown with the action.
 
     Example: hansard approvals ask order-77/pay.1 "How long did the outage last?" --as alice@example.org
     """
-    settings, case, who = _begin(id_, reviewer, key, "", json_=json_)
+    settings, case, who = _begin(id_, tenant, reviewer, key, "", json_=json_)
     _send(settings, case, who, json_=json_, decision="ask", notes=notes, question=question)
 
 
@@ -108,13 +111,13 @@ def ask(
 def delegate(
     id_: Id,
     to: Annotated[str, typer.Argument(help="Who decides in your place: a registered person with the role.")],
-    reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
+    tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
 ) -> None:  # fmt: skip
     """Let somebody else decide in your place.
 
     Example: hansard approvals delegate order-77/pay.1 carol@example.org --as alice@example.org
     """
-    settings, case, who = _begin(id_, reviewer, key, "", json_=json_)
+    settings, case, who = _begin(id_, tenant, reviewer, key, "", json_=json_)
     _send(settings, case, who, json_=json_, decision="delegate", notes=notes, to=to)
 
 
@@ -123,13 +126,13 @@ def answer(
     id_: Id,
     text: Annotated[str, typer.Argument(metavar="ANSWER", help="In words, or as JSON with --data.")],
     data: Annotated[bool, typer.Option("--data", help="The answer is JSON.")] = False,
-    reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
+    tenant: Tenant = "", reviewer: As = "", key: Key = "", notes: Notes = "", json_: Json = False,
 ) -> None:  # fmt: skip
     """Answer a question of a workflow.
 
     Example: hansard approvals answer order-77/ask.1 acct-9 --as alice@example.org
     """
-    settings, case, who = _begin(id_, reviewer, key, "", json_=json_)
+    settings, case, who = _begin(id_, tenant, reviewer, key, "", json_=json_)
     if not isinstance(case.asked, QuestionAsked):
         raise Problem(f"{case.id} is an action, no question: `hansard approvals approve`.", code=2)
     if case.asked.choices and text not in case.asked.choices:
@@ -166,18 +169,27 @@ def reviewer_of(settings: Settings, name: str, file: str) -> Reviewer:
         raise Problem(f"{bad}.", code=2) from None
 
 
-def _begin(id_: str, reviewer: str, key: str, sha256: str, *, json_: bool) -> tuple[Settings, Case, Reviewer]:
+def _begin(id_: str, tenant: str, reviewer: str, key: str, sha256: str, *, json_: bool) -> tuple[Settings, Case, Reviewer]:
     """The case as it waits, printed; and who decides. Raises Problem."""
     settings = base.running(kafka=True, postgres=True)
     who = reviewer_of(settings, reviewer, key)
-    case = base.run(one_case(settings, id_))
+    case = base.run(one_case(settings, id_, tenant))
     if not case.open:
-        raise Problem(f"{case.id} does not wait for a decision: it is {case.status}. `hansard approvals show {case.id}`.")
-    if sha256 and (len(sha256) < 16 or not case.sha256.startswith(sha256.lower())):
-        raise Problem(f"{case.id} has other bytes: {case.sha256}. `hansard approvals show {case.id}` shows what waits now.")
+        raise Problem(f"{case.id} does not wait for a decision: it is {case.status}. `hansard approvals show {typed(case)}`.")
+    check_bytes(case, id_, sha256)
     if not json_:
         screen.out.print(screen.table(("", ""), list(details(case))))
     return settings, case, who
+
+
+def check_bytes(case: Case, id_: str, sha256: str) -> None:
+    """Raises Problem where a hash was named, and other bytes wait. A whole hash as the id names bytes as --sha256 does."""
+    for given in [id_] * is_hash(id_) + [sha256] * bool(sha256):
+        if len(given) < 16 or not case.sha256.startswith(given.lower()):
+            raise Problem(
+                f"{case.id} has other bytes than {given}: {case.sha256 or 'it is a question'}. "
+                f"`hansard approvals show {typed(case)}` shows what waits now."
+            )
 
 
 def _sure(question: str, known: bool) -> None:
@@ -253,7 +265,7 @@ def _send(settings: Settings, case: Case, who: Reviewer, *, json_: bool, **field
     if json_:
         screen.put_json({"review": review.review, "id": case.id, "type": outcome.kind, "data": outcome.model_dump(mode="json")})
     elif isinstance(outcome, ReviewAccepted):
-        screen.note(f"It counts. `hansard approvals show {case.id}` shows what follows from it.")
+        screen.note(f"It counts. `hansard approvals show {typed(case)}` shows what follows from it.")
     if isinstance(outcome, ReviewRefused):
         raise Problem(f"The review was refused: {outcome.reason}. {outcome.detail}".rstrip())
 

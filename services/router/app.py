@@ -27,7 +27,7 @@ from shared.eventstore.ports import MessageReader
 from shared.roles import catalogue, routings
 from shared.settings import Settings
 
-MEASURED = 50_000  # the newest events on the record, from which prices are measured
+MEASURED = 5_000  # the newest requests and results on the record, from which prices are measured
 PRICED: tuple[type[Message], ...] = (RequestRouted, WorkflowCompleted)
 
 

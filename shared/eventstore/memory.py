@@ -275,8 +275,13 @@ class InMemoryEventStore:
         for first in range(0, len(ordered), batch):
             yield ordered[first : first + batch]
 
-    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
-        return [message for message in self._log[max(0, len(self._log) - messages) :] if message.kind in kinds]
+    async def read_last(self, kinds: Sequence[str], messages: int, tenant: str = "") -> list[StoredMessage]:
+        left, found = dict.fromkeys(kinds, messages), list[StoredMessage]()
+        for message in reversed(self._log):
+            if left.get(message.kind, 0) > 0 and tenant in ("", message.stream.tenant):
+                left[message.kind] -= 1
+                found.append(message)
+        return found[::-1]
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         wanted = set(ids)

@@ -129,8 +129,9 @@ class InstanceStore(Protocol):
 class RecentMessages(Protocol):
     """What was stored last."""
 
-    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
-        """The messages of these kinds among the last `messages` that any service stored, in order."""
+    async def read_last(self, kinds: Sequence[str], messages: int, tenant: str = "") -> list[StoredMessage]:
+        """The last `messages` of each of these kinds, of this tenant or of all, in order. Whatever is stored of other kinds, be
+        it ever so much, hides none of them."""
         ...
 
 

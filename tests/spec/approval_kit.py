@@ -91,7 +91,7 @@ class Recent:
 
     there: InMemory
 
-    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
+    async def read_last(self, kinds: Sequence[str], messages: int, tenant: str = "") -> list[StoredMessage]:
         return [
             StoredMessage(stream, version, UUID(int=1), one.kind, "approval.events", UUID(int=2), encode(one), b"")
             for stream, known in self.there._streams.items()

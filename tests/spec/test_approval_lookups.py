@@ -72,7 +72,7 @@ def test_another_tenants_cases_are_never_searched() -> None:
     stored = asyncio.run(Recent(approvals.there).read_last(list(KINDS), 100))
 
     class Others:
-        async def read_last(self, kinds: Any, messages: int) -> list[StoredMessage]:
+        async def read_last(self, kinds: Any, messages: int, tenant: str = "") -> list[StoredMessage]:
             return [replace(one, stream=one.stream._replace(tenant="other")) for one in stored]
 
     def found(tenant: str) -> int:

@@ -1,6 +1,7 @@
 """What `hansard approvals` shows and sends, without servers."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from contracts.approval import (
     ActionApproved,
     ActionAssessed,
+    ActionEdited,
     ActionEscalated,
     ActionProposed,
     ActionRejected,
@@ -73,7 +75,7 @@ def test_a_question_waits_at_once_and_ends_with_its_answer() -> None:
 def test_what_a_person_must_see_is_shown_to_the_byte() -> None:
     shown = dict(details(case_of(PROPOSED, sample(ActionAssessed))))
     assert shown["the exact bytes"] == action_bytes(ACTION).decode()
-    assert shown["argument invoice"] == "R-17"
+    assert shown["argument"] == '"invoice": "R-17"'
     assert shown["waits because"] == "high risk: refund"
     assert "order-76" in str(shown["similar, 90%"])
 
@@ -108,11 +110,23 @@ def test_accepted_and_refused_reviews_are_part_of_what_happened() -> None:
     assert [one["type"] for one in as_json(case)["events"]][-2:] == [ReviewRefused.kind, ReviewAccepted.kind]
 
 
-def test_the_cost_is_the_estimate_or_else_the_amount() -> None:
-    assert cost(case_of(PROPOSED)) == "2500 USD"
+def test_the_amount_is_that_of_the_bytes_and_an_estimate_stands_below_it() -> None:
+    waits = sample(ActionProposed, action=action_bytes(ACTION).decode(), cost="1", currency="EUR")
+    shown = dict(details(case_of(waits, sample(ActionAssessed))))
+    assert (shown["amount"], shown["estimate"]) == ("2500 USD", "1 EUR, as the proposer estimates the cost")
+    assert cost(case_of(waits)) == "2500 USD\n(estimate: 1 EUR)"
     assert cost(case_of(sample(ActionProposed, action=action_bytes(ACTION).decode(), cost=None))) == "2500 USD"
-    nothing = Action(tool="ledger")
-    assert cost(case_of(sample(ActionProposed, action=action_bytes(nothing).decode(), cost=None))) == ""
+    nothing = sample(ActionProposed, action=action_bytes(Action(tool="ledger")).decode(), cost="5")
+    assert dict(details(case_of(nothing)))["amount"] == "none is stated"
+    assert cost(case_of(nothing)) == "(estimate: 5 USD)"
+
+
+def test_after_an_edit_the_amount_is_that_of_the_edited_bytes() -> None:
+    less = action_bytes(ACTION.model_copy(update={"amount": Decimal(1250)})).decode()
+    case = case_of(PROPOSED, sample(ActionAssessed), sample(ActionEdited, action=less))
+    assert dict(details(case))["amount"] == "1250 USD"
+    assert "1250 USD" in str(row(case)[3])
+    assert (as_json(case)["amount"], as_json(case)["currency"]) == ("1250", "USD")
 
 
 def test_an_id_names_one_case_by_its_workflow_and_action_or_by_its_hash() -> None:

@@ -14,7 +14,7 @@ from services.approval.similarity import Past, most_similar, words_of
 from shared.eventstore.model import StoredMessage
 from shared.eventstore.ports import RecentMessages
 
-READ = 20_000  # of the newest messages on the record, those of approval are searched
+READ = 5_000  # of each kind, the newest on the record are searched
 SHOWN = 3
 KEPT = timedelta(seconds=5)  # what was read is used again for so long
 KINDS: Mapping[str, type[Message]] = {kind.kind: kind for kind in (ActionProposed, ActionEdited, ActionApproved, ActionRejected)}

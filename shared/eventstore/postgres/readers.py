@@ -68,8 +68,8 @@ class PostgresMessages:
             yield [columns.message(row) for row in rows]
             last = rows[-1][:4]
 
-    async def read_last(self, kinds: Sequence[str], messages: int) -> list[StoredMessage]:
-        return [columns.message(row) for row in await self.session.ask("read_last", list(kinds), messages)]
+    async def read_last(self, kinds: Sequence[str], messages: int, tenant: str = "") -> list[StoredMessage]:
+        return [columns.message(row) for row in await self.session.ask("read_last", list(kinds), messages, tenant)]
 
     async def find_messages(self, ids: Sequence[UUID]) -> dict[UUID, StoredMessage]:
         rows = await self.session.ask("find_messages", list(ids))
