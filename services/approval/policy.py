@@ -12,13 +12,14 @@ from contracts.approval import Assessment, Proposal, SimilarCase
 from hansard.actions import Action
 from hansard.policy import version_of
 from services.approval.personal_data import LIBRARIES
-from services.approval.policy_data import QUEUES, PolicyData, QueueName
+from services.approval.policy_data import QUEUES, PolicyData, QueueName, RuleName
 from services.approval.rules import RULES, case_of
 from shared.yaml_files import read_yaml
 
-VERSION = "2"  # of what the code decides: raise it with any change of a rule, of a reason's words or of what is found
+VERSION = "3"  # of what the code decides: raise it with any change of a rule, of a reason's words or of what is found
 BESIDE = ("libraries", "unproven")  # what is recorded of a policy besides what a file of it holds
 SHIPPED = Path(__file__).with_name("policy.yaml")
+PROOF: RuleName = "unproven-requester"  # the rule that asks for what the mode without proofs does without
 ROUTINE = "routine"  # the rule by which an action runs unseen: no other stands against it
 
 
@@ -47,8 +48,15 @@ class Policy(PolicyData):
 
     @property
     def unproven(self) -> bool:
-        """Whether a review counts as its claimed sender's without proof. A setting of development, which no file can turn on."""
+        """Whether a review counts as its claimed sender's without proof, and a requester needs none. A setting of development,
+        which no file can turn on."""
         return self._unproven
+
+    @cached_property
+    def deciding(self) -> dict[RuleName, QueueName]:
+        """The rules that count, each with its queue."""
+        off = {PROOF} if self.unproven else set()
+        return {rule: queue for rule, queue in self.rules.items() if queue != "nobody" and rule not in off}
 
     @cached_property
     def version(self) -> str:

@@ -1,7 +1,6 @@
 """What a file of the policy may hold. `policy.yaml` is ours, with a word on each part."""
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Literal, Self, get_args
 
@@ -126,11 +125,6 @@ class PolicyData(Part):
             for less, more in pairwise(chain):
                 if _strictness(self.rules[less]) > _strictness(self.rules[more]):
                     yield f"{more} ({self.rules[more]}) beside {less} ({self.rules[less]})"
-
-    @cached_property
-    def deciding(self) -> dict[RuleName, QueueName]:
-        """The rules that count, each with its queue."""
-        return {rule: queue for rule, queue in self.rules.items() if queue != "nobody"}
 
     def covered(self, role: str) -> frozenset[str]:
         """The roles whose place it may take, and itself."""

@@ -1,6 +1,6 @@
 """A plan as a graph. Each function here costs as much as the plan has steps and needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -14,13 +14,14 @@ SHOWN = 50  # problems of one plan
 @dataclass(frozen=True, slots=True)
 class Graph:
     """`steps` and `answer` are in plan order; `needs` and `needed_by` name each step once. `events`: the steps that wait for one,
-    by its name."""
+    by its name; `foreign`: those whose answer rests on what an event or a person outside of the workflow gave."""
 
     steps: Mapping[str, Step]
     needs: Mapping[str, tuple[str, ...]]
     needed_by: Mapping[str, tuple[str, ...]]
     answer: tuple[str, ...]
     events: Mapping[str, tuple[str, ...]]
+    foreign: frozenset[str]
 
 
 def graph_of(plan: Plan) -> Graph:
@@ -42,7 +43,18 @@ def graph_of(plan: Plan) -> Graph:
         {name: tuple(needing) for name, needing in needed_by.items()},
         tuple(name for name in steps if name in wanted),
         {event: tuple(waiting) for event, waiting in events.items()},
+        _foreign(steps, needed_by),
     )
+
+
+def _foreign(steps: Mapping[str, Step], needed_by: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    waiting = [name for name, step in steps.items() if step.wait and (step.wait.event or step.wait.question)]
+    found: set[str] = set()
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting.extend(needed_by[name])
+    return frozenset(found)
 
 
 def problems(plan: Plan, workers: Mapping[str, str]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def proposal(state: Running, step: Step, gate: Gate, attempt: int) -> ProposeAct
         sha256=reference.sha256,
         gate=gate.approval,
         reasons=tuple(fitted(reasons, REASONS)),
-        confidence=_confidence(state, step) if gate.confidence is None else gate.confidence,
+        confidence=_confidence(state, step, gate),
         cost=gate.cost,
         currency=gate.currency,
         personal_data=gate.personal_data,
@@ -104,8 +104,11 @@ def _answer(state: Running, step: str) -> StepAnswered:
     return answer
 
 
-def _confidence(state: Running, step: Step) -> float | None:
-    """The least of what it rests on; unknown where any of it is."""
+def _confidence(state: Running, step: Step, gate: Gate) -> float | None:
+    """The plan's, unless fields rest on what came from outside, of which no plan can know; or else the least of what the action
+    rests on, and unknown where any of it is."""
+    if gate.confidence is not None and state.graph.foreign.isdisjoint({gate.action_from, gate.text_from}):
+        return gate.confidence
     known = [state.steps[need].confidence for need in state.graph.needs[step.id]]
     return None if not known or None in known else min(confidence for confidence in known if confidence is not None)
 

@@ -252,7 +252,7 @@ class Decision:
 
     def wake(self) -> None:
         """Handles every time that has come, the earliest first; the deadline before all, since it ends the workflow."""
-        if self.state.paused_at is None and self.state.deadline <= self.at:
+        if self.state.deadline_at(self.at) <= self.at:
             self.expire()
         while not self.over and self.state.times and self.state.times.first.at <= self.at:
             step = self.state.graph.steps[self.state.times.first.step]
@@ -270,16 +270,16 @@ class Decision:
 
     def deadline_passed(self, deadline: datetime) -> None:
         """The router says so. Where the deadline has moved meanwhile, it is told the new one."""
-        paused_at, longest = self.state.paused_at, self.state.longest
-        if paused_at is not None and longest is not None:
-            self.add(MoveDeadline(deadline=longest + (self.state.deadline - paused_at)))
+        longest = self.state.longest
+        if longest is not None and self.state.deadline_at(self.at) > self.at:
+            self.add(MoveDeadline(deadline=self.state.deadline_at(longest)))
         elif self.state.deadline > deadline:
             self.add(MoveDeadline(deadline=self.state.deadline))
         else:
             self.expire()
 
     def expire(self) -> None:
-        self.end("deadline", "deadline", f"the deadline {self.state.deadline.isoformat()} has passed")
+        self.end("deadline", "deadline", f"the deadline {self.state.deadline_at(self.at).isoformat()} has passed")
 
     def timed_out(self, step: Step, state: StepState) -> None:
         if state.phase == "working":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -42,6 +42,7 @@ from services.planner.heap import Heap, StepTime, pop, push
 
 Phase = Literal["waiting", "working", "checking", "backing-off", "passed", "failed", "skipped", "cancelled"]
 ACTIVE: frozenset[Phase] = frozenset({"waiting", "working", "checking", "backing-off"})
+PAUSED = timedelta(days=366)  # how long the clock of a workflow stands still, in all
 EARLY = 20  # signals that are remembered before the plan comes
 
 
@@ -85,8 +86,8 @@ class Running(NamedTuple):
 
     `times`: what steps wait for. Only the first is sure to be current. `signals`: the events that came, the first of each name.
 
-    `deadline`: as long as no step waits. While `waiting` steps do, since `paused_at`, the clock of the workflow stands still;
-    `longest`: the last of the times at which they stop waiting.
+    `deadline`: as long as no step waits. While `waiting` steps do, since `paused_at`, the clock of the workflow stands still, but
+    never beyond `last_deadline`; `longest`: the last of the times at which they stop waiting.
     """
 
     started: PlanStarted
@@ -106,7 +107,14 @@ class Running(NamedTuple):
 
     def deadline_at(self, at: datetime) -> datetime:
         """The deadline if all waiting ends at this time."""
-        return self.deadline if self.paused_at is None else self.deadline + (at - self.paused_at)
+        if self.paused_at is None:
+            return self.deadline
+        return min(moved(self.deadline, at - self.paused_at), self.last_deadline)
+
+    @property
+    def last_deadline(self) -> datetime:
+        """Past which no waiting moves it."""
+        return moved(self.started.deadline, PAUSED)
 
     def at(self, phase: Phase, step: str, attempt: int) -> StepState | None:
         """The step's state, where it is in this phase of this attempt."""
@@ -148,13 +156,17 @@ def evolve(state: WorkflowState, message: Message) -> WorkflowState:
 
 
 def wake_at(state: WorkflowState) -> datetime | None:
-    """The earliest of the steps' times and, unless the clock stands still, the deadline."""
+    """The earliest of the steps' times and the deadline: the last that it may be while the clock stands still."""
     if not isinstance(state, Running):
         return None
     first = state.times.first.at if state.times else None
-    if state.paused_at is not None:
-        return first
-    return state.deadline if first is None else min(first, state.deadline)
+    deadline = state.deadline if state.paused_at is None else state.last_deadline
+    return deadline if first is None else min(first, deadline)
+
+
+def moved(time: datetime, by: timedelta) -> datetime:
+    """The time so much later, or the last one that there is."""
+    return time + min(by, datetime.max.replace(tzinfo=time.tzinfo) - time)
 
 
 class ByIdentity:

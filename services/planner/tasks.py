@@ -51,11 +51,10 @@ def task(
 
 def _deadline(state: Running, step: Step, at: datetime) -> datetime:
     """The workflow's, or the step's own where that is earlier; while the clock stands still nobody knows which one is."""
-    deadline = state.deadline_at(at)
     if not step.timeout:
-        return deadline
+        return state.deadline_at(at)
     own = at + max(timedelta(seconds=step.timeout), timedelta.resolution)
-    return own if state.paused_at else min(deadline, own)
+    return min(own, state.last_deadline if state.paused_at else state.deadline)
 
 
 def given_to(state: Running, step: Step) -> tuple[Given, ...]:

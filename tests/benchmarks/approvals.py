@@ -28,6 +28,7 @@ from tests.benchmarks.trees import TODAY, Failed
 SERVICES = ("router", "planner", "approval", "ledger")
 AT = {1: 60, 32: 320, 256: 1024}
 CELLS = [Cell("decided", c, n, max(c, 20)) for c, n in AT.items()]
+TRUSTING = "rules: {unproven-requester: nobody}"  # its requests are unsigned, as those of the other benchmarks
 REVIEWER, REVIEWS = "alice@example.org", 100
 ACTION = {"tool": "ledger", "about": "Send the monthly statement", "amount": "12", "recipient": "customer 4711"}
 WAITING = "select workflow, data->>'sha256' from {}.messages where kind = 'hansard.approval.assessed.v1' and workflow = any($1)"
@@ -42,7 +43,9 @@ def body(approval: str) -> dict[str, Any]:
 
 async def measure(bench: Bench, run: Run) -> Section:
     async with AsyncExitStack() as opened:
-        deployment = await opened.enter_async_context(deployed(bench, TODAY, *SERVICES))
+        policy = Path(bench.folder) / "approvals.yaml"
+        policy.write_text(TRUSTING)
+        deployment = await opened.enter_async_context(deployed(bench, TODAY, *SERVICES, approvals=str(policy)))
         caller = await opened.enter_async_context(Caller(deployment))
         side = Ours(TODAY.name, caller, {"decided": body("policy")})
         await side.loop(CELLS[0], 1, 20)

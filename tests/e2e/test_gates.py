@@ -18,6 +18,8 @@ from contracts.planner import DeadlineMoved, StepWaiting
 from contracts.router import ExpiryPostponed, MoveDeadline
 from contracts.specialists import PerformTask
 from hansard.reviews import key_of, sign, statement
+from hansard.signer import Signer
+from infra.cli.asked import new_request, signed_by
 from infra.servers import Servers, process
 from services.ledger import book
 from tests import processes
@@ -50,14 +52,18 @@ def wait(name: str, **for_: Any) -> Json:
 
 
 class Reviewers:
-    """People with keys, who decide about what waits in a deployment."""
+    """People with keys, who sign requests and decide about what waits in a deployment."""
 
     def __init__(self, deployment: Deployment, folder: Path) -> None:
         self.deployment, self.folder = deployment, folder
 
-    async def join(self, name: str) -> None:
-        file = self.folder / f"{name}.pem"
-        await self.deployment.hansard("people", "add", name, "--role", "reviewer", "--new-key", str(file))
+    async def join(self, name: str, *options: str) -> None:
+        await self.deployment.hansard("people", "add", name, *options, "--new-key", str(self.folder / f"{name}.pem"))
+
+    def signed(self, name: str, request: Json, workflow: str) -> Json:
+        asked = signed_by(new_request(request, id_=workflow), Signer.of(name, self.folder / f"{name}.pem"))
+        signed: Json = json.loads(asked.data)
+        return signed
 
     async def decide(self, name: str, workflow: str, decision: str, **more: Any) -> None:
         """A signed review of the bytes that were proposed last."""
@@ -88,13 +94,14 @@ async def test_what_runs_is_what_was_approved_also_where_the_planner_was_killed_
         await deployment.ready()
         await deployment.listen()
         people = Reviewers(deployment, tmp_path)
-        await people.join("alice")
+        await people.join("alice", "--role", "reviewer")
+        await people.join("agent")
 
         pays = pay(REFUND, ask="analyst")
-        approved, rejected, by_policy = await deployment.ask(
-            asks(pays, seconds=60), asks(pays), asks(pay(CONFIRM, confidence=0.95))
-        )
-        for workflow in (approved, rejected):
+        confident, by_policy = asks(pay(CONFIRM, confidence=0.95)), f"g-{secrets.token_hex(4)}"
+        approved, rejected, unproven = await deployment.ask(asks(pays, seconds=60), asks(pays), confident)
+        await deployment.ask(people.signed("agent", confident, by_policy), ids=[by_policy])
+        for workflow in (approved, rejected, unproven):
             await reached(deployment, workflow, ActionAssessed.kind)
         await people.decide("alice", approved, "ask", question="How long did it last?")
         await reached(deployment, approved, MoreGiven.kind)
@@ -105,12 +112,16 @@ async def test_what_runs_is_what_was_approved_also_where_the_planner_was_killed_
         await reached(deployment, rejected, ActionRejected.kind)
         deployment.restart("planner/1")
 
-        results = await deployment.answered([approved, rejected, by_policy])
+        [waits] = published(deployment, unproven, ActionAssessed.kind)
+        assert (waits.data["status"], waits.data["rule"]) == ("pending_review", "unproven-requester")
+        await deployment.hansard("cancel", unproven)
+        results = await deployment.answered([approved, rejected, by_policy, unproven])
         assert results[approved].data["text"].startswith("Entry ")
         assert results[by_policy].data["text"].endswith("0.01 USD to post.")
         assert results[rejected].data["detail"] == "step 'pay': alice rejected the action: Twice."
         await what_ran_is_what_was_approved(deployment, ledger, approved, by_policy)
-        assert published(deployment, rejected, PerformTask.kind) == []
+        for workflow in (rejected, unproven):
+            assert published(deployment, workflow, PerformTask.kind) == []
         assert published(deployment, approved, GiveMore.kind)[0].data["answer"]
         await all_is_well(deployment)
 

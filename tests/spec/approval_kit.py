@@ -22,7 +22,7 @@ from hansard.actions import Action, action_bytes, action_reference
 from hansard.codec import encode
 from hansard.identity import person_stream
 from hansard.message import Message
-from hansard.reviews import key_of, new_key, sign, statement
+from hansard.reviews import key_of, new_key, requester_statement, sign, statement
 from hansard.service import Performer, PerformerContext
 from hansard.testing import InMemory
 from services.approval.app import serving
@@ -32,6 +32,7 @@ from services.approval.policy import Policy, load
 from shared.eventstore.model import StoredMessage
 
 TENANT, WORKFLOW, DOOR = "default", "wf-1", "approvals.reviews"
+REQUEST = "5a" * 32  # the SHA-256 of a request
 POLICY = load()
 REFUND = Action(tool="ledger", about="Process $50 refund for delayed shipment", amount="50", recipient="acct-9")
 DELETE = Action(tool="desk", about="Delete user account and all associated data")
@@ -60,10 +61,16 @@ class Someone:
         signature = sign(self.private, statement(review.model_dump(mode="json"), tenant, workflow))
         return review.model_copy(update={"signature": signature})
 
+    def asks(self, *, workflow: str = WORKFLOW, tenant: str = TENANT, sha256: str = REQUEST, name: str = "") -> Requester:
+        """As the router makes it of a request that this person signed."""
+        signature = sign(self.private, requester_statement(sha256, tenant, workflow, name or self.name))
+        return Requester(name=name or self.name, key=self.key.id, sha256=REQUEST, signature=signature)
+
 
 ALICE = Someone("alice@example.org")
 CAROL = Someone("carol@example.org")
 SENIOR = Someone("sam@example.org", ("senior",))
+AGENT = Someone("agent@example.org", ())
 
 
 def proposal(action: Action = REFUND, action_id: str = "pay.1", **more: Any) -> ProposeAction:

@@ -22,12 +22,13 @@ from hansard.actions import Action
 from hansard.decider import WakeUp
 from hansard.testing import NOON, Given, given
 from services.approval.decider import State, approval
-from services.approval.facts import LookedUp
-from tests.spec.approval_kit import POLICY, REFUND, proposal, sha_of
+from services.approval.facts import LookedUp, Registration
+from tests.spec.approval_kit import AGENT, POLICY, REFUND, proposal, sha_of
 
 DECIDER = approval(POLICY)
 FAQ = Action(tool="desk", about="Respond to general FAQ question")
 NOTHING_FOUND = LookedUp(attempt=1, action_id="pay.1")
+PROVEN = NOTHING_FOUND.model_copy(update={"people": (Registration(name=AGENT.name, number=1, person=AGENT.person),)})
 DAY = timedelta(days=1)
 
 
@@ -48,7 +49,7 @@ def test_similar_cases_are_looked_for_before_anything_is_decided() -> None:
 
 
 def test_what_nothing_stands_against_is_approved_by_the_policy_alone() -> None:
-    decided = proposed(FAQ, confidence=0.92).when(NOTHING_FOUND)
+    decided = proposed(FAQ, confidence=0.92, requester=AGENT.asks()).when(PROVEN)
     assessed, approved = decided.messages
     assert isinstance(approved, ActionApproved) and isinstance(assessed, ActionAssessed)
     assert (approved.status, approved.by, approved.sha256) == ("auto_approved", (), sha_of(FAQ))

@@ -7,7 +7,7 @@ import pytest
 from contracts.approval import ActionApproved, ActionAssessed
 from hansard.actions import Action
 from services.approval.statistics import Statistics
-from tests.spec.approval_kit import ALICE, Approvals
+from tests.spec.approval_kit import AGENT, ALICE, Approvals
 
 SCENARIOS = (
     ("Send order confirmation email", 0.95, "0.01", False, "auto_approved"),
@@ -23,7 +23,7 @@ SCENARIOS = (
 
 @pytest.fixture(scope="module")
 def demonstration() -> Approvals:
-    approvals = Approvals(ALICE)
+    approvals = Approvals(ALICE, AGENT)
     for n, (about, confidence, cost, personal, _) in enumerate(SCENARIOS, 1):
         approvals.propose(
             Action(tool="desk", about=about),
@@ -31,6 +31,7 @@ def demonstration() -> Approvals:
             confidence=confidence,
             cost=cost,
             personal_data=personal,
+            requester=AGENT.asks(),
         )
     return approvals
 

@@ -9,23 +9,15 @@ import pytest
 from contracts.approval import ActionApproved, ActionAssessed, ActionProposed, AskPerson, LookupStarted, QuestionAsked, Requester
 from hansard.actions import Action, action_bytes
 from hansard.identity import person_stream
-from hansard.reviews import requester_statement, sign
 from hansard.testing import given
 from services.approval.decider import approval
 from services.approval.facts import LookedUp, Registration, RegistrationGiven
 from services.approval.policy import load
-from tests.spec.approval_kit import ALICE, CAROL, POLICY, TENANT, WORKFLOW, Approvals, Someone, proposal, refused
+from tests.spec.approval_kit import ALICE, CAROL, POLICY, REQUEST, TENANT, WORKFLOW, Approvals, Someone, proposal, refused
 
 BOB = Someone("bob@example.org")
-REQUEST = "5a" * 32  # the SHA-256 of a request
 HARMLESS = Action(tool="desk", about="Respond to general FAQ question")
 OTHER = Action(tool="desk", about="Respond to general FAQ question about invoices")
-
-
-def signed(who: Someone, *, workflow: str = WORKFLOW, tenant: str = TENANT, sha256: str = REQUEST, name: str = "") -> Requester:
-    """As the router makes it of a signed request."""
-    signature = sign(who.private, requester_statement(sha256, tenant, workflow, name or who.name))
-    return Requester(name=name or who.name, key=who.key.id, sha256=REQUEST, signature=signature)
 
 
 def asked_by(requester: Requester, *people: Someone) -> Approvals:
@@ -42,14 +34,14 @@ def found(approvals: Approvals) -> Requester:
 
 
 def test_a_signature_of_a_registered_key_over_the_request_proves_the_requester() -> None:
-    approvals = asked_by(signed(BOB), BOB)
+    approvals = asked_by(BOB.asks(), BOB)
     assert found(approvals) == Requester(name=BOB.name, proof="signature", key=BOB.key.id)
     [lookup] = [message for message in approvals.messages() if isinstance(message, LookupStarted)]
     assert lookup.people == (BOB.name,) and lookup.similar_to, "similar cases and the registration are read together"
 
 
 def test_the_requester_is_named_as_registered_in_whatever_spelling_they_sign() -> None:
-    assert found(asked_by(signed(BOB, name="BOB@Example.org"), BOB)).name == BOB.name
+    assert found(asked_by(BOB.asks(name="BOB@Example.org"), BOB)).name == BOB.name
 
 
 Claim = Callable[[], Requester]
@@ -57,17 +49,17 @@ UNPROVEN: dict[str, tuple[Claim, str]] = {
     "nobody": (lambda: Requester(), "names nobody"),
     "no signature": (lambda: Requester(name=BOB.name, key=BOB.key.id), "no signature"),
     "a stated proof": (lambda: Requester(name=BOB.name, proof="signature", key=BOB.key.id, sha256=REQUEST), "no signature"),
-    "a stranger": (lambda: signed(Someone("mallory@example.org")), "mallory@example.org is not registered"),
-    "no name that anybody has": (lambda: signed(Someone("a\x01b")), "is not registered"),
-    "a stranger's key": (lambda: signed(Someone(BOB.name)), "has no key"),
-    "another's key": (lambda: signed(CAROL, name=BOB.name), "has no key"),
-    "another's signature": (lambda: signed(CAROL, name=BOB.name).model_copy(update={"key": BOB.key.id}), "is not that of key"),
-    "another's name": (lambda: signed(BOB, name=CAROL.name), "has no key"),
-    "another workflow": (lambda: signed(BOB, workflow="wf-2"), "is not that of key"),
-    "another tenant": (lambda: signed(BOB, tenant="other"), "is not that of key"),
-    "another request": (lambda: signed(BOB, sha256="5b" * 32), "is not that of key"),
-    "no base64": (lambda: signed(BOB).model_copy(update={"signature": "?"}), "is not that of key"),
-    "no canonical form": (lambda: signed(BOB, sha256="").model_copy(update={"sha256": ""}), "cannot be signed"),
+    "a stranger": (lambda: Someone("mallory@example.org").asks(), "mallory@example.org is not registered"),
+    "no name that anybody has": (lambda: Someone("a\x01b").asks(), "is not registered"),
+    "a stranger's key": (lambda: Someone(BOB.name).asks(), "has no key"),
+    "another's key": (lambda: CAROL.asks(name=BOB.name), "has no key"),
+    "another's signature": (lambda: CAROL.asks(name=BOB.name).model_copy(update={"key": BOB.key.id}), "is not that of key"),
+    "another's name": (lambda: BOB.asks(name=CAROL.name), "has no key"),
+    "another workflow": (lambda: BOB.asks(workflow="wf-2"), "is not that of key"),
+    "another tenant": (lambda: BOB.asks(tenant="other"), "is not that of key"),
+    "another request": (lambda: BOB.asks(sha256="5b" * 32), "is not that of key"),
+    "no base64": (lambda: BOB.asks().model_copy(update={"signature": "?"}), "is not that of key"),
+    "no canonical form": (lambda: BOB.asks(sha256="").model_copy(update={"sha256": ""}), "cannot be signed"),
 }
 
 
@@ -87,7 +79,7 @@ def test_a_request_that_is_sent_again_in_another_tenant_and_workflow_is_not_the_
     approvals = Approvals()
     approvals.there.fact(person_stream("other", BOB.name), RegistrationGiven(attempt=1, person=BOB.person, by="operator"), "1")
     tenant, workflow = signed_for
-    sent = approvals.send(proposal(requester=signed(BOB, tenant=tenant, workflow=workflow)), tenant="other", workflow="wf-2")
+    sent = approvals.send(proposal(requester=BOB.asks(tenant=tenant, workflow=workflow)), tenant="other", workflow="wf-2")
     [assessed] = [message for message in sent if isinstance(message, ActionAssessed)]
     assert assessed.requester is not None and assessed.requester.proof == proof
 
@@ -95,22 +87,22 @@ def test_a_request_that_is_sent_again_in_another_tenant_and_workflow_is_not_the_
 def test_a_key_that_was_revoked_or_a_person_who_was_removed_proves_nothing() -> None:
     approvals = Approvals(ALICE, BOB)
     approvals.register(replace(BOB, private=Someone(BOB.name).private).person)
-    approvals.propose(requester=signed(BOB))
+    approvals.propose(requester=BOB.asks())
     assert found(approvals).why == f"the key {BOB.key.id} is no longer registered"
     approvals = Approvals(ALICE, BOB)
     approvals.remove(BOB.name)
-    approvals.propose(requester=signed(BOB))
+    approvals.propose(requester=BOB.asks())
     assert found(approvals).why == f"{BOB.name} was removed"
 
 
 def test_a_registration_after_the_proposal_was_assessed_proves_nothing_about_it() -> None:
-    approvals = asked_by(signed(BOB))
+    approvals = asked_by(BOB.asks())
     approvals.register(BOB.person)
     assert found(approvals).proof == "unproven"
 
 
 def test_no_assessment_is_made_until_the_requesters_registration_was_read() -> None:
-    proposed = given(approval(POLICY)).when(proposal(requester=signed(BOB))).then(ActionProposed, LookupStarted)
+    proposed = given(approval(POLICY)).when(proposal(requester=BOB.asks())).then(ActionProposed, LookupStarted)
     again = proposed.when(LookedUp(attempt=1, action_id="pay.1", cases=20)).then(LookupStarted)
     assert [one.people for one in again.stored if isinstance(one, LookupStarted)] == [(BOB.name,)] * 2
     read = LookedUp(attempt=2, action_id="pay.1", people=(Registration(name=BOB.name),))
@@ -127,10 +119,22 @@ def under(tmp_path: Path, queue: str) -> Approvals:
     return Approvals(ALICE, BOB, policy=load(file))
 
 
-def test_by_default_it_makes_no_difference_to_what_may_run_unseen() -> None:
-    approvals = Approvals()
-    *_, approved = approvals.propose(HARMLESS, confidence=0.95, requester=Requester())
+@pytest.mark.parametrize("case", UNPROVEN)
+def test_nothing_runs_unseen_for_whoever_is_not_proven_however_sure_they_are(case: str) -> None:
+    claim, why = UNPROVEN[case]
+    approvals = Approvals(ALICE, CAROL, BOB)
+    *_, assessed = approvals.propose(HARMLESS, confidence=1.0, requester=claim())
+    assert isinstance(assessed, ActionAssessed)
+    assert (assessed.status, assessed.queue, assessed.rule) == ("pending_review", "reviewers", "unproven-requester")
+    assert why in assessed.reasons[0]
+
+
+@pytest.mark.parametrize("policy", ["nobody", "development"])
+def test_a_policy_may_trust_whoever_can_send_requests(tmp_path: Path, policy: str) -> None:
+    trusting = Approvals(policy=load(unproven=True)) if policy == "development" else under(tmp_path, policy)
+    *_, approved = trusting.propose(HARMLESS, confidence=0.95, requester=Requester())
     assert isinstance(approved, ActionApproved) and approved.status == "auto_approved"
+    assert found(trusting).proof == "unproven", "and says so on record"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +146,11 @@ def test_a_policy_may_send_what_nobody_proven_asked_for_to_people(tmp_path: Path
     assert isinstance(assessed, ActionAssessed)
     assert (assessed.status, assessed.queue, assessed.rule) == (status, queue, "unproven-requester")
     assert assessed.reasons == ("who asked for it is not proven: the request has no signature",)
-    *_, approved = approvals.propose(HARMLESS, action_id="pay.2", confidence=0.95, requester=signed(BOB))
+    *_, approved = approvals.propose(HARMLESS, action_id="pay.2", confidence=0.95, requester=BOB.asks())
     assert isinstance(approved, ActionApproved) and approved.status == "auto_approved"
 
 
-@pytest.mark.parametrize("requester", [signed(BOB), Requester(name=BOB.name)], ids=["proven", "claimed"])
+@pytest.mark.parametrize("requester", [BOB.asks(), Requester(name=BOB.name)], ids=["proven", "claimed"])
 def test_an_edit_is_assessed_anew_with_the_same_proof(tmp_path: Path, requester: Requester) -> None:
     approvals = under(tmp_path, "reviewers")
     approvals.propose(HARMLESS, confidence=0.7, requester=requester)
@@ -159,7 +163,7 @@ def test_an_edit_is_assessed_anew_with_the_same_proof(tmp_path: Path, requester:
 @pytest.mark.parametrize("registered", [True, False], ids=["proven", "claimed"])
 def test_nobody_decides_on_what_was_asked_for_in_their_name(registered: bool) -> None:
     """Whether or not the claim was proven: BOB is registered after the assessment, or before."""
-    approvals = asked_by(signed(BOB), *[BOB] * registered)
+    approvals = asked_by(BOB.asks(), *[BOB] * registered)
     approvals.register(BOB.person)
     assert found(approvals).proof == ("signature" if registered else "unproven")
     assert refused(approvals.review(BOB)) == ["own-request"]

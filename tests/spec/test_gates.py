@@ -20,6 +20,7 @@ from tests.spec.gates_kit import (
     REFUND,
     WORKERS,
     Workflow,
+    answers,
     approved,
     asks_more,
     bytes_of,
@@ -30,6 +31,7 @@ from tests.spec.gates_kit import (
     run,
     seconds_of,
     signal,
+    wait,
 )
 from tests.spec.planner_kit import DEADLINE, answer, at, cancel, dead, expire, failed, passed, result_in, step, tasks_in
 
@@ -119,6 +121,33 @@ def test_the_confidence_is_the_least_of_what_the_action_rests_on_and_unknown_whe
     assert workflow.proposed.confidence == 0.6
     assert after_draft("draft", confidence=None).proposed.confidence is None
     assert Workflow(run(pay())).proposed.confidence is None
+
+
+PLANS = 1.0  # a plan's own confidence
+
+
+@pytest.mark.parametrize("for_", [{"event": "paid", "timeout": DAY}, {"question": "How much?"}])
+@pytest.mark.parametrize("gate", [{"action_from": "came"}, {"text_from": "came"}])
+def test_a_plan_knows_no_confidence_in_what_comes_from_outside(for_: dict[str, Any], gate: dict[str, Any]) -> None:
+    workflow = Workflow(run(wait("came", for_=for_), pay("came", gate=gate | {"confidence": PLANS})))
+    workflow.receives(signal(data={"amount": "499"}) if "event" in for_ else answers({"amount": "499"}, "came"))
+    assert workflow.proposed.confidence is None
+
+
+def test_a_worker_that_hands_on_what_came_from_outside_vouches_for_it_itself() -> None:
+    steps = wait("came", for_={"event": "paid", "timeout": DAY}), step("draft", "came", verify="none")
+    workflow = Workflow(run(*steps, pay("draft", gate={"action_from": "draft", "confidence": PLANS})))
+    workflow.receives(signal(data={"amount": "499"}))
+    workflow.receives(answer("draft.1", data={"amount": "499"}, confidence=0.3))
+    assert workflow.proposed.confidence == 0.3
+
+
+def test_a_plan_vouches_for_fields_of_its_own_whatever_the_step_waited_for() -> None:
+    steps = step("draft", verify="none"), wait("came", for_={"event": "paid", "timeout": DAY})
+    workflow = Workflow(run(*steps, pay("draft", "came", gate={"action_from": "draft", "confidence": PLANS})))
+    workflow.receives(answer("draft.1", data={"amount": "7"}))
+    workflow.receives(signal())
+    assert workflow.proposed.confidence == PLANS
 
 
 def test_answers_that_contradict_each_other_are_put_before_the_person() -> None:

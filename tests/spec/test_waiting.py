@@ -222,6 +222,42 @@ def test_no_step_begins_to_wait_once_the_deadline_has_passed() -> None:
     assert isinstance(result_in(more), WorkflowFailed)
 
 
+YEAR = 366 * DAY
+
+
+def waited(*seconds: float) -> Workflow:
+    """A workflow of an hour that has waited so long, one step after the other, and waits for the event `paid` since."""
+    names = [f"s{n}" for n in range(len(seconds))]
+    steps = [wait(name, *names[max(n - 1, 0) : n], for_={"seconds": seconds[n]}) for n, name in enumerate(names)]
+    workflow = Workflow(run(*steps, wait("last", names[-1], for_=PAID | {"timeout": YEAR}), step("thank", "last")))
+    for _ in names:
+        workflow.wakes()
+    return workflow
+
+
+def test_the_clock_stands_still_for_366_days_in_all() -> None:
+    workflow = waited(300 * DAY, 60 * DAY)
+    assert workflow.wakes_at == YEAR + HOUR
+    [*_, failed] = workflow.wakes()
+    assert isinstance(failed, WorkflowFailed) and failed.reason == "deadline"
+    assert failed.detail == f"the deadline {(DEADLINE + timedelta(days=366)).isoformat()} has passed"
+
+
+def test_once_it_has_stood_still_so_long_a_further_wait_does_not_stop_the_clock() -> None:
+    workflow = waited(300 * DAY, 66 * DAY)
+    moved = len(workflow.stored(DeadlineMoved))
+    task = workflow.receives(signal(), YEAR + 60)[-1]
+    assert isinstance(task, PerformTask) and task.deadline == DEADLINE + timedelta(days=366)
+    assert len(workflow.stored(DeadlineMoved)) == moved == 2
+    assert workflow.wakes_at == YEAR + HOUR
+
+
+def test_the_router_is_told_no_later_deadline_than_that_and_then_believed() -> None:
+    workflow, last = waited(300 * DAY, 60 * DAY), DEADLINE + timedelta(days=366)
+    assert workflow.receives(expire, 360 * DAY + HOUR) == [MoveDeadline(deadline=last)]
+    assert isinstance(result_in(workflow.receives(ExpireWorkflow(request="r", deadline=last), YEAR + HOUR)), WorkflowFailed)
+
+
 # The router
 
 

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from contracts.approval import Assessment, Option, Proposal, SimilarCase
+from contracts.approval import Assessment, Option, Proposal, Requester, SimilarCase
 from hansard.actions import Action, action_bytes, action_reference
 from services.approval.personal_data import personal_data_in
 from services.approval.policy import Policy, assess, load
 
 SHIPPED = load()
+BOB = Requester(name="bob@example.org", proof="signature", key="0f1e2d3c4b5a6978")
 OPTIONS = (Option(source="analyst", view="Refund half."), Option(source="writer", view="Refund nothing."))
 
 
@@ -20,10 +21,10 @@ def action(about: str = "Respond to general FAQ question", **fields: Any) -> Act
 
 
 def proposal(of: Action, **fields: Any) -> Proposal:
-    """Confident, and with nothing against it but what the fields say."""
+    """Confident, of a proven requester, and with nothing against it but what the fields say."""
     data = action_bytes(of)
     given = {"action_id": "pay.1", "action": data.decode(), "sha256": action_reference(data).sha256, "proposer": "planner"}
-    return Proposal.model_validate({**given, "confidence": 0.95, **fields})
+    return Proposal.model_validate({**given, "requester": BOB, "confidence": 0.95, **fields})
 
 
 def assessed(

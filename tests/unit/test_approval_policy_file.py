@@ -43,9 +43,26 @@ def test_medium_risk_may_run_unseen_as_in_the_references_code(tmp_path: Path) ->
     assert assessed(update, policy, personal_data=True).status == "pending_review"
 
 
-def test_who_asked_for_it_makes_no_difference_unless_a_file_wants_that(tmp_path: Path) -> None:
-    unproven, proven = Requester(name="bob", why="bob is not registered"), Requester(name="bob", proof="signature")
-    assert assessed(action(), requester=unproven).status == "auto_approved"
+UNPROVEN = Requester(name="bob", why="bob is not registered")
+
+
+def test_a_deployment_may_trust_its_own_submitters(tmp_path: Path) -> None:
+    trusting = own(tmp_path, "rules: {unproven-requester: nobody}")
+    assert assessed(action(), requester=UNPROVEN).rule == "unproven-requester"
+    assert assessed(action(), trusting, requester=UNPROVEN).status == "auto_approved"
+    assert assessed(action("Refund it"), trusting, requester=UNPROVEN).rule == "high-risk"
+
+
+def test_where_identities_need_no_proof_no_requester_needs_one_whatever_a_file_says(tmp_path: Path) -> None:
+    (tmp_path / "approvals.yaml").write_text("rules: {unproven-requester: seniors}")
+    for development in (load(unproven=True), load(tmp_path / "approvals.yaml", unproven=True)):
+        assert assessed(action(), development, requester=UNPROVEN).status == "auto_approved"
+        on_record = Policy.of(development.version, development.data)
+        assert assessed(action(), on_record, requester=UNPROVEN).status == "auto_approved"
+
+
+def test_who_is_not_proven_may_be_for_the_seniors(tmp_path: Path) -> None:
+    unproven, proven = UNPROVEN, Requester(name="bob", proof="signature")
     policy = own(tmp_path, "rules: {unproven-requester: seniors}")
     assert assessed(action(), policy, requester=proven).status == "auto_approved"
     found = assessed(action(), policy, requester=unproven)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from contracts.approval import Assessment, Requester, SimilarCase
 from services.approval.policy import Policy, may_decide
 from services.approval.policy_data import NEVER_OFF, ORDERED, QUEUES, RULES
-from tests.unit.approval_policy_kit import OPTIONS, SHIPPED, action, assessed, similar
+from tests.unit.approval_policy_kit import BOB, OPTIONS, SHIPPED, action, assessed, similar
 
 WORDS = ["order", "report", "server", "refund", "delete", "update", "patient", "legal", "send email", "house", "change plan"]
 RISKY = {"refund", "delete", "update", "patient", "legal", "send email", "change plan"}
+NOBODY = Requester(why="the request names nobody")
 CURRENCIES = ["USD", "EUR", "JPY"]
 
 
@@ -44,7 +45,7 @@ knowns = st.builds(
             "domain": st.sampled_from(["", "medical", "other"]),
             "options": st.sampled_from([(), OPTIONS]),
             "gate": st.sampled_from(["policy", "always"]),
-            "requester": st.sampled_from([Requester(name="bob", proof="signature"), Requester(why="the request names nobody")]),
+            "requester": st.sampled_from([BOB, NOBODY]),
             "quorum": st.one_of(st.none(), st.integers(1, 10)),
         },
     ),
@@ -79,7 +80,7 @@ policies = st.builds(
 
 def forbidden(known: Known) -> bool:
     """Whether a rule of the shipped policy stands against it, by the words of the issue."""
-    confidence = known.proposal.get("confidence", 0.95)
+    confidence, requester = known.proposal.get("confidence", 0.95), known.proposal.get("requester", BOB)
     paid = [(known.action.get("amount", "0"), known.action.get("currency", "USD"))]
     paid.append((known.proposal.get("cost", "0"), known.proposal.get("currency", "USD")))
     return (
@@ -88,6 +89,7 @@ def forbidden(known: Known) -> bool:
         or any(float(amount) > (500 if currency == "USD" else 0) for amount, currency in paid)
         or bool(known.proposal.get("personal_data") or known.proposal.get("domain") or known.proposal.get("options"))
         or known.proposal.get("gate") == "always"
+        or requester.proof == "unproven"
         or bool(RISKY & set(known.words))
         or (known.cases >= 20 and not any(one.similarity >= 0.5 for one in known.past))
     )
@@ -122,6 +124,7 @@ SIGNALS = {
     "contradiction": lambda k: k._replace(proposal={**k.proposal, "options": OPTIONS}),
     "gate": lambda k: k._replace(proposal={**k.proposal, "gate": "always"}),
     "no confidence": lambda k: k._replace(proposal={**k.proposal, "confidence": 0.0}),
+    "no proof": lambda k: k._replace(proposal={**k.proposal, "requester": NOBODY}),
     "quorum": lambda k: k._replace(proposal={**k.proposal, "quorum": 10}),
     "a longer record": lambda k: k._replace(cases=k.cases + 20),
     "nothing like it": lambda k: k._replace(past=()),

@@ -1,19 +1,17 @@
 """Eight actions that an agent proposes: what the policy lets pass, what waits for a person, two signed reviews, and what ran."""
 
-import json
 import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 from rich.text import Text
 
 from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction
-from contracts.requests import SubmitRequest
 from hansard.codec import encode
 from hansard.identity import person_stream
 from hansard.message import Message
@@ -24,6 +22,7 @@ from infra.audit.message import ShownMessage
 from infra.audit.text import one_line, percent
 from infra.cli import base, screen
 from infra.cli.approvals import COLOURS, cost, recorded
+from infra.cli.asked import new_request, signed_by
 from infra.cli.bus import Bus, Listener, request
 from infra.cli.problem import Problem
 from infra.cli.reviewing import Reviewer
@@ -35,7 +34,7 @@ from shared.settings import Settings
 
 PATIENCE = 120.0  # seconds for all of it
 REVIEWS = 2  # of those that wait, the first ones are approved
-REVIEWER, NOTES = "alice@example.org", "Approved per policy"
+AGENT, REVIEWER, NOTES = "agent@example.org", "alice@example.org", "Approved per policy"
 
 
 class Scenario(NamedTuple):
@@ -60,7 +59,7 @@ SCENARIOS = (
 )
 
 
-def body(scenario: Scenario) -> bytes:
+def body(scenario: Scenario) -> dict[str, Any]:
     """The request: a plan of one step, which the ledger carries out once its action is approved."""
     gate = {
         "action": {"tool": "ledger", "about": scenario.about, "amount": scenario.cost, "recipient": "customer 4711"},
@@ -69,7 +68,7 @@ def body(scenario: Scenario) -> bytes:
     }
     step = {"id": "act", "worker": "ledger", "verify": "none", "gate": gate}
     plan = {"name": "act-with-approval", "architecture": "human", "steps": [step]}
-    return json.dumps({"text": scenario.about, "plan": plan, "requester": "agent@example.org"}).encode()
+    return {"text": scenario.about, "plan": plan}
 
 
 @dataclass
@@ -94,7 +93,8 @@ class Run:
 async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) -> Callable[[], None]:
     """Proposes the eight actions, has two of those that wait approved by a signed review, and waits for what may run."""
     name, run = uuid.uuid4().hex[:4], Run()
-    reviewer = await _reviewer(settings)
+    agent = await _registered(settings, AGENT)
+    reviewer = Reviewer(REVIEWER, await _registered(settings, REVIEWER, "reviewer"))
     topics = [topic.name for topic in settings.topics.all]
     end = time.monotonic() + PATIENCE
     async with base.known_record(settings) as record, Bus(settings) as bus, bus.listen(topics, record=record) as listener:
@@ -105,7 +105,7 @@ async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) ->
                     await _show(listener, printer, run)
 
             for scenario in SCENARIOS:
-                envelope = request(f"demo-{name}-{scenario.name}", SubmitRequest.kind, body(scenario))
+                envelope = signed_by(new_request(body(scenario), id_=f"demo-{name}-{scenario.name}"), agent).envelope
                 run.asked[envelope.correlation_id] = scenario
                 await bus.publish("requests", envelope)
             await until(lambda: len(run.assessed) == len(SCENARIOS))
@@ -132,8 +132,8 @@ def _of(run: Run, every: Iterable[Case]) -> list[Case]:
     return [mine[workflow] for workflow in run.asked if workflow in mine]
 
 
-async def _reviewer(settings: Settings) -> Reviewer:
-    """A person with the role of a reviewer and a new key, registered as `hansard people add` does."""
+async def _registered(settings: Settings, name: str, *roles: str) -> Signer:
+    """A person with these roles and a new key, registered as `hansard people add` does."""
     from shared.runtime.giving import NotTaken, give
 
     private, public = new_key()
@@ -141,18 +141,17 @@ async def _reviewer(settings: Settings) -> Reviewer:
     owner = settings.model_copy(update={"postgres": SecretStr(settings.owner)})
 
     def fact(_: Sequence[Message]) -> RegistrationGiven:
-        return RegistrationGiven(
-            attempt=1, person=Person(name=REVIEWER, roles=("reviewer",), keys=(key,)), by="the demonstration"
-        )
+        return RegistrationGiven(attempt=1, person=Person(name=name, roles=roles, keys=(key,)), by="the demonstration")
 
     async with base.record(owner) as store:
-        stream = person_stream("default", REVIEWER)
+        stream = person_stream("default", name)
         try:
             await give(store, load("approval", owner), owner, stream, fact, f"registration/{uuid.uuid4()}")
         except NotTaken as refused:
-            raise Problem(f"{REVIEWER} is not registered: {refused}.") from None
-    screen.note(f"{REVIEWER} is registered as a reviewer, with the key {key.id}: `hansard people list`")
-    return Reviewer(REVIEWER, Signer(REVIEWER, private))
+            raise Problem(f"{name} is not registered: {refused}.") from None
+    roles_of = f"as a {', '.join(roles)}" if roles else "without a role"
+    screen.note(f"{name} is registered {roles_of}, with the key {key.id}: `hansard people list`")
+    return Signer(name, private)
 
 
 async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
