@@ -24,6 +24,7 @@ from contracts.approval import (
     ReviewDelegated,
     ReviewReceived,
     ReviewRefused,
+    stated_expiry,
 )
 from contracts.approval import (
     Decided as Decision,
@@ -110,6 +111,8 @@ def _check_at_once(state: State, review: ReviewAction, context: Context, identit
         raise Refused("used", "this review was processed before")
     if review.sha256 != state.sha256:
         raise Refused("other-bytes", f"what waits has the hash {state.sha256}" if state.sha256 else "a question has no hash")
+    if review.expires_at != (expiry := stated_expiry(state.subject)):
+        raise Refused("other-proposal", f"what waits states `expires_at` {expiry}, and the review {review.expires_at or 'none'}")
     _check_content(state, review)
     _check_room(state.reviews, review, (context.topic, identity))
     return state

@@ -132,3 +132,24 @@ def test_what_is_over_is_refused_before_a_review_of_it_is_looked_at() -> None:
     assert kinds(early) == ["ReviewReceived", "LookupStarted"]
     assert kinds(stored) == ["ActionRejected", "ReviewRefused", "ReviewRefused"]
     assert refused(stored) == ["not-open", "not-open"]
+
+
+# Another deployment
+
+
+def test_a_signed_review_of_one_deployment_is_none_of_another_that_holds_the_same_action() -> None:
+    staging, production = waiting(), Approvals(ALICE)
+    late(production, timedelta(microseconds=1))
+    production.propose()
+    review = staging.written(ALICE)
+    assert review.sha256 == production.state().sha256
+    assert refused(production.send(review, DOOR)) == ["other-proposal"]
+    assert kinds(staging.send(review, DOOR))[-1] == "ActionApproved"
+
+
+def test_what_a_review_states_of_the_proposal_is_signed() -> None:
+    staging, production = waiting(), Approvals(ALICE)
+    late(production, timedelta(microseconds=1))
+    production.propose()
+    moved = staging.written(ALICE).model_copy(update={"expires_at": production.written(ALICE).expires_at})
+    assert refused(production.send(moved, DOOR)) == ["bad-signature"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 from rich.text import Text
 
-from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction
+from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction, stated_expiry
 from contracts.requests import SubmitRequest
 from hansard.codec import encode
 from hansard.identity import person_stream
@@ -160,6 +160,7 @@ async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
         review=secrets.token_hex(16),
         action_id=case.action_id,
         sha256=case.sha256,
+        expires_at=stated_expiry(case.asked),
         decision="approve",
         reviewer=who.name,
         notes=NOTES,
