@@ -70,10 +70,10 @@ def _due(policy: Policy, state: State, context: Context) -> Iterator[Message]:
 def _decide(policy: Policy, state: State, message: Message, context: Context, *, escalated: bool) -> Iterable[Message]:
     match state, message:
         case _, ReviewAction():
-            return reviews.receive(state, message, context)
+            return reviews.receive(policy, state, message, context)
         case _, ReviewByIdentity():
             identity = message.identity if context.source == HTTP_DOOR else ""  # no other service may prove a person
-            return reviews.receive(state, message.review, context, identity)
+            return reviews.receive(policy, state, message.review, context, identity)
         case Nothing(), ProposeAction():
             return _propose(policy, message, context)
         case Nothing(), AskPerson():

@@ -38,7 +38,7 @@ from hansard.values import carried
 from services.approval.assessing import assessed
 from services.approval.facts import Registration
 from services.approval.policy import Policy, may_decide
-from services.approval.proof import Refused, Reviewer, is_requester, registered, reviewer_of
+from services.approval.proof import Refused, Reviewer, check_form, is_requester, registered, reviewer_of
 from services.approval.state import Decided, Nothing, Open, Proposed, Reviews, State, Waiting, evolve
 
 MOST_WAITING, MOST_OF_ONE = 128, 16  # reviews that wait together, and those that claim to be of one person
@@ -54,10 +54,12 @@ FOR_ACTIONS: frozenset[Decision] = frozenset({"approve", "reject", "edit", "ask"
 FOR_QUESTIONS: frozenset[Decision] = frozenset({"answer", "delegate"})
 
 
-def receive(state: State, review: ReviewAction, context: Context, identity: str = "") -> Iterator[Message]:
+def receive(policy: Policy, state: State, review: ReviewAction, context: Context, identity: str = "") -> Iterator[Message]:
     """Refuses it, or keeps it until its sender's registration is read. `identity`: what the HTTP door proved."""
     try:
-        waits = _check_at_once(state, review, context, identity)
+        waits = _check_at_once(state, review)
+        check_form(review, context.topic, identity, unproven=policy.unproven)
+        _check_room(waits.reviews, review, (context.topic, identity))
     except Refused as refused:
         yield refusal(review, refused.reason, refused.detail)
         return
@@ -94,7 +96,7 @@ def not_open(waiting: Iterable[Waiting], detail: str) -> Iterator[ReviewRefused]
     return (refusal(one.received.review, "not-open", detail, one.number) for one in waiting)
 
 
-def _check_at_once(state: State, review: ReviewAction, context: Context, identity: str) -> Open:
+def _check_at_once(state: State, review: ReviewAction) -> Open:
     """What needs no registration. Raises Refused."""
     match state:
         case Nothing():
@@ -114,7 +116,6 @@ def _check_at_once(state: State, review: ReviewAction, context: Context, identit
     if review.expires_at != (expiry := stated_expiry(state.subject)):
         raise Refused("other-proposal", f"what waits states `expires_at` {expiry}, and the review {review.expires_at or 'none'}")
     _check_content(state, review)
-    _check_room(state.reviews, review, (context.topic, identity))
     return state
 
 

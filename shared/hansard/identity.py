@@ -49,6 +49,11 @@ def stream_name(service: str, part: str) -> str:
 PEOPLE = "people"  # the workflow of a tenant that holds the registrations of its people
 
 
+def is_reserved(workflow: str) -> bool:
+    """Whether no request may begin this workflow, and no action waits in it: it holds the registrations of people."""
+    return workflow == PEOPLE
+
+
 LONGEST_PERSON_KEY = 256  # bytes: NFKC makes up to 18 characters of one
 
 

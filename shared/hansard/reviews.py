@@ -166,6 +166,11 @@ def verified(public: str, signature: str, statement: bytes) -> bool:
     return True
 
 
+def has_form(signature: str) -> bool:
+    """Whether it is the one right base64 of 64 bytes, as each signature is; whose it is, it does not say."""
+    return _unwritten(signature, 64) is not None
+
+
 def _private(pem: bytes) -> "Ed25519PrivateKey":
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -11,7 +11,7 @@ from hansard.codec import encode
 from hansard.identity import LONGEST_PERSON_KEY, Stream, person_key
 from hansard.message import Message
 from services.approval import state
-from tests.spec.approval_kit import ALICE, CAROL, DOOR, SENIOR, TENANT, WORKFLOW, Approvals, kinds, refused
+from tests.spec.approval_kit import ALICE, CAROL, DOOR, SENIOR, TENANT, WORKFLOW, Approvals, kinds, proposal, refused
 
 LONG = "\ufdfa"  # one character, of which NFKC makes 18
 PAY = Stream(TENANT, WORKFLOW, "approval/pay.1")
@@ -153,3 +153,29 @@ def test_what_a_review_states_of_the_proposal_is_signed() -> None:
     production.propose()
     moved = staging.written(ALICE).model_copy(update={"expires_at": production.written(ALICE).expires_at})
     assert refused(production.send(moved, DOOR)) == ["bad-signature"]
+
+
+# What takes no place among those that wait
+
+
+def test_reviews_that_nothing_could_prove_take_no_place_from_a_genuine_one() -> None:
+    approvals = waiting()
+    unsigned = {"signature": "", "key": ""}
+    assert kinds(send(approvals, CAROL.name, 0)) == ["ReviewReceived", "LookupStarted"]  # a lookup is out
+    for number in range(1, 40):
+        forged = approvals.written(ALICE).model_copy(update={"review": f"flood-{number:06}", **unsigned})
+        assert refused(approvals.there.send(forged, topic=DOOR)) == ["unproven"]
+        forged = forged.model_copy(update={"signature": "AAAA" * number, "key": ALICE.key.id})
+        assert refused(approvals.there.send(forged, topic=DOOR)) == ["bad-signature"]
+    assert kinds(approvals.there.send(approvals.written(ALICE), topic=DOOR)) == ["ReviewReceived"]
+    assert kinds(approvals.read())[-1] == "ActionApproved"
+
+
+# The workflow that holds people
+
+
+def test_nothing_is_decided_in_the_workflow_of_people() -> None:
+    approvals = waiting()
+    assert approvals.send(approvals.written(ALICE), DOOR, workflow=identity.PEOPLE) == ()
+    assert approvals.send(proposal(), workflow=identity.PEOPLE) == ()
+    assert [(one.reason, "registrations of people" in one.detail) for one in approvals.there.dead] == [("invalid", True)] * 2
