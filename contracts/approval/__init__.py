@@ -38,6 +38,7 @@ from contracts.approval.messages import (
     Risk,
     SimilarCase,
     WithdrawAction,
+    stated_expiry,
 )
 
 __all__ = [
@@ -78,4 +79,5 @@ __all__ = [
     "Risk",
     "SimilarCase",
     "WithdrawAction",
+    "stated_expiry",
 ]

@@ -126,6 +126,12 @@ class ReviewAction(Command):
     sha256: str = Field(
         default="", pattern=r"^([0-9a-f]{64})?$", description="of the bytes that were shown; of a question: empty"
     )
+    expires_at: str = Field(
+        default="",
+        max_length=64,
+        description="as the proposal, or the question, states it to the letter: what waits elsewhere under the same names and "
+        "bytes states another time",
+    )
     decision: Decided
     reviewer: str = Field(min_length=1, max_length=256)
     notes: str = Field(default="", max_length=10_000)
@@ -278,6 +284,7 @@ RefusedBecause = Literal[
     "unknown-action",
     "not-open",  # decided, expired or withdrawn
     "other-bytes",  # the hash is not that of the action which waits
+    "other-proposal",  # `expires_at` is not that of the proposal, or question, which waits: it is of another deployment
     "used",  # this review was sent before
     "unproven",  # nothing proves who sent it
     "unknown-person",
@@ -341,6 +348,12 @@ class QuestionAsked(Event):
     proposer: Name
     expires_at: AwareDatetime
     policy: str
+
+
+def stated_expiry(asked: ActionProposed | QuestionAsked) -> str:
+    """`expires_at` as its JSON has it: what a review of it states."""
+    text: str = asked.model_dump(mode="json", include={"expires_at"})["expires_at"]
+    return text
 
 
 class QuestionAnswered(Event):

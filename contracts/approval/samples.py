@@ -70,6 +70,7 @@ _REVIEW = {
     "review": "5f0c9d6e1b2a",
     "action_id": "pay.1",
     "sha256": _HASH,
+    "expires_at": DEADLINE,
     "decision": "edit",
     "reviewer": "alice@example.org",
     "notes": "Half of it, per policy.",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.approval import QuestionAsked, ReviewAccepted, ReviewAction, ReviewRefused
+from contracts.approval import QuestionAsked, ReviewAccepted, ReviewAction, ReviewRefused, stated_expiry
 from contracts.catalog import Topics
 from hansard.actions import Action, action_bytes, read_action
 from hansard.codec import Invalid, decode, encode
@@ -255,6 +255,7 @@ def _send(settings: Settings, case: Case, who: Reviewer, *, json_: bool, **field
             review=secrets.token_hex(16),
             action_id=case.action_id,
             sha256=case.sha256,
+            expires_at=stated_expiry(case.asked),
             reviewer=who.name,
             **fields,
         ),

@@ -41,12 +41,39 @@ HTTP_DOOR = source_of("edge")
 
 
 def decide(policy: Policy, state: State, message: Message, context: Context) -> Iterable[Message]:
+    """A time that has come is dealt with before the message: nothing is decided in a state that should be over."""
+    due = tuple(_due(policy, state, context))
+    for event in due:
+        state = evolve(state, event)
+    yield from due
+    yield from _decide(policy, state, message, context, escalated=bool(due))
+
+
+def _due(policy: Policy, state: State, context: Context) -> Iterator[Message]:
+    match state:
+        case Proposed(action) if context.at >= action.expires_at:
+            yield _rejected(policy, action.action_id, action.sha256, "expired", "it could not be assessed in time")
+        case Open() if context.at >= state.ends_at:
+            yield _ended(policy, state, "expired", "nobody decided in time")
+            yield from reviews.not_open(state.reviews.waiting, "its time is over")
+        case Open(goes_to_seniors_at=at) if at is not None and context.at >= at:
+            yield ActionEscalated(
+                action_id=state.action_id,
+                because="nobody decided in time",
+                role=policy.queues["seniors"].role,
+                expires_at=state.expires_at,
+            )
+        case _:
+            pass
+
+
+def _decide(policy: Policy, state: State, message: Message, context: Context, *, escalated: bool) -> Iterable[Message]:
     match state, message:
         case _, ReviewAction():
-            return reviews.receive(state, message, context)
+            return reviews.receive(policy, state, message, context)
         case _, ReviewByIdentity():
             identity = message.identity if context.source == HTTP_DOOR else ""  # no other service may prove a person
-            return reviews.receive(state, message.review, context, identity)
+            return reviews.receive(policy, state, message.review, context, identity)
         case Nothing(), ProposeAction():
             return _propose(policy, message, context)
         case Nothing(), AskPerson():
@@ -54,7 +81,7 @@ def decide(policy: Policy, state: State, message: Message, context: Context) -> 
         case Proposed(), _:
             return _when_proposed(policy, state, message, context)
         case Open(), _:
-            return _when_open(policy, state, message, context)
+            return _when_open(policy, state, message, context, escalated=escalated)
         case _:
             return ()
 
@@ -114,8 +141,6 @@ def _when_proposed(policy: Policy, state: Proposed, message: Message, context: C
             yield _rejected(policy, action.action_id, action.sha256, "withdrawn", message.reason)
         case _ if not isinstance(message, LookedUp | WakeUp) or (isinstance(message, LookedUp) and _is_late(message, lookup)):
             pass
-        case _ if context.at >= action.expires_at:
-            yield _rejected(policy, action.action_id, action.sha256, "expired", "it could not be assessed in time")
         case LookedUp(trouble="", people=people) if {one.name for one in people} >= {*signers_of(action.requester)}:
             requester = proven(action.requester, {one.name: one for one in people}, context)
             assessed = assessment_of(policy, action, requester, message, context.at)
@@ -142,16 +167,16 @@ def _is_late(found: LookedUp, lookup: LookupStarted | None) -> bool:
 # While people decide
 
 
-def _when_open(policy: Policy, state: Open, message: Message, context: Context) -> Iterator[Message]:
+def _when_open(policy: Policy, state: Open, message: Message, context: Context, *, escalated: bool) -> Iterator[Message]:
     match message:
         case LookedUp() if not _is_late(message, state.reviews.lookup):
             yield from _read(policy, state, message, context)
         case WakeUp():
-            yield from _at_wake_up(policy, state, context)
+            yield from _at_wake_up(state, context, escalated=escalated)
         case WithdrawAction():
             yield _ended(policy, state, "withdrawn", message.reason)
             yield from reviews.not_open(state.reviews.waiting, "it was withdrawn")
-        case GiveMore(question=question) if state.asked and question == state.asked.question and context.at < state.ends_at:
+        case GiveMore(question=question) if state.asked and question == state.asked.question:
             waited = min(context.at - state.asked.at, reviews.ANSWER_WITHIN)
             yield MoreGiven(
                 action_id=state.action_id,
@@ -169,10 +194,8 @@ def _read(policy: Policy, state: Open, found: LookedUp, context: Context) -> Ite
     """Decides the reviews for which registrations were read, in the order in which they came."""
     reviewed, people = state.reviews, {one.name: one for one in found.people}
     asked = reviewed.lookup.people if reviewed.lookup else ()
-    if context.at >= state.ends_at:
-        yield from reviews.not_open(reviewed.waiting, "its time is over")
-    elif found.trouble or not people.keys() >= set(asked):
-        yield reviews.lookup_of(reviewed.attempts, reviewed.waiting, context)
+    if found.trouble or not people.keys() >= set(asked):
+        yield reviews.lookup_of(reviewed, context)
     else:
         yield from _decide_each(policy, state, people, context)
 
@@ -180,7 +203,7 @@ def _read(policy: Policy, state: Open, found: LookedUp, context: Context) -> Ite
 def _decide_each(policy: Policy, state: Open, people: Mapping[str, Registration], context: Context) -> Iterator[Message]:
     for review in [one for one in state.reviews.waiting if one.number <= state.reviews.served]:
         after: State = state
-        for message in reviews.decided(policy, state, review, people, context):
+        for message in reviews.decided(policy, state, review.received, people, context):
             yield message
             after = evolve(after, message)
         if not isinstance(after, Open):
@@ -189,25 +212,13 @@ def _decide_each(policy: Policy, state: Open, people: Mapping[str, Registration]
             return
         state = after
     if state.reviews.waiting:
-        yield reviews.lookup_of(state.reviews.attempts, state.reviews.waiting, context)
+        yield reviews.lookup_of(state.reviews, context)
 
 
-def _at_wake_up(policy: Policy, state: Open, context: Context) -> Iterator[Message]:
-    if context.at >= state.ends_at:
-        yield _ended(policy, state, "expired", "nobody decided in time")
-        yield from reviews.not_open(state.reviews.waiting, "its time is over")
-        return
-    seniors_at, lookup = state.goes_to_seniors_at, state.reviews.lookup
-    escalates = seniors_at is not None and context.at >= seniors_at
-    if escalates:
-        yield ActionEscalated(
-            action_id=state.action_id,
-            because="nobody decided in time",
-            role=policy.queues["seniors"].role,
-            expires_at=state.expires_at,
-        )
-    if lookup and (not escalates or context.at >= lookup.deadline + LOST_AFTER):  # whoever looked has fallen silent
-        yield reviews.lookup_of(state.reviews.attempts, state.reviews.waiting, context)
+def _at_wake_up(state: Open, context: Context, *, escalated: bool) -> Iterator[Message]:
+    lookup = state.reviews.lookup
+    if lookup and (not escalated or context.at >= lookup.deadline + LOST_AFTER):  # whoever looked has fallen silent
+        yield reviews.lookup_of(state.reviews, context)
 
 
 Ended = Literal["expired", "withdrawn"]

@@ -17,8 +17,9 @@ from contracts.approval import (
     QuestionAsked,
     QuestionExpired,
 )
-from hansard.decider import Context, Decider
-from hansard.message import Message
+from hansard.decider import CannotProcess, Context, Decider
+from hansard.identity import PEOPLE, is_reserved
+from hansard.message import Command, Message
 from services.approval import actions, people, state
 from services.approval.facts import RegistrationGiven, RemovalGiven
 from services.approval.people import Registered
@@ -31,6 +32,8 @@ def approval(policy: Policy) -> Decider[State]:
     def decide(current: State, message: Message, context: Context) -> Iterable[Message]:
         if isinstance(message, RegistrationGiven | RemovalGiven):
             return people.decide(current if isinstance(current, Registered) else Registered(), message, context)
+        if is_reserved(context.workflow) and isinstance(message, Command):
+            raise CannotProcess("invalid", f"nothing is decided in the workflow {PEOPLE!r}: it holds the registrations of people")
         return () if isinstance(current, Registered) else actions.decide(policy, current, message, context)
 
     return Decider(state.Nothing(), decide, evolve, wake_at, policy=policy.version)

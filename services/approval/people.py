@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from contracts.approval import Person, PersonRegistered, PersonRemoved
 from hansard.decider import CannotProcess, Context
-from hansard.identity import person_key
+from hansard.identity import LONGEST_PERSON_KEY, is_too_long, person_key
 from hansard.message import Message
 from hansard.reviews import BadKey, public_key
 from hansard.values import carried
@@ -35,6 +35,8 @@ def decide(state: Registered, message: Message, context: Context) -> Iterable[Me
 
 
 def _register(state: Registered, given: RegistrationGiven) -> Iterator[Message]:
+    if is_too_long(person_key(given.person.name)):
+        raise CannotProcess("invalid", f"in its plain form the name is longer than {LONGEST_PERSON_KEY} bytes")
     for key in given.person.keys:
         try:
             known = public_key(key.public)

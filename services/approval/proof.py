@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from contracts.approval import Person, Proof, RefusedBecause, Requester, ReviewReceived
+from contracts.approval import Person, Proof, RefusedBecause, Requester, ReviewAction, ReviewReceived
 from contracts.catalog import REVIEWS
 from hansard.decider import Context
 from hansard.identity import person_key
-from hansard.reviews import requester_statement, statement, verified
+from hansard.reviews import has_form, requester_statement, statement, verified
 from services.approval.facts import Registration
+
+UNSIGNED = "it has no signature and no token, and did not come on a topic of the reviewer's own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,15 @@ def reviewer_of(received: ReviewReceived, people: Mapping[str, Registration], co
         raise Refused("unproven", f"the token is of {received.identity[:500]}, which is no identity of {person.name}")
     if unproven:
         return Reviewer(person, "unproven", registration.number, "")
-    raise Refused("unproven", "it has no signature and no token, and did not come on a topic of the reviewer's own")
+    raise Refused("unproven", UNSIGNED)
+
+
+def check_form(review: ReviewAction, topic: str, identity: str, *, unproven: bool) -> None:
+    """Refuses what no registration could prove, before it is looked at. Raises Refused."""
+    if review.signature and not (review.key and has_form(review.signature)):
+        raise Refused("bad-signature", "a signature is 64 bytes in base64, with the id of its key")
+    if not (review.signature or identity or topic not in ("", REVIEWS) or unproven):
+        raise Refused("unproven", UNSIGNED)
 
 
 def check_signature(

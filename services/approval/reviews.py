@@ -24,33 +24,42 @@ from contracts.approval import (
     ReviewDelegated,
     ReviewReceived,
     ReviewRefused,
+    stated_expiry,
 )
 from contracts.approval import (
     Decided as Decision,
 )
-from hansard.actions import BadAction, action_bytes, action_reference, read_action
+from hansard.actions import BadAction, action_reference, proposed_action
+from hansard.codec import encode
 from hansard.decider import Context
-from hansard.identity import person_key
+from hansard.identity import LONGEST_PERSON_KEY, is_too_long, person_key
 from hansard.message import Message
 from hansard.values import carried
 from services.approval.assessing import assessed
 from services.approval.facts import Registration
 from services.approval.policy import Policy, may_decide
-from services.approval.proof import Refused, Reviewer, is_requester, registered, reviewer_of
-from services.approval.state import Decided, Nothing, Open, Proposed, Reviews, State, evolve
+from services.approval.proof import Refused, Reviewer, check_form, is_requester, registered, reviewer_of
+from services.approval.state import Decided, Nothing, Open, Proposed, Reviews, State, Waiting, evolve
 
 MOST_WAITING, MOST_OF_ONE = 128, 16  # reviews that wait together, and those that claim to be of one person
+LARGEST_REVIEW = 512 * 1024  # bytes: what follows from it holds more than it does, and must fit into a message, too
 MOST_QUESTIONS = 5  # to the workflow, about one action
 ANSWER_WITHIN = timedelta(days=1)  # by which the end of an action moves at most while the workflow answers
 LOOKUP_WITHIN = timedelta(seconds=10)
+HOW_TO_WRITE = (
+    "Write all fields of the action once, as JSON in UTF-8 with names sorted, without blanks, and amounts as strings: "
+    "hansard.actions.action_bytes, or `hansard approvals edit`"
+)
 FOR_ACTIONS: frozenset[Decision] = frozenset({"approve", "reject", "edit", "ask", "delegate"})
 FOR_QUESTIONS: frozenset[Decision] = frozenset({"answer", "delegate"})
 
 
-def receive(state: State, review: ReviewAction, context: Context, identity: str = "") -> Iterator[Message]:
+def receive(policy: Policy, state: State, review: ReviewAction, context: Context, identity: str = "") -> Iterator[Message]:
     """Refuses it, or keeps it until its sender's registration is read. `identity`: what the HTTP door proved."""
     try:
-        waits = _check_at_once(state, review, context, identity)
+        waits = _check_at_once(state, review)
+        check_form(review, context.topic, identity, unproven=policy.unproven)
+        _check_room(waits.reviews, review, (context.topic, identity))
     except Refused as refused:
         yield refusal(review, refused.reason, refused.detail)
         return
@@ -58,14 +67,16 @@ def receive(state: State, review: ReviewAction, context: Context, identity: str 
     received = ReviewReceived(action_id=review.action_id, number=number, review=review, topic=context.topic, identity=identity)
     yield received
     if waits.reviews.lookup is None:
-        yield lookup_of(waits.reviews.attempts, (*waits.reviews.waiting, received), context)
+        after = evolve(waits, received)
+        assert isinstance(after, Open)
+        yield lookup_of(after.reviews, context)
 
 
-def lookup_of(attempts: int, waiting: Iterable[ReviewReceived], context: Context) -> LookupStarted:
-    """Reads the registrations of all whom these name."""
-    named = {person_key(name) for one in waiting for name in (one.review.reviewer, one.review.to) if name}
+def lookup_of(reviews: Reviews, context: Context) -> LookupStarted:
+    """Reads the registrations of all whom the reviews name that it serves."""
+    named = {name for one in reviews.served_next() for name in one.people}
     deadline = context.at + LOOKUP_WITHIN
-    return LookupStarted(attempt=attempts + 1, safety="safe", key="", deadline=deadline, people=tuple(sorted(named)))
+    return LookupStarted(attempt=reviews.attempts + 1, safety="safe", key="", deadline=deadline, people=tuple(sorted(named)))
 
 
 def refusal(review: ReviewAction, reason: RefusedBecause, detail: str, number: int = 0) -> ReviewRefused:
@@ -80,12 +91,12 @@ def refusal(review: ReviewAction, reason: RefusedBecause, detail: str, number: i
     )
 
 
-def not_open(waiting: Iterable[ReviewReceived], detail: str) -> Iterator[ReviewRefused]:
+def not_open(waiting: Iterable[Waiting], detail: str) -> Iterator[ReviewRefused]:
     """The refusals of all that wait when the action is decided."""
-    return (refusal(one.review, "not-open", detail, one.number) for one in waiting)
+    return (refusal(one.received.review, "not-open", detail, one.number) for one in waiting)
 
 
-def _check_at_once(state: State, review: ReviewAction, context: Context, identity: str) -> Open:
+def _check_at_once(state: State, review: ReviewAction) -> Open:
     """What needs no registration. Raises Refused."""
     match state:
         case Nothing():
@@ -100,17 +111,19 @@ def _check_at_once(state: State, review: ReviewAction, context: Context, identit
             pass
     if review.review in state.reviews.used:
         raise Refused("used", "this review was processed before")
-    if context.at >= state.ends_at:
-        raise Refused("not-open", "its time is over")
     if review.sha256 != state.sha256:
         raise Refused("other-bytes", f"what waits has the hash {state.sha256}" if state.sha256 else "a question has no hash")
+    if review.expires_at != (expiry := stated_expiry(state.subject)):
+        raise Refused("other-proposal", f"what waits states `expires_at` {expiry}, and the review {review.expires_at or 'none'}")
     _check_content(state, review)
-    _check_room(state.reviews, review, (context.topic, identity))
     return state
 
 
 def _check_content(state: Open, review: ReviewAction) -> None:
     is_question = isinstance(state.subject, QuestionAsked)
+    if any(is_too_long(person_key(name)) for name in (review.reviewer, review.to)):
+        raise Refused("invalid", f"nobody's name is longer than {LONGEST_PERSON_KEY} bytes")
+    _check_size(review)
     if review.decision not in (FOR_QUESTIONS if is_question else FOR_ACTIONS):
         raise Refused("invalid", f"{review.decision} is no decision about {'a question' if is_question else 'an action'}")
     match review.decision:
@@ -128,10 +141,22 @@ def _check_content(state: Open, review: ReviewAction) -> None:
             pass
 
 
+def _check_size(review: ReviewAction) -> None:
+    try:
+        size = len(encode(review))
+    except ValueError as bad:
+        raise Refused("invalid", f"{bad}") from None
+    if size > LARGEST_REVIEW:
+        raise Refused("invalid", f"it has {size} bytes, and a review has at most {LARGEST_REVIEW}")
+
+
 def _check_room(reviews: Reviews, review: ReviewAction, way: tuple[str, str]) -> None:
-    if any(one.review == review and (one.topic, one.identity) == way for one in reviews.waiting):
-        raise Refused("used", "the same review is being looked at")
-    of_one = sum(person_key(one.review.reviewer) == person_key(review.reviewer) for one in reviews.waiting)
+    for one in reviews.waiting:
+        same = one.received
+        if same.review.review == review.review and (same.topic, same.identity) == way and same.review == review:
+            raise Refused("used", "the same review is being looked at")
+    reviewer = person_key(review.reviewer)
+    of_one = sum(one.reviewer == reviewer for one in reviews.waiting)
     if len(reviews.waiting) >= MOST_WAITING or of_one >= MOST_OF_ONE:
         raise Refused("too-many", "more reviews wait than are looked at together; send it again")
 
@@ -139,9 +164,10 @@ def _check_room(reviews: Reviews, review: ReviewAction, way: tuple[str, str]) ->
 def edited_bytes(state: Open, review: ReviewAction) -> bytes:
     """The action as it was edited, as it is approved. Raises Refused."""
     try:
-        data = action_bytes(read_action((review.edited or "").encode()))
+        data = (review.edited or "").encode()
+        proposed_action(data)
     except (BadAction, UnicodeEncodeError) as bad:
-        raise Refused("invalid", f"the edit is no action: {bad}") from None
+        raise Refused("invalid", f"the edit is no action as it is approved: {bad}. {HOW_TO_WRITE}") from None
     if data == state.action.encode():
         raise Refused("invalid", "the edit changes nothing: approve it")
     return data
@@ -190,7 +216,7 @@ def _check_still(state: Open, review: ReviewAction) -> None:
 
 def _check_right(policy: Policy, state: Open, reviewer: Reviewer) -> None:
     """Raises Refused."""
-    if isinstance(state.subject, ActionProposed) and is_requester(state.subject.requester, reviewer.person):
+    if is_requester(state.subject.requester, reviewer.person):
         raise Refused("own-request", f"{reviewer.name} asked for it")
     if person_key(reviewer.name) in state.away:
         raise Refused("delegated", f"{reviewer.name} gave this decision to another")
@@ -298,7 +324,7 @@ def _delegate(
         person = registered(people, review.to)
     except Refused as unknown:
         raise Refused("invalid", unknown.detail) from None
-    if isinstance(state.subject, ActionProposed) and is_requester(state.subject.requester, person):
+    if is_requester(state.subject.requester, person):
         raise Refused("own-request", f"{person.name} asked for it")
     _check_role(policy, state.rights, person.name, person.roles)
     yield ReviewDelegated(action_id=state.action_id, by=reviewer.name, to=person.name)

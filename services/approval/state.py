@@ -38,6 +38,7 @@ from hansard.message import Message
 from hansard.values import carried
 from services.approval.proof import unproven
 
+MOST_NAMES = 32  # that one lookup reads: with `hansard.identity.LONGEST_PERSON_KEY` its intent and its outcome stay small
 LOST_AFTER = timedelta(seconds=5)  # after its deadline a lookup is lost, even if a process still holds its stream
 # A review that is refused for one of these was sent by whoever has the right to use it up: it is not looked at again.
 PROVEN: frozenset[RefusedBecause] = frozenset({"own-request", "delegated", "wrong-role", "decided-already", "invalid"})
@@ -60,17 +61,47 @@ class Proposed:
     lookup: LookupStarted | None = None
 
 
+class Waiting(NamedTuple):
+    """A review that waits. `reviewer` and `to`: as `person_key` writes them, once, because that takes time."""
+
+    received: ReviewReceived
+    reviewer: str
+    to: str
+
+    @property
+    def number(self) -> int:
+        return self.received.number
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        return (self.reviewer, self.to) if self.to else (self.reviewer,)
+
+
+def waiting_of(received: ReviewReceived) -> Waiting:
+    return Waiting(received, person_key(received.review.reviewer), person_key(received.review.to))
+
+
 @dataclass(frozen=True, slots=True)
 class Reviews:
     """The reviews of one action. `waiting`: until the registrations of their senders are read; those up to the number
     `served` by the running lookup. `used`: ids of reviews whose senders were proven."""
 
-    waiting: tuple[ReviewReceived, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     received: int = 0
     lookup: LookupStarted | None = None
     served: int = 0
     attempts: int = 0
     used: frozenset[str] = frozenset()
+
+    def served_next(self) -> tuple[Waiting, ...]:
+        """Those that the next lookup serves: the first, until they name as many people as it reads."""
+        named, serves = set[str](), list[Waiting]()
+        for one in self.waiting:
+            named.update(one.people)
+            if len(named) > MOST_NAMES:
+                break
+            serves.append(one)
+        return tuple(serves)
 
     def without(self, number: int, used: str = "") -> "Reviews":
         waiting = tuple(one for one in self.waiting if one.number != number)
@@ -186,9 +217,10 @@ def _of_open(state: Open, message: Message) -> Open:
 def _of_reviews(reviews: Reviews, message: ReviewReceived | LookupStarted | ReviewRefused) -> Reviews:
     match message:
         case ReviewReceived():
-            return replace(reviews, waiting=(*reviews.waiting, message), received=message.number)
+            return replace(reviews, waiting=(*reviews.waiting, waiting_of(message)), received=message.number)
         case LookupStarted():
-            return replace(reviews, lookup=message, served=reviews.received, attempts=message.attempt)
+            served = max((one.number for one in reviews.served_next()), default=0)
+            return replace(reviews, lookup=message, served=served, attempts=message.attempt)
         case ReviewRefused(number=0):
             return reviews
         case ReviewRefused():

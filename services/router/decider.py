@@ -17,6 +17,7 @@ from contracts.requests import SubmitRequest
 from contracts.results import Result, WorkflowCancelled, WorkflowCompleted, WorkflowFailed, WorkflowRefused
 from contracts.router import CancelNoted, ExpiryPostponed, MoveDeadline
 from hansard.decider import CannotProcess, Context, Decider, WakeUp
+from hansard.identity import PEOPLE, is_reserved
 from hansard.message import Message
 from hansard.reviews import request_sha256
 from services.router.policy import Policy
@@ -58,6 +59,8 @@ WorkflowState = AwaitingRequest | CancelledBeforeRequest | HandedOver | PlannerT
 
 def router(policy: Policy) -> Decider[WorkflowState]:
     def decide(state: WorkflowState, message: Message, context: Context) -> Iterable[Message]:
+        if is_reserved(context.workflow) and isinstance(message, SubmitRequest | CancelWorkflow):
+            raise CannotProcess("invalid", f"the workflow {PEOPLE!r} holds the registrations of people: choose another name")
         match state:
             case AwaitingRequest():
                 match message:

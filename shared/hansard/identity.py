@@ -49,9 +49,22 @@ def stream_name(service: str, part: str) -> str:
 PEOPLE = "people"  # the workflow of a tenant that holds the registrations of its people
 
 
+def is_reserved(workflow: str) -> bool:
+    """Whether no request may begin this workflow, and no action waits in it: it holds the registrations of people."""
+    return workflow == PEOPLE
+
+
+LONGEST_PERSON_KEY = 256  # bytes: NFKC makes up to 18 characters of one
+
+
 def person_key(name: str) -> str:
     """One text for all spellings of a name: capitals, forms of Unicode and blanks around it make no other person."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def is_too_long(person_key: str) -> bool:
+    """Whether no person can have this key: it is longer than `LONGEST_PERSON_KEY`."""
+    return len(person_key.encode(errors="surrogatepass")) > LONGEST_PERSON_KEY
 
 
 def person_stream(tenant: str, name: str) -> Stream:

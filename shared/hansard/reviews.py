@@ -5,11 +5,13 @@ says (names sorted by their UTF-16 code units, no blanks, ECMAScript's numbers, 
 `review` has all fields of the review but `signature`; those that were not given have their defaults (`FIELDS`). A field that a
 later version adds is there only where it is not null. Of a review that rejects:
 
-    {"review":{"action_id":"pay.1","answer":null,"decision":"reject","edited":null,"key":"0123456789abcdef","notes":"twice",
-    "question":"","review":"6f1d0c2a","reviewer":"alice@example.org","sha256":"9f86…0a08","to":""},"tenant":"","type":
-    "hansard.review.v1","workflow":"invoice-17"}
+    {"review":{"action_id":"pay.1","answer":null,"decision":"reject","edited":null,"expires_at":"2026-01-31T12:00:00.000500Z",
+    "key":"0123456789abcdef","notes":"twice","question":"","review":"6f1d0c2a","reviewer":"alice@example.org",
+    "sha256":"9f86…0a08","to":""},"tenant":"","type":"hansard.review.v1","workflow":"invoice-17"}
 
-(in one line). An integer in `answer` is at most 2**53 - 1: larger ones travel as strings.
+(in one line). `expires_at` is that of the message `hansard.approval.proposed.v1`, or `question-asked.v1`, to the letter: no two
+deployments proposed the same action at the same microsecond, so a review of one is none of another. An integer in
+`answer` is at most 2**53 - 1: larger ones travel as strings.
 """
 
 import base64
@@ -25,7 +27,16 @@ if TYPE_CHECKING:
 
 REVIEW, REQUEST = "hansard.review.v1", "hansard.request.v1"
 REQUIRED = ("review", "action_id", "decision", "reviewer")
-FIELDS: dict[str, Any] = {"sha256": "", "notes": "", "edited": None, "question": "", "to": "", "answer": None, "key": ""}
+FIELDS: dict[str, Any] = {
+    "sha256": "",
+    "expires_at": "",
+    "notes": "",
+    "edited": None,
+    "question": "",
+    "to": "",
+    "answer": None,
+    "key": "",
+}
 REQUESTERS = ("requester", "requester_key", "requester_signature")  # fields of a request which say who sent it
 
 _SMALL_ORDER = frozenset(  # points for which a signature can be made without a private key; the highest bit is the sign of x
@@ -153,6 +164,11 @@ def verified(public: str, signature: str, statement: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def has_form(signature: str) -> bool:
+    """Whether it is the one right base64 of 64 bytes, as each signature is; whose it is, it does not say."""
+    return _unwritten(signature, 64) is not None
 
 
 def _private(pem: bytes) -> "Ed25519PrivateKey":

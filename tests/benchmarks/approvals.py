@@ -31,7 +31,9 @@ CELLS = [Cell("decided", c, n, max(c, 20)) for c, n in AT.items()]
 TRUSTING = "rules: {unproven-requester: nobody}"  # its requests are unsigned, as those of the other benchmarks
 REVIEWER, REVIEWS = "alice@example.org", 100
 ACTION = {"tool": "ledger", "about": "Send the monthly statement", "amount": "12", "recipient": "customer 4711"}
-WAITING = "select workflow, data->>'sha256' from {}.messages where kind = 'hansard.approval.assessed.v1' and workflow = any($1)"
+WAITING = """select a.workflow, a.data->>'sha256' as sha256, p.data->>'expires_at' as expires_at
+    from {0}.messages a join {0}.messages p using (tenant, workflow, stream)
+    where a.kind = 'hansard.approval.assessed.v1' and p.kind = 'hansard.approval.proposed.v1' and workflow = any($1)"""
 ACTED = """select d.broker_at, m.at from {0}.messages m join {0}.door_messages d using (tenant, workflow)
     where m.kind = 'hansard.ledger.posting-started.v1' and d.topic = 'approvals.reviews' and workflow = any($1)"""
 
@@ -64,10 +66,11 @@ async def reviewed(deployment: Deployment, caller: Caller) -> Table:
     producer = AIOKafkaProducer(bootstrap_servers=deployment.bench.addresses.kafka, acks="all", linger_ms=0)
     await producer.start()
     try:
-        waiting: Mapping[str, str] = {}
+        waiting: Mapping[str, dict[str, str]] = {}
         while len(waiting) < REVIEWS:
             await asyncio.sleep(0.2)
-            waiting = {row[0]: row[1] for row in await connection.fetch(WAITING.format(deployment.schema), names)}
+            rows = await connection.fetch(WAITING.format(deployment.schema), names)
+            waiting = {row[0]: {"sha256": row[1], "expires_at": row[2]} for row in rows}
         taken = []
         for name in names:
             began = time.perf_counter()
@@ -75,13 +78,13 @@ async def reviewed(deployment: Deployment, caller: Caller) -> Table:
             while name not in caller.results:
                 await asyncio.sleep(0.001)
             taken.append(caller.results[name][0] - began)
-        rows: list[tuple[datetime, datetime]] = list(map(tuple, await connection.fetch(ACTED.format(deployment.schema), names)))
+        acts: list[tuple[datetime, datetime]] = list(map(tuple, await connection.fetch(ACTED.format(deployment.schema), names)))
     finally:
         await producer.stop()
         await connection.close()
-    if len(rows) != REVIEWS:
-        raise Failed(f"{len(rows)} of {REVIEWS} approved actions ran.")
-    acted = percentiles([(acted - received).total_seconds() for received, acted in rows])
+    if len(acts) != REVIEWS:
+        raise Failed(f"{len(acts)} of {REVIEWS} approved actions ran.")
+    acted = percentiles([(acted - received).total_seconds() for received, acted in acts])
     found = {"the review at the broker until the action's intent is on record": acted, "until its result": percentiles(taken)}
     return Table(["from a review", "p50 ms", "p99 ms"], [[name, *map(figure, ms)] for name, ms in found.items()])
 
@@ -97,11 +100,11 @@ def registered(deployment: Deployment) -> bytes:
     return key.read_bytes()
 
 
-async def approve(producer: AIOKafkaProducer, prefix: str, workflow: str, sha256: str, private: bytes) -> None:
+async def approve(producer: AIOKafkaProducer, prefix: str, workflow: str, waiting: dict[str, str], private: bytes) -> None:
     review = ReviewAction(
         review=secrets.token_hex(16),
         action_id="pay.1",
-        sha256=sha256,
+        **waiting,
         decision="approve",
         reviewer=REVIEWER,
         key=key_of(private)["id"],

@@ -17,7 +17,15 @@ from typing import Any
 
 import pytest
 
-from contracts.approval import ActionApproved, ActionAssessed, ActionRejected, ReviewAccepted, ReviewAction, ReviewRefused
+from contracts.approval import (
+    ActionApproved,
+    ActionAssessed,
+    ActionProposed,
+    ActionRejected,
+    ReviewAccepted,
+    ReviewAction,
+    ReviewRefused,
+)
 from infra.servers import Servers
 from services.ledger import book
 from tests.chaos.clocks import HOUR, faked, needs_faketime, wrong_clock
@@ -165,8 +173,11 @@ async def what_ran(deployment: Deployment, by_command: str, repeated: str, silen
 
 async def review_of(deployment: Deployment, who: Someone, workflow: str) -> ReviewAction:
     [(assessed, _)] = await stored(deployment, workflow, ActionAssessed.kind)
+    [(proposed, _)] = await stored(deployment, workflow, ActionProposed.kind)
     fields = {"review": secrets.token_hex(8), "action_id": "pay.1", "sha256": assessed["sha256"], "decision": "approve"}
-    return who.signed(ReviewAction.model_validate(fields | {"reviewer": who.name}), workflow)
+    return who.signed(
+        ReviewAction.model_validate(fields | {"expires_at": proposed["expires_at"], "reviewer": who.name}), workflow
+    )
 
 
 async def send(deployment: Deployment, workflow: str, review: ReviewAction, id_: str, off: timedelta) -> None:

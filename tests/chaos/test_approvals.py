@@ -29,7 +29,9 @@ VICTIMS = ("approval", "planner", "ledger")
 ALICE = "alice@example.org"
 EXPIRES = 2.0  # seconds
 NOWHERE = "http://127.0.0.1:1/v1"
-WAITING = "select workflow, data->>'sha256' from messages where kind = 'hansard.approval.assessed.v1' and workflow = any($1)"
+WAITING = """select a.workflow, a.data->>'sha256' as sha256, p.data->>'expires_at' as expires_at
+    from messages a join messages p using (tenant, workflow, stream)
+    where a.kind = 'hansard.approval.assessed.v1' and p.kind = 'hansard.approval.proposed.v1' and workflow = any($1)"""
 STORED = "select 1 from messages where workflow = $1 and kind = $2"
 DECISIONS = "select workflow, id::text, data->>'sha256' from messages where kind = $1"
 REFUSALS = "select workflow, data->>'because' from messages where kind = $1"
@@ -82,13 +84,13 @@ def payment(n: int, seconds: float | None = None) -> Json:
     return {"text": f"Pay invoice {n}", "plan": {"steps": [{"id": "pay", "worker": "ledger", "verify": "none", "gate": gate}]}}
 
 
-async def review(deployment: Deployment, private: bytes, workflow: str, sha256: str, decision: str) -> None:
+async def review(deployment: Deployment, private: bytes, workflow: str, waiting: dict[str, str], decision: str) -> None:
     """Sends a signed review, twice."""
     made = ReviewAction.model_validate(
         {
             "review": secrets.token_hex(8),
             "action_id": "pay.1",
-            "sha256": sha256,
+            **waiting,
             "decision": decision,
             "reviewer": ALICE,
             "key": key_of(private)["id"],
@@ -105,10 +107,11 @@ async def one_round(deployment: Deployment, private: bytes, n: int, chance: rand
     """The workflows of the payments that are approved, rejected, and left to expire."""
     victim, moment = chance.choice(VICTIMS), chance.choice(MOMENTS)
     approved, rejected, expired = await deployment.ask(payment(3 * n), payment(3 * n + 1), payment(3 * n + 2, EXPIRES))
-    waiting: dict[str, str] = {}
+    waiting: dict[str, dict[str, str]] = {}
 
     async def both_wait() -> bool:
-        waiting.update(await deployment.rows(WAITING, [approved, rejected]))
+        rows = await deployment.rows(WAITING, [approved, rejected])
+        waiting.update({workflow: {"sha256": sha256, "expires_at": expiry} for workflow, sha256, expiry in rows})
         return len(waiting) == 2
 
     await until(both_wait, lambda: f"round {n}: {len(waiting)} of 2 actions wait for a decision", every=0.02)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from contracts.approval import ActionApproved, ActionAssessed, ActionRejected, ReviewAccepted, ReviewAction, ReviewRefused
+from contracts.approval import (
+    ActionApproved,
+    ActionAssessed,
+    ActionProposed,
+    ActionRejected,
+    ReviewAccepted,
+    ReviewAction,
+    ReviewRefused,
+)
 from infra.servers import Servers
 from tests.deployment import Deployment
 from tests.processes import until
@@ -47,9 +55,12 @@ async def proposed(deployment: Deployment, seconds: float | None = None) -> str:
     return workflow
 
 
-def review(who: Someone, workflow: str) -> ReviewAction:
+def review(deployment: Deployment, who: Someone, workflow: str) -> ReviewAction:
+    [proposed] = published(deployment, workflow, ActionProposed.kind)
     fields = {"review": secrets.token_hex(8), "action_id": "pay.1", "sha256": sha_of(REFUND), "decision": "approve"}
-    return who.signed(ReviewAction.model_validate(fields | {"reviewer": who.name}), workflow)
+    return who.signed(
+        ReviewAction.model_validate(fields | {"expires_at": proposed.data["expires_at"], "reviewer": who.name}), workflow
+    )
 
 
 async def sent(deployment: Deployment, workflow: str, given: ReviewAction, id_: str = "") -> str:
@@ -70,11 +81,11 @@ async def holds(deployment: Deployment) -> None:
 
 async def test_a_signed_review_approves_once_whatever_is_forged_repeated_or_killed(approving: Deployment, alice: Someone) -> None:
     workflow = await proposed(approving)
-    forged = review(Someone(alice.name), workflow)
+    forged = review(approving, Someone(alice.name), workflow)
     await sent(approving, workflow, forged)
     await until(lambda: bool(published(approving, workflow, ReviewRefused.kind)), "the forged review is refused")
 
-    genuine = review(alice, workflow)
+    genuine = review(approving, alice, workflow)
     id_ = await sent(approving, workflow, genuine)
     await approving.kill("approval/1")  # before, while or after it decides
     await sent(approving, workflow, genuine, id_)
@@ -101,7 +112,7 @@ async def test_what_nobody_decides_is_refused_also_where_nobody_was_there_to_ref
     away = await proposed(approving, seconds=6)
     await until(lambda: bool(published(approving, silent, ActionRejected.kind)), "silence is refused")
     await approving.kill("approval/1")
-    await sent(approving, away, review(alice, away))
+    await sent(approving, away, review(approving, alice, away))
     approving.restart("approval/1")
     await until(lambda: bool(published(approving, away, ActionRejected.kind)), "it is refused after the restart")
     for workflow in (silent, away):

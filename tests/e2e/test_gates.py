@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contracts.approval import ActionApproved, ActionAssessed, ActionRejected, GiveMore, MoreGiven, ProposeAction, ReviewAction
+from contracts.approval import ActionApproved, ActionAssessed, ActionProposed, ActionRejected, GiveMore, MoreGiven, ReviewAction
 from contracts.catalog import SERVICES
 from contracts.control import SignalWorkflow
 from contracts.ledger import EntryPosted, PostingStarted
@@ -67,9 +67,9 @@ class Reviewers:
 
     async def decide(self, name: str, workflow: str, decision: str, **more: Any) -> None:
         """A signed review of the bytes that were proposed last."""
-        key, proposed = (self.folder / f"{name}.pem").read_bytes(), published(self.deployment, workflow, ProposeAction.kind)[-1]
+        key, proposed = (self.folder / f"{name}.pem").read_bytes(), published(self.deployment, workflow, ActionProposed.kind)[-1]
         review = {"review": secrets.token_hex(8), "action_id": "pay.1", "sha256": proposed.data["sha256"], "decision": decision}
-        review |= {"reviewer": name, "key": key_of(key)["id"]} | more
+        review |= {"expires_at": proposed.data["expires_at"], "reviewer": name, "key": key_of(key)["id"]} | more
         body = ReviewAction.model_validate(review).model_dump(mode="json")
         body["signature"] = sign(key, statement(body, "default", workflow))
         await self.deployment.publish(workflow, ReviewAction.kind, body, topic="approvals.reviews")

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from contracts.approval import ActionApproved, ProposeAction, ReviewAction, ReviewRefused
+from contracts.approval import ActionApproved, ActionProposed, ProposeAction, ReviewAction, ReviewRefused
 from hansard.actions import Action, action_bytes, action_reference
 from hansard.signer import Signer
 from infra.audit.differences import Difference
@@ -96,10 +96,11 @@ def events(deployment: Deployment, workflow: str, kind: str) -> list[PublishedMe
     return [one for one in deployment.published if (one.workflow, one.kind) == (workflow, kind)]
 
 
-def review(name: str) -> Json:
+def review(deployment: Deployment, workflow: str, name: str) -> Json:
+    [proposed] = {one.id: one.data for one in events(deployment, workflow, ActionProposed.kind)}.values()
     sha256 = hashlib.sha256(action_bytes(REFUND)).hexdigest()
     fields = {"review": f"r-{secrets.token_hex(8)}", "action_id": "pay.1", "decision": "approve", "reviewer": name}
-    return fields | {"sha256": sha256}
+    return fields | {"sha256": sha256, "expires_at": proposed["expires_at"]}
 
 
 async def posted(deployment: Deployment, path: str, credential: str, body: Json, **headers: str) -> tuple[int, Any]:
@@ -131,13 +132,13 @@ async def test_each_proof_counts_as_its_persons_and_an_audit_finds_the_same(
     signature, oidc, principal = [await proposed(deployment) for _ in range(3)]
 
     signed = Signer.of("alice", key).review(
-        ReviewAction.model_validate(review("alice")).model_dump(mode="json"), "default", signature
+        ReviewAction.model_validate(review(deployment, signature, "alice")).model_dump(mode="json"), "default", signature
     )
     await deployment.publish(signature, ReviewAction.kind, signed, "approvals.reviews")
-    sent = {"workflow": oidc, "review": review("bob")}
+    sent = {"workflow": oidc, "review": review(deployment, oidc, "bob")}
     status, answer = await posted(deployment, "/v1/reviews", await token(issuer, "bob@example.org"), sent)
     assert (status, answer["workflow"]) == (202, oidc)
-    await deployment.publish(principal, ReviewAction.kind, review("carol"), OWN)
+    await deployment.publish(principal, ReviewAction.kind, review(deployment, principal, "carol"), OWN)
 
     for workflow, name, proof in ((signature, "alice", "signature"), (oidc, "bob", "oidc"), (principal, "carol", "principal")):
         assert (await end(deployment, workflow))["by"] == [name]
@@ -155,15 +156,14 @@ async def test_a_proof_of_somebody_else_is_refused_and_the_refusal_is_on_record(
     await deployment.hansard("people", "add", "mallory", "--new-key", str(tmp_path / "mallory.pem"))
     by_token, by_key, by_topic, unsigned = [await proposed(deployment) for _ in range(4)]
 
-    status, _ = await posted(
-        deployment, "/v1/reviews", await token(issuer, "mallory"), {"workflow": by_token, "review": review("alice")}
-    )
+    sent = {"workflow": by_token, "review": review(deployment, by_token, "alice")}
+    status, _ = await posted(deployment, "/v1/reviews", await token(issuer, "mallory"), sent)
     assert status == 202
-    fields = ReviewAction.model_validate(review("alice")).model_dump(mode="json")
+    fields = ReviewAction.model_validate(review(deployment, by_key, "alice")).model_dump(mode="json")
     forged = Signer.of("mallory", tmp_path / "mallory.pem").review(fields, "default", by_key) | {"reviewer": "alice"}
     await deployment.publish(by_key, ReviewAction.kind, forged, "approvals.reviews")
-    await deployment.publish(by_topic, ReviewAction.kind, review("alice"), OWN)
-    await deployment.publish(unsigned, ReviewAction.kind, review("alice"), "approvals.reviews")
+    await deployment.publish(by_topic, ReviewAction.kind, review(deployment, by_topic, "alice"), OWN)
+    await deployment.publish(unsigned, ReviewAction.kind, review(deployment, unsigned, "alice"), "approvals.reviews")
 
     for workflow, reason in ((by_token, "unproven"), (by_key, "bad-signature"), (by_topic, "unproven"), (unsigned, "unproven")):
         assert (await end(deployment, workflow, ReviewRefused.kind))["reason"] == reason

