@@ -14,7 +14,6 @@ from rich.text import Text
 from contracts.approval import ActionProposed, Person, PersonKey, ReviewAction, stated_expiry
 from hansard.codec import encode
 from hansard.identity import person_stream
-from hansard.message import Message
 from hansard.reviews import new_key
 from hansard.signer import Signer
 from infra.audit.approvals import Case
@@ -28,13 +27,14 @@ from infra.cli.problem import Problem
 from infra.cli.reviewing import Reviewer
 from infra.cli.running import load
 from infra.cli.watching import RESULTS, Printer, shown_message
-from services.approval.facts import RegistrationGiven
+from services.approval.facts import RegistrationGiven, RemovalGiven
 from services.approval.statistics import Statistics
 from shared.settings import Settings
 
 PATIENCE = 120.0  # seconds for all of it
 REVIEWS = 2  # of those that wait, the first ones are approved
-AGENT, REVIEWER, NOTES = "agent@example.org", "alice@example.org", "Approved per policy"
+AGENT, REVIEWER, NOTES = "agent@demo.example.org", "alice@demo.example.org", "Approved per policy"
+BY = "the demonstration"
 
 
 class Scenario(NamedTuple):
@@ -115,6 +115,8 @@ async def play(settings: Settings, ended: Callable[[], bool] = lambda: False) ->
                 await _approve(bus, case, reviewer)
             may_run = {case.stream.workflow for case in before if case.status == "auto_approved" or case in reviewed}
             await until(lambda: may_run <= run.results.keys())
+    for person in (AGENT, REVIEWER):  # nobody keeps their keys
+        await _given(settings, person, RemovalGiven(attempt=1, name=person, by=BY))
     after = _of(run, await recorded(settings))
     return lambda: conclude(run, before, after, may_run)
 
@@ -134,24 +136,24 @@ def _of(run: Run, every: Iterable[Case]) -> list[Case]:
 
 async def _registered(settings: Settings, name: str, *roles: str) -> Signer:
     """A person with these roles and a new key, registered as `hansard people add` does."""
+    private, public = new_key()
+    person = Person(name=name, roles=roles, keys=(PersonKey(**public),))
+    await _given(settings, name, RegistrationGiven(attempt=1, person=person, by=BY))
+    as_what = f"as a {', '.join(roles)}" if roles else "without a role"
+    screen.note(f"{name} is registered {as_what}, with the key {public['id']}, until the demonstration ends")
+    return Signer(name, private)
+
+
+async def _given(settings: Settings, name: str, fact: RegistrationGiven | RemovalGiven) -> None:
     from shared.runtime.giving import NotTaken, give
 
-    private, public = new_key()
-    key = PersonKey(**public)
     owner = settings.model_copy(update={"postgres": SecretStr(settings.owner)})
-
-    def fact(_: Sequence[Message]) -> RegistrationGiven:
-        return RegistrationGiven(attempt=1, person=Person(name=name, roles=roles, keys=(key,)), by="the demonstration")
-
     async with base.record(owner) as store:
-        stream = person_stream("default", name)
+        stream, approval = person_stream("default", name), load("approval", owner)
         try:
-            await give(store, load("approval", owner), owner, stream, fact, f"registration/{uuid.uuid4()}")
+            await give(store, approval, owner, stream, lambda _: fact, f"registration/{uuid.uuid4()}")
         except NotTaken as refused:
-            raise Problem(f"{name} is not registered: {refused}.") from None
-    roles_of = f"as a {', '.join(roles)}" if roles else "without a role"
-    screen.note(f"{name} is registered {roles_of}, with the key {key.id}: `hansard people list`")
-    return Signer(name, private)
+            raise Problem(f"Nothing is registered of {name}: {refused}.") from None
 
 
 async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
