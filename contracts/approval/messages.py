@@ -229,7 +229,9 @@ class ActionRejected(Event, Decision):
     because: Literal["reviewed", "expired", "withdrawn", "invalid"] = Field(
         description="invalid: the proposal's bytes are no action, or not those of its hash"
     )
-    status: Literal["human_rejected"] = "human_rejected"
+    status: Literal["human_rejected", "expired", "withdrawn", "invalid"] = Field(
+        description="a person rejected it, or nobody did"
+    )
 
 
 class ActionEscalated(Event):

@@ -44,7 +44,18 @@ KINDS: tuple[type[Message], ...] = (
     QuestionAnswered,
     QuestionExpired,
 )
-Status = Literal["assessing", "auto_approved", "pending_review", "escalated", "human_approved", "human_rejected", "answered"]
+Status = Literal[
+    "assessing",
+    "auto_approved",
+    "pending_review",
+    "escalated",
+    "human_approved",
+    "human_rejected",
+    "expired",
+    "withdrawn",
+    "invalid",
+    "answered",
+]
 OPEN: tuple[Status, ...] = ("assessing", "pending_review", "escalated")
 
 
@@ -151,12 +162,12 @@ class Case:
                 self.edited = message
             case ActionApproved(status=status):
                 self.status, self.end = status, message
-            case ActionRejected():
-                self.status, self.end = "human_rejected", message
+            case ActionRejected(status=status):
+                self.status, self.end = status, message
             case QuestionAnswered():
                 self.status, self.end = "answered", message
-            case QuestionExpired():
-                self.status, self.end = "human_rejected", message
+            case QuestionExpired(because=because):
+                self.status, self.end = because, message
 
 
 def cases(stored: Iterable[tuple[Stream, datetime, Message]]) -> dict[tuple[Stream, str], Case]:

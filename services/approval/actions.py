@@ -97,6 +97,7 @@ def _propose(policy: Policy, proposed: ProposeAction, context: Context) -> Itera
             policy=policy.version,
             rule="exact-bytes",
             because="invalid",
+            status="invalid",
         )
         return
     carries = carried(proposed, Proposal) | {"action_ref": action_reference(data)}
@@ -231,4 +232,6 @@ def _ended(policy: Policy, state: Open, because: Ended, notes: str) -> Message:
 
 
 def _rejected(policy: Policy, action_id: str, sha256: str, because: Ended, notes: str) -> ActionRejected:
-    return ActionRejected(action_id=action_id, sha256=sha256, notes=notes, policy=policy.version, rule=because, because=because)
+    return ActionRejected(
+        action_id=action_id, sha256=sha256, notes=notes, policy=policy.version, rule=because, because=because, status=because
+    )

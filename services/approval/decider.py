@@ -63,6 +63,7 @@ def set_aside(readable: Sequence[Message], _: Message | None, context: Context) 
                 policy="",
                 rule="set-aside",
                 because="invalid",
+                status="invalid",
             )
             return
         if isinstance(message, QuestionAsked):

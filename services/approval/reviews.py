@@ -253,6 +253,7 @@ def _reject(policy: Policy, state: Open, review: ReviewAction, reviewer: Reviewe
         policy=policy.version,
         rule=state.rights[-1].rule,
         because="reviewed",
+        status="human_rejected",
     )
 
 

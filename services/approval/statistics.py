@@ -42,12 +42,11 @@ class Statistics:
                 self._status[stream], self._queue[stream] = "escalated", "seniors"
             case ActionApproved(status=status):
                 self._decided(stream, status)
-            case ActionRejected(because="withdrawn" | "invalid" as because):
+            case ActionRejected(status="human_rejected" as status):
+                self._decided(stream, status)
+            case ActionRejected(because=because):
                 self._decided(stream, None)
                 self.ended[because] += 1
-            case ActionRejected(status=status, because=because):
-                self._decided(stream, status)
-                self.ended["expired"] += because == "expired"
             case QuestionAsked():
                 self._questions[stream] = True
             case QuestionAnswered() | QuestionExpired():
