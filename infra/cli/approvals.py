@@ -1,6 +1,7 @@
 """`approvals list|show`: actions and questions that wait for a person, and how earlier ones were decided."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -51,6 +52,10 @@ async def recorded(settings: Settings, tenant: str = "") -> list[Case]:
     """Every case among the newest messages of the record, in the order in which they were asked for."""
     async with base.record(settings) as store:
         found = await store.read_last([kind.kind for kind in KINDS], NEWEST, tenant)
+    if (often := Counter(stored.kind for stored in found).most_common(1)) and often[0][1] >= NEWEST:
+        screen.warn(
+            f"Only the newest {NEWEST:,} messages of a kind are looked at, and there are as many: older ones may wait too."
+        )
     read = ((stored, projections.read(stored, settings.topics)) for stored in found)
     every = ((one.stream, one.at or datetime.now(UTC), message) for one, message in read if message is not None)
     return list(cases(every).values())
@@ -74,7 +79,9 @@ def the_one(every: Sequence[Case], id_: str) -> Case:
         )
     [case] = found
     if case.hash_begins(id_) and not case.sha256.startswith(id_.lower()) and id_ not in (case.id, case.stream.workflow):
-        raise Problem(f"{id_} was changed: {case.id} has other bytes now, {case.sha256}. `hansard approvals show {typed(case)}`.")
+        raise Problem(
+            f"{id_} was changed: {typed(case)} has other bytes now, {case.sha256}. `hansard approvals show {typed(case)}`."
+        )
     return case
 
 

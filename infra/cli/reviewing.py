@@ -83,7 +83,7 @@ def edit(
     settings, case, who = _begin(id_, tenant, reviewer, key, sha256, json_=json_)
     action = case.action
     if action is None:
-        raise Problem(f"{case.id} is no action: `hansard approvals answer`.", code=2)
+        raise Problem(f"{typed(case)} is no action: `hansard approvals answer`.", code=2)
     edited = _edited(action, changes or [], file)
     if edited == case.written:
         raise Problem("Nothing was changed: `hansard approvals approve` approves it as it is.", code=2)
@@ -134,7 +134,7 @@ def answer(
     """
     settings, case, who = _begin(id_, tenant, reviewer, key, "", json_=json_)
     if not isinstance(case.asked, QuestionAsked):
-        raise Problem(f"{case.id} is an action, no question: `hansard approvals approve`.", code=2)
+        raise Problem(f"{typed(case)} is an action, no question: `hansard approvals approve`.", code=2)
     if case.asked.choices and text not in case.asked.choices:
         raise Problem(f"{text!r} is none of the choices: {', '.join(case.asked.choices)}.", code=2)
     _send(settings, case, who, json_=json_, decision="answer", notes=notes, answer=_json(text) if data else text)
@@ -175,7 +175,7 @@ def _begin(id_: str, tenant: str, reviewer: str, key: str, sha256: str, *, json_
     who = reviewer_of(settings, reviewer, key)
     case = base.run(one_case(settings, id_, tenant))
     if not case.open:
-        raise Problem(f"{case.id} does not wait for a decision: it is {case.status}. `hansard approvals show {typed(case)}`.")
+        raise Problem(f"{typed(case)} does not wait for a decision: it is {case.status}. `hansard approvals show {typed(case)}`.")
     check_bytes(case, id_, sha256)
     if not json_:
         screen.out.print(screen.table(("", ""), list(details(case))))
@@ -187,7 +187,7 @@ def check_bytes(case: Case, id_: str, sha256: str) -> None:
     for given in [id_] * is_hash(id_) + [sha256] * bool(sha256):
         if len(given) < 16 or not case.sha256.startswith(given.lower()):
             raise Problem(
-                f"{case.id} has other bytes than {given}: {case.sha256 or 'it is a question'}. "
+                f"{typed(case)} has other bytes than {given}: {case.sha256 or 'it is a question'}. "
                 f"`hansard approvals show {typed(case)}` shows what waits now."
             )
 

@@ -1,11 +1,13 @@
 """What an attacker proposes is shown by `hansard approvals` as what it is, and no name of his stands for another's bytes."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from contracts.approval import ActionAssessed, ActionEdited, ActionProposed, QuestionAsked, ReviewRefused
 from contracts.approval.samples import COMPLETE
@@ -13,11 +15,12 @@ from hansard.actions import Action, action_bytes, action_reference
 from hansard.message import Message
 from infra.audit.approvals import Case, cases
 from infra.audit.summaries import summary
-from infra.cli import screen
+from infra.cli import approvals, base, reviewing, screen
 from infra.cli.approvals import details, listing, the_one
 from infra.cli.problem import Problem
 from infra.cli.reviewing import check_bytes
 from shared.eventstore.model import Stream
+from shared.settings import Settings
 from tests.unit.toy import NOON
 
 GOOD = Action(tool="ledger", about="Pay the supplier", amount="600", recipient="supplier")
@@ -99,6 +102,69 @@ def test_an_id_that_a_shell_would_carry_out_is_quoted_where_a_command_is_shown()
     with pytest.raises(Problem) as ambiguous:
         the_one([ours, theirs], "$(id)")
     assert "'$(id)/pay.1' --tenant 'b;id'" in str(ambiguous.value)
+
+
+@dataclass
+class Sent:
+    """What the commands read, and what they would send."""
+
+    every: list[Case]
+    tenants: list[str] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+
+    async def recorded(self, settings: Settings, tenant: str = "") -> list[Case]:
+        self.tenants.append(tenant)
+        return [case for case in self.every if tenant in ("", case.stream.tenant)]
+
+    def send(self, settings: Settings, case: Case, who: object, **fields: object) -> None:
+        self.cases.append(case)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    sent = Sent([])
+    monkeypatch.setattr(approvals, "recorded", sent.recorded)
+    monkeypatch.setattr(reviewing, "_send", sent.send)
+    monkeypatch.setattr(reviewing, "reviewer_of", lambda settings, name, file: reviewing.Reviewer("alice"))
+    monkeypatch.setattr(base, "running", lambda **_: Settings())
+    monkeypatch.setattr(base, "terminal_in", lambda: False)
+    return sent
+
+
+def hansard(*words: str) -> Exception | None:
+    error = CliRunner().invoke(approvals.app, words).exception
+    return error if isinstance(error, Exception) else None
+
+
+def test_a_script_that_approves_a_hash_decides_these_bytes_or_nothing(sent: Sent) -> None:
+    good, evil = waiting(GOOD), waiting(EVIL, workflow=sha_of(GOOD))
+    sent.every = [evil, good]
+    assert isinstance(hansard("approve", sha_of(GOOD), "--as", "alice", "--yes"), Problem)
+    sent.every = [evil]
+    assert isinstance(hansard("approve", sha_of(GOOD), "--as", "alice", "--yes"), Problem)
+    assert sent.cases == []
+    sent.every = [good]
+    assert hansard("approve", sha_of(GOOD), "--as", "alice") is None, "a whole hash is as --sha256: nobody need be asked"
+    assert isinstance(hansard("approve", sha_of(GOOD)[:20], "--as", "alice"), Problem), "a part of it is not"
+    assert sent.cases == [good]
+
+
+@pytest.mark.parametrize("command", [("approve", "--yes"), ("reject", "--yes"), ("edit", "--set", "amount=5", "--yes")])
+def test_what_two_tenants_have_alike_is_decided_by_naming_the_tenant(sent: Sent, command: tuple[str, ...]) -> None:
+    mine, theirs = waiting(GOOD), waiting(GOOD, tenant="copy")
+    sent.every = [mine, theirs]
+    for id_ in ("order-77/pay.1", sha_of(GOOD)):
+        assert isinstance(hansard(command[0], id_, *command[1:]), Problem)
+        assert hansard(command[0], id_, "--tenant", "copy", *command[1:]) is None
+    assert sent.cases == [theirs, theirs]
+
+
+@pytest.mark.parametrize(
+    "command", [("show", "x"), ("ask", "x", "why?"), ("delegate", "x", "carol"), ("answer", "x", "yes"), ("list",)]
+)
+def test_every_command_takes_a_tenant(sent: Sent, command: tuple[str, ...]) -> None:
+    hansard(*command, "--tenant", "copy")
+    assert sent.tenants == ["copy"]
 
 
 # Rows

@@ -177,7 +177,7 @@ async def _approve(bus: Bus, case: Case, who: Reviewer) -> None:
 def conclude(run: Run, before: Sequence[Case], after: Sequence[Case], may_run: set[str]) -> None:
     """Prints what was decided, the statistics, and what to look at. Raises Problem where something did not come in time."""
     screen.out.print()
-    columns = ("risk", "action", "confidence", "cost", "first", "because", "in the end", "by", "what ran")
+    columns = ("risk", "action", "confidence", "amount", "first", "because", "in the end", "by", "what ran")
     screen.out.print(screen.table(columns, list(_rows(run, before, after))))
     screen.out.print(screen.table(("", ""), list(figures(after))))
     waiting = [case for case in after if case.open]

@@ -46,3 +46,14 @@ class Readers:
         assert await store.read_last(["hansard.test.nothing.v1"], 1000) == await store.read_last([], 1000) == []
         both = await store.read_last(["hansard.test.other.v1", "hansard.test.stored.v1"], 1)
         assert both == messages[-2:]
+
+    async def test_the_last_messages_of_a_tenant_are_not_hidden_by_what_others_store(self, store: EventStore) -> None:
+        mine = a_stream()
+        others = [a_stream()._replace(tenant="other") for _ in range(5)]
+        await store.append([an_append(mine, b"0", b"{}")])
+        for stream in others:
+            await store.append([an_append(stream, b"1", b"{}")])
+        kinds = [message.kind for message in await messages_in(store) if message.stream == mine]
+        found = await store.read_last(kinds, 2, mine.tenant)
+        assert found and {message.stream for message in found} == {mine}
+        assert {message.stream for message in await store.read_last(kinds, 2)} <= set(others)
