@@ -17,10 +17,6 @@ from contracts.approval.messages import (
     MoreAsked,
     MoreGiven,
     Option,
-    Person,
-    PersonKey,
-    PersonRegistered,
-    PersonRemoved,
     Proof,
     Proposal,
     ProposeAction,
@@ -40,6 +36,7 @@ from contracts.approval.messages import (
     WithdrawAction,
     stated_expiry,
 )
+from contracts.approval.people import Person, PersonKey, PersonRegistered, PersonRemoved
 
 __all__ = [
     "ActionApproved",

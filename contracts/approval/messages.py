@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
+from contracts.approval.people import PersonKey
 from hansard.actions import Amount, Currency
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
 from hansard.values import Whole
@@ -17,6 +18,10 @@ Sha256 = Field(pattern=r"^[0-9a-f]{64}$", description="of the action's bytes, he
 
 def _absent(value: object) -> bool:
     return value is None or value == ""
+
+
+def _none(value: object) -> bool:
+    return value == ()
 
 
 class Requester(Value):
@@ -310,6 +315,11 @@ class ReviewRefused(Event):
     decision: str
     reason: RefusedBecause
     detail: str = ""
+    keys: tuple[PersonKey, ...] = Field(
+        default=(),
+        exclude_if=_none,
+        description="where a signature was bad: the keys of whom it names, by which others of them are refused at once",
+    )
 
 
 class MoreAsked(Event):
@@ -372,42 +382,3 @@ class QuestionExpired(Event):
     once = "stream"
     action_id: Path
     because: Literal["expired", "withdrawn"]
-
-
-# People
-
-
-class PersonKey(Value):
-    """A public key. `id` is the beginning of the SHA-256 of its bytes."""
-
-    id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    algorithm: Literal["Ed25519"] = "Ed25519"
-    public: str = Field(description="32 bytes, base64")
-
-
-class Person(Value):
-    """Somebody who may send or decide, as the operator registered them."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
-        description="as reviews name them: alice@example.org; capitals and forms of Unicode make no other person",
-    )
-    roles: tuple[Name, ...] = ()
-    keys: tuple[PersonKey, ...] = ()
-    identities: tuple[str, ...] = Field(default=(), description="OIDC: issuer and subject, with a blank between them")
-    topics: tuple[str, ...] = Field(default=(), description="Kafka topics to which this person's principal alone may write")
-
-
-class PersonRegistered(Event, Person):
-    """The whole registration: a later one takes its place. Keys that it no longer names are revoked."""
-
-    kind = "hansard.approval.person-registered.v1"
-    by: str = Field(description="who registered it, as stated")
-
-
-class PersonRemoved(Event):
-    kind = "hansard.approval.person-removed.v1"
-    name: str
-    by: str

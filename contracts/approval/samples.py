@@ -10,8 +10,6 @@ from contracts.approval.messages import (
     LookupStarted,
     MoreAsked,
     MoreGiven,
-    PersonRegistered,
-    PersonRemoved,
     ProposeAction,
     QuestionAnswered,
     QuestionAsked,
@@ -24,6 +22,7 @@ from contracts.approval.messages import (
     ReviewRefused,
     WithdrawAction,
 )
+from contracts.approval.people import PersonRegistered, PersonRemoved
 from contracts.samples import DEADLINE, Samples
 
 _ABOUT = "Process $2,500 refund for service outage"
@@ -183,6 +182,7 @@ COMPLETE: Samples = {
         "decision": "approve",
         "reason": "bad-signature",
         "detail": "the signature is not that of key 0f1e2d3c4b5a6978 over this review",
+        "keys": [{"id": "0f1e2d3c4b5a6978", "algorithm": "Ed25519", "public": "c3R1dnd4eXowMTIzNDU2Nzg5YWJjZGVmZ2hpamtsbW4="}],
     },
     ReviewDelegated: {"action_id": "pay.1", "by": "alice@example.org", "to": "carol@example.org"},
     MoreAsked: {

@@ -10,8 +10,6 @@ from contracts.approval.messages import (
     LookupStarted,
     MoreAsked,
     MoreGiven,
-    PersonRegistered,
-    PersonRemoved,
     ProposeAction,
     QuestionAnswered,
     QuestionAsked,
@@ -24,6 +22,7 @@ from contracts.approval.messages import (
     ReviewRefused,
     WithdrawAction,
 )
+from contracts.approval.people import PersonRegistered, PersonRemoved
 from hansard.topics import Topic
 
 TOPICS = (

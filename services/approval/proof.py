@@ -1,9 +1,9 @@
 """Who sent a review or a request: what the registration proves, and what it does not. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from contracts.approval import Person, Proof, RefusedBecause, Requester, ReviewAction, ReviewReceived
+from contracts.approval import Person, PersonKey, Proof, RefusedBecause, Requester, ReviewAction, ReviewReceived
 from contracts.catalog import REVIEWS
 from hansard.decider import Context
 from hansard.identity import person_key
@@ -74,6 +74,22 @@ def check_form(review: ReviewAction, topic: str, identity: str, *, unproven: boo
         raise Refused("bad-signature", "a signature is 64 bytes in base64, with the id of its key")
     if not (review.signature or identity or topic not in ("", REVIEWS) or unproven):
         raise Refused("unproven", UNSIGNED)
+
+
+def is_signed_by(review: ReviewAction, keys: Iterable[PersonKey], context: Context) -> bool:
+    """Whether one of these keys signed it. Raises Refused where it names one of them, and that one did not."""
+    key = next((key for key in keys if review.signature and key.id == review.key), None)
+    if key is None:
+        return False
+    try:
+        signed = verified(
+            key.public, review.signature, statement(review.model_dump(mode="json"), context.tenant, context.workflow)
+        )
+    except ValueError as bad:
+        raise Refused("bad-signature", f"it cannot be signed: {bad}") from None
+    if not signed:
+        raise Refused("bad-signature", f"the signature is not that of key {review.key} over what was sent")
+    return True
 
 
 def check_signature(

@@ -38,7 +38,7 @@ from hansard.values import carried
 from services.approval.assessing import assessed
 from services.approval.facts import Registration
 from services.approval.policy import Policy, may_decide
-from services.approval.proof import Refused, Reviewer, check_form, is_requester, registered, reviewer_of
+from services.approval.proof import Refused, Reviewer, check_form, is_requester, is_signed_by, registered, reviewer_of
 from services.approval.state import Decided, Nothing, Open, Proposed, Reviews, State, Waiting, evolve
 
 MOST_WAITING, MOST_OF_ONE = 128, 16  # reviews that wait together, and those that claim to be of one person
@@ -59,10 +59,17 @@ def receive(policy: Policy, state: State, review: ReviewAction, context: Context
     try:
         waits = _check_at_once(state, review)
         check_form(review, context.topic, identity, unproven=policy.unproven)
-        _check_room(waits.reviews, review, (context.topic, identity))
+        leaves = _leaves_for(waits.reviews, review, context, identity)
     except Refused as refused:
         yield refusal(review, refused.reason, refused.detail)
         return
+    if leaves:
+        yield (
+            left := refusal(leaves.received.review, "too-many", "another took its place, which a known key signed", leaves.number)
+        )
+        after = evolve(waits, left)
+        assert isinstance(after, Open)
+        waits = after
     number = waits.reviews.received + 1
     received = ReviewReceived(action_id=review.action_id, number=number, review=review, topic=context.topic, identity=identity)
     yield received
@@ -150,15 +157,31 @@ def _check_size(review: ReviewAction) -> None:
         raise Refused("invalid", f"it has {size} bytes, and a review has at most {LARGEST_REVIEW}")
 
 
-def _check_room(reviews: Reviews, review: ReviewAction, way: tuple[str, str]) -> None:
+def _leaves_for(reviews: Reviews, review: ReviewAction, context: Context, identity: str) -> Waiting | None:
+    """Who gives up its place for it: nobody where there is room. Raises Refused."""
+    way = (context.topic, identity)
     for one in reviews.waiting:
         same = one.received
         if same.review.review == review.review and (same.topic, same.identity) == way and same.review == review:
             raise Refused("used", "the same review is being looked at")
     reviewer = person_key(review.reviewer)
-    of_one = sum(one.reviewer == reviewer for one in reviews.waiting)
-    if len(reviews.waiting) >= MOST_WAITING or of_one >= MOST_OF_ONE:
+    signed = is_signed_by(review, reviews.known.get(reviewer, ()), context)
+    of_one = [one for one in reviews.waiting if one.reviewer == reviewer]
+    if len(reviews.waiting) < MOST_WAITING and len(of_one) < MOST_OF_ONE:
+        return None
+    rivals = of_one if len(of_one) >= MOST_OF_ONE else reviews.waiting
+    rivals = sorted(rivals, key=lambda one: one.number <= reviews.served)  # those of the running lookup leave last
+    leaves = next((one for one in rivals if not _is_known(reviews, one, context)), None) if signed else None
+    if leaves is None:
         raise Refused("too-many", "more reviews wait than are looked at together; send it again")
+    return leaves
+
+
+def _is_known(reviews: Reviews, one: Waiting, context: Context) -> bool:
+    try:
+        return is_signed_by(one.received.review, reviews.known.get(one.reviewer, ()), context)
+    except Refused:
+        return False
 
 
 def edited_bytes(state: Open, review: ReviewAction) -> bytes:
@@ -189,7 +212,9 @@ def decided(
         _check_right(policy, state, reviewer)
         after = list(DECISIONS[review.decision](policy, state, review, reviewer, people, context))
     except Refused as refused:
-        yield refusal(review, refused.reason, refused.detail, received.number)
+        found = people.get(person_key(review.reviewer)) if refused.reason == "bad-signature" else None
+        keys = found.person.keys if found and found.person else ()
+        yield refusal(review, refused.reason, refused.detail, received.number).model_copy(update={"keys": keys})
         return
     accepted = ReviewAccepted(
         action_id=state.action_id,

@@ -7,8 +7,8 @@
 What the policy approves alone is open only until the next message of the same decision.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from contracts.approval import (
     LookupStarted,
     MoreAsked,
     MoreGiven,
+    PersonKey,
     QuestionAnswered,
     QuestionAsked,
     QuestionExpired,
@@ -92,6 +93,7 @@ class Reviews:
     served: int = 0
     attempts: int = 0
     used: frozenset[str] = frozenset()
+    known: Mapping[str, tuple[PersonKey, ...]] = field(default_factory=dict)  # by person_key: of whom bad signatures named
 
     def served_next(self) -> tuple[Waiting, ...]:
         """Those that the next lookup serves: the first, until they name as many people as it reads."""
@@ -224,6 +226,8 @@ def _of_reviews(reviews: Reviews, message: ReviewReceived | LookupStarted | Revi
         case ReviewRefused(number=0):
             return reviews
         case ReviewRefused():
+            if message.keys:
+                reviews = replace(reviews, known={**reviews.known, person_key(message.reviewer): message.keys})
             return reviews.without(message.number, message.review if message.reason in PROVEN else "")
 
 

@@ -10,8 +10,8 @@ from hansard import identity
 from hansard.codec import encode
 from hansard.identity import LONGEST_PERSON_KEY, Stream, person_key
 from hansard.message import Message
-from services.approval import state
-from tests.spec.approval_kit import ALICE, CAROL, DOOR, SENIOR, TENANT, WORKFLOW, Approvals, kinds, proposal, refused
+from services.approval import reviews, state
+from tests.spec.approval_kit import ALICE, CAROL, DOOR, SENIOR, TENANT, WORKFLOW, Approvals, Someone, kinds, proposal, refused
 
 LONG = "\ufdfa"  # one character, of which NFKC makes 18
 PAY = Stream(TENANT, WORKFLOW, "approval/pay.1")
@@ -168,6 +168,20 @@ def test_reviews_that_nothing_could_prove_take_no_place_from_a_genuine_one() -> 
         forged = forged.model_copy(update={"signature": "AAAA" * number, "key": ALICE.key.id})
         assert refused(approvals.there.send(forged, topic=DOOR)) == ["bad-signature"]
     assert kinds(approvals.there.send(approvals.written(ALICE), topic=DOOR)) == ["ReviewReceived"]
+    assert kinds(approvals.read())[-1] == "ActionApproved"
+
+
+def test_a_signed_review_takes_the_place_of_one_that_a_known_key_did_not_sign() -> None:
+    approvals = waiting()
+    mallory = Someone(ALICE.name)
+    approvals.send(mallory.signed(approvals.written(ALICE)), DOOR)  # refused by the registration, whose keys are known now
+    other_key = [mallory.signed(approvals.written(ALICE)) for _ in range(reviews.MOST_OF_ONE)]
+    assert all(kinds(approvals.there.send(one, topic=DOOR))[0] == "ReviewReceived" for one in other_key)
+    her_key = mallory.signed(approvals.written(ALICE)).model_copy(update={"key": ALICE.key.id})
+    assert refused(approvals.there.send(her_key, topic=DOOR)) == ["bad-signature"]
+    assert refused(approvals.there.send(mallory.signed(approvals.written(ALICE)), topic=DOOR)) == ["too-many"]
+    genuine = approvals.there.send(approvals.written(ALICE), topic=DOOR)
+    assert kinds(genuine) == ["ReviewRefused", "ReviewReceived"] and refused(genuine) == ["too-many"]
     assert kinds(approvals.read())[-1] == "ActionApproved"
 
 

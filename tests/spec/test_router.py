@@ -289,6 +289,13 @@ def test_a_second_cancellation_decides_nothing() -> None:
     assert decided(decider, [noted], CancelWorkflow(by="bob")) == []
 
 
+@pytest.mark.parametrize("message", [free, CancelWorkflow(by="bob")], ids=["a request", "a cancellation"])
+def test_the_workflow_that_holds_people_takes_none(message: Message) -> None:
+    with pytest.raises(CannotProcess, match="registrations of people") as refused:
+        decided(decider, [], message, replace(HERE, workflow="people"))
+    assert refused.value.reason == "invalid"
+
+
 def test_a_cancelled_workflow_takes_no_second_request() -> None:
     with pytest.raises(CannotProcess):
         decided(decider, [noted, *decided(decider, [noted], tax)], free)
