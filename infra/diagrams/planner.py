@@ -93,7 +93,7 @@ def about(task: str) -> Iterator[Message]:
     yield ClaimRejected(check=task, reasons=("reason",), failed=(), policy="1")
     yield dead(TaskCancelled(task=task))
     yield approved(task)
-    yield ActionRejected(action_id=task, sha256=BYTES.sha256, because="reviewed", policy="1")
+    yield ActionRejected(action_id=task, sha256=BYTES.sha256, because="reviewed", status="human_rejected", policy="1")
     yield QuestionAnswered(action_id=task, answer="answer", by="person")
     yield QuestionExpired(action_id=task, because="expired")
 

@@ -52,7 +52,8 @@ def edited(fields: dict[str, Any] = OTHER, of: dict[str, Any] = REFUND, **more: 
 
 def rejected(because: Any = "reviewed", **more: Any) -> ActionRejected:
     given = {"action_id": "pay.1", "sha256": "0" * 64, "by": ("alice",), "notes": "Too much.", "policy": "a1"}
-    return ActionRejected.model_validate(given | {"because": because} | more)
+    status = "human_rejected" if because == "reviewed" else because
+    return ActionRejected.model_validate(given | {"because": because, "status": status} | more)
 
 
 def asks_more(question: int = 1, text: str = "Why?", action_id: str = "pay.1") -> MoreAsked:

@@ -121,7 +121,7 @@ def test_silence_is_never_consent() -> None:
     decided = escalated.when(WakeUp())
     [rejected] = decided.messages
     assert isinstance(rejected, ActionRejected)
-    assert (rejected.because, rejected.by, rejected.status) == ("expired", (), "human_rejected")
+    assert (rejected.because, rejected.by, rejected.status) == ("expired", (), "expired")
     assert (decided.context.at, decided.wake_at) == (NOON + DAY, None)
 
 

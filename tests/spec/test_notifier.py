@@ -133,7 +133,7 @@ def test_an_edit_is_told_and_from_then_on_its_bytes_are_what_is_shown() -> None:
 
 
 def test_a_refusal_is_told_with_its_cause() -> None:
-    rejected = ActionRejected(action_id="pay.1", sha256=SHA256, policy="1", because="expired")
+    rejected = ActionRejected(action_id="pay.1", sha256=SHA256, policy="1", because="expired", status="expired")
     notification = told(NOTED, NEEDED, when=rejected)
     assert (notification.event, notification.reasons, notification.deadline) == ("rejected", ("expired",), None)
 

@@ -158,7 +158,7 @@ async def test_one_decision_never_runs_other_bytes(perform: Any, context: FakeCo
     assert [str(entry.amount) for entry in book.entries(path)] == ["2500.00"]
 
 
-REJECTED = ActionRejected(action_id="pay.1", sha256=REFERENCE.sha256, policy="1", because="reviewed")
+REJECTED = ActionRejected(action_id="pay.1", sha256=REFERENCE.sha256, policy="1", because="reviewed", status="human_rejected")
 
 
 @pytest.mark.parametrize(
