@@ -36,7 +36,7 @@ from contracts.approval.messages import (
     WithdrawAction,
     stated_expiry,
 )
-from contracts.approval.people import Person, PersonKey, PersonRegistered, PersonRemoved
+from contracts.people import Person, PersonKey, PersonRegistered, PersonRemoved
 
 __all__ = [
     "ActionApproved",

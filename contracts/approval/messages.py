@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.approval.people import PersonKey
+from contracts.people import PersonKey
 from hansard.actions import Amount, Currency
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
 from hansard.values import Whole

@@ -22,7 +22,7 @@ from contracts.approval.messages import (
     ReviewRefused,
     WithdrawAction,
 )
-from contracts.approval.people import PersonRegistered, PersonRemoved
+from contracts.people import PersonRegistered, PersonRemoved
 from contracts.samples import DEADLINE, Samples
 
 _ABOUT = "Process $2,500 refund for service outage"

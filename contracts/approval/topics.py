@@ -22,7 +22,7 @@ from contracts.approval.messages import (
     ReviewRefused,
     WithdrawAction,
 )
-from contracts.approval.people import PersonRegistered, PersonRemoved
+from contracts.people import PersonRegistered, PersonRemoved
 from hansard.topics import Topic
 
 TOPICS = (

@@ -42,7 +42,7 @@ def test_a_name_that_is_longer_than_any_persons_is_refused_at_once() -> None:
     assert [one.reason for one in approvals.there.dead] == ["invalid"]
 
 
-def test_a_flood_of_names_makes_lookups_of_a_bounded_size_that_serve_each_review_in_turn() -> None:
+def test_a_flood_of_names_makes_lookups_of_a_bounded_size_that_serve_every_review() -> None:
     approvals = waiting()
     flood = [send(approvals, LONG * 6 + f"{n:03}", n, decision="delegate", to=f"{'x' * 200}{n}") for n in range(100)]
     assert all(isinstance(one[0], ReviewReceived) for one in flood)
