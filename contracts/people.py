@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from hansard.message import Event, Name, Value
+from hansard.message import Name, Value
 
 
 class PersonKey(Value):
@@ -28,16 +28,3 @@ class Person(Value):
     keys: tuple[PersonKey, ...] = ()
     identities: tuple[str, ...] = Field(default=(), description="OIDC: issuer and subject, with a blank between them")
     topics: tuple[str, ...] = Field(default=(), description="Kafka topics to which this person's principal alone may write")
-
-
-class PersonRegistered(Event, Person):
-    """The whole registration: a later one takes its place. Keys that it no longer names are revoked."""
-
-    kind = "hansard.approval.person-registered.v1"
-    by: str = Field(description="who registered it, as stated")
-
-
-class PersonRemoved(Event):
-    kind = "hansard.approval.person-removed.v1"
-    name: str
-    by: str

@@ -17,6 +17,8 @@ from contracts.approval.messages import (
     MoreAsked,
     MoreGiven,
     Option,
+    PersonRegistered,
+    PersonRemoved,
     Proof,
     Proposal,
     ProposeAction,
@@ -36,7 +38,7 @@ from contracts.approval.messages import (
     WithdrawAction,
     stated_expiry,
 )
-from contracts.people import Person, PersonKey, PersonRegistered, PersonRemoved
+from contracts.people import Person, PersonKey
 
 __all__ = [
     "ActionApproved",

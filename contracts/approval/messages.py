@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.people import PersonKey
+from contracts.people import Person, PersonKey
 from hansard.actions import Amount, Currency
 from hansard.message import Command, Confidence, Event, Intent, Json, Name, Path, Value
 from hansard.values import Whole
@@ -382,3 +382,16 @@ class QuestionExpired(Event):
     once = "stream"
     action_id: Path
     because: Literal["expired", "withdrawn"]
+
+
+class PersonRegistered(Event, Person):
+    """The whole registration: a later one takes its place. Keys that it no longer names are revoked."""
+
+    kind = "hansard.approval.person-registered.v1"
+    by: str = Field(description="who registered it, as stated")
+
+
+class PersonRemoved(Event):
+    kind = "hansard.approval.person-removed.v1"
+    name: str
+    by: str

@@ -10,6 +10,8 @@ from contracts.approval.messages import (
     LookupStarted,
     MoreAsked,
     MoreGiven,
+    PersonRegistered,
+    PersonRemoved,
     ProposeAction,
     QuestionAnswered,
     QuestionAsked,
@@ -22,7 +24,6 @@ from contracts.approval.messages import (
     ReviewRefused,
     WithdrawAction,
 )
-from contracts.people import PersonRegistered, PersonRemoved
 from contracts.samples import DEADLINE, Samples
 
 _ABOUT = "Process $2,500 refund for service outage"
