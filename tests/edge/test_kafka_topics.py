@@ -106,7 +106,8 @@ async def test_a_refused_change_has_its_error_and_stops_no_other(kafka: str) -> 
 async def test_a_service_does_not_start_behind_a_door_without_the_brokers_time(kafka: str) -> None:
     settings = settings_for(kafka)
     await created_by_hand(settings, "requests")
-    await created_by_hand(settings, "control", message_timestamp_type="LogAppendTime")
+    for door in (topic.name for topic in settings.topics.all if topic.door and topic.name != "requests"):
+        await created_by_hand(settings, door, message_timestamp_type="LogAppendTime")
     with pytest.raises(DoorError, match=r"requests has message\.timestamp\.type=CreateTime"):
         await asyncio.wait_for(check_doors(settings), 30)
     await apply(settings)
