@@ -9,9 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# The tests that need no server: two processes take file after file.
+# Two processes take file after file, each with servers of its own: first the tests that need none, then the others, slow ones first.
 PURE := tests/unit tests/contract tests/spec
 AT_ONCE := -n 2 --dist loadfile
+SERVED := $(AT_ONCE) --no-loadscope-reorder $(PURE:%=--ignore=%)
 
 help: ## list the habits
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +23,8 @@ setup: .venv/.project ## install everything, hash by hash, into .venv
 run: setup .venv/.warm ## Kafka, Postgres, a model and every service: watch real requests go by
 	@$(BIN)/hansard demo
 
-test: setup .venv/.warm ## every test, on a real Kafka, Postgres and model that it starts
-	@$(BIN)/pytest $(AT_ONCE) $(PURE); pure=$$?; $(BIN)/pytest $(PURE:%=--ignore=%) && exit $$pure
+test: setup .venv/.warm ## every test, on real servers that it starts: a Kafka and a Postgres for each of two processes, a model
+	@$(BIN)/pytest $(AT_ONCE) $(PURE); pure=$$?; $(BIN)/pytest $(SERVED) && exit $$pure
 
 chaos: setup .venv/.warm ## the tests that kill, stop and mislead, with large counts and every case (an hour or so)
 	@HANSARD_CHAOS=large $(BIN)/pytest -rA tests/chaos
