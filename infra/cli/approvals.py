@@ -190,7 +190,8 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], tenant: Tenant = "",
     screen.out.print(screen.table(("", ""), list(details(case))))
     if case.open:
         of_tenant = f" --tenant {shlex.quote(on_one_line(tenant))}" if tenant else ""
-        screen.note(f"hansard approvals approve|reject|edit|ask|delegate {typed(case)}{of_tenant} --as NAME")
+        does = "answer ID ANSWER" if isinstance(case.asked, QuestionAsked) else "approve|reject|edit|ask|delegate ID"
+        screen.note(f"hansard approvals {does.replace('ID', typed(case))}{of_tenant} --as NAME")
 
 
 def details(case: Case) -> Iterator[tuple[str, object]]:
@@ -259,7 +260,8 @@ def event(message: Message) -> str | None:
     """One line of what happened; None for what the lines above tell already."""
     match message:
         case ReviewAccepted(review=review, proof=proof):
-            return f"{review.reviewer}: {review.decision} (proven by {proof}){f': {review.notes}' if review.notes else ''}"
+            how = "unproven" if proof == "unproven" else f"proven by {proof}"
+            return f"{review.reviewer}: {review.decision} ({how}){f': {review.notes}' if review.notes else ''}"
         case ReviewRefused(reviewer=reviewer, decision=decision, reason=reason, detail=detail):
             return f"refused, {reason}: {decision} by {plain_name(reviewer)}, as claimed. {detail}"
         case ReviewDelegated(by=by, to=to):
