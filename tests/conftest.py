@@ -4,6 +4,7 @@ With HANSARD_TEST_CONTAINERS=1 Kafka and Postgres are those of docker-compose.ym
 """
 
 import logging
+import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,10 @@ from shared import masking
 from shared.eventstore.postgres import PostgresEventStore
 from shared.eventstore.postgres.logins import Login
 from tests import containers
+
+# pytest-xdist gives its processes the size of a small terminal, and commands would wrap what they print.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 pytest.register_assert_rewrite("tests.edge.store_kit", "tests.edge.store_suite", "tests.unit.loop_kit", "tests.unit.envelope_kit")
 
