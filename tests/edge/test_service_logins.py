@@ -50,9 +50,8 @@ async def works(made: Roles, login: str, service: str) -> None:
         assert len(await store.unpublished(service, 0.0)) == 3
         await store.mark_published({stream: 3})
         assert await store.unpublished(service, 0.0) == [] and await store.outbox_age(service) == 0
-        assert await store.count_attempts(service, [("t", 0, 1)]) == [1] and await store.count_attempts(
-            service, [("t", 0, 1)]
-        ) == [2]
+        for counter in (service, f"{service}/alone"):  # together, and one by one after a second unclean end
+            assert [await store.count_attempts(counter, [("t", 0, 1)]) for _ in range(2)] == [[1], [2]]
         await store.store_policy(service, process, b"{}")
         data = secrets.token_bytes(8)
         await store.contents.put("default", sha256(data).hexdigest(), data, "text/plain")

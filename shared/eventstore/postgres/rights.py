@@ -17,6 +17,7 @@ LONGEST = 63  # bytes of a name in Postgres, which cuts off the rest
 ALL = "*"  # a right to the whole row
 OF_ITS_STREAMS = "split_part(stream, '/', 1) = :service"
 UNDER_ITS_NAME = "service = :service"
+OF_ITS_COUNTERS = "split_part(service, '/', 1) = :service"  # `router/alone` counts records that are tried one by one
 FROM_ITS_DOORS = "topic = :door"
 
 
@@ -60,7 +61,7 @@ EVERY_SERVICE: Mapping[str, Table] = {
         new=UNDER_ITS_NAME,
     ),
     "attempts": Table(
-        insert=("at", "attempts", "service", "topic", "partition", "offset"), update=("attempts", "at"), rows=UNDER_ITS_NAME
+        insert=("at", "attempts", "service", "topic", "partition", "offset"), update=("attempts", "at"), rows=OF_ITS_COUNTERS
     ),
     "instances": Table(
         insert=("service", "instance", "process", "began", "seen"), update=("seen", "ended"), delete=True, rows=UNDER_ITS_NAME
