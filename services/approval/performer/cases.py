@@ -72,7 +72,6 @@ def cases_of(stored: Iterable[StoredMessage]) -> dict[str, tuple[Case, ...]]:
 
 
 def _case(stream: Stream, words: str, about: str, decided: ActionApproved | ActionRejected) -> Case:
-    status = decided.status if isinstance(decided, ActionApproved) else f"{decided.because}"
     return Case(
         stream,
         words,
@@ -80,7 +79,7 @@ def _case(stream: Stream, words: str, about: str, decided: ActionApproved | Acti
             workflow=stream.workflow,
             action=decided.action_id,
             about=about,
-            status="human_rejected" if status == "reviewed" else status,
+            status=decided.status,
             by=decided.by,
             similarity=0,
         ),
